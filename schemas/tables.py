@@ -1,0 +1,147 @@
+"""Tables that cross a boundary, one pandera model each.
+
+Strings are validated as strings (made categories afterwards, where a caller wants them): coercing inside a model
+turns unknown values into missing ones. Absent strings are ``""``, absent numbers NaN. Power is mean square and peak
+absolute, both of samples in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing.pandas import Series
+
+from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
+
+SEVERITIES = ("error", "warning")
+
+
+class Table(pa.DataFrameModel):
+    """No column missing, none unknown, in the declared order."""
+
+    class Config:
+        strict = True
+        ordered = True
+
+
+class AttributeTable(Table):
+    """An ``attributes_NN.csv`` as read: every row of the table, short rows put right.
+
+    ``line`` is the line in the file, counted from 1 with the header. ``full_name`` is the last column of the
+    evaluation sections' tables, ``""`` where the table has none.
+    """
+
+    line: Series[int] = pa.Field(ge=2, unique=True)
+    file_name: Series[str] = pa.Field(unique=True)
+    d1p: Series[str]
+    d1v: Series[str]
+    d2p: Series[str]
+    d2v: Series[str]
+    full_name: Series[str]
+
+
+class Findings(Table):
+    """What validation found: which table, line and column, what stood there, what was expected, and how bad it is.
+
+    ``kind`` groups findings of one sort (``short_row``, ``unknown_value``, ...). ``line`` is 0 where no line applies.
+    """
+
+    severity: Series[str] = pa.Field(isin=SEVERITIES)
+    kind: Series[str]
+    table: Series[str]
+    line: Series[int] = pa.Field(ge=0)
+    column: Series[str]
+    value: Series[str]
+    expected: Series[str]
+    message: Series[str]
+
+
+class ClipTable(Table):
+    """One row per clip. ``clip`` is the file's stem, unique within a machine type; ``member`` its path in ``archive``.
+
+    ``archive`` is ``<record id>/<file name>``, as under ROOT/archives.
+    """
+
+    machine_type: Series[str] = pa.Field(isin=MACHINE_TYPES)
+    section: Series[str] = pa.Field(str_matches=r"^[0-9]{2}$")
+    split: Series[str] = pa.Field(isin=SPLITS)
+    domain: Series[str] = pa.Field(isin=DOMAINS)
+    condition: Series[str] = pa.Field(isin=CONDITIONS)
+    index: Series[int] = pa.Field(ge=0)
+    d1p: Series[str]
+    d1v: Series[str]
+    d2p: Series[str]
+    d2v: Series[str]
+    clip: Series[str]
+    archive: Series[str]
+    member: Series[str]
+
+    @pa.dataframe_check(name="duplicate_clip")
+    def _clips_are_unique(cls, table: pd.DataFrame) -> pd.Series[bool]:
+        return ~table.duplicated(["machine_type", "clip"], keep=False)
+
+    @pa.dataframe_check(name="anomaly_in_train")
+    def _training_is_normal(cls, table: pd.DataFrame) -> pd.Series[bool]:
+        return (table["split"] != "train") | (table["condition"] == "normal")
+
+
+class Levels(Table):
+    """Power and peak of every clip of an archive."""
+
+    member: Series[str] = pa.Field(unique=True)
+    power: Series[float] = pa.Field(ge=0, le=1)
+    peak: Series[float] = pa.Field(ge=0, le=1)
+
+
+class NoiseTable(Table):
+    """The noise clips of one kind, in the order of the noise bank's rows. ``noise_clip`` is ``<recording>#<piece>``.
+
+    A silent noise clip cannot be brought to any SNR, so power is above 0; floating recordings may pass full scale.
+    """
+
+    kind: Series[str]
+    noise_clip: Series[str] = pa.Field(unique=True)
+    row: Series[int] = pa.Field(ge=0)
+    power: Series[float] = pa.Field(gt=0)
+    peak: Series[float] = pa.Field(gt=0)
+
+
+class MixPlan(Table):
+    """One row says everything about one clip: y = attenuation (x + sum of gain times noise clip).
+
+    ``added_noise_snr_db`` is 10 log10(a / power of the added noise), a the section's mean power. Where the recordings
+    are clean it is the paper's SNR; where they are not it is what the name says and no more. NaN: no noise is added.
+    Layer 2 is empty where the section has one layer.
+    """
+
+    machine_type: Series[str] = pa.Field(isin=MACHINE_TYPES)
+    section: Series[str] = pa.Field(str_matches=r"^[0-9]{2}$")
+    clip: Series[str]
+    archive: Series[str]
+    member: Series[str]
+    added_noise_snr_db: Series[float] = pa.Field(nullable=True)
+    attenuation: Series[float] = pa.Field(gt=0, le=1)
+    noise_1_kind: Series[str]
+    noise_1_clip: Series[str]
+    noise_1_gain: Series[float] = pa.Field(ge=0)
+    noise_2_kind: Series[str]
+    noise_2_clip: Series[str]
+    noise_2_gain: Series[float] = pa.Field(ge=0)
+
+    @pa.dataframe_check(name="clip unique within machine type")
+    def _clips_are_unique(cls, table) -> Series[bool]:  # type: ignore[no-untyped-def]
+        return ~table.duplicated(["machine_type", "clip"], keep=False)
+
+
+class StoredClips(ClipTable):
+    """The clip table of a store. Row ``row`` of the section's arrays is this clip.
+
+    ``power`` and ``peak`` are the recording's, before mixing. ``measured_added_noise_snr_db`` is measured from the
+    stored samples, NaN where no noise was added.
+    """
+
+    row: Series[int] = pa.Field(ge=0)
+    power: Series[float] = pa.Field(ge=0, le=1)
+    peak: Series[float] = pa.Field(ge=0, le=1)
+    measured_added_noise_snr_db: Series[float] = pa.Field(nullable=True)
+    n_saturated: Series[int] = pa.Field(ge=0)

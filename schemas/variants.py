@@ -1,0 +1,75 @@
+"""Variant files: what to build from a dataset. Few keys, every one documented where it stands."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from schemas.manifests import NoiseSource, Strict
+
+SECTION_CHOICE = re.compile(r"^(bearing|fan|gearbox|slider|valve)(/[0-9]{2})?$")
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
+SnrDb = Annotated[float, Field(ge=-60, le=60)]
+
+
+class FeatureSettings(Strict):
+    """Log-mel of the benchmark systems (librosa convention). ``dtype`` is how it is stored."""
+
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class Variant(Strict):
+    """One variant of a dataset.
+
+    name        directory under ROOT/variants
+    title       one line for people
+    dataset     a dataset manifest's name, or ``synthetic[-<percent>pct][-seed<k>]``
+    mixing      ``"table1"``: noise at Table 1's SNR; ``"none"``: the recordings as they are
+    sections    machine types and sections to build, as ``"fan"`` or ``"fan/00"``; empty: all the dataset holds
+    snr_offset_db  added to every clip's SNR of Table 1
+    snr_db      SNR per section, instead of Table 1's; needed for sections 03-05, whose SNR is not published
+    seed        decides every draw
+    full_scale  a section that could exceed full scale is attenuated as a whole, saturated, or an error
+    noise       where each noise kind comes from
+    features    how features are stored
+    """
+
+    name: VariantName
+    title: str = ""
+    dataset: str = "mimii_dg"
+    mixing: Literal["table1", "none"] = "table1"
+    sections: list[str] = Field(default_factory=list)
+    snr_offset_db: SnrDb = 0.0
+    snr_db: dict[str, SnrDb] = Field(default_factory=dict)
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    full_scale: Literal["attenuate", "saturate", "error"] = "attenuate"
+    noise: dict[str, list[NoiseSource]] = Field(default_factory=dict)
+    features: FeatureSettings = FeatureSettings()
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _a_path_is_a_source(cls, value: object) -> object:
+        """``A = "DIR"`` and ``A = "FILE.zip"`` are short for a folder and an archive; lists mix freely."""
+
+        def source(entry: object) -> object:
+            if not isinstance(entry, str):
+                return entry
+            return {"archive": entry} if entry.lower().endswith(".zip") else {"folder": entry}
+
+        if not isinstance(value, dict):
+            return value
+        return {k: [source(e) for e in (v if isinstance(v, list) else [v])] for k, v in value.items()}
+
+    @field_validator("sections")
+    @classmethod
+    def _sections_are_named_right(cls, value: list[str]) -> list[str]:
+        for choice in value:
+            if not SECTION_CHOICE.match(choice):
+                raise ValueError(f"{choice!r} is no section: write a machine type ('fan') or a section ('fan/00')")
+        return value
+
+    def wants(self, machine_type: str, section: str) -> bool:
+        """True if the variant builds this section."""
+        return not self.sections or machine_type in self.sections or f"{machine_type}/{section}" in self.sections
