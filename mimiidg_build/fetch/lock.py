@@ -1,0 +1,91 @@
+"""The lock file of a record: which bytes of each archive are the right ones, and which file was seen to hold them.
+
+``ROOT/archives/<record>/archives.lock.json``: ``{"version": 1, "files": {name: entry}}``. An entry's md5 outlives the
+archive: once pinned, only a person changes it, by deleting the entry. ``size_bytes`` and ``mtime_ns`` are those of the
+file when its md5 was last computed; a file that still has both is not hashed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from mimiidg_build.errors import FetchError
+
+LOCK_NAME = "archives.lock.json"
+
+Pinned = Literal["manifest", "first fetch", "as found"]
+
+
+@dataclass(frozen=True)
+class LockEntry:
+    """One archive. ``pinned`` says who vouches for the md5.
+
+    ``"manifest"``: published in the dataset's manifest. ``"first fetch"``: the record API's answer when the archive
+    was first fetched. ``"as found"``: nobody; the file was put there by hand while offline, and is what it is.
+    """
+
+    md5: str
+    size_bytes: int
+    mtime_ns: int
+    pinned: Pinned
+
+
+def record_dir(root: Path, record_id: str) -> Path:
+    """Where a record's archives live."""
+    return root / "archives" / record_id
+
+
+def guard(directory: Path, name: str) -> FileLock:
+    """The lock that one process (and one thread of it) holds while it works on ``name`` in ``directory``."""
+    locks = directory / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"{name}.lock")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` so that a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_lock(directory: Path) -> dict[str, LockEntry]:
+    """Every entry of the record's lock file; empty if there is none yet.
+
+    Raises
+    ------
+    FetchError
+        If the lock file is not one that this version wrote.
+    """
+    path = directory / LOCK_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        content = json.loads(text)
+        if content["version"] != 1:
+            raise ValueError(f"version {content['version']}, expected 1")
+        return {name: LockEntry(**entry) for name, entry in content["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FetchError(
+            f"{path} is not a readable lock file ({error}). It holds the checksums that archives were pinned to; "
+            "restore it, or delete it to have the archives verified anew."
+        ) from error
+
+
+def write_entry(directory: Path, name: str, entry: LockEntry) -> None:
+    """Set one entry, whatever other processes set in the meantime."""
+    with guard(directory, LOCK_NAME):
+        files = {n: asdict(e) for n, e in {**read_lock(directory), name: entry}.items()}
+        write_json(directory / LOCK_NAME, {"version": 1, "files": files})

@@ -1,0 +1,199 @@
+"""One archive: decide what must be done about it, then do it.
+
+``decide`` is pure; ``ensure`` acts, under a lock that only one process and thread holds for an archive at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import Timeout
+
+from mimiidg_build.errors import FetchError
+from mimiidg_build.fetch.http import Interrupted, Session, log
+from mimiidg_build.fetch.lock import LOCK_NAME, LockEntry, Pinned, guard, read_lock, write_entry
+from mimiidg_build.fetch.record import RemoteFile, agree, content_urls, page_url
+from mimiidg_build.fetch.transfer import Progress, Wanted, hash_file, transfer
+from schemas.manifests import Record, RecordFile
+
+Action = Literal["reuse", "verify", "download", "missing"]
+
+
+def decide(
+    file: RecordFile, found: tuple[int, int] | None, entry: LockEntry | None, *, offline: bool = False
+) -> Action:
+    """What must be done about one archive.
+
+    Parameters
+    ----------
+    file : RecordFile
+        The archive in the manifest.
+    found : tuple[int, int] or None
+        Size in bytes and modification time in ns of the file on disk; None if there is none.
+    entry : LockEntry or None
+        The archive's entry in the lock file.
+    offline : bool
+        Whether nothing may be fetched.
+
+    Returns
+    -------
+    {"reuse", "verify", "download", "missing"}
+
+    Examples
+    --------
+    >>> file = RecordFile(name="fan.zip")
+    >>> entry = LockEntry(md5="0" * 32, size_bytes=10, mtime_ns=5, pinned="first fetch")
+    >>> decide(file, (10, 5), entry), decide(file, (10, 6), entry), decide(file, (10, 5), None)
+    ('reuse', 'verify', 'verify')
+    >>> decide(file, None, entry), decide(file, None, entry, offline=True)
+    ('download', 'missing')
+    """
+    if found is None:
+        return "missing" if offline else "download"
+    if entry is None or found != (entry.size_bytes, entry.mtime_ns):
+        return "verify"
+    if file.md5 not in (None, entry.md5):
+        return "verify"  # the manifest has learnt another checksum since
+    if entry.pinned == "as found" and not offline:
+        return "verify"  # nobody has vouched for it yet, and now somebody can
+    return "reuse"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the steps of one ``fetch_record`` share. ``answer`` is the API's, empty where it need not be asked."""
+
+    record: Record
+    directory: Path
+    base_url: str
+    offline: bool
+    progress: Progress | None
+    session: Session
+    answer: dict[str, RemoteFile]
+
+    def decide(self, file: RecordFile) -> Action:
+        return decide(
+            file, _found(self.directory / file.name), read_lock(self.directory).get(file.name), offline=self.offline
+        )
+
+
+def _found(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def refuse_missing(job: Job, names: list[str]) -> None:
+    if names:
+        where = "\n".join(f"  {page_url(job.base_url, job.record.id, name)}" for name in names)
+        raise FetchError(
+            f"offline, and {len(names)} of record {job.record.id}'s archives are not in {job.directory}: "
+            f"{', '.join(names)}. Get them by hand from\n{where}\nand put them in {job.directory}"
+        )
+
+
+def ensure(job: Job, file: RecordFile) -> None:
+    """Decide and act for one file, while nobody else does."""
+    path = job.directory / file.name
+    if job.decide(file) == "reuse":  # without a lock: a read-only root is enough to work from
+        _report(job, path)
+        return
+    lock = guard(job.directory, file.name)
+    while not lock.is_locked:
+        if job.session.stop.is_set():
+            raise Interrupted
+        try:
+            lock.acquire(timeout=1.0)
+        except Timeout:
+            log.info("%s: waiting for another process that works on it", path)
+    try:
+        # Decided again: the one that held the lock has probably done the work.
+        action = job.decide(file)
+        if action == "reuse":
+            _report(job, path)
+        elif action == "verify":
+            _verify(job, file, path)
+        elif action == "missing":  # it was there a moment ago
+            refuse_missing(job, [file.name])
+        else:
+            _download(job, file, path)
+    except OSError as error:
+        raise FetchError(
+            f"{path} cannot be read or written: {error}. Likely cause: a full disk or its rights."
+        ) from error
+    finally:
+        lock.release()
+
+
+def _report(job: Job, path: Path) -> None:
+    if job.progress is not None:
+        size_bytes = path.stat().st_size
+        job.progress(path.name, size_bytes, size_bytes)
+
+
+def _expected(job: Job, file: RecordFile) -> tuple[str, Pinned] | None:
+    """The md5 that the archive must have, and who vouches for it; None if nobody does."""
+    entry, remote = read_lock(job.directory).get(file.name), job.answer.get(file.name)
+    if remote is not None:
+        agree(job.record.id, file, remote)
+    if file.md5 is not None:
+        return file.md5, "manifest"
+    if entry is not None and entry.pinned != "as found":
+        if remote is not None and remote.md5 not in (None, entry.md5):
+            raise FetchError(
+                f"{file.name}: record {job.record.id} now publishes md5 {remote.md5}, but this archive was pinned to "
+                f"{entry.md5} when it was first fetched. Likely cause: the file was replaced on the record. To take "
+                f"the new one, delete the archive and its entry in {job.directory / LOCK_NAME}"
+            )
+        return entry.md5, "first fetch"
+    if remote is not None and remote.md5 is not None:
+        return remote.md5, "first fetch"
+    return (entry.md5, "as found") if entry is not None else None
+
+
+def _pin(job: Job, path: Path, md5: str, pinned: Pinned) -> None:
+    stat = path.stat()
+    write_entry(job.directory, path.name, LockEntry(md5, stat.st_size, stat.st_mtime_ns, pinned))
+
+
+def _verify(job: Job, file: RecordFile, path: Path) -> None:
+    """Hash a file that is there, and take it or leave it."""
+    expected = _expected(job, file)
+    before = _found(path)
+    if file.size_bytes is not None and path.stat().st_size != file.size_bytes:
+        found = f"{path.stat().st_size} bytes, expected {file.size_bytes}"
+    else:
+        md5 = hash_file(path, job.progress, job.session)
+        if before != _found(path):
+            raise FetchError(f"{path} changed while it was verified. Likely it is still being copied: wait and retry.")
+        if expected is None or md5 == expected[0]:
+            if expected is None:
+                log.warning("%s: no checksum is published for it; taken as found, md5 %s", path, md5)
+            _pin(job, path, md5, expected[1] if expected else "as found")
+            return
+        found = f"md5 {md5}, expected {expected[0]} ({expected[1]})"
+    raise FetchError(
+        f"{path} is not the published archive: it has {found}. It was left as it is. Likely cause: an incomplete "
+        "download, another version, or a change since it was fetched; move it away to have it fetched."
+    )
+
+
+def _download(job: Job, file: RecordFile, path: Path) -> None:
+    """Fetch a file that is not there."""
+    remote = job.answer.get(file.name)
+    if remote is None:
+        listed = ", ".join(job.answer) or "no files"
+        raise FetchError(f"record {job.record.id} does not list {file.name}; it lists {listed}. Likely it was renamed.")
+    expected = _expected(job, file)
+    if expected is None:
+        raise FetchError(
+            f"{file.name}: neither the manifest nor record {job.record.id} gives an md5 to verify it with."
+        )
+    size_bytes = file.size_bytes if file.size_bytes is not None else remote.size_bytes
+    wanted = Wanted(file.name, content_urls(job.base_url, job.record.id, remote), expected[0], size_bytes)
+    transfer(job.session, path, wanted, job.progress)
+    _pin(job, path, *expected)
