@@ -1,0 +1,95 @@
+"""Build a variant: validate, plan, render section by section, publish; every stage a task, so a run can be watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.fetch_archives import is_worth_a_retry
+from mimiidg_build import progress, stage
+from mimiidg_build.build import building
+from mimiidg_build.findings import summarise
+from mimiidg_build.inputs import Inputs, read_inputs
+from mimiidg_build.manifest import parse_variant
+from mimiidg_build.plan_build import Decision, PlannedSection, decide, plan_sections
+from mimiidg_build.run_tasks import runner
+from mimiidg_build.stage import RenderedSection
+from mimiidg_build.store import Store
+from mimiidg_build.tables import section_rows
+
+SECTIONS_AT_ONCE = 2  # a small section has fewer shards than there are workers
+
+
+@task(name="validate", cache_policy=NO_CACHE)
+def validate(variant: dict[str, Any], root: Path, plan: Path | None, allow: list[str]) -> Inputs:
+    """Read archives' directories, tables and noise, and validate them."""
+    return read_inputs(parse_variant(variant), root, plan=plan, allow=allow)
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+def plan_all(inputs: Inputs, decision: Decision, root: Path, scheduler: str, workers: int | None) -> list[PlannedSection]:
+    """Measure levels, draw noise, set gains."""
+    told = progress.current().step("levels", len(inputs.release.clips))
+    planned = plan_sections(inputs, decision, root, runner(scheduler, workers), told)
+    stage.open_staging(decision, planned, inputs.variant.features.dtype)
+    return planned
+
+
+@task(
+    name="render",
+    task_run_name="render {planned.section.id}",
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+)
+def render(
+    inputs: Inputs, decision: Decision, planned: PlannedSection, scheduler: str, workers: int | None, told: Any
+) -> dict[str, RenderedSection]:
+    """Render one section; its finished shards are kept over a retry."""
+    return stage.render_sections(inputs, decision, [planned], runner(scheduler, workers), told)
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> Store:
+    """Verify the staged store, give it its name, move ``latest``."""
+    return stage.publish(inputs, decision, rendered)
+
+
+def report(store: Store, inputs: Inputs) -> None:
+    """The section table and the validation's findings, as artifacts of the run."""
+    create_table_artifact(key="sections", table=section_rows(store), description=f"Sections of {store.path}")
+    findings = summarise(inputs.release.findings)
+    create_table_artifact(key="findings", table=findings.to_dict("records"), description="Validation")
+    create_markdown_artifact(key="store", markdown=f"`{store.path}`", description="The finished store")
+
+
+@flow(name="build-variant", task_runner=ThreadPoolTaskRunner(max_workers=SECTIONS_AT_ONCE))
+def build_variant(
+    variant: dict[str, Any],
+    root: Path,
+    scheduler: str = "threads",
+    workers: int | None = None,
+    plan: Path | None = None,
+    allow: list[str] | None = None,
+) -> Path:
+    """Build a variant, given as the content of a variant file; the path of its store. Built already: nothing to do."""
+    inputs = validate(variant, root, plan, allow or [])
+    with building(root, inputs.variant.name):
+        decision = decide(inputs, root)
+        if decision.finished is not None:
+            stage.move_latest(decision.finished)
+            report(decision.finished, inputs)
+            return decision.finished.path
+        planned = plan_all(inputs, decision, root, scheduler, workers)
+        told = progress.current().step("render", sum(len(section.clips) for section in planned))
+        futures = [render.submit(inputs, decision, section, scheduler, workers, told) for section in planned]
+        rendered = {section_id: section for future in futures for section_id, section in future.result().items()}
+        store = publish(inputs, decision, rendered)
+        report(store, inputs)
+        return store.path

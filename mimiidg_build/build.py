@@ -1,0 +1,109 @@
+"""Building a variant from fetched archives, start to finish: read, decide, plan, render, publish.
+
+The same steps, one by one, are what ``flows.build_variant`` runs as Prefect tasks. See :mod:`mimiidg_build.plan_build`
+for what is decided and planned, :mod:`mimiidg_build.stage` for how a store takes shape.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from mimiidg_build import stage, synthesis
+from mimiidg_build.acquire import Release, fetch_dataset
+from mimiidg_build.inputs import read_inputs
+from mimiidg_build.manifest import load_dataset
+from mimiidg_build.plan_build import decide, plan_sections
+from mimiidg_build.progress import Reporter
+from mimiidg_build.run_tasks import runner
+from mimiidg_build.store import Store, variant_dir
+from schemas.variants import Variant
+
+log = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Built:
+    """A finished store, whether this run had anything to do, and the warnings of validation."""
+
+    store: Store
+    was_finished: bool
+    findings: pd.DataFrame
+
+
+@contextlib.contextmanager
+def building(root: Path, variant: str) -> Iterator[None]:
+    """Hold the variant's lock: two builds of one variant at once would do the same work twice.
+
+    The second waits, says so, and then finds the first's result.
+    """
+    directory = variant_dir(root, variant)
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("another build of %s is running; waiting for it", variant)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def build_variant(
+    variant: Variant,
+    root: Path,
+    *,
+    scheduler: str = "threads",
+    workers: int | None = None,
+    plan: Path | None = None,
+    allow: Collection[str] = (),
+    release: Release | None = None,
+    reporter: Reporter | None = None,
+) -> Built:
+    """Build a variant, or find it built.
+
+    Parameters
+    ----------
+    variant : Variant
+    root : Path
+        Archives are read from ROOT/archives, the store goes to ROOT/variants/<variant>.
+    scheduler : str
+        ``threads``, ``processes`` or a dask cluster's address. The result never depends on it.
+    workers : int, optional
+        Threads or processes; all cores by default.
+    plan : Path, optional
+        A mix plan to render instead of drawing one.
+    allow : collection of str
+        Kinds of validation findings that are warnings rather than errors.
+    release : Release, optional
+        The dataset, if it was read already.
+    reporter : Reporter, optional
+        Shows progress.
+
+    Raises
+    ------
+    DataError, FetchError, UsageError
+    """
+    reporter = reporter or Reporter()
+    if synthesis.is_synthetic(variant.dataset):  # made here, so there is nothing to ask a network for
+        fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
+    inputs = read_inputs(variant, root, plan=plan, allow=allow, release=release)
+    with building(root, variant.name):
+        decision = decide(inputs, root)
+        if decision.finished is not None:
+            stage.move_latest(decision.finished)
+            return Built(decision.finished, True, inputs.release.findings)
+        run = runner(scheduler, workers)
+        n_clips = len(inputs.release.clips)
+        planned = plan_sections(inputs, decision, root, run, reporter.step("levels", n_clips))
+        stage.open_staging(decision, planned, variant.features.dtype)
+        on_clips = reporter.step("render", sum(len(section.clips) for section in planned))
+        rendered = stage.render_sections(inputs, decision, planned, run, on_clips)
+        return Built(stage.publish(inputs, decision, rendered), False, inputs.release.findings)

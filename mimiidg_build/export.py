@@ -1,0 +1,159 @@
+"""A store's variant back as WAV files and attribute tables, in the released layout and naming.
+
+    DIR/<machine>/{train,test}/section_..wav     44 bytes of header, 160,000 samples, as the released files
+    DIR/<machine>/attributes_<NN>.csv
+With ``as_zip``: DIR/<machine>.zip holding the same, md5sums.txt, and dataset.toml, a manifest that this program (and a
+person) can read, so that the export is a dataset of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from mimiidg_build.audio import encode_wav
+from mimiidg_build.clip_names import ClipName
+from mimiidg_build.errors import UsageError
+from mimiidg_build.mix_plan import clip_attributes
+from mimiidg_build.render import SHARD_CLIPS
+from mimiidg_build.shards import write_file
+from mimiidg_build.store import Store
+
+ZIP_TIME = (2022, 5, 1, 0, 0, 0)  # one fixed time for every member: equal stores give equal archives
+
+
+def full_name(clip: dict[str, object]) -> str:
+    """A clip's file name with every attribute, which evaluation test clips do not carry.
+
+    >>> full_name(dict(section="03", domain="source", split="test", condition="normal", index=1, d1p="m-n", d1v="W",
+    ...                d2p="", d2v=""))
+    'section_03_source_test_normal_0001_m-n_W.wav'
+    """
+    attributes = tuple(clip_attributes(clip).items())
+    parts = (str(clip[k]) for k in ("section", "domain", "split", "condition"))
+    return ClipName(*parts, int(str(clip["index"])), attributes).file_name
+
+
+def attribute_table(clips: pd.DataFrame) -> bytes:
+    """``attributes_NN.csv`` of one section; the full name as last column where the file names hide the truth."""
+    rows = clips.to_dict("records")
+    columns = ["d1p", "d1v"] + (["d2p", "d2v"] if (clips["d2p"] != "").any() else [])
+    hidden = [row for row in rows if full_name(row) != Path(row["member"]).name]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file_name", *columns, *(["file_name_with_full_attributes"] if hidden else [])])
+    for row in rows:
+        if hidden and row not in hidden:
+            continue  # the evaluation set's tables list the clips whose names hide the truth
+        last = [str(Path(row["member"]).with_name(full_name(row)))] if hidden else []
+        writer.writerow([row["member"], *(row[c] for c in columns), *last])
+    return text.getvalue().encode()
+
+
+def members(store: Store, machine_type: str) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of every file of a machine type: tables, then clips, a shard's worth of audio at a time."""
+    clips = store.clips[store.clips["machine_type"] == machine_type]
+    for section, rows in clips.groupby("section"):
+        yield f"{machine_type}/attributes_{section}.csv", attribute_table(rows)
+    for section, rows in clips.groupby("section"):
+        audio = store.audio(machine_type, str(section))
+        names = rows.sort_values("row")["member"].tolist()
+        for start in range(0, len(names), SHARD_CLIPS):
+            block = audio[start : start + SHARD_CLIPS]
+            for name, samples in zip(names[start : start + SHARD_CLIPS], block, strict=True):
+                yield name, encode_wav(samples)
+
+
+def export(
+    store: Store, directory: Path, *, as_zip: bool = False, on_clips: Callable[[int], None] = lambda n: None
+) -> list[Path]:
+    """Write a store's variant in the released layout.
+
+    Parameters
+    ----------
+    store : Store
+    directory : Path
+        Made if it is not there; it must not hold an export already.
+    as_zip : bool
+        One archive per machine type, with md5 sums and a dataset manifest.
+    on_clips : callable
+        Told how many more clips are written.
+
+    Returns
+    -------
+    list of Path
+        What stands in ``directory`` now.
+
+    Raises
+    ------
+    UsageError
+        The directory is not empty.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(f"{directory} is there already and not empty; give a new directory.")
+    machines = sorted(set(store.clips["machine_type"]))
+    written = []
+    for machine_type in machines:
+        content = members(store, machine_type)
+        if as_zip:
+            written.append(_write_zip(directory / f"{machine_type}.zip", content, on_clips))
+            continue
+        for name, data in content:
+            write_file(directory / name, [data])
+            on_clips(name.endswith(".wav"))
+        written.append(directory / machine_type)
+    if as_zip:
+        sums = {path.name: _md5(path) for path in written}
+        write_file(directory / "md5sums.txt", ["".join(f"{md5}  {name}\n" for name, md5 in sums.items()).encode()])
+        write_file(directory / "dataset.toml", [_manifest(store, written, sums).encode()])
+        written += [directory / "md5sums.txt", directory / "dataset.toml"]
+    return written
+
+
+def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_clips: Callable[[int], None]) -> Path:
+    partial = path.with_name(f"{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, data in content:
+            info = zipfile.ZipInfo(name, ZIP_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, data, compresslevel=1)
+            on_clips(name.endswith(".wav"))
+    os.replace(partial, path)
+    return path
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _manifest(store: Store, archives: list[Path], sums: dict[str, str]) -> str:
+    """A dataset manifest of the export. Where noise was added, its recordings are mixed now."""
+    attributes = store.attributes
+    name = f"{attributes['variant']['name']}-{store.fingerprint[:12]}"
+    recording = "mixed" if attributes["variant"]["mixing"] == "table1" else attributes["recording"]
+    lines = [
+        f'name = "{name}"',
+        f'title = "{attributes["variant"]["name"]}, exported from {attributes["dataset"]}"',
+        f'recording = "{recording}"',
+        'layout = "mimii_dg"',
+        f'citation = """{attributes["citation"]}"""',
+        "",
+        "[[records]]",
+        f'id = "{name}"',
+        f'title = "{name}"',
+        f'license = "{attributes["license"]}"',
+    ]
+    for path in archives:
+        lines += ["", "[[records.files]]", f'name = "{path.name}"', f"size_bytes = {path.stat().st_size}"]
+        lines += [f'md5 = "{sums[path.name]}"']
+    return "\n".join(lines) + "\n"

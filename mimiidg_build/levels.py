@@ -1,0 +1,101 @@
+"""Levels: power and peak of every clip of an archive, and the cross-power of noise layers that are added together.
+
+Measured once per archive and kept beside it, ROOT/archives/<record>/<file>.levels.parquet, under the archive's
+checksum: every variant of a dataset reads the same levels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mimiidg_build.archive import open_archive
+from mimiidg_build.audio import decode_clip, level
+from mimiidg_build.noise import NoiseBank
+from mimiidg_build.run_tasks import Runner
+from schemas.tables import Levels
+
+VERSION = "levels-1"
+TASK_CLIPS = 64
+
+
+def measure_members(path: Path, members: list[str], n_samples: int) -> list[tuple[str, float, float]]:
+    """(member, power, peak) of some clips of an archive."""
+    archive = open_archive(path)
+    return [(m, *level(decode_clip(archive.read(m), f"{path.name}: {m}", n_samples=n_samples))) for m in members]
+
+
+def load_levels(
+    path: Path,
+    checksum: str,
+    members: list[str],
+    n_samples: int,
+    run: Runner,
+    on_clips: Callable[[int], None] = lambda n: None,
+) -> pd.DataFrame:
+    """Levels of an archive's clips, measured where they are not known yet.
+
+    Parameters
+    ----------
+    path : Path
+        The archive; its levels are kept beside it.
+    checksum : str
+        Of the archive: levels of another content are not used.
+    members : list of str
+        The clips.
+    n_samples : int
+        Expected length of each clip.
+    run : Runner
+        Where the tasks run.
+    on_clips : callable
+        Told how many more clips are done.
+
+    Returns
+    -------
+    pd.DataFrame, a Levels table indexed by member
+    """
+    kept = path.with_name(path.name + ".levels.parquet")
+    identity = hashlib.sha256(json.dumps([VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
+    if kept.is_file():
+        table = pq.read_table(kept)
+        if (table.schema.metadata or {}).get(b"identity") == identity.encode():
+            on_clips(len(members))
+            return table.to_pandas().set_index("member", drop=False)
+    batches = [members[i : i + TASK_CLIPS] for i in range(0, len(members), TASK_CLIPS)]
+    measured = run(measure_members, [(path, batch, n_samples) for batch in batches], lambda rows: on_clips(len(rows)))
+    rows = [row for batch in measured for row in batch]
+    frame = Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"identity": identity.encode()}), partial)
+    os.replace(partial, kept)
+    return frame.set_index("member", drop=False)
+
+
+def cross_powers(drawn: list[list[tuple[str, int]]], banks: Mapping[str, NoiseBank]) -> npt.NDArray[np.float64]:
+    """mean(n1 n2) of every clip's two noise layers, 0 where it has fewer.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_clips,)], float64
+    """
+
+    @lru_cache(maxsize=64)
+    def noise(kind: str, row: int) -> npt.NDArray[np.float64]:
+        return banks[kind].read(row).astype(np.float64)
+
+    @lru_cache(maxsize=None)
+    def cross(first: tuple[str, int], second: tuple[str, int]) -> float:
+        return float(np.einsum("i,i->", noise(*first), noise(*second))) / banks[first[0]].n_samples
+
+    return np.array([cross(*layers) if len(layers) == 2 else 0.0 for layers in drawn])

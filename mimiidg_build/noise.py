@@ -1,0 +1,187 @@
+"""Noise kinds, prepared for mixing: every recording cut into clip-long pieces, resampled to 16 kHz, first channel.
+
+The pieces of a kind lie in one noise bank, ROOT/noise/<fingerprint>.{int16,float32} (pieces end to end, little
+endian; int16 where every recording is 16-bit at 16 kHz) beside its table of levels. A bank is a cache: its name is the
+digest of the recordings and of this module's version, so it is never stale, and it can be deleted.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from blake3 import blake3
+
+from mimiidg_build.archive import open_archive
+from mimiidg_build.audio import level, noise_pieces
+from mimiidg_build.errors import DataError
+from schemas.manifests import NoiseSource
+from schemas.tables import NoiseTable
+
+VERSION = "noise-1"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One noise recording: its name, a digest of its content, and how to open it."""
+
+    name: str
+    digest: str
+    open: Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True)
+class NoiseBank:
+    """The noise clips of one kind, on disk. Row ``k`` of ``table`` is piece ``k`` of the file."""
+
+    kind: str
+    fingerprint: str
+    path: Path
+    n_samples: int
+    table: pd.DataFrame
+
+    def read(self, row: int) -> npt.NDArray[np.float32]:
+        """One noise clip, as :func:`read_noise_clip`."""
+        return read_noise_clip(self.path, row, self.n_samples)
+
+
+def read_noise_clip(path: Path, row: int, n_samples: int) -> npt.NDArray[np.float32]:
+    """A noise clip of a bank.
+
+    Read rather than mapped: mapped pages would count as the process's memory.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,)], float32, full scale 1
+    """
+    dtype = np.dtype(path.suffix.removeprefix("."))
+    samples = np.fromfile(path, dtype.newbyteorder("<"), n_samples, offset=row * n_samples * dtype.itemsize)
+    return samples * np.float32(1 / 32768) if dtype == np.int16 else samples
+
+
+def list_recordings(
+    kind: str, sources: list[NoiseSource], archive_path: Callable[[str, str], Path]
+) -> list[Recording]:
+    """Every recording of a kind, in a fixed order: by source, then by name.
+
+    Parameters
+    ----------
+    kind : str
+    sources : list of NoiseSource
+    archive_path : callable
+        Where a (dataset, file) that a source names has been fetched to.
+
+    Raises
+    ------
+    DataError
+        A source without recordings, or two recordings of one name.
+    """
+    recordings = [recording for source in sources for recording in _recordings_of(kind, source, archive_path)]
+    names = [recording.name for recording in recordings]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"noise kind {kind}: {', '.join(twice[:3])} comes from two sources; rename one of the two.")
+    return recordings
+
+
+def _recordings_of(
+    kind: str, source: NoiseSource, archive_path: Callable[[str, str], Path]
+) -> Iterator[Recording]:
+    if source.folder is not None:
+        folder = Path(source.folder)
+        if not folder.is_dir():
+            raise DataError(f"noise kind {kind}: there is no folder {folder}.")
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".wav" and p.is_file())
+        found = [
+            Recording(p.relative_to(folder).as_posix(), blake3(p.read_bytes()).hexdigest(), lambda p=p: p.open("rb"))
+            for p in paths
+            if fnmatch.fnmatch(p.relative_to(folder).as_posix(), source.members) or source.members == "*.wav"
+        ]
+    else:
+        place = Path(source.archive) if source.archive else archive_path(source.dataset or "", source.file or "")
+        if not place.is_file():
+            raise DataError(f"noise kind {kind}: there is no archive {place}.")
+        archive = open_archive(place)
+        found = [
+            # size and CRC stand in the zip's directory: the content is told apart without reading it
+            Recording(name, f"{info.size_bytes}:{info.crc32:08x}", lambda name=name: io.BytesIO(archive.read(name)))
+            for name, info in sorted(archive.members.items())
+            if fnmatch.fnmatch(name, source.members)
+        ]
+        folder = place
+    if not found:
+        raise DataError(f"noise kind {kind}: {folder} has no recording that matches {source.members!r}.")
+    yield from found
+
+
+def kind_fingerprint(kind: str, recordings: list[Recording], n_samples: int) -> str:
+    """Digest of everything that decides a bank's bytes."""
+    content = [VERSION, kind, n_samples, [(recording.name, recording.digest) for recording in recordings]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def bank(kind: str, recordings: list[Recording], root: Path, n_samples: int) -> NoiseBank:
+    """The noise bank of a kind, made where it is not there yet: pieces first, table last, so a table means it is whole.
+
+    Raises
+    ------
+    DataError
+        An unreadable, empty or silent recording.
+    """
+    fingerprint = kind_fingerprint(kind, recordings, n_samples)
+    folder = root / "noise"
+    table_path = folder / f"{fingerprint}.parquet"
+    if not table_path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{fingerprint}.{os.getpid()}.partial"
+        try:
+            rows = _write_pieces(kind, recordings, partial, "int16", n_samples)
+            dtype = "int16" if rows is not None else "float32"
+            if rows is None:
+                rows = _write_pieces(kind, recordings, partial, dtype, n_samples)
+            os.replace(partial, folder / f"{fingerprint}.{dtype}")
+            NoiseTable.validate(pd.DataFrame(rows), lazy=True).to_parquet(partial)
+            os.replace(partial, table_path)
+        finally:
+            partial.unlink(missing_ok=True)
+    path = next(p for p in (folder / f"{fingerprint}.int16", folder / f"{fingerprint}.float32") if p.exists())
+    return NoiseBank(kind, fingerprint, path, n_samples, pd.read_parquet(table_path))
+
+
+def _write_pieces(
+    kind: str, recordings: list[Recording], path: Path, dtype: str, n_samples: int
+) -> list[dict[str, object]] | None:
+    """Write every piece and return the table's rows; None if ``dtype`` is int16 and a piece is not."""
+    rows: list[dict[str, object]] = []
+    with path.open("wb") as bank:
+        for recording in recordings:
+            where = f"noise kind {kind}, {recording.name}"
+            with recording.open() as file:
+                for index, piece in enumerate(noise_pieces(file, where, n_samples=n_samples)):
+                    if dtype == "int16" and piece.dtype != np.int16:
+                        return None
+                    if piece.dtype != dtype:
+                        piece = piece.astype(np.float32) / np.float32(32768)
+                    power, peak = level(piece)
+                    if power == 0:
+                        seconds = f"{index * n_samples // 16_000}-{(index + 1) * n_samples // 16_000} s"
+                        raise DataError(
+                            f"{where}: silent from {seconds}. Silence cannot be brought to any SNR; cut it out or "
+                            "remove the recording."
+                        )
+                    name = f"{recording.name}#{index}"
+                    rows.append({"kind": kind, "noise_clip": name, "row": len(rows), "power": power, "peak": peak})
+                    bank.write(piece.astype(np.dtype(dtype).newbyteorder("<"), copy=False).tobytes())
+        bank.flush()
+        os.fsync(bank.fileno())
+    return rows

@@ -1,0 +1,177 @@
+"""Building a variant: decide what must be done, plan, render section by section, publish.
+
+A store's name is the fingerprint of everything that decides its bytes, so a second build of the same inputs is a no-op.
+A store is built under ``<fingerprint>.zarr.partial`` beside ``<fingerprint>.journal``, verified, renamed, then
+``latest`` moves; a run that finds a partial store goes on where it stopped. Sections whose own fingerprint stands in an
+earlier store of the variant are linked from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from mimiidg_build import levels, mix_plan, noise
+from mimiidg_build.errors import DataError
+from mimiidg_build.inputs import Inputs
+from mimiidg_build.manifest import load_table1
+from mimiidg_build.noise import NoiseBank
+from mimiidg_build.render import SHARD_CLIPS, ClipTask, ShardTask
+from mimiidg_build.run_tasks import Runner
+from mimiidg_build.store import Store, open_store, section_path, variant_dir
+from schemas.manifests import Section
+
+OnClips = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What must be done: the finished store if there is one, else what to render and what to take from where."""
+
+    fingerprint: str
+    finished: Store | None
+    staging: Path
+    journal: Path
+    reuse: dict[str, Store] = field(default_factory=dict)  # section id -> an earlier store that has it
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an earlier run left work to go on with."""
+        return self.staging.is_dir()
+
+
+def decide(inputs: Inputs, root: Path) -> Decision:
+    """Whether the variant must be built, and which sections an earlier store of it already has."""
+    directory, fingerprint = variant_dir(root, inputs.variant.name), inputs.fingerprint
+    staging, journal = directory / f"{fingerprint}.zarr.partial", directory / f"{fingerprint}.journal"
+    if (directory / f"{fingerprint}.zarr").is_dir():
+        return Decision(fingerprint, open_store(directory / f"{fingerprint}.zarr"), staging, journal)
+    reuse: dict[str, Store] = {}
+    for path in sorted(directory.glob("*.zarr")):
+        try:
+            earlier = open_store(path)
+        except DataError:
+            continue  # a damaged or older store gives nothing; `mimiidg verify` names it
+        for section_id, section in earlier.sections.items():
+            if inputs.fingerprints.get(section_id) == section["fingerprint"]:
+                reuse[section_id] = earlier
+    return Decision(fingerprint, None, staging, journal, reuse)
+
+
+@dataclass(frozen=True)
+class PlannedSection:
+    """A section ready to render: its clips, their levels and plan, row for row, and its shards' tasks."""
+
+    section: Section
+    clips: pd.DataFrame
+    levels: pd.DataFrame
+    plan: pd.DataFrame
+    a: float  # mean of the clips' powers, before mixing
+    tasks: list[ShardTask]
+
+
+def plan_sections(
+    inputs: Inputs, decision: Decision, root: Path, run: Runner, on_clips: OnClips = lambda n: None
+) -> list[PlannedSection]:
+    """Prepare the noise, measure levels, and plan every section.
+
+    Parameters
+    ----------
+    inputs, decision
+    root : Path
+    run : Runner
+    on_clips : callable
+        Told how many more clips' levels are known.
+    """
+    n_samples = load_table1().n_samples
+    banks = {kind: noise.bank(kind, recordings, root, n_samples) for kind, recordings in inputs.noise.items()}
+    wanted = pd.concat([inputs.clips(section) for section in inputs.sections])
+    known = {
+        key: levels.load_levels(
+            inputs.release.archives[key], inputs.release.checksums[key], members.tolist(), n_samples, run, on_clips
+        )
+        for key, members in inputs.release.clips.groupby("archive", sort=False)["member"]
+        if key in set(wanted["archive"])
+    }
+    return [_plan_one(inputs, decision, section, known, banks) for section in inputs.sections]
+
+
+def _plan_one(
+    inputs: Inputs, decision: Decision, section: Section, known: dict[str, pd.DataFrame], banks: dict[str, NoiseBank]
+) -> PlannedSection:
+    clips = inputs.clips(section)
+    measured = [known[key].loc[member] for key, member in zip(clips["archive"], clips["member"], strict=True)]
+    clip_levels = pd.DataFrame(measured).reset_index(drop=True)
+    tables = {kind: bank.table for kind, bank in banks.items()}
+    if inputs.plan is not None:
+        plan = _given_plan(inputs.plan, section, clips, tables)
+    else:
+        n_noise_clips = {kind: len(table) for kind, table in tables.items()}
+        mixing = inputs.variant.mixing == "table1"
+        drawn = mix_plan.draw_noise(section, clips, n_noise_clips, inputs.variant.seed) if mixing else [[]] * len(clips)
+        cross_powers = levels.cross_powers(drawn, banks)
+        plan = mix_plan.plan_section(section, clips, clip_levels, drawn, tables, cross_powers, inputs.variant)
+    a = float(clip_levels["power"].mean())
+    return PlannedSection(section, clips, clip_levels, plan, a, _shard_tasks(inputs, decision, section, plan, a, banks))
+
+
+def _given_plan(plan: pd.DataFrame, section: Section, clips: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A user's plan, row for row with the section's clips.
+
+    Raises
+    ------
+    DataError
+        It lacks clips, names others, or names noise that is not there.
+    """
+    rows = plan[(plan["machine_type"] == section.machine_type) & (plan["section"] == section.section)]
+    if set(rows["clip"]) != set(clips["clip"]):
+        odd = sorted(set(rows["clip"]) ^ set(clips["clip"]))
+        raise DataError(f"the given plan and the dataset differ in {len(odd)} clips of {section.id}, first {odd[0]}.")
+    if rows["attenuation"].nunique() != 1:
+        raise DataError(f"the given plan has several attenuations in {section.id}; a section has one.")
+    for number in range(1, mix_plan.MAX_LAYERS + 1):
+        for kind, clip in set(zip(rows[f"noise_{number}_kind"], rows[f"noise_{number}_clip"], strict=True)):
+            if kind and (kind not in tables or clip not in set(tables[kind]["noise_clip"])):
+                raise DataError(f"the given plan wants noise {kind}: {clip} in {section.id}, which is not given.")
+    ordered = rows.set_index("clip").loc[clips["clip"]].reset_index()[list(plan.columns)]
+    ordered[["archive", "member"]] = clips[["archive", "member"]]
+    return ordered
+
+
+def _shard_tasks(
+    inputs: Inputs, decision: Decision, section: Section, plan: pd.DataFrame, a: float, banks: dict[str, NoiseBank]
+) -> list[ShardTask]:
+    """The section's shards, each with all it needs."""
+    rows_of = {kind: dict(zip(bank.table["noise_clip"], bank.table["row"], strict=True)) for kind, bank in banks.items()}
+    tasks = []
+    clips = [
+        ClipTask(
+            inputs.release.archives[row["archive"]],
+            row["member"],
+            tuple(
+                (banks[kind].path, rows_of[kind][row[f"noise_{k}_clip"]], row[f"noise_{k}_gain"])
+                for k in range(1, mix_plan.MAX_LAYERS + 1)
+                if (kind := row[f"noise_{k}_kind"])
+            ),
+        )
+        for row in plan.to_dict("records")
+    ]
+    for start in range(0, len(clips), SHARD_CLIPS):
+        tasks.append(
+            ShardTask(
+                staging=decision.staging,
+                journal=decision.journal,
+                section=section_path(section.machine_type, section.section),
+                start=start,
+                n_clips=len(clips),
+                n_samples=load_table1().n_samples,
+                a=a,
+                attenuation=float(plan["attenuation"].iloc[0]),
+                feature_dtype=inputs.variant.features.dtype,
+                clips=tuple(clips[start : start + SHARD_CLIPS]),
+            )
+        )
+    return tasks

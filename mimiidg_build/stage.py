@@ -1,0 +1,275 @@
+"""Staging and publishing: the partial store takes shape section by section, is verified, then gets its final name.
+
+Order matters and is what makes a kill at any moment harmless: shards, each noted in the journal after it is on the
+disk; tables; zarr metadata with the digest of every object last; rename; ``latest``; only then the journal goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mimiidg_build import __version__, features
+from mimiidg_build.errors import DataError
+from mimiidg_build.inputs import Inputs
+from mimiidg_build.plan_build import Decision, OnClips, PlannedSection
+from mimiidg_build.render import SHARD_CLIPS, ShardResult, read_entry, render_shard, write_entry
+from mimiidg_build.run_tasks import Runner
+from mimiidg_build.shards import StoredObject, hash_object, write_object
+from mimiidg_build.store import ARRAYS, FORMAT_VERSION, Store, open_store, section_path
+from schemas.tables import StoredClips
+
+SNR_TOLERANCE_DB = 0.05
+VERSIONED = ("numpy", "scipy", "soundfile", "zarr")
+
+
+@dataclass(frozen=True)
+class RenderedSection:
+    """A finished section: its rows of the store's tables, its objects, and what the store's attributes say of it."""
+
+    clips: pd.DataFrame
+    plan: pd.DataFrame
+    objects: tuple[StoredObject, ...]
+    summary: dict[str, Any]
+
+
+def open_staging(decision: Decision, planned: list[PlannedSection], feature_dtype: str) -> None:
+    """The partial store with its groups and empty arrays; what an interrupted write left behind is removed."""
+    import zarr
+
+    decision.staging.mkdir(parents=True, exist_ok=True)
+    decision.journal.mkdir(exist_ok=True)
+    for litter in [*decision.staging.rglob("*.partial"), *decision.journal.glob("*.partial")]:
+        litter.unlink()
+    root = zarr.create_group(decision.staging, overwrite=False) if not (decision.staging / "zarr.json").exists() else (
+        zarr.open_group(decision.staging, mode="a")
+    )
+    for section in planned:
+        group = root.require_group(section_path(section.section.machine_type, section.section.section))
+        n_clips, n_samples = len(section.clips), section.tasks[0].n_samples
+        shapes: dict[str, tuple[int, ...]] = {
+            "audio": (n_clips, n_samples),
+            "logmel": (n_clips, features.n_frames(n_samples), features.N_MELS),
+        }
+        for name, dtype in zip(ARRAYS, ("int16", feature_dtype), strict=True):
+            if name in group:
+                continue
+            shape = shapes[name]
+            group.create_array(
+                name,
+                shape=shape,
+                dtype=dtype,
+                chunks=(1, *shape[1:]),
+                shards=(SHARD_CLIPS, *shape[1:]),
+                compressors=None,
+                filters=None,
+                fill_value=0,
+                dimension_names=("clip", "sample") if name == "audio" else ("clip", "frame", "mel"),
+            )
+
+
+def render_sections(
+    inputs: Inputs,
+    decision: Decision,
+    planned: list[PlannedSection],
+    run: Runner,
+    on_clips: OnClips = lambda n: None,
+) -> dict[str, RenderedSection]:
+    """Render the sections' shards that are not finished yet, or link them from an earlier store, and check their SNR.
+
+    Raises
+    ------
+    DataError
+        A clip cannot be read, a shard not written, or a measured SNR is off its plan.
+    """
+    finished: dict[str, dict[int, ShardResult]] = {}
+    for section in planned:
+        done = {task.start: result for task in section.tasks if (result := read_entry(task)) is not None}
+        earlier = decision.reuse.get(section.section.id)
+        if earlier is not None and len(done) < len(section.tasks):
+            done |= _link_section(decision, section, earlier)
+        finished[section.tasks[0].section] = done
+        on_clips(sum(len(result.n_saturated) for result in done.values()))
+    waiting = [(task,) for section in planned for task in section.tasks if task.start not in finished[task.section]]
+    # one graph for all sections: a small section has fewer shards than there are workers
+    for result in run(render_shard, waiting, lambda result: on_clips(len(result.n_saturated))):
+        finished[result.section][result.start] = result
+    return {
+        section.section.id: _rendered(inputs, section, [finished[task.section][task.start] for task in section.tasks])
+        for section in planned
+    }
+
+
+def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -> dict[int, ShardResult]:
+    """Take a section's shards from an earlier store: hard links, which cost nothing, or copies; none is trusted
+    before its digest is seen to be right."""
+    clips = earlier.clips
+    key = planned.section
+    rows = clips[(clips["machine_type"] == key.machine_type) & (clips["section"] == key.section)]
+    linked = {}
+    for task in planned.tasks:
+        number = task.start // SHARD_CLIPS
+        paths = [f"{task.section}/audio/c/{number}/0", f"{task.section}/logmel/c/{number}/0/0"]
+        for path in paths:
+            target = decision.staging / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(earlier.path / path, target)
+            except FileNotFoundError:
+                break
+            except OSError:
+                shutil.copyfile(earlier.path / path, target)
+        else:
+            objects = tuple(hash_object(decision.staging, path) for path in paths)
+            recorded = [earlier.attributes["objects"].get(path) for path in paths]
+            if [{"size_bytes": o.size_bytes, "blake3": o.blake3} for o in objects] == recorded:
+                part = rows.iloc[task.start : task.start + len(task.clips)]
+                columns = (part["measured_added_noise_snr_db"].tolist(), part["n_saturated"].tolist())
+                linked[task.start] = ShardResult(task.section, task.start, objects, *map(tuple, columns))
+                write_entry(task.entry, linked[task.start])
+    return linked
+
+
+def _rendered(inputs: Inputs, planned: PlannedSection, results: list[ShardResult]) -> RenderedSection:
+    section, plan = planned.section, planned.plan
+    n_saturated = [n for result in results for n in result.n_saturated]
+    mixed = plan["added_noise_snr_db"].notna()
+    measured = pd.Series([snr for result in results for snr in result.measured_snr_db], dtype=float)
+    off = (measured - plan["added_noise_snr_db"]).abs()
+    wrong = (off > SNR_TOLERANCE_DB) & (pd.Series(n_saturated) == 0)
+    if wrong.any():
+        worst = int(off.where(wrong).idxmax())
+        raise DataError(
+            f"{section.id}: {int(wrong.sum())} clips are off their planned SNR by more than {SNR_TOLERANCE_DB} dB; worst "
+            f"{plan['clip'][worst]}: planned {plan['added_noise_snr_db'][worst]:.2f} dB, measured {measured[worst]:.2f} dB. "
+            "Likely cause: at this SNR the noise is as quiet as 16-bit rounding; lower the SNR."
+        )
+    clips = planned.clips.assign(
+        row=np.arange(len(plan)),
+        power=planned.levels["power"].to_numpy(),
+        peak=planned.levels["peak"].to_numpy(),
+        measured_added_noise_snr_db=measured,
+        n_saturated=n_saturated,
+    )
+    counts = planned.clips.groupby(["domain", "split", "condition"], sort=True).size()
+    summary: dict[str, Any] = {
+        "fingerprint": inputs.fingerprints[section.id],
+        "n_clips": len(plan),
+        "counts": {"_".join(key): int(n) for key, n in counts.items()},
+        "a": planned.a,
+        "attenuation": float(plan["attenuation"].iloc[0]),
+        "n_saturated_clips": int(sum(n > 0 for n in n_saturated)),
+    }
+    if mixed.any():
+        summary |= {
+            "planned_added_noise_snr_db": sorted(set(plan["added_noise_snr_db"].tolist())),
+            "largest_snr_error_db": float(off.max()),
+        }
+    objects = tuple(obj for result in results for obj in result.objects)
+    return RenderedSection(StoredClips.validate(clips, lazy=True), plan, objects, summary)
+
+
+def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> Store:
+    """Write tables and metadata, verify, rename, and move ``latest``.
+
+    Raises
+    ------
+    DataError
+        The partial store does not hold exactly what was rendered.
+    """
+    staging = decision.staging
+    objects = [obj for section in rendered.values() for obj in section.objects]
+    for name in ("clips", "plan"):
+        table = pd.concat([getattr(section, name) for section in rendered.values()], ignore_index=True)
+        file_name = "mix_plan.parquet" if name == "plan" else "clips.parquet"
+        objects.append(write_object(staging, file_name, table.to_parquet(index=False)))
+    objects += [hash_object(staging, path.relative_to(staging).as_posix()) for path in sorted(staging.glob("*/**/zarr.json"))]
+    _check_complete(staging, objects)
+    _write_attributes(staging, _attributes(inputs, decision, rendered, objects))
+    final = staging.with_suffix("")
+    os.rename(staging, final)
+    _flush_directory(final.parent)
+    store = open_store(final)
+    move_latest(store)
+    shutil.rmtree(decision.journal, ignore_errors=True)
+    return store
+
+
+def _check_complete(staging: Path, objects: list[StoredObject]) -> None:
+    """Every object there with its size, and nothing else."""
+    found = {f.relative_to(staging).as_posix(): f.stat().st_size for f in staging.rglob("*") if f.is_file()}
+    found.pop("zarr.json", None)
+    expected = {obj.path: obj.size_bytes for obj in objects}
+    if found != expected:
+        odd = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
+        raise DataError(
+            f"{staging}: {len(odd)} files are missing, foreign or of another size, first {odd[0]}. Something else writes "
+            "there, or the disk lost data. Remove the folder and build again."
+        )
+
+
+def _attributes(
+    inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection], objects: list[StoredObject]
+) -> dict[str, Any]:
+    """The store's attributes; no times and no host names, so that equal inputs give equal bytes."""
+    dataset = inputs.release.dataset
+    return {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": decision.fingerprint,
+        "dataset": dataset.name,
+        "dataset_title": dataset.title,
+        "synthetic": dataset.synthetic,
+        "recording": dataset.recording,
+        "license": dataset.records[0].license,
+        "citation": dataset.citation,
+        "variant": inputs.variant.model_dump(mode="json"),
+        "provenance": {
+            "archives": inputs.release.checksums,
+            "noise": {k: {r.name: r.digest for r in recordings} for k, recordings in inputs.noise.items()},
+            "versions": {"mimiidg_build": __version__} | {name: version(name) for name in VERSIONED},
+        },
+        "sections": {section_id: section.summary for section_id, section in rendered.items()},
+        "objects": {
+            obj.path: {"size_bytes": obj.size_bytes, "blake3": obj.blake3} for obj in sorted(objects, key=lambda o: o.path)
+        },
+    }
+
+
+def _write_attributes(staging: Path, attributes: dict[str, Any]) -> None:
+    """Attributes and consolidated metadata into the root's zarr.json, in one write."""
+    import zarr
+
+    with warnings.catch_warnings():
+        # Consolidated metadata is not in the v3 specification yet. It lets the tables lie beside the groups without
+        # a warning from whoever lists the store, and a remote reader open it with one request.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Object at .*parquet", category=UserWarning)
+        zarr.consolidate_metadata(staging)
+    metadata = json.loads((staging / "zarr.json").read_text())
+    metadata["attributes"] = attributes
+    write_object(staging, "zarr.json", json.dumps(metadata, indent=1).encode())
+
+
+def move_latest(store: Store) -> None:
+    """Point the variant's ``latest`` at a store."""
+    write_object(store.path.parent, "latest", f"{store.fingerprint}\n".encode())
+    _flush_directory(store.path.parent)
+
+
+def _flush_directory(path: Path) -> None:
+    """Make renames in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
