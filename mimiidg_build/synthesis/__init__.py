@@ -1,0 +1,166 @@
+"""The synthetic release: clean recordings in MIMII DG's layout, made from simple physics, nothing downloaded.
+
+Data for trying, testing and timing, never for judging a detector. A release is named
+``synthetic[-<percent>pct][-seed<k>][-eval]``: ``percent`` of the 18,000 published clips, a seed, and whether sections
+03-05 come too. Everything follows from that name: the same name gives the same bytes, whatever the number of workers.
+
+Audio is float32 [shape=(n_samples,)] in [-1, 1], 16 kHz, 10 s, or the same as 16-bit WAV inside a zip. Machine
+recordings are clean; factory noise and pumps come apart, in ``noise.zip``. Only names and counts live here: numpy and
+scipy are imported when audio is made.
+
+Source: Dohi et al., "MIMII DG", arXiv:2205.13879, section 2 and Tables 1 and 2.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimiidg_build.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "NOISE_KINDS",
+    "SyntheticSpec",
+    "archive_names",
+    "clip_counts",
+    "is_synthetic",
+    "parse_name",
+    "synthesize_clip",
+    "write_archive",
+    "write_release",
+]
+
+MACHINES = ("bearing", "fan", "gearbox", "slider", "valve")
+NOISE_KINDS = {kind: f"factory_noise_{kind}/*.wav" for kind in "ABCD"} | {kind: f"pump_{kind}/*.wav" for kind in "WXYZ"}
+
+_GRAMMAR = "synthetic[-<percent>pct][-seed<k>][-eval]"
+_NAME = re.compile(r"synthetic(?:-([0-9]+(?:\.[0-9]+)?)pct)?(?:-seed([0-9]+))?(-eval)?")
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """What decides every byte of a synthetic release.
+
+    Parameters
+    ----------
+    percent : size in percent of the published release, 1 to 100
+    seed : non-negative; another seed draws everything anew
+    evaluation : whether sections 03-05 are made too
+
+    Raises
+    ------
+    UsageError : a percent or a seed out of range
+    """
+
+    percent: float = 5.0
+    seed: int = 0
+    evaluation: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.percent) and 1 <= self.percent <= 100):
+            raise UsageError(f"synthetic release: percent must be from 1 to 100, found {self.percent:g}")
+        if self.seed < 0:
+            raise UsageError(f"synthetic release: seed must be 0 or more, found {self.seed}")
+
+    @property
+    def name(self) -> str:
+        """The canonical name.
+
+        >>> SyntheticSpec(percent=2.5, seed=1, evaluation=True).name
+        'synthetic-2.5pct-seed1-eval'
+        """
+        percent = repr(float(self.percent)).removesuffix(".0")
+        return f"synthetic-{percent}pct-seed{self.seed}{'-eval' if self.evaluation else ''}"
+
+
+def is_synthetic(name: str) -> bool:
+    """Whether a dataset name means the synthetic release, well-formed or not.
+
+    >>> [is_synthetic(name) for name in ("synthetic", "synthetic-5pct", "mimii_dg", "synthetics")]
+    [True, True, False, False]
+    """
+    return name == "synthetic" or name.startswith("synthetic-")
+
+
+def parse_name(name: str) -> SyntheticSpec:
+    """The release that a name means. What the name leaves out takes its default: 5 %, seed 0, no evaluation sections.
+
+    Raises
+    ------
+    UsageError : the name does not follow the grammar, or a number is out of range
+
+    >>> parse_name("synthetic-20pct-eval").name
+    'synthetic-20pct-seed0-eval'
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UsageError(f"{name!r} is no synthetic release: expected {_GRAMMAR}, such as synthetic-5pct-seed0")
+    percent, seed, evaluation = match.groups()
+    return SyntheticSpec(float(percent or 5), int(seed or 0), evaluation is not None)
+
+
+def archive_names(spec: SyntheticSpec) -> list[str]:
+    """File names of the release's archives, in the order in which they are written.
+
+    >>> archive_names(SyntheticSpec())
+    ['bearing.zip', 'fan.zip', 'gearbox.zip', 'slider.zip', 'valve.zip', 'noise.zip']
+    """
+    names = [f"{machine}.zip" for machine in MACHINES] + ["noise.zip"]
+    return names + [f"{machine}_eval.zip" for machine in MACHINES if spec.evaluation]
+
+
+def clip_counts(percent: float) -> dict[str, int]:
+    """Clips of one section per domain_split_condition; 100 % gives the published counts (Table 2).
+
+    Small releases keep proportionally more test clips, so that an AUC is still made of more than one pair.
+
+    >>> clip_counts(100)["source_train_normal"], sum(clip_counts(100).values()) * 15
+    (990, 18000)
+    >>> clip_counts(5)["target_test_anomaly"], sum(clip_counts(5).values())
+    (5, 60)
+    """
+    n_clips = round(12 * percent)
+    n_test = max(round(n_clips / 24), min(5, n_clips // 8), 1)
+    n_target_train = max(1, round(n_clips / 120))
+    return {
+        "source_train_normal": n_clips - n_target_train - 4 * n_test,
+        "target_train_normal": n_target_train,
+        "source_test_normal": n_test,
+        "source_test_anomaly": n_test,
+        "target_test_normal": n_test,
+        "target_test_anomaly": n_test,
+    }
+
+
+def synthesize_clip(
+    machine_type: str, section: str, condition: str, attributes: Mapping[str, str], seed: int, name: str
+) -> np.ndarray:
+    """One clean recording; see :func:`mimiidg_build.synthesis.machines.synthesize_clip`."""
+    from mimiidg_build.synthesis import machines
+
+    return machines.synthesize_clip(machine_type, section, condition, attributes, seed, name)
+
+
+def write_archive(
+    spec: SyntheticSpec, name: str, directory: Path, on_clip: Callable[[int], None] | None = None
+) -> Path:
+    """Write one archive; see :func:`mimiidg_build.synthesis.archive.write_archive`."""
+    from mimiidg_build.synthesis import archive
+
+    return archive.write_archive(spec, name, directory, on_clip)
+
+
+def write_release(
+    spec: SyntheticSpec, directory: Path, workers: int = 2, on_clip: Callable[[int], None] | None = None
+) -> list[Path]:
+    """Write every archive; see :func:`mimiidg_build.synthesis.archive.write_release`."""
+    from mimiidg_build.synthesis import archive
+
+    return archive.write_release(spec, directory, workers, on_clip)

@@ -1,0 +1,99 @@
+"""Bearing: a spindle turns a shaft in two ball bearings.
+
+The sound is harmonics of the shaft, the balls' faint impulses ringing the housing, and hum. ``vel`` (krpm) sets the
+shaft's speed, ``loc`` the microphone's place: a path difference and a slope of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from mimiidg_build.synthesis.dsp import (
+    FREQUENCY,
+    OCTAVE,
+    colour,
+    drift,
+    harmonic_count,
+    harmonics,
+    hump,
+    impulses,
+    level,
+    ringing,
+    rotation,
+    stream,
+    tilt,
+    to_signal,
+    to_spectrum,
+    unit_power,
+    white,
+)
+
+ANOMALIES = ("radial eccentricity", "axial eccentricity")
+RATED_KRPM = 10.0
+BALL_PASSES = 3.58  # a turn, past a point of the outer ring
+BALL_SPINS = 4.71
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One bearing as one microphone hears it: response of the housing, spectrum of rolling and of hum."""
+
+    path: np.ndarray
+    housing: np.ndarray
+    axial_housing: np.ndarray
+    rolling: np.ndarray
+
+
+@lru_cache(maxsize=32)
+def unit(section: str, location: str) -> Unit:
+    """The bearing of a section, from a location; without one, from straight above."""
+    rng = stream("bearing", section)
+    housing = ringing([(f * rng.uniform(0.9, 1.1), 0.004, 0.2) for f in (1450, 2700, 4300)])
+    axial = ringing([(f * rng.uniform(0.9, 1.1), 0.005, 0.25) for f in (980, 3400, 5600)])
+    rolling = unit_power(hump(3000 * rng.uniform(0.85, 1.15), 1.0) + 0.3 * tilt(-3))
+    path = np.ones(len(FREQUENCY), np.complex64)
+    if location:
+        place = stream("bearing", "location", location)
+        echo = place.uniform(0.25, 0.55) * np.exp(-2j * np.pi * FREQUENCY * place.uniform(0.0003, 0.0015))
+        slope = 10 ** (place.uniform(-2.0, 2.0) * OCTAVE / 20)
+        path = (level(place.uniform(-1.5, 1.5)) * slope * (1 + echo)).astype(np.complex64)
+    return Unit(path, housing * path, axial * path, rolling * np.abs(path))
+
+
+def synthesize(
+    section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
+) -> np.ndarray:
+    """One clip. ``anomaly`` is one of ``ANOMALIES``, or empty; ``severity`` from 0 to 1."""
+    bearing = unit(section, attributes.get("loc", ""))
+    krpm = float(attributes.get("vel", RATED_KRPM))
+    radial = severity * (anomaly == "radial eccentricity")
+    axial = severity * (anomaly == "axial eccentricity")
+
+    shaft = krpm * 1000 / 60 * rng.normal(1, 0.003)
+    phase = rotation(rng, shaft * drift(rng, 0.0015))
+    order = np.arange(1, harmonic_count(shaft) + 1)
+    tones = 0.8 * order**-1.1 * rng.lognormal(0, 0.25, len(order))
+    tones[0] *= 1 + 0.9 * radial
+    tones[1] *= 1 + 0.8 * radial + 1.2 * axial
+    tones[2:5] *= 1 + 0.8 * axial
+    sound = harmonics(rng, phase, tones * colour(bearing.path, shaft, len(order)))
+
+    spectrum = level(rng.normal(-5, 0.7)) * white(rng) * bearing.rolling
+    # Balls pass irregularly: they slip, and each passes a little differently.
+    passes = np.arange(0, 10 * shaft * BALL_PASSES) + 0.12 * rng.standard_normal(int(np.ceil(10 * shaft * BALL_PASSES)))
+    times = passes * (16000 / (shaft * BALL_PASSES))
+    strengths = (0.16 + 0.22 * radial) * rng.lognormal(0, 0.35, len(passes))
+    # Off centre, the load on the balls goes round with the shaft.
+    strengths *= 1 + (0.1 + 0.8 * radial) * np.cos(2 * np.pi * passes / BALL_PASSES)
+    spectrum += to_spectrum(impulses(times, strengths)) * bearing.housing
+    if axial:
+        spins = np.arange(0, 10 * shaft * BALL_SPINS) * (16000 / (shaft * BALL_SPINS))
+        knocks = impulses(spins, axial * 0.2 * rng.lognormal(0, 0.4, len(spins)))
+        spectrum += to_spectrum(knocks) * bearing.axial_housing
+    sound += to_signal(spectrum)
+    loudness: float = 0.03 * (krpm / RATED_KRPM) ** 0.35
+    return loudness * sound

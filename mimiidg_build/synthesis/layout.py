@@ -1,0 +1,169 @@
+"""What each archive of a synthetic release holds: every clip and every attribute table, decided before any is made.
+
+An archive is a tuple of entries in the order in which they are written: attribute tables, then clips. The names and
+tables are those of MIMII DG (sections 00-02) and of the DCASE 2022 Task 2 evaluation set (03-05): there, test clips
+are numbered through the section and the table alone tells domain, condition and attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mimiidg_build.errors import UsageError
+from mimiidg_build.manifest import load_table1
+from mimiidg_build.synthesis import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts
+from mimiidg_build.synthesis.dsp import stream
+from schemas.manifests import Section
+
+EVALUATION_SECTIONS = ("03", "04", "05")
+
+# The release's ten target training clips of these sections take only values between the source domain's.
+INTERIOR_TARGET_TRAIN = frozenset({("gearbox", "00"), ("bearing", "00"), ("slider", "00")})
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One machine recording. ``name`` is the full stem, from which its randomness comes; ``member`` where it lies."""
+
+    machine_type: str
+    section: str
+    domain: str
+    split: str
+    condition: str
+    attributes: tuple[tuple[str, str], ...]
+    name: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One attribute table, as text."""
+
+    text: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording of factory noise (A to D) or of a pump (W to Z)."""
+
+    kind: str
+    index: int
+    member: str
+
+
+Entry = Clip | Table | Recording
+
+
+def stem(section: str, domain: str, split: str, condition: str, index: int, attributes: dict[str, str]) -> str:
+    """A clip's name as the release writes it, without ``.wav``.
+
+    >>> stem("02", "source", "train", "normal", 7, {"vel": "6", "f-n": "A"})
+    'section_02_source_train_normal_0007_vel_6_f-n_A'
+    """
+    pairs = "_".join(f"{key}_{value}" for key, value in attributes.items())
+    return f"section_{section}_{domain}_{split}_{condition}_{index:04d}_{pairs}"
+
+
+def interior(section: Section) -> list[dict[str, str]]:
+    """Target values that lie strictly between the lowest and the highest source value of the shift parameter."""
+    key = section.parameter
+    source = [float(values[key]) for values in section.values("source")]
+    return [values for values in section.values("target") if min(source) < float(values[key]) < max(source)]
+
+
+def draw_values(spec: SyntheticSpec, section: Section) -> dict[str, list[dict[str, str]]]:
+    """Attribute values of every clip, per domain_split_condition.
+
+    A domain's values are dealt in turn, each cell going on where the one before it stopped, so that as many occur as
+    there are clips and none occurs more than once more than another; then each cell is shuffled.
+    """
+    rng = stream(spec.seed, "values", section.machine_type, section.section)
+    drawn: dict[str, list[dict[str, str]]] = {}
+    for domain in ("source", "target"):
+        whole = section.values(domain)
+        deck = [whole[i] for i in rng.permutation(len(whole))]
+        dealt = 0
+        for cell, count in clip_counts(spec.percent).items():
+            if not cell.startswith(domain):
+                continue
+            narrow = cell == "target_train_normal" and (section.machine_type, section.section) in INTERIOR_TARGET_TRAIN
+            cards = [values for values in deck if values in interior(section)] if narrow else deck
+            hand = [cards[(dealt + i) % len(cards)] for i in range(count)]
+            # A narrowed cell deals from its own deck, so the whole deck is still to be dealt from the start.
+            dealt += 0 if narrow else count
+            drawn[cell] = [hand[i] for i in rng.permutation(count)]
+    return drawn
+
+
+def section_clips(spec: SyntheticSpec, section: Section) -> list[Clip]:
+    """Every clip of a section: training clips, then test clips, in the order of their member names."""
+    machine_type, number = section.machine_type, section.section
+    rows: list[tuple[str, str, str, int, dict[str, str]]] = []
+    for cell, hand in draw_values(spec, section).items():
+        domain, split, condition = cell.split("_")
+        rows += [(domain, split, condition, index, values) for index, values in enumerate(hand)]
+    hidden_indices: dict[int, int] = {}
+    if number in EVALUATION_SECTIONS:
+        test = [i for i, row in enumerate(rows) if row[1] == "test"]
+        order = stream(spec.seed, "order", machine_type, number).permutation(len(test))
+        hidden_indices = dict(zip(test, order.tolist(), strict=True))
+    clips = []
+    for i, (domain, split, condition, index, values) in enumerate(rows):
+        index = hidden_indices.get(i, index)
+        name = stem(number, domain, split, condition, index, values)
+        base = f"section_{number}_{index:04d}" if i in hidden_indices else name
+        member = f"{machine_type}/{split}/{base}.wav"
+        clips.append(Clip(machine_type, number, domain, split, condition, tuple(values.items()), name, member))
+    return sorted(clips, key=lambda clip: (clip.split == "test", clip.member))
+
+
+def attribute_table(machine_type: str, section: str, clips: list[Clip]) -> Table:
+    """``attributes_NN.csv``: every clip in sections 00-02, the test clips with their full names in 03-05."""
+    hidden = section in EVALUATION_SECTIONS
+    n_attributes = max(len(clip.attributes) for clip in clips)
+    header = ["file_name"] + [f"d{i}{what}" for i in range(1, n_attributes + 1) for what in "pv"]
+    lines = [header + ["file_name_with_full_attributes"] * hidden]
+    for clip in clips:
+        if hidden and clip.split == "train":
+            continue
+        cells = [cell for pair in clip.attributes for cell in pair]
+        cells += [""] * (2 * n_attributes - len(cells))
+        lines.append([clip.member, *cells] + [f"{machine_type}/{clip.split}/{clip.name}.wav"] * hidden)
+    text = "".join(",".join(line) + "\n" for line in lines)
+    return Table(text, f"{machine_type}/attributes_{section}.csv")
+
+
+def recordings(spec: SyntheticSpec) -> list[Recording]:
+    """The members of ``noise.zip``."""
+    count = max(6, round(0.6 * spec.percent))
+    return [
+        Recording(kind, index, pattern.replace("*", f"{index:04d}"))
+        for kind, pattern in NOISE_KINDS.items()
+        for index in range(count)
+    ]
+
+
+@lru_cache(maxsize=32)
+def entries(spec: SyntheticSpec, name: str) -> tuple[Entry, ...]:
+    """Everything that the archive ``name`` holds, in the order in which it is written.
+
+    Raises
+    ------
+    UsageError : the release has no archive of that name
+    """
+    if name not in archive_names(spec):
+        raise UsageError(f"{spec.name} has no archive {name!r}, only {', '.join(archive_names(spec))}")
+    if name == "noise.zip":
+        return tuple(recordings(spec))
+    machine_type = name.removesuffix(".zip").removesuffix("_eval")
+    tables: list[Table] = []
+    clips: list[Clip] = []
+    for section in load_table1().sections:
+        hidden = section.section in EVALUATION_SECTIONS
+        if section.machine_type == machine_type and hidden == name.endswith("_eval.zip"):
+            own = section_clips(spec, section)
+            tables.append(attribute_table(machine_type, section.section, own))
+            clips += own
+    return (*tables, *clips)
