@@ -1,0 +1,114 @@
+"""Names of clips: the grammar of the MIMII DG release.
+
+Two sorts of name, both of the base name alone (a folder called ``source`` says nothing about a domain):
+
+- ``section_SS_(source|target)_(train|test)_(normal|anomaly)_NNNN_<key>_<value>[_<key>_<value>].wav``
+- ``section_SS_NNNN.wav``, a test clip of the evaluation sections, whose truth stands in its attribute table.
+
+SS is the section and NNNN the index, in digits. A key starts with a letter; keys and values hold letters, digits,
+``.``, ``+`` and ``-``, never ``_``. Values are strings: ``1.0``, ``0.10``, ``00`` and ``bs-c`` stay as written.
+
+Source: the released file names of MIMII DG and of the DCASE 2022 Task 2 evaluation set.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mimiidg_build.errors import DataError
+
+GRAMMAR = (
+    "section_SS_(source|target)_(train|test)_(normal|anomaly)_NNNN_<key>_<value>[_<key>_<value>].wav "
+    "or section_SS_NNNN.wav"
+)
+
+_KEY, _VALUE = "[A-Za-z][A-Za-z0-9.+-]*", "[A-Za-z0-9.+-]+"
+_FULL = re.compile(
+    rf"section_([0-9]{{2}})_(source|target)_(train|test)_(normal|anomaly)_([0-9]{{4}})"
+    rf"_({_KEY})_({_VALUE})(?:_({_KEY})_({_VALUE}))?\.wav"
+)
+_HIDDEN = re.compile(r"section_([0-9]{2})_([0-9]{4})\.wav")
+
+_Fields = tuple[str, str | None, str, str | None, int, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipName:
+    """What a clip's name says. A name that the grammar cannot write is never made: ValueError.
+
+    Attributes
+    ----------
+    section : str, two digits
+    domain : "source", "target", or None where the name hides it
+    split : "train" or "test"
+    condition : "normal", "anomaly", or None where the name hides it
+    index : int, 0 to 9999
+    attributes : pairs (key, value) in the order of the name; empty where the name hides them
+
+    Examples
+    --------
+    >>> name = ClipName.parse("section_01_target_test_anomaly_0007_pat_05_panel_bs-c.wav")
+    >>> name.domain, name.index, name.attributes
+    ('target', 7, (('pat', '05'), ('panel', 'bs-c')))
+    >>> ClipName("03", None, "test", None, 12, ()).file_name
+    'section_03_0012.wav'
+    """
+
+    section: str
+    domain: str | None
+    split: str
+    condition: str | None
+    index: int
+    attributes: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        fields = (self.section, self.domain, self.split, self.condition, self.index, self.attributes)
+        if _fields(self.file_name) != fields:
+            raise ValueError(f"no clip name can say {fields}; expected what fits {GRAMMAR}, with no key twice")
+
+    @classmethod
+    def parse(cls, name: str) -> ClipName:
+        """Read a file name; of a path, the base name alone.
+
+        Raises
+        ------
+        DataError
+            The base name does not fit the grammar.
+
+        Examples
+        --------
+        >>> ClipName.parse("source/fan/test/section_00_target_test_normal_0001_m-n_Y.wav").domain
+        'target'
+        """
+        base = name.rpartition("/")[2]
+        fields = _fields(base)
+        if fields is None:
+            raise DataError(f"{base!r} is not a clip name: expected {GRAMMAR}, with no key twice")
+        return cls(*fields)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the name hides domain, condition and attributes."""
+        return self.domain is None
+
+    @property
+    def file_name(self) -> str:
+        """The base name, suffix included: what ``parse`` reads back."""
+        if self.is_hidden:
+            return f"section_{self.section}_{self.index:04d}.wav"
+        attributes = "".join(f"_{key}_{value}" for key, value in self.attributes)
+        return f"section_{self.section}_{self.domain}_{self.split}_{self.condition}_{self.index:04d}{attributes}.wav"
+
+
+def _fields(base: str) -> _Fields | None:
+    """The fields of a base name, None where it does not fit the grammar."""
+    if match := _FULL.fullmatch(base):
+        section, domain, split, condition, index, key, value, key_2, value_2 = match.groups()
+        if key == key_2:
+            return None
+        attributes = ((key, value),) if key_2 is None else ((key, value), (key_2, value_2))
+        return section, domain, split, condition, int(index), attributes
+    if match := _HIDDEN.fullmatch(base):
+        return match[1], None, "test", None, int(match[2]), ()
+    return None

@@ -1,0 +1,119 @@
+"""Findings: what validation found, collected rather than raised, so that one run names every fault.
+
+A finding of severity *error* stops whoever calls `raise_on_errors`; a *warning* is reported and goes on. ``table`` is
+``<archive>:<member>`` of an attribute table, an archive, or a section (``fan/04``) where the fault is a section's;
+``line`` counts from 1 with the header, 0 where no line applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+
+import pandas as pd
+import pandera.errors
+from pandera.typing.pandas import DataFrame
+
+from mimiidg_build.errors import DataError
+from schemas.tables import SEVERITIES, Findings
+
+MAX_GROUPS_SHOWN = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row of `schemas.tables.Findings`. ``message`` stands alone: what happened, what was expected."""
+
+    severity: str
+    kind: str
+    table: str
+    message: str
+    line: int = 0
+    column: str = ""
+    value: str = ""
+    expected: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaCase:
+    """One failure of a pandera check: the row's index label (None for the whole table), column, check and value."""
+
+    row: int | None
+    column: str
+    check: str
+    value: str
+
+
+def findings_frame(findings: Iterable[Finding]) -> DataFrame[Findings]:
+    """The findings as a validated table, in the order given.
+
+    Examples
+    --------
+    >>> findings_frame([Finding("warning", "size", "1/fan.zip", "too short")]).kind.tolist()
+    ['size']
+    """
+    names = [field.name for field in fields(Finding)]
+    rows = pd.DataFrame([astuple(finding) for finding in findings], columns=names)
+    types = {name: "int64" if name == "line" else "str" for name in names}
+    return Findings.validate(rows.astype(types)[list(Findings.to_schema().columns)])
+
+
+def summarise(findings: pd.DataFrame) -> pd.DataFrame:
+    """One row per (severity, kind, table), errors first, for a terminal.
+
+    Returns
+    -------
+    DataFrame with columns severity, kind, table, count, and example: the place and message of the group's first.
+    """
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    columns = (findings[c].tolist() for c in ("severity", "kind", "table", "line", "column", "message"))
+    for severity, kind, table, line, column, message in zip(*columns, strict=True):
+        place = ", ".join(part for part in (f"line {line}", column) if part) if line else ""
+        groups.setdefault((severity, kind, table), []).append(f"{place}: {message}" if place else message)
+    ordered = sorted(groups.items(), key=lambda group: SEVERITIES.index(group[0][0]))
+    rows = [(*key, len(examples), examples[0]) for key, examples in ordered]
+    return pd.DataFrame(rows, columns=["severity", "kind", "table", "count", "example"])
+
+
+def raise_on_errors(findings: pd.DataFrame) -> None:
+    """Refuse data that has errors; warnings pass.
+
+    Raises
+    ------
+    DataError
+        With one line per (kind, table): how many, where the first stands, and what was expected.
+    """
+    errors = findings[findings.severity == "error"]
+    if errors.empty:
+        return
+    groups = summarise(errors)
+    lines = [f"{len(errors)} error{'s' * (len(errors) > 1)} found, the data cannot be used as it is:"]
+    for kind, table, count, example in groups[["kind", "table", "count", "example"]].itertuples(index=False, name=None):
+        more = f" (and {count - 1} more like it)" if count > 1 else ""
+        lines.append(f"  {kind} in {table}: {example}{more}")
+    hidden = len(groups) - MAX_GROUPS_SHOWN
+    if hidden > 0:
+        lines[MAX_GROUPS_SHOWN + 1 :] = [f"  ... and {hidden} more groups"]
+    raise DataError("\n".join(lines))
+
+
+def schema_cases(error: pandera.errors.SchemaErrors) -> list[SchemaCase]:
+    """Failure cases of a lazy validation, each once.
+
+    Pandera repeats a check of the whole frame once per column: one case is kept, with column ``""``. A column that
+    could not be coerced fails its other checks for no reason of its own: only the coercion is kept.
+    """
+    table = error.failure_cases
+    columns = (table[c].tolist() for c in ("schema_context", "column", "check", "failure_case", "index"))
+    raw = list(zip(*columns, strict=True))
+    uncoerced = {column for _, column, check, *_ in raw if str(check).startswith("coerce_dtype")}
+    cases: dict[SchemaCase, None] = {}
+    for context, column, check, value, index in raw:
+        if column in uncoerced and not str(check).startswith("coerce_dtype"):
+            continue
+        row = None if pd.isna(index) else int(index)
+        # a case with no row is about the table's columns, and names the column in its value
+        whole_frame = context == "DataFrameSchema" and row is not None
+        name, found = ("", "") if whole_frame else ("" if pd.isna(column) else str(column), str(value))
+        cases[SchemaCase(row, name, str(check), found)] = None
+    return list(cases)
