@@ -1,0 +1,78 @@
+"""Spectrogram nearest neighbour: no training, the yardstick that every learned model must beat.
+
+A clip is its log-mel pooled over time, 128 numbers: mean, or maximum. Score: cosine distance to the nearest training
+clip of source and of target of the same section, the smaller of the two; in [0, 2].
+
+Distances between clips of one machine are small against 1, so they are computed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mimiidg_build.errors import DataError
+from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
+
+
+class NearestNeighbour(Detector):
+    """Mean over time. There is nothing to train: ``fit_after`` keeps the training clips."""
+
+    profiles = {name: Settings(epochs=0) for name in ("paper", "released", "smoke")}
+    width = 1
+
+    reference: Tensor  # (training clip, mel), unit length
+    reference_section: Tensor
+
+    def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
+        super().__init__(settings, n_sections, seed)
+        self.register_buffer("reference", torch.zeros(0, 0, dtype=torch.float64))
+        self.register_buffer("reference_section", torch.zeros(0, dtype=torch.int64))
+
+    def loss(self, batch: Tensor, labels: Labels) -> Tensor:
+        """Nothing to train."""
+        raise NotImplementedError("nearest neighbour has nothing to train: settings.epochs is 0")
+
+    @torch.no_grad()
+    def fit_after(self, chunks: Chunks) -> None:
+        """Keep every training clip, pooled."""
+        kept = [(self.embed(logmel), labels.section) for logmel, labels in chunks]
+        self.reference = torch.cat([embedding for embedding, _ in kept])
+        self.reference_section = torch.cat([section for _, section in kept])
+
+    def pool(self, logmel: Tensor) -> Tensor:
+        """Log-mel [shape=(n_clips, n_frames, n_mels)] over time."""
+        return logmel.mean(dim=1, dtype=torch.float64)
+
+    def embed(self, logmel: Tensor) -> Tensor:
+        """Clips as vectors of unit length, float64 [shape=(n_clips, n_mels)]."""
+        return torch.nn.functional.normalize(self.pool(logmel), dim=1)
+
+    def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
+        # The nearer of the nearest source clip and the nearest target clip is the nearest of all.
+        cosine = self.embed(logmel) @ self.reference.T if len(self.reference) else logmel.new_zeros(len(logmel), 0)
+        rows = torch.arange(cosine.shape[1], device=cosine.device)
+        elsewhere = self.reference_section != labels.section[:, None]
+        itself = rows == labels.training_row[:, None]
+        cosine = cosine.masked_fill(elsewhere | itself, -torch.inf)
+        if cosine.shape[1] == 0 or cosine.isneginf().all(dim=1).any():
+            raise DataError("nearest neighbour: a section has no (other) training clip to compare a clip with")
+        return (1.0 - cosine.amax(dim=1)).clamp(min=0.0)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The number of training clips is part of what is saved: make room for it.
+        for name in ("reference", "reference_section"):
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                setattr(self, name, torch.empty_like(saved, device=self.reference.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class MaxNearestNeighbour(NearestNeighbour):
+    """Maximum over time, in place of the mean: for machines whose sound comes and goes."""
+
+    def pool(self, logmel: Tensor) -> Tensor:
+        """Log-mel [shape=(n_clips, n_frames, n_mels)] over time."""
+        return logmel.amax(dim=1).double()

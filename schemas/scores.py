@@ -1,0 +1,94 @@
+"""Tables of scores and results, one pandera model each. Scores are larger = more anomalous, metrics in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing.pandas import Series
+
+from schemas.manifests import CONDITIONS
+from schemas.tables import Table
+
+# Other data in the same format have machine types of their own (ToyCar, 3DPrinter): any word a file name can hold.
+MACHINE_TYPE = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+SECTION = r"^[0-9]{2}$"
+
+
+def _metric(nullable: bool = False) -> Any:
+    return pa.Field(in_range={"min_value": 0.0, "max_value": 1.0}, nullable=nullable)
+
+
+class ScoreTable(Table):
+    """An ``anomaly_score_<machine>_section_<NN>_test.csv`` as read. ``line`` is the line in the file, from 1."""
+
+    line: Series[int] = pa.Field(ge=1, unique=True)
+    file_name: Series[str] = pa.Field(unique=True, str_length={"min_value": 1})
+    score: Series[float]
+
+
+class DecisionTable(Table):
+    """A ``decision_result_<machine>_section_<NN>_test.csv`` as read: 1 where the system says anomalous."""
+
+    line: Series[int] = pa.Field(ge=1, unique=True)
+    file_name: Series[str] = pa.Field(unique=True, str_length={"min_value": 1})
+    decision: Series[int] = pa.Field(isin=(0, 1))
+
+
+class ScoredClips(Table):
+    """Scored test clips with the truth: what every metric is computed from.
+
+    ``domain`` is ``""`` where the truth does not tell it. ``attributes`` is the tail of the full file name
+    (``vel_6_f-n_A``), ``""`` where unknown. ``decision`` is 1 anomalous, 0 normal, -1 not given.
+    """
+
+    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = pa.Field(str_matches=SECTION)
+    file_name: Series[str]
+    domain: Series[str] = pa.Field(isin=("source", "target", ""))
+    condition: Series[str] = pa.Field(isin=CONDITIONS)
+    attributes: Series[str]
+    score: Series[float]
+    decision: Series[int] = pa.Field(isin=(0, 1, -1))
+
+    @pa.dataframe_check(name="clip unique within section")
+    def _clips_are_unique(cls, table: pd.DataFrame) -> pd.Series:
+        return ~table.duplicated(["machine_type", "section", "file_name"], keep=False)
+
+
+class SectionResults(Table):
+    """One row per section. NaN where a metric needs domains or decisions that are not there."""
+
+    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = pa.Field(str_matches=SECTION)
+    n_normal: Series[int] = pa.Field(ge=1)
+    n_anomaly: Series[int] = pa.Field(ge=1)
+    auc_source: Series[float] = _metric(nullable=True)
+    auc_target: Series[float] = _metric(nullable=True)
+    auc_all: Series[float] = _metric()
+    auc_source_within: Series[float] = _metric(nullable=True)
+    auc_target_within: Series[float] = _metric(nullable=True)
+    pauc: Series[float] = _metric()
+    pauc_raw: Series[float] = _metric()
+    precision_source: Series[float] = _metric(nullable=True)
+    precision_target: Series[float] = _metric(nullable=True)
+    recall_source: Series[float] = _metric(nullable=True)
+    recall_target: Series[float] = _metric(nullable=True)
+    f1_source: Series[float] = _metric(nullable=True)
+    f1_target: Series[float] = _metric(nullable=True)
+
+
+class ValueResults(Table):
+    """One row per section, attribute and value: AUC of the normal clips that carry it, against all anomalous clips.
+
+    ``domain`` is where those normal clips are from: source, target, both, or ``""`` (unknown).
+    """
+
+    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = pa.Field(str_matches=SECTION)
+    attribute: Series[str]
+    value: Series[str]
+    domain: Series[str] = pa.Field(isin=("source", "target", "both", ""))
+    n_normal: Series[int] = pa.Field(ge=1)
+    auc: Series[float] = _metric()
