@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.fetch_archives import is_worth_a_retry
 from mimiidg_build import progress, stage
@@ -16,13 +17,15 @@ from mimiidg_build.build import building
 from mimiidg_build.findings import summarise
 from mimiidg_build.inputs import Inputs, read_inputs
 from mimiidg_build.manifest import parse_variant
+from mimiidg_build.mix_plan import records
 from mimiidg_build.plan_build import Decision, PlannedSection, decide, plan_sections
 from mimiidg_build.run_tasks import runner
 from mimiidg_build.stage import RenderedSection
 from mimiidg_build.store import Store
 from mimiidg_build.tables import section_rows
 
-SECTIONS_AT_ONCE = 2  # a small section has fewer shards than there are workers
+# A small section has one shard, for one worker; more than two sections at once would only take memory.
+RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=2))
 
 
 @task(name="validate", cache_policy=NO_CACHE)
@@ -32,7 +35,9 @@ def validate(variant: dict[str, Any], root: Path, plan: Path | None, allow: list
 
 
 @task(name="plan", cache_policy=NO_CACHE)
-def plan_all(inputs: Inputs, decision: Decision, root: Path, scheduler: str, workers: int | None) -> list[PlannedSection]:
+def plan_all(
+    inputs: Inputs, decision: Decision, root: Path, scheduler: str, workers: int | None
+) -> list[PlannedSection]:
     """Measure levels, draw noise, set gains."""
     told = progress.current().step("levels", len(inputs.release.clips))
     planned = plan_sections(inputs, decision, root, runner(scheduler, workers), told)
@@ -65,11 +70,11 @@ def report(store: Store, inputs: Inputs) -> None:
     """The section table and the validation's findings, as artifacts of the run."""
     create_table_artifact(key="sections", table=section_rows(store), description=f"Sections of {store.path}")
     findings = summarise(inputs.release.findings)
-    create_table_artifact(key="findings", table=findings.to_dict("records"), description="Validation")
+    create_table_artifact(key="findings", table=records(findings), description="Validation")
     create_markdown_artifact(key="store", markdown=f"`{store.path}`", description="The finished store")
 
 
-@flow(name="build-variant", task_runner=ThreadPoolTaskRunner(max_workers=SECTIONS_AT_ONCE))
+@flow(name="build-variant", task_runner=RUNNER)
 def build_variant(
     variant: dict[str, Any],
     root: Path,

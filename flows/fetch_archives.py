@@ -28,9 +28,7 @@ def fetch(dataset: str, root: Path, names: list[str] | None, offline: bool) -> d
 
 
 @flow(name="fetch-archives", log_prints=False)
-def fetch_archives(
-    wanted: dict[str, list[str] | None], root: Path, offline: bool = False
-) -> dict[str, Path]:
+def fetch_archives(wanted: dict[str, list[str] | None], root: Path, offline: bool = False) -> dict[str, Path]:
     """Fetch datasets' archives, all or the named files of each; what is there and verified is not fetched again."""
     archives: dict[str, Path] = {}
     for dataset, names in wanted.items():

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.build_variant import build_variant
 from flows.fetch_archives import fetch_archives
 from mimiidg_build.acquire import needed_archives
-from mimiidg_build.manifest import parse_variant, load_variant
+from mimiidg_build.manifest import load_variant, parse_variant
 from mimiidg_build.store import list_stores
 
 

@@ -45,7 +45,9 @@ def machine_type_of(name: str) -> str | None:
     return next((machine for machine in MACHINE_TYPES if machine in parts), None)
 
 
-def clip_archives(dataset: DatasetManifest, wants: Callable[[str], bool] = lambda machine: True) -> list[tuple[Record, str]]:
+def clip_archives(
+    dataset: DatasetManifest, wants: Callable[[str], bool] = lambda machine: True
+) -> list[tuple[Record, str]]:
     """(record, file name) of every archive that holds clips of a wanted machine type."""
     return [
         (record, file.name)
@@ -105,7 +107,7 @@ def fetch_dataset(
     reporter = reporter or Reporter()
     if dataset.synthetic:
         return _fetch_synthetic(dataset, root, names, reporter)
-    fetched = {}
+    fetched: dict[str, Path] = {}
     for record in dataset.records:
         wanted = [file.name for file in record.files if names is None or file.name in names]
         if wanted:
@@ -131,7 +133,9 @@ def _fetch_synthetic(
     except FetchError:
         served = root / "archives" / f"{record.id}.served"
         spec = synthesis.parse_name(dataset.name)
-        synthesis.write_release(spec, served, on_clip=reporter.step("synthesize", _n_recordings(spec), "recordings"))
+        synthesis.write_release(
+            spec, served, on_clip=reporter.step("synthesize", synthesis.n_recordings(spec), "recordings")
+        )
         with LocalZenodo({record.id: served}) as server:
             paths = fetch_record(record, root, names=wanted, base_url=server.url, progress=reporter.transfer)
         if len(wanted) == len(record.files):
@@ -164,11 +168,6 @@ def archives_are_there(variant: Variant, root: Path) -> bool:
     return True
 
 
-def _n_recordings(spec: synthesis.SyntheticSpec) -> int:
-    """Clips of a synthetic release; its noise recordings are few beside them."""
-    return sum(synthesis.clip_counts(spec.percent).values()) * 3 * len(MACHINE_TYPES) * (1 + spec.evaluation)
-
-
 @dataclass(frozen=True)
 class Release:
     """A dataset's archives as read: where they are, their checksums, the clip table and what validation found.
@@ -189,7 +188,10 @@ class Release:
 
 
 def read_release(
-    dataset: DatasetManifest, root: Path, wants: Callable[[str], bool] = lambda machine: True, allow: Collection[str] = ()
+    dataset: DatasetManifest,
+    root: Path,
+    wants: Callable[[str], bool] = lambda machine: True,
+    allow: Collection[str] = (),
 ) -> Release:
     """Read and validate the fetched archives of a dataset; nothing is fetched, nothing unpacked.
 

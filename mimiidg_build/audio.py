@@ -75,8 +75,15 @@ def decode_clip(data: bytes, name: str, sample_rate: int = 16_000, n_samples: in
                     return samples
                 found = (*found[:3], len(samples))
     except sf.LibsndfileError as error:
-        raise DataError(f"{name}: not a readable WAV file ({error}). The file is damaged or of another format.") from None
+        raise DataError(
+            f"{name}: not a readable WAV file ({_reason(error)}). The file is damaged or of another format."
+        ) from None
     raise DataError(f"{name}: {_mismatch(found, sample_rate, n_samples)}")
+
+
+def _reason(error: sf.LibsndfileError) -> str:
+    """What libsndfile says, without the name of a file that is in memory only."""
+    return str(error.error_string).rstrip(".")
 
 
 def _mismatch(found: tuple[int, int, str, int], sample_rate: int, n_samples: int) -> str:
@@ -134,16 +141,24 @@ def noise_pieces(
     """
     try:
         with sf.SoundFile(file) as wav:
-            if wav.frames == 0:
+            length = _resampled_length(wav.frames, wav.samplerate, sample_rate)
+            if length == 0:
                 raise DataError(f"{name}: the noise recording is empty. Remove it or replace it.")
             exact = wav.samplerate == sample_rate and wav.subtype == "PCM_16"
-            for index in range(max(1, _resampled_length(wav.frames, wav.samplerate, sample_rate) // n_samples)):
+            for index in range(max(1, length // n_samples)):
                 piece = _read_piece(wav, index, sample_rate, n_samples, "int16" if exact else "float32")
                 if not np.isfinite(piece).all():
                     raise DataError(f"{name}: piece {index} holds samples that are no numbers (NaN or infinite).")
-                yield np.resize(piece, n_samples) if len(piece) < n_samples else piece
+                yield _repeated(piece, n_samples)
     except sf.LibsndfileError as error:
-        raise DataError(f"{name}: not a readable sound file ({error}). It is damaged or of another format.") from None
+        raise DataError(
+            f"{name}: not a readable sound file ({_reason(error)}). It is damaged or of another format."
+        ) from None
+
+
+def _repeated(piece: Int16 | Float32, n_samples: int) -> Int16 | Float32:
+    """A short recording again and again, to a clip's length."""
+    return piece[np.arange(n_samples) % len(piece)] if len(piece) < n_samples else piece
 
 
 def _resampled_length(frames: int, rate: int, sample_rate: int) -> int:
@@ -160,15 +175,16 @@ def _read_piece(wav: sf.SoundFile, index: int, sample_rate: int, n_samples: int,
     polyphase filter's reach is read on both sides and trimmed off again."""
     common = math.gcd(wav.samplerate, sample_rate)
     up, down = sample_rate // common, wav.samplerate // common
-    # resample_poly's filter reaches 10 max(up, down) samples at the common rate; a multiple of `down` keeps its phase
-    reach = down * math.ceil((10 * max(up, down) / up + 1) / down) if up != down else 0
-    length = n_samples * wav.samplerate // sample_rate
-    start = max(0, index * length - reach)
-    wav.seek(start)
-    block = wav.read(min(wav.frames, index * length + length + reach) - start, dtype=dtype, always_2d=True)[:, 0]
+    # resample_poly's filter reaches 10 max(up, down) samples at the common rate. Cut at multiples of `down`, its phase
+    # is kept: every `down` samples of the recording are `up` resampled ones.
+    reach = math.ceil((10 * max(up, down) / up + 1) / down) if up != down else 0
+    first = max(0, index * n_samples // up - reach)
+    last = -(-(index + 1) * n_samples // up) + reach
+    wav.seek(first * down)
+    block = wav.read(min(wav.frames, last * down) - first * down, dtype=dtype, always_2d=True)[:, 0]
     if up == down:
         return np.ascontiguousarray(block)
     resampled = scipy.signal.resample_poly(block, up, down)
-    offset = (index * length - start) * up // down
+    offset = index * n_samples - first * up
     end = min(offset + n_samples, _resampled_length(len(block), wav.samplerate, sample_rate))
     return np.ascontiguousarray(resampled[offset:end], dtype=np.float32)

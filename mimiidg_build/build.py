@@ -27,6 +27,7 @@ from schemas.variants import Variant
 
 log = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class Built:
     """A finished store, whether this run had anything to do, and the warnings of validation."""

@@ -47,9 +47,13 @@ def common(command: Command) -> Command:
 def variant_options(command: Command) -> Command:
     """Options that make a variant of a variant."""
     options = [
-        click.option("--dataset", help="Another dataset: a name, a manifest's path, or synthetic[-<percent>pct][-seed<k>]."),
+        click.option(
+            "--dataset", help="Another dataset: a name, a manifest's path, or synthetic[-<percent>pct][-seed<k>]."
+        ),
         click.option("--section", "sections", multiple=True, help="Only this machine type or section: fan, valve/02."),
-        click.option("--noise", multiple=True, metavar="KIND=PATH", help="Noise of a kind: a folder of WAV files, or a zip."),
+        click.option(
+            "--noise", multiple=True, metavar="KIND=PATH", help="Noise of a kind: a folder of WAV files, or a zip."
+        ),
         click.option("--snr-offset", type=float, help="Added to every SNR, dB."),
         click.option("--seed", type=int, help="Another seed draws anew."),
         click.option("--full-scale", type=click.Choice(["attenuate", "saturate", "error"]), help="Beyond full scale."),
@@ -63,7 +67,9 @@ def variant_options(command: Command) -> Command:
 def run_options(command: Command) -> Command:
     """Options of the commands that render."""
     options = [
-        click.option("--scheduler", default="threads", show_default=True, help="threads, processes, or tcp://host:port."),
+        click.option(
+            "--scheduler", default="threads", show_default=True, help="threads, processes, or tcp://host:port."
+        ),
         click.option("--workers", type=click.IntRange(1), help="Threads or processes. [default: all cores]"),
     ]
     for option in reversed(options):
@@ -84,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; a mistake in data or configuration is one message, never a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        result = cli.main(args=None if arguments is None else list(arguments), prog_name="mimiidg", standalone_mode=False)
+        result = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="mimiidg", standalone_mode=False
+        )
         return result if isinstance(result, int) else 0
     except MimiidgError as error:
         click.echo(f"error: {error}", err=True)
@@ -115,7 +123,8 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    # names like [dB] are not markup
+    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
 
 
 def print_store(store: Store, as_json: bool, note: str = "") -> None:
@@ -160,15 +169,21 @@ def as_flow(prefect: bool) -> bool:
 def embed_prefect(root: Path) -> None:
     """Keep an embedded Prefect server's files under ROOT. Must come before the first import of the flows."""
     if not os.environ.get("PREFECT_API_URL"):
-        os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").resolve()))
+        home = (root / ".prefect").resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("PREFECT_HOME", str(home))
 
 
 @cli.command()
-@click.option("--percent", default=5.0, show_default=True, help="Size of the synthetic release, 1 to 100 % of MIMII DG.")
+@click.option(
+    "--percent", default=5.0, show_default=True, help="Size of the synthetic release, 1 to 100 % of MIMII DG."
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the synthetic release.")
 @run_options
 @common
-def demo(root: Path, percent: float, seed: int, scheduler: str, workers: int | None, as_json: bool, quiet: bool) -> None:
+def demo(
+    root: Path, percent: float, seed: int, scheduler: str, workers: int | None, as_json: bool, quiet: bool
+) -> None:
     """Run everything on a small synthetic release: nothing is downloaded.
 
     Generates it, serves it like Zenodo on this machine, fetches, validates, plans, mixes, stores.
@@ -211,7 +226,13 @@ def finished_store(variant: Variant, root: Path) -> Store | None:
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
 def fetch(
-    datasets: tuple[str, ...], files: tuple[str, ...], offline: bool, prefect: bool, root: Path, as_json: bool, quiet: bool
+    datasets: tuple[str, ...],
+    files: tuple[str, ...],
+    offline: bool,
+    prefect: bool,
+    root: Path,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Fetch and verify the archives of datasets.
 
@@ -261,6 +282,7 @@ def validate(
     from mimiidg_build.acquire import read_release
     from mimiidg_build.findings import summarise
     from mimiidg_build.manifest import load_dataset
+    from mimiidg_build.mix_plan import records
 
     release = read_release(load_dataset(dataset), root, lambda machine: not machines or machine in machines, allow)
     findings = release.findings
@@ -269,9 +291,11 @@ def validate(
         click.echo(json.dumps({"clips": len(release.clips), "findings": findings.to_dict("records")}))
     else:
         if len(findings):
-            print_table("findings", summarise(findings).to_dict("records"))
-        click.echo(f"{len(release.clips):,} clips in {len(release.sections)} sections: {errors} errors, "
-                   f"{len(findings) - errors} warnings")
+            print_table("findings", records(summarise(findings)))
+        click.echo(
+            f"{len(release.clips):,} clips in {len(release.sections)} sections: {errors} errors, "
+            f"{len(findings) - errors} warnings"
+        )
     if errors:
         raise click.exceptions.Exit(1)
 
@@ -372,9 +396,7 @@ def named_store(name: str, root: Path) -> Store:
 @click.option("--deep", is_flag=True, help="Render every clip anew from the archives and compare.")
 @run_options
 @common
-def verify(
-    store: str, deep: bool, scheduler: str, workers: int | None, root: Path, as_json: bool, quiet: bool
-) -> None:
+def verify(store: str, deep: bool, scheduler: str, workers: int | None, root: Path, as_json: bool, quiet: bool) -> None:
     """Verify a finished store, given by path or variant: every file against its digest.
 
     Example: mimiidg verify demo --deep
@@ -396,7 +418,9 @@ def verify(
         for problem in problems:
             click.echo(f"{opened.path}/{problem}")
         objects = len(opened.attributes["objects"])
-        click.echo(f"{opened.path}: {objects} objects, " + (f"{len(problems)} problems" if problems else "all as recorded"))
+        click.echo(
+            f"{opened.path}: {objects} objects, " + (f"{len(problems)} problems" if problems else "all as recorded")
+        )
     if problems:
         raise click.exceptions.Exit(1)
 

@@ -15,13 +15,16 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from mimiidg_build.attributes import section_attributes
 from mimiidg_build.audio import encode_wav
 from mimiidg_build.clip_names import ClipName
 from mimiidg_build.errors import UsageError
-from mimiidg_build.mix_plan import clip_attributes
+from mimiidg_build.mix_plan import records
 from mimiidg_build.render import SHARD_CLIPS
 from mimiidg_build.shards import write_file
 from mimiidg_build.store import Store
@@ -29,21 +32,26 @@ from mimiidg_build.store import Store
 ZIP_TIME = (2022, 5, 1, 0, 0, 0)  # one fixed time for every member: equal stores give equal archives
 
 
-def full_name(clip: dict[str, object]) -> str:
+def full_name(clip: dict[str, Any]) -> str:
     """A clip's file name with every attribute, which evaluation test clips do not carry.
 
     >>> full_name(dict(section="03", domain="source", split="test", condition="normal", index=1, d1p="m-n", d1v="W",
     ...                d2p="", d2v=""))
     'section_03_source_test_normal_0001_m-n_W.wav'
     """
-    attributes = tuple(clip_attributes(clip).items())
-    parts = (str(clip[k]) for k in ("section", "domain", "split", "condition"))
-    return ClipName(*parts, int(str(clip["index"])), attributes).file_name
+    return ClipName(
+        clip["section"],
+        clip["domain"],
+        clip["split"],
+        clip["condition"],
+        int(clip["index"]),
+        tuple(section_attributes(clip).items()),
+    ).file_name
 
 
 def attribute_table(clips: pd.DataFrame) -> bytes:
     """``attributes_NN.csv`` of one section; the full name as last column where the file names hide the truth."""
-    rows = clips.to_dict("records")
+    rows = records(clips)
     columns = ["d1p", "d1v"] + (["d2p", "d2v"] if (clips["d2p"] != "").any() else [])
     hidden = [row for row in rows if full_name(row) != Path(row["member"]).name]
     text = io.StringIO()
@@ -66,7 +74,7 @@ def members(store: Store, machine_type: str) -> Iterator[tuple[str, bytes]]:
         audio = store.audio(machine_type, str(section))
         names = rows.sort_values("row")["member"].tolist()
         for start in range(0, len(names), SHARD_CLIPS):
-            block = audio[start : start + SHARD_CLIPS]
+            block = np.asarray(audio[start : start + SHARD_CLIPS])
             for name, samples in zip(names[start : start + SHARD_CLIPS], block, strict=True):
                 yield name, encode_wav(samples)
 

@@ -66,7 +66,12 @@ class Inputs:
 
 
 def read_inputs(
-    variant: Variant, root: Path, *, plan: Path | None = None, allow: Collection[str] = (), release: Release | None = None
+    variant: Variant,
+    root: Path,
+    *,
+    plan: Path | None = None,
+    allow: Collection[str] = (),
+    release: Release | None = None,
 ) -> Inputs:
     """Read archives' directories, tables and noise recordings' names: what a fingerprint needs.
 
@@ -97,7 +102,9 @@ def read_inputs(
     absent = [c for c in variant.sections if not any(variant_part_of(c, s) for s in sections)]
     if absent or not sections:
         held = ", ".join("/".join(key) for key in release.sections) or "nothing"
-        raise UsageError(f"variant {variant.name} wants {', '.join(absent) or 'sections'}, but {dataset.name} holds {held}.")
+        raise UsageError(
+            f"variant {variant.name} wants {', '.join(absent) or 'sections'}, but {dataset.name} holds {held}."
+        )
     recordings = _noise_recordings(variant, sections, dataset.noise, root) if variant.mixing == "table1" else {}
     given = read_plan(plan) if plan else None
     inputs = Inputs(variant, release, recordings, given)
@@ -125,8 +132,8 @@ def _noise_recordings(
     if missing:
         raise UsageError(
             f"no noise is given for {'; '.join(missing)}. The factory noise of MIMII DG was never published: give your "
-            f"own with --noise {next(iter(kinds))}=FOLDER or under [noise] in the variant, leave those sections out, or "
-            "try the synthetic release (--dataset synthetic)."
+            f"own with --noise {next(iter(kinds))}=FOLDER or under [noise] in the variant, leave those sections out, "
+            "or try the synthetic release (--dataset synthetic)."
         )
     return {
         kind: noise.list_recordings(kind, given, lambda name, file: noise_archive(root, name, file))
@@ -185,5 +192,3 @@ def read_plan(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path}: not a mix plan (`mix_plan.parquet` of a store is one):\n{cases}") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as a mix plan: {error}") from None
-
-

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -66,20 +66,28 @@ def load_levels(
     """
     kept = path.with_name(path.name + ".levels.parquet")
     identity = hashlib.sha256(json.dumps([VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
-    if kept.is_file():
-        table = pq.read_table(kept)
-        if (table.schema.metadata or {}).get(b"identity") == identity.encode():
-            on_clips(len(members))
-            return table.to_pandas().set_index("member", drop=False)
+    if _identity(kept) == identity:
+        on_clips(len(members))
+        return pd.read_parquet(kept).set_index("member", drop=False)
     batches = [members[i : i + TASK_CLIPS] for i in range(0, len(members), TASK_CLIPS)]
     measured = run(measure_members, [(path, batch, n_samples) for batch in batches], lambda rows: on_clips(len(rows)))
     rows = [row for batch in measured for row in batch]
     frame = Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
     partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"identity": identity.encode()}), partial)
+    pq.write_table(
+        table.replace_schema_metadata({**(table.schema.metadata or {}), b"identity": identity.encode()}), partial
+    )
     os.replace(partial, kept)
     return frame.set_index("member", drop=False)
+
+
+def _identity(kept: Path) -> str | None:
+    """What kept levels were measured from; None where there are none or they cannot be read."""
+    try:
+        return str((pq.read_schema(kept).metadata or {}).get(b"identity", b"").decode())
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def cross_powers(drawn: list[list[tuple[str, int]]], banks: Mapping[str, NoiseBank]) -> npt.NDArray[np.float64]:
@@ -94,7 +102,7 @@ def cross_powers(drawn: list[list[tuple[str, int]]], banks: Mapping[str, NoiseBa
     def noise(kind: str, row: int) -> npt.NDArray[np.float64]:
         return banks[kind].read(row).astype(np.float64)
 
-    @lru_cache(maxsize=None)
+    @cache
     def cross(first: tuple[str, int], second: tuple[str, int]) -> float:
         return float(np.einsum("i,i->", noise(*first), noise(*second))) / banks[first[0]].n_samples
 

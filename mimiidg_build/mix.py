@@ -39,7 +39,7 @@ def mix(clip: Int16, layers: Sequence[tuple[Float32, float]], attenuation: float
     Mixed
         ``added_power`` is the mean square of y / attenuation - x, quantisation included.
     """
-    if not layers:
+    if not layers and attenuation == 1:
         return Mixed(clip, 0.0, 0)
     machine = clip.astype(np.float32)
     mixed = machine * np.float32(attenuation)
@@ -63,5 +63,3 @@ def added_noise_snr_db(a: float, added_power: float) -> float:
     10.0
     """
     return 10 * math.log10(a / added_power) if added_power > 0 else math.inf
-
-

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mimiidg_build.attributes import section_attributes
 from mimiidg_build.errors import DataError, UsageError
 from schemas.manifests import Section
 from schemas.tables import MixPlan
@@ -61,20 +63,22 @@ def snr_db(section: Section, attributes: Mapping[str, str], variant: Variant) ->
     if section.snr_db is not None:
         return section.snr_db + variant.snr_offset_db
     if section.snr_db_by_value:
-        return section.snr_db_by_value[attributes[section.snr_attribute or ""]] + variant.snr_offset_db
+        value = attributes.get(section.snr_attribute or "", "")
+        if value not in section.snr_db_by_value:
+            raise DataError(
+                f"{section.id}: a clip's {section.snr_attribute} decides its SNR, but it is {value!r}; expected one of "
+                f"{', '.join(section.snr_db_by_value)}."
+            )
+        return section.snr_db_by_value[value] + variant.snr_offset_db
     raise UsageError(
         f"{section.id}: its SNR is not published, so the variant must state one: under [snr_db], "
         f'"{section.id}" = <dB>; or leave the section out with sections = [...].'
     )
 
 
-def clip_attributes(clip: Mapping[str, object]) -> dict[str, str]:
-    """Attributes of a clip-table row.
-
-    >>> clip_attributes({"d1p": "vel", "d1v": "4", "d2p": "", "d2v": ""})
-    {'vel': '4'}
-    """
-    return {str(clip[f"d{i}p"]): str(clip[f"d{i}v"]) for i in (1, 2) if clip[f"d{i}p"]}
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, by column name."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def draw_noise(
@@ -91,12 +95,17 @@ def draw_noise(
     seed : int
     """
     drawn = []
-    for clip in clips.to_dict("records"):
+    for clip in records(clips):
         key = (seed, section.machine_type, section.section, str(clip["clip"]))
         layers = []
         for number, layer in enumerate(section.noise, start=1):
             if layer.attribute:
-                kind = clip_attributes(clip)[layer.attribute]
+                kind = section_attributes(clip).get(layer.attribute, "")
+                if kind not in n_noise_clips:
+                    raise DataError(
+                        f"{section.id}, {clip['clip']}: {layer.attribute} names its noise kind, but is {kind!r}; "
+                        f"expected one of {', '.join(noise_kinds(section))}."
+                    )
             else:
                 allowed = (layer.source if clip["domain"] == "source" else layer.target) or []
                 kind = allowed[draw(*key, f"layer {number} kind", len(allowed))]
@@ -162,12 +171,12 @@ def plan_section(
     tables = {kind: (t["noise_clip"].tolist(), t["power"].tolist(), t["peak"].tolist()) for kind, t in noise.items()}
     rows = []
     bounds = levels["peak"].to_numpy(dtype=np.float64).copy()
-    for i, (clip, layers) in enumerate(zip(clips.to_dict("records"), drawn, strict=True)):
+    for i, (clip, layers) in enumerate(zip(records(clips), drawn, strict=True)):
         row: dict[str, object] = {key: clip[key] for key in ("machine_type", "section", "clip", "archive", "member")}
         row |= {"added_noise_snr_db": float("nan"), "attenuation": 1.0}
         layer_gains: list[float] = []
         if layers:
-            snr = snr_db(section, clip_attributes(clip), variant)
+            snr = snr_db(section, section_attributes(clip), variant)
             row["added_noise_snr_db"] = snr
             try:
                 layer_gains = gains(a, snr, [tables[kind][1][k] for kind, k in layers], float(cross_power[i]))

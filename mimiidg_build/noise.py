@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 from blake3 import blake3
 
-from mimiidg_build.archive import open_archive
+from mimiidg_build.archive import Archive, open_archive
 from mimiidg_build.audio import level, noise_pieces
 from mimiidg_build.errors import DataError
 from schemas.manifests import NoiseSource
@@ -69,9 +70,7 @@ def read_noise_clip(path: Path, row: int, n_samples: int) -> npt.NDArray[np.floa
     return samples * np.float32(1 / 32768) if dtype == np.int16 else samples
 
 
-def list_recordings(
-    kind: str, sources: list[NoiseSource], archive_path: Callable[[str, str], Path]
-) -> list[Recording]:
+def list_recordings(kind: str, sources: list[NoiseSource], archive_path: Callable[[str, str], Path]) -> list[Recording]:
     """Every recording of a kind, in a fixed order: by source, then by name.
 
     Parameters
@@ -94,16 +93,14 @@ def list_recordings(
     return recordings
 
 
-def _recordings_of(
-    kind: str, source: NoiseSource, archive_path: Callable[[str, str], Path]
-) -> Iterator[Recording]:
+def _recordings_of(kind: str, source: NoiseSource, archive_path: Callable[[str, str], Path]) -> Iterator[Recording]:
     if source.folder is not None:
         folder = Path(source.folder)
         if not folder.is_dir():
             raise DataError(f"noise kind {kind}: there is no folder {folder}.")
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".wav" and p.is_file())
         found = [
-            Recording(p.relative_to(folder).as_posix(), blake3(p.read_bytes()).hexdigest(), lambda p=p: p.open("rb"))
+            Recording(p.relative_to(folder).as_posix(), _file_digest(p), partial(_opened_file, p))
             for p in paths
             if fnmatch.fnmatch(p.relative_to(folder).as_posix(), source.members) or source.members == "*.wav"
         ]
@@ -114,7 +111,7 @@ def _recordings_of(
         archive = open_archive(place)
         found = [
             # size and CRC stand in the zip's directory: the content is told apart without reading it
-            Recording(name, f"{info.size_bytes}:{info.crc32:08x}", lambda name=name: io.BytesIO(archive.read(name)))
+            Recording(name, f"{info.size_bytes}:{info.crc32:08x}", partial(_opened_member, archive, name))
             for name, info in sorted(archive.members.items())
             if fnmatch.fnmatch(name, source.members)
         ]
@@ -124,6 +121,19 @@ def _recordings_of(
     yield from found
 
 
+def _file_digest(path: Path) -> str:
+    """Mapped rather than read: a recording may be longer than memory."""
+    return str(blake3().update_mmap(path).hexdigest())
+
+
+def _opened_file(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _opened_member(archive: Archive, name: str) -> BinaryIO:
+    return io.BytesIO(archive.read(name))
+
+
 def kind_fingerprint(kind: str, recordings: list[Recording], n_samples: int) -> str:
     """Digest of everything that decides a bank's bytes."""
     content = [VERSION, kind, n_samples, [(recording.name, recording.digest) for recording in recordings]]
@@ -131,7 +141,7 @@ def kind_fingerprint(kind: str, recordings: list[Recording], n_samples: int) -> 
 
 
 def bank(kind: str, recordings: list[Recording], root: Path, n_samples: int) -> NoiseBank:
-    """The noise bank of a kind, made where it is not there yet: pieces first, table last, so a table means it is whole.
+    """The noise bank of a kind, made where it is not there yet: pieces first, table last.
 
     Raises
     ------
@@ -141,7 +151,7 @@ def bank(kind: str, recordings: list[Recording], root: Path, n_samples: int) -> 
     fingerprint = kind_fingerprint(kind, recordings, n_samples)
     folder = root / "noise"
     table_path = folder / f"{fingerprint}.parquet"
-    if not table_path.is_file():
+    if (path := _pieces_path(table_path, n_samples)) is None:
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{fingerprint}.{os.getpid()}.partial"
         try:
@@ -149,13 +159,23 @@ def bank(kind: str, recordings: list[Recording], root: Path, n_samples: int) -> 
             dtype = "int16" if rows is not None else "float32"
             if rows is None:
                 rows = _write_pieces(kind, recordings, partial, dtype, n_samples)
-            os.replace(partial, folder / f"{fingerprint}.{dtype}")
+            path = table_path.with_suffix(f".{dtype}")
+            os.replace(partial, path)
             NoiseTable.validate(pd.DataFrame(rows), lazy=True).to_parquet(partial)
             os.replace(partial, table_path)
         finally:
             partial.unlink(missing_ok=True)
-    path = next(p for p in (folder / f"{fingerprint}.int16", folder / f"{fingerprint}.float32") if p.exists())
     return NoiseBank(kind, fingerprint, path, n_samples, pd.read_parquet(table_path))
+
+
+def _pieces_path(table_path: Path, n_samples: int) -> Path | None:
+    """The pieces of a bank that has its table, None unless they are whole: someone may have deleted either file."""
+    if table_path.is_file():
+        n_bytes = len(pd.read_parquet(table_path, columns=["row"])) * n_samples
+        for path, width in ((table_path.with_suffix(".int16"), 2), (table_path.with_suffix(".float32"), 4)):
+            if path.is_file() and path.stat().st_size == n_bytes * width:
+                return path
+    return None
 
 
 def _write_pieces(

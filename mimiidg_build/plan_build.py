@@ -88,14 +88,12 @@ def plan_sections(
     """
     n_samples = load_table1().n_samples
     banks = {kind: noise.bank(kind, recordings, root, n_samples) for kind, recordings in inputs.noise.items()}
-    wanted = pd.concat([inputs.clips(section) for section in inputs.sections])
-    known = {
-        key: levels.load_levels(
-            inputs.release.archives[key], inputs.release.checksums[key], members.tolist(), n_samples, run, on_clips
-        )
-        for key, members in inputs.release.clips.groupby("archive", sort=False)["member"]
-        if key in set(wanted["archive"])
-    }
+    wanted = set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])
+    known = {}
+    for key in sorted(wanted):
+        members = inputs.release.clips.loc[inputs.release.clips["archive"] == key, "member"].tolist()
+        path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
+        known[key] = levels.load_levels(path, checksum, members, n_samples, run, on_clips)
     return [_plan_one(inputs, decision, section, known, banks) for section in inputs.sections]
 
 
@@ -118,7 +116,9 @@ def _plan_one(
     return PlannedSection(section, clips, clip_levels, plan, a, _shard_tasks(inputs, decision, section, plan, a, banks))
 
 
-def _given_plan(plan: pd.DataFrame, section: Section, clips: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _given_plan(
+    plan: pd.DataFrame, section: Section, clips: pd.DataFrame, tables: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
     """A user's plan, row for row with the section's clips.
 
     Raises
@@ -145,7 +145,9 @@ def _shard_tasks(
     inputs: Inputs, decision: Decision, section: Section, plan: pd.DataFrame, a: float, banks: dict[str, NoiseBank]
 ) -> list[ShardTask]:
     """The section's shards, each with all it needs."""
-    rows_of = {kind: dict(zip(bank.table["noise_clip"], bank.table["row"], strict=True)) for kind, bank in banks.items()}
+    rows_of = {
+        kind: dict(zip(bank.table["noise_clip"], bank.table["row"], strict=True)) for kind, bank in banks.items()
+    }
     tasks = []
     clips = [
         ClipTask(
@@ -157,7 +159,7 @@ def _shard_tasks(
                 if (kind := row[f"noise_{k}_kind"])
             ),
         )
-        for row in plan.to_dict("records")
+        for row in mix_plan.records(plan)
     ]
     for start in range(0, len(clips), SHARD_CLIPS):
         tasks.append(

@@ -55,7 +55,7 @@ class PlainReporter(Reporter):
             with self._lock:
                 done += n
                 now = time.monotonic()
-                if n and (done >= total or now - last >= PLAIN_INTERVAL_S):
+                if done - n < total <= done or now - last >= PLAIN_INTERVAL_S:
                     last = now
                     rate = done / max(now - begun, 1e-3)
                     print(f"{title}: {done:,} of {total:,} {unit}, {rate:,.0f}/s", file=sys.stderr, flush=True)

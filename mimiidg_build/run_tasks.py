@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import dask
+from dask.base import compute
 from dask.callbacks import Callback
+from dask.delayed import delayed
 
 from mimiidg_build.errors import UsageError
 
@@ -54,7 +55,7 @@ def _run_local(
     on_result: Callable[[Any], None],
 ) -> list[Any]:
     # pure=False: a task writes a file, so no two are ever the same task. The graph has no edges to optimise.
-    calls = [dask.delayed(function, pure=False)(*task) for task in tasks]
+    calls = [delayed(function, pure=False)(*task) for task in tasks]
     keys = {call.key for call in calls}
 
     def told(key: str, result: Any, *_: Any) -> None:
@@ -62,7 +63,7 @@ def _run_local(
             on_result(result)
 
     with Callback(posttask=told):
-        return list(dask.compute(*calls, scheduler=scheduler, num_workers=workers, optimize_graph=False))
+        return list(compute(*calls, scheduler=scheduler, num_workers=workers, optimize_graph=False))
 
 
 def _run_on_cluster(
@@ -72,8 +73,10 @@ def _run_on_cluster(
 
     try:
         client = Client(address, timeout="10s")
-    except (OSError, TimeoutError) as error:
-        raise UsageError(f"no dask scheduler answers at {address} ({error}). Start one with `dask scheduler`.") from None
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(
+            f"no dask scheduler answers at {address} ({error}). Start one with `dask scheduler`."
+        ) from None
     with client:
         futures = [client.submit(function, *task, pure=False) for task in tasks]
         for future in as_completed(futures):

@@ -8,6 +8,7 @@ silently when they go through dask (dask #12583, zarr-python #3682). A test hold
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from dataclasses import dataclass
@@ -130,7 +131,8 @@ def write_file(target: Path, parts: list[bytes | memoryview]) -> None:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise DataError(
             f"{target} cannot be written: {error.strerror}. What is finished is kept: make room or set the rights "
             "right, then run the same command again."

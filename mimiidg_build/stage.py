@@ -50,8 +50,10 @@ def open_staging(decision: Decision, planned: list[PlannedSection], feature_dtyp
     decision.journal.mkdir(exist_ok=True)
     for litter in [*decision.staging.rglob("*.partial"), *decision.journal.glob("*.partial")]:
         litter.unlink()
-    root = zarr.create_group(decision.staging, overwrite=False) if not (decision.staging / "zarr.json").exists() else (
-        zarr.open_group(decision.staging, mode="a")
+    root = (
+        zarr.create_group(decision.staging, overwrite=False)
+        if not (decision.staging / "zarr.json").exists()
+        else (zarr.open_group(decision.staging, mode="a"))
     )
     for section in planned:
         group = root.require_group(section_path(section.section.machine_type, section.section.section))
@@ -148,10 +150,11 @@ def _rendered(inputs: Inputs, planned: PlannedSection, results: list[ShardResult
     off = (measured - plan["added_noise_snr_db"]).abs()
     wrong = (off > SNR_TOLERANCE_DB) & (pd.Series(n_saturated) == 0)
     if wrong.any():
-        worst = int(off.where(wrong).idxmax())
+        worst = int(off.where(wrong).argmax())
+        wanted, found = plan["added_noise_snr_db"][worst], measured[worst]
         raise DataError(
-            f"{section.id}: {int(wrong.sum())} clips are off their planned SNR by more than {SNR_TOLERANCE_DB} dB; worst "
-            f"{plan['clip'][worst]}: planned {plan['added_noise_snr_db'][worst]:.2f} dB, measured {measured[worst]:.2f} dB. "
+            f"{section.id}: {int(wrong.sum())} clips are off their planned SNR by more than {SNR_TOLERANCE_DB} dB, "
+            f"worst {plan['clip'][worst]}: planned {wanted:.2f} dB, measured {found:.2f} dB. "
             "Likely cause: at this SNR the noise is as quiet as 16-bit rounding; lower the SNR."
         )
     clips = planned.clips.assign(
@@ -165,7 +168,7 @@ def _rendered(inputs: Inputs, planned: PlannedSection, results: list[ShardResult
     summary: dict[str, Any] = {
         "fingerprint": inputs.fingerprints[section.id],
         "n_clips": len(plan),
-        "counts": {"_".join(key): int(n) for key, n in counts.items()},
+        "counts": {"_".join(map(str, key)): int(n) for key, n in zip(counts.index, counts, strict=True)},
         "a": planned.a,
         "attenuation": float(plan["attenuation"].iloc[0]),
         "n_saturated_clips": int(sum(n > 0 for n in n_saturated)),
@@ -193,7 +196,9 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
         table = pd.concat([getattr(section, name) for section in rendered.values()], ignore_index=True)
         file_name = "mix_plan.parquet" if name == "plan" else "clips.parquet"
         objects.append(write_object(staging, file_name, table.to_parquet(index=False)))
-    objects += [hash_object(staging, path.relative_to(staging).as_posix()) for path in sorted(staging.glob("*/**/zarr.json"))]
+    objects += [
+        hash_object(staging, path.relative_to(staging).as_posix()) for path in sorted(staging.glob("*/**/zarr.json"))
+    ]
     _check_complete(staging, objects)
     _write_attributes(staging, _attributes(inputs, decision, rendered, objects))
     final = staging.with_suffix("")
@@ -213,8 +218,8 @@ def _check_complete(staging: Path, objects: list[StoredObject]) -> None:
     if found != expected:
         odd = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
         raise DataError(
-            f"{staging}: {len(odd)} files are missing, foreign or of another size, first {odd[0]}. Something else writes "
-            "there, or the disk lost data. Remove the folder and build again."
+            f"{staging}: {len(odd)} files are missing, foreign or of another size, first {odd[0]}. Something else "
+            "writes there, or the disk lost data. Remove the folder and build again."
         )
 
 
@@ -240,7 +245,8 @@ def _attributes(
         },
         "sections": {section_id: section.summary for section_id, section in rendered.items()},
         "objects": {
-            obj.path: {"size_bytes": obj.size_bytes, "blake3": obj.blake3} for obj in sorted(objects, key=lambda o: o.path)
+            obj.path: {"size_bytes": obj.size_bytes, "blake3": obj.blake3}
+            for obj in sorted(objects, key=lambda o: o.path)
         },
     }
 

@@ -1,11 +1,11 @@
 """Finished stores: opening, listing, verifying. Immutable zarr v3 groups; writing one is :mod:`mimiidg_build.build`.
 
-    ROOT/variants/<variant>/<fingerprint>.zarr/
-        zarr.json                            attributes: variant, provenance, sections, digest of every object
-        clips.parquet, mix_plan.parquet      one row per clip; column ``row`` is the row in its section's arrays
-        <machine>/section_<NN>/audio         int16   (clip, sample)
-        <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB
-    ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
+ROOT/variants/<variant>/<fingerprint>.zarr/
+    zarr.json                            attributes: variant, provenance, sections, digest of every object
+    clips.parquet, mix_plan.parquet      one row per clip; column ``row`` is the row in its section's arrays
+    <machine>/section_<NN>/audio         int16   (clip, sample)
+    <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB
+ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def open_store(path: str | Path) -> Store:
     if not (path / "zarr.json").is_file():
         partial = sorted(path.glob("*.partial")) if path.is_dir() else []
         if partial:
-            raise DataError(f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again.")
+            raise DataError(
+                f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again."
+            )
         raise DataError(f"{path} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
     try:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
@@ -182,7 +184,9 @@ def verify_objects(store: Store, on_bytes: Any = lambda n: None) -> list[str]:
         found = hash_object(store.path, path)
         on_bytes(found.size_bytes)
         if found.size_bytes != expected["size_bytes"]:
-            problems.append(f"{path}: {found.size_bytes} bytes, expected {expected['size_bytes']}: truncated or overwritten")
+            problems.append(
+                f"{path}: {found.size_bytes} bytes, expected {expected['size_bytes']}: truncated or overwritten"
+            )
         elif found.blake3 != expected["blake3"]:
             problems.append(f"{path}: content differs from its recorded digest: bit rot, or it was changed")
     files = {f.relative_to(store.path).as_posix() for f in store.path.rglob("*") if f.is_file()}

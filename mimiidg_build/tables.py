@@ -17,7 +17,10 @@ def section_rows(store: Store) -> list[dict[str, Any]]:
     """One row per section: clips, a, attenuation, planned and measured SNR."""
     clips, title = store.clips, snr_title(store)
     measured = clips.groupby(["machine_type", "section"])["measured_added_noise_snr_db"]
-    spans = {"/".join(key): (low, high) for key, low, high in zip(measured.min().index, measured.min(), measured.max(), strict=True)}
+    spans = {
+        "/".join(key): (low, high)
+        for key, low, high in zip(measured.min().index, measured.min(), measured.max(), strict=True)
+    }
     rows = []
     for section_id, section in store.sections.items():
         planned = section.get("planned_added_noise_snr_db", [])
@@ -52,7 +55,7 @@ def span(low: float, high: float, digits: int) -> str:
     >>> span(-6, -6, 1), span(-15, 3, 1)
     ('-6.0', '-15.0 .. 3.0')
     """
-    first, last = f"{low:.{digits}f}", f"{high:.{digits}f}"
+    first, last = (f"{round(value, digits) + 0.0:.{digits}f}" for value in (low, high))  # + 0.0: no negative zero
     return first if first == last else f"{first} .. {last}"
 
 

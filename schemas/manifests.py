@@ -152,7 +152,13 @@ class Section(Strict):
             if self.snr_db_by_value:
                 raise ValueError("snr_db_by_value needs snr_attribute")
             return self
-        seen = {v for domain in DOMAINS for combo in self.values(domain) for k, v in combo.items() if k == self.snr_attribute}
+        seen = {
+            v
+            for domain in DOMAINS
+            for combo in self.values(domain)
+            for k, v in combo.items()
+            if k == self.snr_attribute
+        }
         if self.snr_db_by_value and seen != set(self.snr_db_by_value):
             raise ValueError(f"snr_db_by_value must name exactly the values {sorted(seen)} of {self.snr_attribute}")
         return self

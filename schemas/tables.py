@@ -129,7 +129,7 @@ class MixPlan(Table):
     noise_2_gain: Series[float] = pa.Field(ge=0)
 
     @pa.dataframe_check(name="clip unique within machine type")
-    def _clips_are_unique(cls, table) -> Series[bool]:  # type: ignore[no-untyped-def]
+    def _clips_are_unique(cls, table: pd.DataFrame) -> pd.Series[bool]:
         return ~table.duplicated(["machine_type", "clip"], keep=False)
 
 

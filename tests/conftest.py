@@ -1,0 +1,74 @@
+"""Fixtures that several test files share: a small synthetic dataset, the folder of real material, packed releases."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mimiidg_build.acquire import fetch_dataset
+from mimiidg_build.audio import encode_wav
+from mimiidg_build.manifest import load_dataset
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+DATASET = "synthetic-1pct-seed0"
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Real clips, tables and scores; third-party data, so it lies outside the project."""
+    if not REAL.is_dir():
+        pytest.skip(f"the real material is not at {REAL}")
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def synthetic_archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root that holds the archives of a 1 % synthetic release and nothing else. Not to be changed."""
+    root = tmp_path_factory.mktemp("synthetic")
+    fetch_dataset(load_dataset(DATASET), root)
+    return root
+
+
+@pytest.fixture
+def root(synthetic_archives: Path, tmp_path: Path) -> Path:
+    """A root of one's own with the 1 % synthetic release fetched into it."""
+    shutil.copytree(synthetic_archives / "archives", tmp_path / "root" / "archives")
+    return tmp_path / "root"
+
+
+def pack_release(path: Path, clips: Mapping[str, np.ndarray], machine_type: str, *, tables: bool = True) -> Path:
+    """An archive of one machine type in the released layout, from {file name: samples}."""
+    rows: dict[str, list[list[str]]] = {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, samples in clips.items():
+            parts = name.removesuffix(".wav").split("_")
+            member = f"{machine_type}/{parts[3]}/{name}"
+            archive.writestr(member, encode_wav(samples))
+            rows.setdefault(parts[1], []).append([member, *parts[6:]])
+        for section, content in rows.items() if tables else ():
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            width = max(len(row) for row in content)
+            writer.writerow(["file_name", "d1p", "d1v", "d2p", "d2v"][:width])
+            writer.writerows(row + [""] * (width - len(row)) for row in content)
+            archive.writestr(f"{machine_type}/attributes_{section}.csv", text.getvalue())
+    return path
+
+
+def write_dataset(directory: Path, name: str, archives: list[Path], *, recording: str = "clean") -> Path:
+    """A dataset manifest without checksums, for archives that are dropped into the root by hand."""
+    lines = [f'name = "{name}"', f'title = "{name}"', f'recording = "{recording}"', 'layout = "mimii_dg"']
+    lines += ['citation = "test"', "[[records]]", f'id = "{name}"', f'title = "{name}"', 'license = "test"']
+    for path in archives:
+        lines += ["[[records.files]]", f'name = "{path.name}"']
+    manifest = directory / f"{name}.toml"
+    manifest.write_text("\n".join(lines) + "\n")
+    return manifest
