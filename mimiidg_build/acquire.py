@@ -90,7 +90,7 @@ def fetch_dataset(
     names : collection of str, optional
         Only these files.
     offline : bool
-        Use what is there; an archive that is not is an error. A synthetic release needs no network and is made.
+        Use what is there; an archive that is not is an error.
     base_url : str, optional
         Record API; :func:`zenodo_url` by default.
     reporter : Reporter, optional
@@ -106,7 +106,7 @@ def fetch_dataset(
     """
     reporter = reporter or Reporter()
     if dataset.synthetic:
-        return _fetch_synthetic(dataset, root, names, reporter)
+        return _fetch_synthetic(dataset, root, names, offline, reporter)
     fetched: dict[str, Path] = {}
     for record in dataset.records:
         wanted = [file.name for file in record.files if names is None or file.name in names]
@@ -121,6 +121,7 @@ def _fetch_synthetic(
     dataset: DatasetManifest,
     root: Path,
     names: Collection[str] | None,
+    offline: bool,
     reporter: Reporter,
 ) -> dict[str, Path]:
     """Generate what is not there, serve it, fetch it."""
@@ -131,6 +132,8 @@ def _fetch_synthetic(
     try:
         paths = fetch_record(record, root, names=wanted, offline=True)
     except FetchError:
+        if offline:
+            raise
         served = root / "archives" / f"{record.id}.served"
         spec = synthesis.parse_name(dataset.name)
         synthesis.write_release(

@@ -92,7 +92,7 @@ def build_variant(
     ------
     DataError, FetchError, UsageError
     """
-    reporter = reporter or Reporter()
+    reporter, run = reporter or Reporter(), runner(scheduler, workers)
     if synthesis.is_synthetic(variant.dataset):  # made here, so there is nothing to ask a network for
         fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
     inputs = read_inputs(variant, root, plan=plan, allow=allow, release=release)
@@ -101,7 +101,6 @@ def build_variant(
         if decision.finished is not None:
             stage.move_latest(decision.finished)
             return Built(decision.finished, True, inputs.release.findings)
-        run = runner(scheduler, workers)
         n_clips = len(inputs.release.clips)
         planned = plan_sections(inputs, decision, root, run, reporter.step("levels", n_clips))
         stage.open_staging(decision, planned, variant.features.dtype)

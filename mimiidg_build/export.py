@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,7 +148,7 @@ def _md5(path: Path) -> str:
 def _manifest(store: Store, archives: list[Path], sums: dict[str, str]) -> str:
     """A dataset manifest of the export. Where noise was added, its recordings are mixed now."""
     attributes = store.attributes
-    name = f"{attributes['variant']['name']}-{store.fingerprint[:12]}"
+    name = re.sub("[^A-Za-z0-9_-]", "_", f"{attributes['variant']['name']}-{store.fingerprint[:12]}")
     recording = "mixed" if attributes["variant"]["mixing"] == "table1" else attributes["recording"]
     lines = [
         f'name = "{name}"',

@@ -182,7 +182,7 @@ def derive(variant: Variant, **changes: Any) -> Variant:
         "dataset": lambda v: Path(v).stem,
         "snr_offset_db": lambda v: f"snr{v:+g}dB",
         "seed": lambda v: f"seed{v}",
-        "sections": lambda v: "+".join(choice.replace("/", "") for choice in v),
+        "sections": lambda v: "-".join(choice.replace("/", "") for choice in v),
         "full_scale": str,
     }
     name = "-".join([variant.name, *(part(changes[key]) for key, part in parts.items() if key in changes)])

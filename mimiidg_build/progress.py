@@ -27,6 +27,9 @@ class Reporter:
         """Begin a step; the function returned is told how much more is done, from any thread."""
         return lambda n: None
 
+    def note(self, title: str, text: str) -> None:
+        """Something to know about a step under way: an epoch's loss."""
+
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
         """A transfer stands at ``done_bytes``."""
 
@@ -45,6 +48,7 @@ class PlainReporter(Reporter):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._transfers: dict[str, float] = {}
+        self._noted: dict[str, float] = {}
 
     def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
         begun = last = time.monotonic()
@@ -61,6 +65,13 @@ class PlainReporter(Reporter):
                     print(f"{title}: {done:,} of {total:,} {unit}, {rate:,.0f}/s", file=sys.stderr, flush=True)
 
         return told
+
+    def note(self, title: str, text: str) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._noted.get(title, -PLAIN_INTERVAL_S) >= PLAIN_INTERVAL_S:
+                self._noted[title] = now
+                print(f"{title}: {text}", file=sys.stderr, flush=True)
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
         with self._lock:
@@ -80,6 +91,7 @@ class LiveReporter(Reporter):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._tasks: dict[str, TaskID] = {}
+        self._steps: dict[str, TaskID] = {}
         self._begun: dict[str, float] = {}
         self._progress: Progress = Progress(
             TextColumn("{task.description:<16}"),
@@ -101,7 +113,7 @@ class LiveReporter(Reporter):
         self._progress.stop()
 
     def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
-        task = self._progress.add_task(title, total=total, unit=unit, rate="")
+        task = self._steps[title] = self._progress.add_task(title, total=total, unit=unit, rate="")
         begun = time.monotonic()
 
         def told(n: int) -> None:
@@ -110,6 +122,10 @@ class LiveReporter(Reporter):
             self._progress.update(task, advance=n, rate=f"{rate:,.0f}/s")
 
         return told
+
+    def note(self, title: str, text: str) -> None:
+        if title in self._steps:
+            self._progress.update(self._steps[title], description=f"{title}, {text}")
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
         megabytes = int(done_bytes / 1e6)

@@ -246,7 +246,7 @@ FAULTS = [
     ),
     (
         lambda made: (made.archives[FAN].pop(TABLE[1]), made.tables.clear()),
-        ("warning", "missing_table"),
+        ("error", "missing_table"),
         0,
         "no fan/attributes_00.csv; the attributes are taken from the 28 file names",
     ),
@@ -314,7 +314,7 @@ def test_an_unknown_section_is_one_error(fan):
     names = [f"fan/train/section_09_source_train_normal_000{i}_m-n_W.wav" for i in range(3)]
     fan.archives[FAN] |= dict.fromkeys(names, SIZE)
     _, findings = fan.build()
-    assert kinds(findings) == [("warning", "missing_table"), ("error", "unknown_section")]
+    assert kinds(findings) == [("error", "missing_table"), ("error", "unknown_section")]
     assert "is of section 09; Table 1 has sections 00, 01, 02, 03, 04, 05 of fan" in findings.message.iloc[1]
 
 
@@ -565,4 +565,4 @@ def test_every_real_test_clip_fits_table_1():
     tests = {cell: count for cell, count in TABLE1.counts.items() if "test" in cell}
     clips, findings = build_clip_table(archives, {}, TABLE1, expected_counts=tests)
     assert len(clips) == 3000
-    assert kinds(findings) == [("warning", "missing_table")] * 15
+    assert kinds(findings) == [("error", "missing_table")] * 15

@@ -152,9 +152,9 @@ def _missing_table(key: SectionId, members: Sequence[AudioMember]) -> Finding:
     hidden = [m.member for m in members if ClipName.parse(m.member).is_hidden]
     if hidden:
         message = f"no {table}, and {len(hidden)} clips hide domain and condition in their names, as {hidden[0]} does"
-        return Finding("error", "missing_table", members[0].archive, message, 0, "member", "", table)
-    message = f"no {table}; the attributes are taken from the {len(members)} file names"
-    return Finding("warning", "missing_table", members[0].archive, message, 0, "member", "", table)
+        return Finding("error", "hidden_name", members[0].archive, message, 0, "member", "", table)
+    message = f"no {table}; allow missing_table to take the attributes from the {len(members)} file names"
+    return Finding("error", "missing_table", members[0].archive, message, 0, "member", "", table)
 
 
 def _unknown_section(key: SectionId, member: AudioMember, sections: Mapping[SectionId, Section]) -> Finding:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from mimiidg_build.errors import UsageError
 from mimiidg_build.manifest import load_table1
-from mimiidg_build.synthesis import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts
+from mimiidg_build.synthesis import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts, noise_count
 from mimiidg_build.synthesis.dsp import stream
 from schemas.manifests import Section
 
@@ -137,7 +137,7 @@ def attribute_table(machine_type: str, section: str, clips: list[Clip]) -> Table
 
 def recordings(spec: SyntheticSpec) -> list[Recording]:
     """The members of ``noise.zip``."""
-    count = max(6, round(0.6 * spec.percent))
+    count = noise_count(spec.percent)
     return [
         Recording(kind, index, pattern.replace("*", f"{index:04d}"))
         for kind, pattern in NOISE_KINDS.items()
