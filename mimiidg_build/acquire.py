@@ -21,7 +21,7 @@ from mimiidg_build.archive import open_archive
 from mimiidg_build.clip_table import build_clip_table, is_attribute_table
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch import archive_checksums, archive_path, fetch_record
-from mimiidg_build.manifest import load_dataset, load_table1
+from mimiidg_build.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.mix_plan import noise_kinds
 from mimiidg_build.progress import Reporter
 from schemas.manifests import MACHINE_TYPES, DatasetManifest, Record
@@ -64,8 +64,9 @@ def needed_archives(variant: Variant) -> dict[str, list[str]]:
     machines = {section.machine_type for section in sections}
     needed = {dataset.name: [name for _, name in clip_archives(dataset, machines.__contains__)]}
     if variant.mixing == "table1":
+        defaults = default_noise(dataset)
         for kind in sorted({kind for section in sections for kind in noise_kinds(section)}):
-            default = [dataset.noise[kind]] if kind in dataset.noise else []
+            default = [defaults[kind]] if kind in defaults else []
             for source in variant.noise.get(kind) or default:
                 if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
                     needed[source.dataset].append(source.file)

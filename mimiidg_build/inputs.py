@@ -19,7 +19,7 @@ from mimiidg_build import features, mix, mix_plan, noise
 from mimiidg_build.acquire import Release, noise_archive, read_release
 from mimiidg_build.errors import UsageError
 from mimiidg_build.findings import raise_on_errors
-from mimiidg_build.manifest import load_dataset, load_table1
+from mimiidg_build.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.noise import Recording
 from mimiidg_build.render import SHARD_CLIPS
 from mimiidg_build.store import FORMAT_VERSION
@@ -105,7 +105,7 @@ def read_inputs(
         raise UsageError(
             f"variant {variant.name} wants {', '.join(absent) or 'sections'}, but {dataset.name} holds {held}."
         )
-    recordings = _noise_recordings(variant, sections, dataset.noise, root) if variant.mixing == "table1" else {}
+    recordings = _noise_recordings(variant, sections, default_noise(dataset), root) if variant.mixing == "table1" else {}
     given = read_plan(plan) if plan else None
     inputs = Inputs(variant, release, recordings, given)
     return Inputs(variant, release, recordings, given, {s.id: section_fingerprint(inputs, s) for s in sections})

@@ -121,6 +121,11 @@ def load_dataset(name: str) -> DatasetManifest:
     return _validated(DatasetManifest, _read_toml(place), place)
 
 
+def default_noise(dataset: DatasetManifest) -> dict[str, NoiseSource]:
+    """The noise kinds that a dataset brings along, for a variant that does not give them."""
+    return load_dataset(dataset.noise_from).noise if dataset.noise_from else dataset.noise
+
+
 def _synthetic_manifest(spec: synthesis.SyntheticSpec) -> DatasetManifest:
     """A synthetic release as a dataset: its checksums are pinned on first fetch, like any record without published
     ones."""

@@ -81,7 +81,8 @@ class DatasetManifest(Strict):
     """A dataset: its records, and what is known about its recordings.
 
     ``recording``: ``"clean"`` recordings give a mix the paper's SNR; ``"mixed"`` ones already hold noise, so noise
-    added to them has an added-noise SNR only.
+    added to them has an added-noise SNR only. ``noise``: the noise kinds that the dataset offers; ``noise_from``: the
+    dataset whose kinds stand in where a variant gives none.
     """
 
     name: str
@@ -94,6 +95,7 @@ class DatasetManifest(Strict):
     records: list[Record] = Field(min_length=1)
     noise: dict[str, NoiseSource] = Field(default_factory=dict)
     noise_note: str | None = None
+    noise_from: str | None = None
 
 
 class NoiseLayer(Strict):
