@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from prefect import flow, task
+from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
@@ -13,6 +13,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.fetch_archives import is_worth_a_retry
 from mimiidg_build import progress, stage
+from mimiidg_build.acquire import make_synthetic
 from mimiidg_build.build import building
 from mimiidg_build.findings import summarise
 from mimiidg_build.inputs import Inputs, read_inputs
@@ -31,7 +32,9 @@ RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers
 @task(name="validate", cache_policy=NO_CACHE)
 def validate(variant: dict[str, Any], root: Path, plan: Path | None, allow: list[str]) -> Inputs:
     """Read archives' directories, tables and noise, and validate them."""
-    return read_inputs(parse_variant(variant), root, plan=plan, allow=allow)
+    wanted = parse_variant(variant)
+    make_synthetic(wanted, root, progress.current())
+    return read_inputs(wanted, root, plan=plan, allow=allow)
 
 
 @task(name="plan", cache_policy=NO_CACHE)
@@ -74,7 +77,12 @@ def report(store: Store, inputs: Inputs) -> None:
     create_markdown_artifact(key="store", markdown=f"`{store.path}`", description="The finished store")
 
 
-@flow(name="build-variant", task_runner=RUNNER)
+def run_name() -> str:
+    """What a server shows a run as."""
+    return f"build {runtime.flow_run.parameters['variant']['name']}"
+
+
+@flow(name="build-variant", flow_run_name=run_name, task_runner=RUNNER)
 def build_variant(
     variant: dict[str, Any],
     root: Path,

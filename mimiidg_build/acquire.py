@@ -147,6 +147,12 @@ def _fetch_synthetic(
     return {f"{record.id}/{name}": path for name, path in paths.items()}
 
 
+def make_synthetic(variant: Variant, root: Path, reporter: Reporter | None = None) -> None:
+    """Have a variant's synthetic release on disk; a release of any other kind must have been fetched."""
+    if synthesis.is_synthetic(variant.dataset):
+        fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
+
+
 def check_files(datasets: Collection[DatasetManifest], files: Collection[str]) -> None:
     """Refuse file names that none of the datasets has.
 

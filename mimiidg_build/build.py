@@ -15,10 +15,9 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from mimiidg_build import stage, synthesis
-from mimiidg_build.acquire import Release, fetch_dataset
+from mimiidg_build import stage
+from mimiidg_build.acquire import Release, make_synthetic
 from mimiidg_build.inputs import read_inputs
-from mimiidg_build.manifest import load_dataset
 from mimiidg_build.plan_build import decide, plan_sections
 from mimiidg_build.progress import Reporter
 from mimiidg_build.run_tasks import runner
@@ -93,8 +92,7 @@ def build_variant(
     DataError, FetchError, UsageError
     """
     reporter, run = reporter or Reporter(), runner(scheduler, workers)
-    if synthesis.is_synthetic(variant.dataset):  # made here, so there is nothing to ask a network for
-        fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
+    make_synthetic(variant, root, reporter)
     inputs = read_inputs(variant, root, plan=plan, allow=allow, release=release)
     with building(root, variant.name):
         decision = decide(inputs, root)

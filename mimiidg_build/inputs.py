@@ -105,7 +105,8 @@ def read_inputs(
         raise UsageError(
             f"variant {variant.name} wants {', '.join(absent) or 'sections'}, but {dataset.name} holds {held}."
         )
-    recordings = _noise_recordings(variant, sections, default_noise(dataset), root) if variant.mixing == "table1" else {}
+    mixing = variant.mixing == "table1"
+    recordings = _noise_recordings(variant, sections, default_noise(dataset), root) if mixing else {}
     given = read_plan(plan) if plan else None
     inputs = Inputs(variant, release, recordings, given)
     return Inputs(variant, release, recordings, given, {s.id: section_fingerprint(inputs, s) for s in sections})

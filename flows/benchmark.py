@@ -1,0 +1,64 @@
+"""Benchmark models on variants: build what is missing, then one task per model, seed and machine type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.build_variant import build_variant
+from flows.fetch_archives import is_worth_a_retry
+from mimiidg_build import progress
+from mimiidg_build.benchmark import Part, Run, collect, compare_rows, plan_runs, stored
+from mimiidg_build.benchmark import train_and_score as train_and_score_part
+from mimiidg_build.manifest import parse_variant
+from mimiidg_build.store import Store, open_store
+from schemas.variants import Variant
+
+
+@task(
+    name="train-and-score",
+    task_run_name="{run.model} {run.label} seed {run.seed}: {part.name}",
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+)
+def train_and_score(run: Run, part: Part, device: str) -> None:
+    """Train and score one part of a run; over a retry, finished epochs are kept."""
+    train_and_score_part(run, part, device, progress.current())
+
+
+@flow(name="benchmark")
+def benchmark(
+    variants: list[dict[str, Any]],
+    root: Path,
+    models: list[str],
+    profile: str = "paper",
+    seeds: int = 1,
+    epochs: int | None = None,
+    device: str = "auto",
+) -> list[Path]:
+    """Benchmark models on variants, each given as a variant file's content; the paths of their stores.
+
+    Trainings run one after the other: each already takes the whole machine. Finished ones are not run again.
+    """
+
+    def build(variant: Variant) -> Store:
+        return open_store(build_variant(variant.model_dump(mode="json"), root))
+
+    stores = [stored(parse_variant(content), root, build) for content in variants]
+    found = []
+    for store in stores:
+        runs = plan_runs(store, root, models, profile, seeds, epochs)
+        for run in runs:
+            for part in run.parts():
+                train_and_score(run, part, device)
+        found.append(collect(runs))
+    for of in found:
+        create_table_artifact(key="benchmark", table=of.rows(), description=of.title)
+    create_table_artifact(key="benchmark-means", table=compare_rows(found), description="Means over sections")
+    return [store.path for store in stores]
