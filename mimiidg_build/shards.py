@@ -56,7 +56,8 @@ def check_alignment(start: int, n_rows: int, n_clips: int, chunks_per_shard: int
     ValueError: rows 32-95 of 1000 are not one shard of 64 clips; writers that share a shard corrupt it
     """
     whole = n_rows == chunks_per_shard or start + n_rows == n_clips
-    if start % chunks_per_shard or not 0 < n_rows <= chunks_per_shard or not whole or start + n_rows > n_clips:
+    inside = 0 <= start < start + n_rows <= n_clips
+    if start % chunks_per_shard or n_rows > chunks_per_shard or not whole or not inside:
         raise ValueError(
             f"rows {start}-{start + n_rows - 1} of {n_clips} are not one shard of {chunks_per_shard} clips; "
             "writers that share a shard corrupt it"

@@ -17,7 +17,8 @@ CONDITIONS = ("normal", "anomaly")
 
 MachineType = Literal["bearing", "fan", "gearbox", "slider", "valve"]
 SectionNumber = Annotated[str, Field(pattern=r"^[0-9]{2}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
+RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]  # a folder's name, so never ".."
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9_.+-]*$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Grid = dict[str, list[str]]
 
@@ -40,7 +41,7 @@ class RecordFile(Strict):
 class Record(Strict):
     """One Zenodo record. File names repeat across records, so an archive's key is (record id, file name)."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    id: RecordId
     title: str
     license: str
     doi: str | None = None

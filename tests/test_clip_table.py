@@ -248,7 +248,7 @@ FAULTS = [
         lambda made: (made.archives[FAN].pop(TABLE[1]), made.tables.clear()),
         ("error", "missing_table"),
         0,
-        "no fan/attributes_00.csv; the attributes are taken from the 28 file names",
+        "no fan/attributes_00.csv; allow missing_table to take the attributes from the 28 file names",
     ),
 ]
 
@@ -321,7 +321,7 @@ def test_an_unknown_section_is_one_error(fan):
 def test_hidden_names_without_table_are_one_error(hidden):
     hidden.archives[FAN].pop("fan/attributes_03.csv")
     clips, findings = hidden.build({})
-    assert kinds(findings) == [("error", "missing_table")]
+    assert kinds(findings) == [("error", "hidden_name")]
     assert "and 8 clips hide domain and condition in their names" in findings.message[0]
     assert (clips.split == "train").all() and len(clips) == 20
 

@@ -1,0 +1,151 @@
+"""Progress: few plain lines for logs, a live line for people, nothing for programs."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from mimiidg_build import progress
+from mimiidg_build.progress import LiveReporter, PlainReporter, Reporter, current, reporter, use
+
+
+class Clock:
+    """A time that goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", made)
+    return made
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    before = current()
+    yield
+    use(before)
+
+
+def test_a_step_ends_with_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    told = PlainReporter().step("render", 1800)
+    for _ in range(18):
+        clock.now += 0.5
+        told(100)
+    assert capsys.readouterr() == ("", "render: 1,800 of 1,800 clips, 200/s\n")
+    told(0)  # nothing more is done
+    told(5)  # and what is told beyond the end is not the end again
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_step_gives_a_line_every_ten_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    told = PlainReporter().step("synthesis", 100, unit="files")
+    for _ in range(100):
+        clock.now += 0.5
+        told(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "synthesis: 20 of 100 files, 2/s",
+        "synthesis: 40 of 100 files, 2/s",
+        "synthesis: 60 of 100 files, 2/s",
+        "synthesis: 80 of 100 files, 2/s",
+        "synthesis: 100 of 100 files, 2/s",
+    ]
+
+
+def test_a_short_step_that_does_not_end_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    PlainReporter().step("render", 100)(99)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_steps_do_not_disturb_each_other(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = PlainReporter()
+    first, second = plain.step("one", 10), plain.step("two", 10)
+    first(5)
+    second(10)
+    first(5)
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["two", "one"]
+
+
+class Slow(int):
+    """A number that takes its time to be added: long enough for another thread to come in between."""
+
+    def __radd__(self, other: int) -> int:
+        time.sleep(0.001)
+        return other + int(self)
+
+
+def test_many_threads_tell_one_step(capsys: pytest.CaptureFixture[str]) -> None:
+    told = PlainReporter().step("render", 1000)
+    threads = [threading.Thread(target=lambda: [told(Slow(10)) for _ in range(25)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert capsys.readouterr().err.startswith("render: 1,000 of 1,000 clips, ")  # none was lost
+
+
+def test_a_transfer_gives_a_line_every_ten_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = PlainReporter()
+    for second in range(25):
+        plain.transfer("fan.zip", second * 10_000_000, 928_511_244)
+        plain.transfer("own.zip", second * 1_000_000, None)
+        clock.now += 1
+    assert capsys.readouterr().err.splitlines() == [
+        "fan.zip: 100 of 929 MB",
+        "own.zip: 10 MB",
+        "fan.zip: 200 of 929 MB",
+        "own.zip: 20 MB",
+    ]
+
+
+def test_the_silent_reporter_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter() as silent:
+        silent.step("render", 1)(1)
+        silent.transfer("fan.zip", 1, 1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bars_show_count_unit_and_size(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with LiveReporter() as live:
+        told = live.step("render", 180, unit="clips")
+        for _ in range(18):
+            told(10)
+        live.transfer("fan.zip", 400_000_000, 928_000_000)
+        live.transfer("fan.zip", 928_000_000, 928_000_000)
+        live.transfer("own.zip", 3_000_000, None)
+    out, err = capsys.readouterr()
+    assert out == ""
+    rows = {line.split()[0]: " ".join(line.split()) for line in err.splitlines() if line.strip()}
+    assert "180/180 clips" in rows["render"]
+    assert "928/928 MB" in rows["fan.zip"]
+    assert "3/? MB" in rows["own.zip"]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "quiet", "kind"),
+    [(True, False, LiveReporter), (False, False, PlainReporter), (True, True, Reporter), (False, True, Reporter)],
+)
+def test_the_reporter_suits_where_it_goes(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, quiet: bool, kind: type[Reporter]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    assert type(reporter(quiet)) is kind
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_programs_reporter_is_silent_until_it_sets_one() -> None:
+    assert type(current()) is Reporter
+    plain = PlainReporter()
+    use(plain)
+    assert current() is plain
