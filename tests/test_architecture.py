@@ -41,7 +41,7 @@ def test_arrows(path: Path) -> None:
     if package != "flows":
         assert "prefect" not in used, "only flows import prefect"
     if package == "mimiidg_build":
-        if name not in ("cli", "cli_benchmark"):
+        if name != "cli":
             assert "flows" not in top(used), "the library runs without the flows"
         if name not in TORCH:
             assert "torch" not in used or name == "benchmark", "torch stays in the training stage"

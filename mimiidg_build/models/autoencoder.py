@@ -35,7 +35,7 @@ class Autoencoder(Detector):
         "paper": Settings(epochs=100, learning_rate=1e-4, batch_size=128),
         "released": Settings(epochs=100, learning_rate=1e-3, batch_size=512, held_out=0.1),
         # Few batches on little data: the running statistics have to follow faster.
-        "smoke": Settings(epochs=5, learning_rate=1e-3, batch_size=128, batch_norm_momentum=0.1),
+        "smoke": Settings(epochs=3, learning_rate=1e-3, batch_size=128, batch_norm_momentum=0.1),
     }
     width = WIDTH
 

@@ -131,9 +131,10 @@ class Detector(nn.Module, ABC):
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         """``score``, without gradients and in evaluation mode."""
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        """Adam at the profile's learning rate."""
-        return torch.optim.Adam(self.parameters(), lr=self.settings.learning_rate, eps=ADAM_EPS, fused=True)
+    def optimizer(self, parameters: Iterable[nn.Parameter] | None = None) -> torch.optim.Optimizer:
+        """Adam at the profile's learning rate, over all parameters or the given ones, which may be all in one."""
+        given = self.parameters() if parameters is None else parameters
+        return torch.optim.Adam(given, lr=self.settings.learning_rate, eps=ADAM_EPS, fused=True)
 
     def n_trainable(self) -> int:
         """Trainable parameters."""

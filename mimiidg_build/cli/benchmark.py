@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mimiidg_build import progress
-from mimiidg_build.cli import as_flow, chosen_variant, common, embed_prefect, print_table, run_options, variant_options
+from mimiidg_build.cli.options import as_flow, common, embed_prefect, print_table
 from mimiidg_build.models import MODELS, PROFILES
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def benchmark(
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
-    from mimiidg_build.benchmark import compare_rows, plan_runs, sweep_variants
+    from mimiidg_build.benchmark import compare_rows, sweep_variants
 
     wanted = sweep_variants(named_variant(variant, root), snr_offsets)
     with progress.reporter(quiet) as reporter:
         progress.use(reporter)
-        options = {"models": list(models), "profile": profile, "seeds": seeds, "epochs": epochs}
+        options: dict[str, Any] = {"models": list(models), "profile": profile, "seeds": seeds, "epochs": epochs}
         if as_flow(prefect):
             found = _as_flow(wanted, root, device=device, **options)
         else:
@@ -114,3 +114,77 @@ def _as_flow(wanted: list[Variant], root: Path, **options: Any) -> list[Benchmar
     from flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.benchmark import collect, plan_runs
     from mimiidg_build.store import open_store
+
+    paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], root, **options)
+    names = {key: options[key] for key in ("models", "profile", "seeds", "epochs")}
+    return [collect(plan_runs(open_store(path), root, **names)) for path in paths]
+
+
+def _figures(found: list[Benchmark], root: Path, profile: str, losses: bool) -> list[Path]:
+    """Draw what was asked for, under ROOT/reports."""
+    from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
+
+    drawn = []
+    if len(found) > 1:
+        drawn.append(plot_snr_sweep(found, root / "reports" / f"{found[-1].variant}-{profile}-snr.png"))
+    if losses:
+        drawn += [plot_losses(of, root / "reports" / f"{of.variant}-{profile}-loss.png") for of in found]
+    return drawn
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--truth",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Ground truth of clips whose names hide it: attribute tables or lists, or directories of them.",
+)
+@common
+def evaluate(directory: Path, truth: tuple[Path, ...], root: Path, as_json: bool, quiet: bool) -> None:
+    """Compute every metric of a directory of score files in the official format, ours or anybody's.
+
+    Reads anomaly_score_<machine>_section_<NN>_test.csv, and decision_result_... where they are there.
+
+    Example: mimiidg evaluate my_scores --truth attributes --json
+    """
+    from mimiidg_build.evaluate import evaluate_directory
+
+    found = evaluate_directory(directory, truth or None)
+    if as_json:
+        click.echo(found.to_json())
+        return
+    print_table(f"{directory}: AUC, precision, recall and F1 in %", evaluation_rows(found))
+    for note in found.notes:
+        click.echo(note)
+
+
+def evaluation_rows(found: Evaluation) -> list[dict[str, Any]]:
+    """Every section, then means over all of them, and the official score with its interval."""
+    shown = {
+        "source": "auc_source",
+        "target": "auc_target",
+        "all": "auc_all",
+        "pAUC": "pauc",
+        "F1 source": "f1_source",
+        "F1 target": "f1_target",
+    }
+    rows = [
+        {"section": f"{row['machine_type']}/{row['section']}", **{t: percent(row[name]) for t, name in shown.items()}}
+        for row in found.sections.to_dict("records")
+    ]
+    for mean, of in found.means.items():
+        rows.append({"section": f"{mean} mean", **{t: percent(of.get(name)) for t, name in shown.items()}})
+    low, high = found.official_score_interval
+    interval = f" ({percent(low)} .. {percent(high)})" if percent(low) else ""
+    official = {"section": "official score", **dict.fromkeys(shown, "")}
+    return [*rows, official | {"source": f"{percent(found.official_score)}{interval}"}]
+
+
+def percent(value: float | None) -> str:
+    """A share in %, nothing where it is unknown.
+
+    >>> percent(0.84691), percent(float("nan"))
+    ('84.69', '')
+    """
+    return "" if value is None or value != value else f"{100 * value:.2f}"

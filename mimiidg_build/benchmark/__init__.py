@@ -1,0 +1,104 @@
+"""Benchmarking detectors on stores: plan the runs, train and score their parts, evaluate, draw together.
+
+``benchmark`` does it all for one store, and does nothing twice: finished parts of a run are reused, unfinished ones go
+on from their last epoch. ``sweep_variants`` and ``stored`` give the stores of an SNR sweep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mimiidg_build.benchmark.results import Benchmark, ModelResult, compare_rows
+from mimiidg_build.benchmark.runs import Part, Run, evaluate_run, plan_runs, train_and_score
+from mimiidg_build.manifest import derive
+from mimiidg_build.progress import Reporter
+from mimiidg_build.store import Store, open_store, variant_dir
+from schemas.variants import Variant
+
+__all__ = [
+    "Benchmark",
+    "ModelResult",
+    "Part",
+    "Run",
+    "benchmark",
+    "collect",
+    "compare_rows",
+    "evaluate_run",
+    "plan_runs",
+    "stored",
+    "sweep_variants",
+    "train_and_score",
+]
+
+
+def benchmark(
+    store: Store,
+    root: Path,
+    models: Sequence[str],
+    *,
+    profile: str = "paper",
+    seeds: int = 1,
+    epochs: int | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> Benchmark:
+    """Train, score and evaluate models on a store.
+
+    Parameters
+    ----------
+    store : Store
+    root : Path
+        Runs go to ROOT/runs.
+    models : sequence of str
+        See ``models.MODELS``.
+    profile : str
+        ``paper``, ``released`` or ``smoke``.
+    seeds : int
+        Trainings of each model, with seeds 0, 1, ...; one of a model that trains nothing.
+    epochs : int, optional
+        Instead of the profile's.
+    device : str
+        ``auto`` (a GPU if there is one), or a torch device.
+
+    Raises
+    ------
+    UsageError, DataError
+    """
+    runs = plan_runs(store, root, models, profile, seeds, epochs)
+    for run in runs:
+        for part in run.parts():
+            train_and_score(run, part, device, reporter)
+    return collect(runs)
+
+
+def collect(runs: Sequence[Run]) -> Benchmark:
+    """Evaluate finished runs on one store, and draw the seeds of a model together."""
+    by_model: dict[str, list[Run]] = {}
+    for run in runs:
+        by_model.setdefault(run.model, []).append(run)
+    models = [ModelResult(tuple(of), tuple(evaluate_run(run) for run in of)) for of in by_model.values()]
+    return Benchmark(runs[0].store, tuple(models))
+
+
+def sweep_variants(variant: Variant, snr_offsets_db: Sequence[float]) -> list[Variant]:
+    """The variant at each SNR offset, in dB; itself where no offset is given.
+
+    Examples
+    --------
+    >>> from mimiidg_build.manifest import load_variant
+    >>> [variant.name for variant in sweep_variants(load_variant("paper"), [-6, 0])]
+    ['paper-snr-6dB', 'paper']
+    """
+    return [derive(variant, snr_offset_db=float(offset)) for offset in sorted(set(snr_offsets_db))] or [variant]
+
+
+def stored(variant: Variant, root: Path, build: Callable[[Variant], Store]) -> Store:
+    """The variant's latest store if it is finished and of this very variant; else what ``build`` makes."""
+    directory = variant_dir(root, variant.name)
+    if (directory / "latest").is_file():
+        store = open_store(directory)
+        if store.attributes["variant"] == json.loads(variant.model_dump_json()):
+            return store
+    return build(variant)

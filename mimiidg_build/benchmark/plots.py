@@ -1,0 +1,89 @@
+"""Figures of benchmarks: AUC against SNR, and loss curves. PNG; matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimiidg_build.benchmark.results import Benchmark, data_kind
+from mimiidg_build.shards import write_file
+from mimiidg_build.tables import snr_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOMAINS = {"auc_source": ("source", "-"), "auc_target": ("target", "--")}
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
+
+
+def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
+    """Draw mean AUC of source and target against the SNR offset, one colour per model, with 95 % intervals."""
+    from matplotlib.figure import Figure
+
+    ordered = sorted(benchmarks, key=lambda benchmark: benchmark.snr_offset_db)
+    offsets = [benchmark.snr_offset_db for benchmark in ordered]
+    figure = Figure(figsize=(7, 4.2), dpi=144, layout="constrained")
+    axes = figure.subplots()
+    for number, model in enumerate(ordered[0].models):
+        for metric, (domain, line) in DOMAINS.items():
+            found = [benchmark.models[number].mean(metric) for benchmark in ordered]
+            axes.errorbar(
+                offsets,
+                [100 * of.value for of in found],
+                yerr=[
+                    [100 * (of.value - of.low) for of in found],
+                    [100 * (of.high - of.value) for of in found],
+                ],
+                color=COLOURS[number % len(COLOURS)],
+                linestyle=line,
+                marker="o",
+                markersize=4,
+                capsize=3,
+                label=f"{model.name}, {domain}",
+            )
+    axes.axhline(50, color="#6e7781", linewidth=0.8, linestyle=":")
+    axes.set_xlabel(f"offset to Table 1's {snr_title(ordered[0].store)} [dB]")
+    axes.set_ylabel("AUC, mean over sections [%]")
+    axes.set_xticks(offsets)
+    axes.set_title(f"{ordered[0].variant} ({data_kind(ordered[0].store)})", fontsize=10)
+    axes.legend(fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _save(figure, path)
+
+
+def plot_losses(benchmark: Benchmark, path: Path) -> Path:
+    """Draw the loss curves of all runs: a panel per model, a line per part and seed."""
+    from matplotlib.figure import Figure
+
+    trained = [model for model in benchmark.models if model.runs[0].n_epochs]
+    figure = Figure(figsize=(4.5 * max(1, len(trained)), 3.6), dpi=144, layout="constrained")
+    panels = figure.subplots(1, max(1, len(trained)), squeeze=False)[0]
+    for axes, model in zip(panels, trained, strict=False):
+        for number, part in enumerate(model.runs[0].parts()):
+            for run in model.runs:
+                epochs, losses = read_losses(run.directory / f"loss_{part.name}.csv")
+                label = part.name if run is model.runs[0] else None
+                axes.plot(epochs, losses, color=COLOURS[number % len(COLOURS)], linewidth=1, label=label)
+        axes.set_title(f"{model.name} ({data_kind(benchmark.store)})", fontsize=9)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("training loss")
+        axes.legend(fontsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    return _save(figure, path)
+
+
+def read_losses(path: Path) -> tuple[list[int], list[float]]:
+    """Epochs and mean losses of a loss curve."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [int(row["epoch"]) for row in rows], [float(row["loss"]) for row in rows]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    write_file(path, [drawn.getvalue()])
+    return path

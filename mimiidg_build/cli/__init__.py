@@ -1,0 +1,68 @@
+"""``mimiidg``, the front door. Parses, calls the library (or the flows, lazily), prints a table or a path.
+
+Nothing heavy is imported before a command needs it. Standard output carries the result, standard error progress and
+messages. Exit code 0: done, 1: the data or the run failed, 2: wrong use, 130: stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mimiidg_build import __version__
+from mimiidg_build.cli import data
+from mimiidg_build.cli.benchmark import benchmark, evaluate
+from mimiidg_build.cli.demo import demo
+from mimiidg_build.errors import MimiidgError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="mimiidg")
+def cli() -> None:
+    """Build datasets like MIMII DG and benchmark anomalous sound detectors on them.
+
+    Try it: `mimiidg demo`
+    """
+
+
+for command in (
+    demo,
+    data.fetch,
+    data.validate,
+    data.build,
+    data.list_,
+    data.verify,
+    data.export,
+    benchmark,
+    evaluate,
+):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; a mistake in data or configuration is one message, never a traceback."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="mimiidg", standalone_mode=False
+        )
+        return result if isinstance(result, int) else 0
+    except MimiidgError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped. What is finished is kept: run the same command again to go on.", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        return 1

@@ -1,0 +1,89 @@
+"""``mimiidg demo``: everything, on the embedded default."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mimiidg_build import progress
+from mimiidg_build.cli.options import common, embed_prefect, print_store, print_table, run_options, store_content
+
+if TYPE_CHECKING:
+    from mimiidg_build.benchmark import Run
+    from mimiidg_build.progress import Reporter
+    from mimiidg_build.store import Store
+    from schemas.variants import Variant
+
+MODELS = ["nearest_neighbour", "autoencoder", "mobilenetv2"]
+
+
+@click.command()
+@click.option(
+    "--percent", default=5.0, show_default=True, help="Size of the synthetic release, 1 to 100 % of MIMII DG."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the synthetic release.")
+@run_options
+@common
+def demo(
+    root: Path, percent: float, seed: int, scheduler: str, workers: int | None, as_json: bool, quiet: bool
+) -> None:
+    """Run everything on a small synthetic release: nothing is downloaded.
+
+    Generates it, serves it like Zenodo on this machine, fetches, validates, plans, mixes, stores, then trains and
+    evaluates three detectors for a few epochs.
+
+    Example: mimiidg demo --percent 10
+    """
+    from mimiidg_build.benchmark import collect
+    from mimiidg_build.manifest import derive, load_variant
+    from mimiidg_build.store import open_store, variant_dir
+    from mimiidg_build.synthesis import SyntheticSpec
+
+    variant = derive(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
+    finished = finished_store(variant, root)
+    if finished is None or any(not run.is_finished(part) for run in smoke_runs(finished, root) for part in run.parts()):
+        with progress.reporter(quiet) as reporter:
+            run_flows(variant, root, scheduler, workers, reporter)
+        note = ""
+    else:
+        note = "nothing to do, it is built: "
+    store = open_store(variant_dir(root, variant.name)) if finished is None else finished
+    found = collect(smoke_runs(store, root))
+    if as_json:
+        click.echo(json.dumps({"store": store_content(store), "benchmark": found.to_dict()}, allow_nan=False))
+        return
+    print_table(found.title, found.rows())
+    print_store(store, as_json=False, note=note)
+
+
+def smoke_runs(store: Store, root: Path) -> list[Run]:
+    """The demo's trainings."""
+    from mimiidg_build.benchmark import plan_runs
+
+    return plan_runs(store, root, MODELS, "smoke", seeds=1)
+
+
+def run_flows(variant: Variant, root: Path, scheduler: str, workers: int | None, reporter: Reporter) -> None:
+    """Refresh the variant and benchmark it, as flows on Prefect's embedded server."""
+    embed_prefect(root)
+    progress.use(reporter)
+    started = reporter.step("start Prefect", 1, "server")
+    from flows.benchmark import benchmark
+    from flows.refresh import refresh
+
+    started(1)
+    content = variant.model_dump(mode="json")
+    refresh([content], root, scheduler, workers)
+    benchmark([content], root, MODELS, "smoke")
+
+
+def finished_store(variant: Variant, root: Path) -> Store | None:
+    """The variant's store, if its archives are there and it is built from them already."""
+    from mimiidg_build.acquire import archives_are_there
+    from mimiidg_build.inputs import read_inputs
+    from mimiidg_build.plan_build import decide
+
+    return decide(read_inputs(variant, root), root).finished if archives_are_there(variant, root) else None

@@ -1,0 +1,146 @@
+"""What the commands share: options, what a command line means, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mimiidg_build.errors import UsageError
+
+if TYPE_CHECKING:
+    from mimiidg_build.store import Store
+    from schemas.variants import Variant
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def common(command: Command) -> Command:
+    """Options that every command has."""
+    options = [
+        click.option(
+            "--root",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=lambda: Path(os.environ.get("MIMIIDG_ROOT", "mimiidg-data")),
+            help="Where archives and stores live. [default: $MIMIIDG_ROOT or ./mimiidg-data]",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        click.option("--quiet", is_flag=True, help="No progress."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def variant_options(command: Command) -> Command:
+    """Options that make a variant of a variant."""
+    options = [
+        click.option(
+            "--dataset", help="Another dataset: a name, a manifest's path, or synthetic[-<percent>pct][-seed<k>]."
+        ),
+        click.option("--section", "sections", multiple=True, help="Only this machine type or section: fan, valve/02."),
+        click.option(
+            "--noise", multiple=True, metavar="KIND=PATH", help="Noise of a kind: a folder of WAV files, or a zip."
+        ),
+        click.option("--snr-offset", type=float, help="Added to every SNR, dB."),
+        click.option("--seed", type=int, help="Another seed draws anew."),
+        click.option("--full-scale", type=click.Choice(["attenuate", "saturate", "error"]), help="Beyond full scale."),
+        click.option("--name", help="Name of the variant. [default: the file's, and what differs]"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def run_options(command: Command) -> Command:
+    """Options of the commands that render."""
+    options = [
+        click.option(
+            "--scheduler", default="threads", show_default=True, help="threads, processes, or tcp://host:port."
+        ),
+        click.option("--workers", type=click.IntRange(1), help="Threads or processes. [default: all cores]"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """A table for people; as wide as it must be where nobody's terminal limits it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0] if rows else ():
+        number = all(isinstance(row[name], int | float) or str(row[name])[:1] in "0123456789-" for row in rows)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    # names like [dB] are not markup
+    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+
+
+def store_content(store: Store) -> dict[str, Any]:
+    """What programs are told of a store."""
+    return {"path": str(store.path), "fingerprint": store.fingerprint, "sections": store.sections}
+
+
+def print_store(store: Store, as_json: bool, note: str = "") -> None:
+    """The section table and the path, which every build ends with."""
+    from mimiidg_build.tables import section_rows
+
+    if as_json:
+        click.echo(json.dumps(store_content(store)))
+        return
+    attributes = store.attributes
+    kind = "synthetic data, for trying only" if attributes["synthetic"] else attributes["dataset_title"]
+    print_table(f"{attributes['variant']['name']} ({kind})", section_rows(store))
+    click.echo(f"{note}{store.path}")
+
+
+def chosen_variant(
+    name: str, *, noise: Sequence[str], sections: Sequence[str], variant_name: str | None, **changes: Any
+) -> Variant:
+    """The variant that a command line means."""
+    from mimiidg_build.manifest import derive, load_variant, parse_variant, with_absolute_noise
+
+    variant = load_variant(name)
+    if noise:
+        given: dict[str, list[str]] = {}
+        for entry in noise:
+            kind, separator, path = entry.partition("=")
+            if not (kind and separator and path):
+                raise UsageError(f"--noise {entry!r}: write KIND=PATH, as in --noise A=recordings/factory_a")
+            given.setdefault(kind, []).append(path)
+        content = variant.model_dump()
+        variant = parse_variant(content | {"noise": content["noise"] | given}, "--noise")
+        variant = with_absolute_noise(variant, Path.cwd())
+    variant = derive(variant, sections=list(sections) or None, **changes)
+    return variant.model_copy(update={"name": variant_name}) if variant_name else variant
+
+
+def as_flow(prefect: bool) -> bool:
+    """Whether a command runs as a flow: asked for, or a Prefect server is configured to see it."""
+    return prefect or bool(os.environ.get("PREFECT_API_URL"))
+
+
+def embed_prefect(root: Path) -> None:
+    """Keep an embedded Prefect server's files under ROOT. Must come before the first import of the flows."""
+    if not os.environ.get("PREFECT_API_URL"):
+        home = (root / ".prefect").resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("PREFECT_HOME", str(home))
+
+
+def named_store(name: str, root: Path) -> Store:
+    """A store by path, or the latest one of a variant by name."""
+    from mimiidg_build.store import open_store, variant_dir
+
+    path = variant_dir(root, name)
+    return open_store(path if path.is_dir() and not Path(name).exists() else Path(name))

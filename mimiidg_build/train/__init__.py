@@ -1,0 +1,239 @@
+"""Training: one loop for every model. It knows what ``models.base.Detector`` says, and nothing more.
+
+Conventions
+-----------
+An epoch is one pass over all training windows in random order. All randomness of an epoch, the model's own included,
+comes from (seed, name, epoch) alone. So a run that was killed goes on from its last finished epoch and ends with the
+same bits as one that was not; on a CPU, with the same number of threads, any two runs do.
+
+Clips that fit lie on the device, and a batch is one gather. Those that do not are read shard by shard, some shards at a
+time, and only windows of clips read together are shuffled with each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mimiidg_build.dataset import CHUNK_BYTES, ClipDataset
+from mimiidg_build.errors import DataError
+from mimiidg_build.models.base import Detector, Labels
+from mimiidg_build.models.windows import n_windows
+from mimiidg_build.train.checkpoint import EpochLoss, checkpoint_path, load_checkpoint, save_checkpoint, write_losses
+from mimiidg_build.train.flat import FlatParameters
+
+DEVICE_SHARE = 0.5  # of a GPU's free memory that training clips may take
+
+Told = Callable[[int], None]
+
+
+def train(
+    model: Detector,
+    clips: ClipDataset,
+    directory: Path,
+    name: str,
+    *,
+    epochs: int | None = None,
+    mixed_precision: bool | None = None,
+    told: Told = lambda n: None,
+    on_epoch: Callable[[EpochLoss], None] = lambda loss: None,
+) -> list[EpochLoss]:
+    """Train a model, or go on where an earlier call with the same arguments stopped.
+
+    Parameters
+    ----------
+    model : Detector
+        On its device, as created; changed in place.
+    clips : ClipDataset
+        Training clips: ``split="train"``.
+    directory, name : Path, str
+        ``checkpoint_<name>.pt`` is replaced and ``loss_<name>.csv`` grows after every epoch.
+    epochs : int, optional
+        Instead of the profile's.
+    mixed_precision : bool, optional
+        Forward passes in bfloat16 where torch holds that safe; weights, losses and gradients of weights stay float32.
+        On by default on a GPU.
+    told, on_epoch : callable
+        Told of windows done and of epochs finished.
+
+    Raises
+    ------
+    ValueError
+        The clips are not training clips.
+    DataError
+        The loss is not finite, or the checkpoint is of something else.
+    """
+    if clips.split != "train":
+        raise ValueError(f"training reads training clips only; expected split='train', found {clips.split!r}")
+    epochs = model.settings.epochs if epochs is None else epochs
+    if model.settings.epochs == 0 or epochs == 0:
+        return []
+    device = next(model.parameters()).device
+    source = _Source(model, clips, device)
+    mixed = device.type == "cuda" if mixed_precision is None else mixed_precision
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+    parameters = FlatParameters(model)
+    optimizer = model.optimizer([parameters.whole])
+    losses = load_checkpoint(checkpoint_path(directory, name), model, optimizer)
+    told(sum(source.n_windows for _ in losses))
+    with _deterministic(device):
+        for epoch in range(len(losses), epochs):
+            with _seeded(device, model.seed, name, epoch):
+                loss = _epoch(model, parameters, optimizer, source, epoch, precision, told)
+                held_out = _held_out_loss(model, source, precision)
+            if not math.isfinite(loss):
+                raise DataError(f"{name}: the mean loss of epoch {epoch + 1} is {loss}; the last checkpoint is kept.")
+            losses.append(EpochLoss(epoch + 1, loss, held_out))
+            save_checkpoint(checkpoint_path(directory, name), model, optimizer, losses)
+            write_losses(directory / f"loss_{name}.csv", losses)
+            on_epoch(losses[-1])
+    return losses
+
+
+def training_windows(model: Detector, clips: ClipDataset) -> int:
+    """Windows of one epoch."""
+    n_training = len(clips) - round(model.settings.held_out * len(clips))
+    return n_training * n_windows(clips.n_frames, model.width, model.settings.train_hop)
+
+
+# ---- An epoch --------------------------------------------------------------------------------------------------------
+
+
+class _Source:
+    """Training clips and those held out (the last in order), on a device."""
+
+    def __init__(self, model: Detector, clips: ClipDataset, device: torch.device) -> None:
+        self._clips, self.device = clips, device
+        self._labels = clips.labels().to(device)
+        self._n_training = len(clips) - round(model.settings.held_out * len(clips))
+        self.n_windows = training_windows(model, clips)
+        self._resident = clips.resident
+        if self._resident is not None and device.type != "cpu":
+            fits = device.type != "cuda" or clips.size_bytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+            self._resident = self._resident.to(device) if fits else None
+
+    def training(self, epoch: int) -> Iterator[tuple[Tensor, Labels]]:
+        """Features and labels to train on, in chunks whose windows are to be shuffled."""
+        if self._resident is not None:
+            part = slice(0, self._n_training)
+            yield self._resident[part], self._labels.take(part)
+            return
+        for chunk in self._clips.shuffled_chunks(epoch):
+            numbers = torch.from_numpy(chunk)
+            yield self._take(numbers[numbers < self._n_training])
+
+    def held_out(self) -> Iterator[tuple[Tensor, Labels]]:
+        """Features and labels of the clips held out, in chunks."""
+        held_out = torch.arange(self._n_training, len(self._clips))
+        if len(held_out):
+            for numbers in torch.split(held_out, max(1, CHUNK_BYTES // self._clips.clip_bytes)):
+                yield self._take(numbers)
+
+    def _take(self, numbers: Tensor) -> tuple[Tensor, Labels]:
+        features = to_device(self._clips.read(numbers.numpy()), self.device)
+        return features, self._labels.take(numbers.to(self.device))
+
+
+def _epoch(
+    model: Detector,
+    parameters: FlatParameters,
+    optimizer: torch.optim.Optimizer,
+    source: _Source,
+    epoch: int,
+    precision: torch.autocast,
+    told: Told,
+) -> float:
+    """One pass over the training windows; the mean loss."""
+    model.train()
+    total = torch.zeros((), dtype=torch.float64, device=source.device)
+    for logmel, labels in source.training(epoch):
+        windows = model.windows(logmel)
+        order = torch.randperm(len(windows)).to(logmel.device)
+        for numbers in batches(order, model.settings.batch_size):
+            parameters.clear_gradients()
+            with precision:  # entered anew for each batch: it keeps casts of the weights until it is left
+                loss = model.loss(windows.batch(numbers), labels.take(windows.clips_of(numbers)))
+            torch.autograd.backward(loss)
+            parameters.gather_gradients()
+            optimizer.step()
+            total += loss.detach() * len(numbers)
+            told(len(numbers))
+    return float(total) / source.n_windows
+
+
+@torch.no_grad()
+def _held_out_loss(model: Detector, source: _Source, precision: torch.autocast) -> float:
+    """Mean loss over the windows held out; NaN if there are none."""
+    model.eval()
+    total, count = 0.0, 0
+    for logmel, labels in source.held_out():
+        windows = model.windows(logmel)
+        for numbers in torch.split(torch.arange(len(windows), device=logmel.device), model.settings.batch_size):
+            with precision:
+                loss = model.loss(windows.batch(numbers), labels.take(windows.clips_of(numbers)))
+            total, count = total + float(loss) * len(numbers), count + len(numbers)
+    return total / count if count else math.nan
+
+
+def batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Cut an order into batches; a single window left over joins the last, since batch norm needs two.
+
+    >>> [batch.tolist() for batch in batches(torch.arange(5), 2)]
+    [[0, 1], [2, 3, 4]]
+    """
+    sizes = [batch_size] * (len(order) // batch_size)
+    rest = len(order) % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return torch.split(order, sizes)
+
+
+def to_device(features: Tensor, device: torch.device) -> Tensor:
+    """Features on the device; to a GPU from pinned memory, without waiting."""
+    if device.type != "cuda":
+        return features.to(device)
+    return features.pin_memory().to(device, non_blocking=True)
+
+
+# ---- Same bits -------------------------------------------------------------------------------------------------------
+
+
+def epoch_seed(seed: int, name: str, epoch: int) -> int:
+    """What seeds an epoch's randomness, in [0, 2^63).
+
+    >>> epoch_seed(0, "fan", 1) == epoch_seed(0, "fan", 1) != epoch_seed(0, "fan", 2)
+    True
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()[:8], "big") >> 1
+
+
+@contextlib.contextmanager
+def _seeded(device: torch.device, seed: int, name: str, epoch: int) -> Iterator[None]:
+    """Seed torch for an epoch; the program's own random state is as before afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(epoch_seed(seed, name, epoch))
+        yield
+
+
+@contextlib.contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Deterministic algorithms, on a CPU; on a GPU some operations have none."""
+    filling: Any = torch.utils.deterministic
+    was, filled = torch.are_deterministic_algorithms_enabled(), filling.fill_uninitialized_memory
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+        filling.fill_uninitialized_memory = False  # it finds mistakes, and costs a pass over memory
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(was)
+        filling.fill_uninitialized_memory = filled

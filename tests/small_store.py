@@ -1,0 +1,105 @@
+"""A finished store in a second: clips of noise whose level tells their section, anomalies that stand out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from mimiidg_build.features import N_MELS
+from mimiidg_build.shards import write_shard
+from mimiidg_build.store import FORMAT_VERSION, Store, open_store, section_path, variant_dir
+
+SECTIONS = ("fan/00", "fan/01", "valve/00")
+CELLS = (  # split, domain, condition, clips
+    ("train", "source", "normal", 6),
+    ("train", "target", "normal", 3),
+    ("test", "source", "anomaly", 3),
+    ("test", "source", "normal", 3),
+    ("test", "target", "anomaly", 3),
+    ("test", "target", "normal", 3),
+)
+N_CLIPS = sum(count for *_, count in CELLS)
+SHARD_CLIPS = 4  # several shards a section, the last one not full
+N_FRAMES, N_SAMPLES = 66, 660
+
+
+def make_store(
+    root: Path, name: str = "small", *, sections: Sequence[str] = SECTIONS, compressed: bool = False, **attributes: Any
+) -> Store:
+    """Write ROOT/variants/<name>/small.zarr. Features are made up: they do not come from the audio."""
+    path = variant_dir(root, name) / "small.zarr"
+    group, tables = zarr.create_group(path), []
+    for number, section_id in enumerate(sections):
+        section = section_path(*section_id.split("/"))
+        clips = clip_rows(section_id)
+        rng = np.random.default_rng([7, number])
+        logmel = rng.normal(-40 + 4 * number, 3, (N_CLIPS, N_FRAMES, N_MELS)).astype(np.float32)
+        logmel += 2 * (clips["domain"] == "target").to_numpy()[:, None, None]
+        logmel[:, :, ::2] -= 25 * (clips["condition"] == "anomaly").to_numpy()[:, None, None]
+        audio = rng.integers(-999, 999, (N_CLIPS, N_SAMPLES), dtype=np.int16)
+        for kind, values in (("logmel", logmel), ("audio", audio)):
+            write_array(path, group, f"{section}/{kind}", values, compressed)
+        tables.append(clips)
+    pd.concat(tables, ignore_index=True).to_parquet(path / "clips.parquet")
+    metadata = json.loads((path / "zarr.json").read_text())
+    metadata["attributes"] = {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": "small",
+        "dataset": "synthetic-1pct-seed0",
+        "dataset_title": "a small store",
+        "synthetic": True,
+        "recording": "clean",
+        "variant": {"name": name, "snr_offset_db": 0.0},
+        "sections": {section: {"n_clips": N_CLIPS} for section in sections},
+        **attributes,
+    }
+    (path / "zarr.json").write_text(json.dumps(metadata))
+    (path.parent / "latest").write_text("small\n")
+    return open_store(path)
+
+
+def write_array(path: Path, group: zarr.Group, name: str, values: np.ndarray, compressed: bool) -> None:
+    """One array, as builds write it; or compressed, as somebody might store it elsewhere."""
+    inner, shard = (1, *values.shape[1:]), (SHARD_CLIPS, *values.shape[1:])
+    compressors: Any = "auto" if compressed else None
+    array = group.create_array(
+        name, shape=values.shape, dtype=values.dtype, chunks=inner, shards=shard, compressors=compressors, filters=None
+    )
+    if compressed:
+        array[:] = values
+        return
+    for start in range(0, len(values), SHARD_CLIPS):
+        write_shard(path, name, values[start : start + SHARD_CLIPS], start, len(values), SHARD_CLIPS)
+
+
+def clip_rows(section_id: str) -> pd.DataFrame:
+    """The clip table of one section; clips of the two domains carry values of their own."""
+    machine_type, section = section_id.split("/")
+    rows = []
+    for split, domain, condition, count in CELLS:
+        for index in range(count):
+            value = ("W", "X")[index % 2] if domain == "source" else "Y"
+            clip = f"section_{section}_{domain}_{split}_{condition}_{index:04d}_m-n_{value}"
+            rows.append(
+                {
+                    "machine_type": machine_type,
+                    "section": section,
+                    "split": split,
+                    "domain": domain,
+                    "condition": condition,
+                    "index": index,
+                    "d1p": "m-n",
+                    "d1v": value,
+                    "d2p": "",
+                    "d2v": "",
+                    "clip": clip,
+                    "row": len(rows),
+                }
+            )
+    return pd.DataFrame(rows)
