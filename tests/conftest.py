@@ -6,7 +6,7 @@ import csv
 import io
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,17 @@ def root(synthetic_archives: Path, tmp_path: Path) -> Path:
     """A root of one's own with the 1 % synthetic release fetched into it."""
     shutil.copytree(synthetic_archives / "archives", tmp_path / "root" / "archives")
     return tmp_path / "root"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Train on one thread: two, on a busy machine, mostly wait for each other."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 def pack_release(path: Path, clips: Mapping[str, np.ndarray], machine_type: str, *, tables: bool = True) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,10 @@ from mimiidg_build.progress import Reporter
 from mimiidg_build.store import Store, variant_dir
 from tests.small_store import make_store
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MODELS = ["autoencoder", "nearest_neighbour"]
 PNG = b"\x89PNG\r\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads on a busy machine mostly wait for each other."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

@@ -60,11 +60,12 @@ def clip_table(section: Section, n: int, domains: tuple[str, ...] = ("source", "
 def noise_signals(kinds: list[str], n_samples: int = 256, scale: float = 0.1) -> dict[str, ARRAYS]:
     """Coloured, hence correlated, signals of many levels."""
     rng = np.random.default_rng(sum(map(ord, kinds)))
-    walk = lambda: np.cumsum(rng.normal(size=n_samples))  # noqa: E731
-    return {
-        k: [s / np.abs(s).max() * scale * rng.uniform(0.1, 1) for s in (walk() for _ in range(COUNTS[k]))]
-        for k in kinds
-    }
+
+    def walk() -> np.ndarray:
+        steps = np.cumsum(rng.normal(size=n_samples))
+        return steps / np.abs(steps).max() * scale * rng.uniform(0.1, 1)
+
+    return {kind: [walk() for _ in range(COUNTS[kind])] for kind in kinds}
 
 
 def noise_tables(signals: dict[str, ARRAYS]) -> dict[str, pd.DataFrame]:

@@ -451,7 +451,7 @@ def test_nearest_neighbour_without_a_neighbour(fitted, section):
 
 def test_nearest_neighbour_has_nothing_to_train():
     model = create("nearest_neighbour", "paper", 2, seed=0)
-    with pytest.raises(NotImplementedError, match="nothing to train"):
+    with pytest.raises(ValueError, match="nothing to train"):
         model.loss(noise(1), labels(1))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from mimiidg_build.score_files import read_decisions, read_scores
 from mimiidg_build.store import Store
 from mimiidg_build.train import train
 from tests.small_store import make_store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 
@@ -45,15 +46,6 @@ class Loudest(Detector):
 
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         return logmel.amax(dim=(1, 2))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads on a busy machine mostly wait for each other."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,9 @@ from mimiidg_build.store import Store, open_store
 from mimiidg_build.train import batches, checkpoint, epoch_seed, train, training_windows
 from tests.small_store import N_FRAMES, make_store
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EPOCHS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads on a busy machine mostly wait for each other."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

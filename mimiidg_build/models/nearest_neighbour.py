@@ -33,7 +33,7 @@ class NearestNeighbour(Detector):
 
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Nothing to train."""
-        raise NotImplementedError("nearest neighbour has nothing to train: settings.epochs is 0")
+        raise ValueError("nearest neighbour has nothing to train: settings.epochs is 0")
 
     @torch.no_grad()
     def fit_after(self, chunks: Chunks) -> None:
