@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.build_variant import build_variant
 from flows.fetch_archives import is_worth_a_retry
 from mimiidg_build import progress
-from mimiidg_build.benchmark import Part, Run, collect, compare_rows, plan_runs, stored
-from mimiidg_build.benchmark import train_and_score as train_and_score_part
+from mimiidg_build.benchmark import Part, Run, Trainers, collect, compare_rows, plan_runs, stored
 from mimiidg_build.manifest import parse_variant
 from mimiidg_build.store import Store, open_store
 from schemas.variants import Variant
@@ -27,12 +29,16 @@ from schemas.variants import Variant
     retry_condition_fn=is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def train_and_score(run: Run, part: Part, device: str) -> None:
+def train_and_score(trainers: Trainers, run: Run, part: Part) -> None:
     """Train and score one part of a run; over a retry, finished epochs are kept."""
-    train_and_score_part(run, part, device, progress.current())
+    trainers.run(run, part)
 
 
-@flow(name="benchmark")
+# No more threads than this wait for trainings; how many train at once, and where, the library decides.
+RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1))
+
+
+@flow(name="benchmark", task_runner=RUNNER)
 def benchmark(
     variants: list[dict[str, Any]],
     root: Path,
@@ -41,10 +47,11 @@ def benchmark(
     seeds: int = 1,
     epochs: int | None = None,
     device: str = "auto",
+    workers: int | None = None,
 ) -> list[Path]:
     """Benchmark models on variants, each given as a variant file's content; the paths of their stores.
 
-    Trainings run one after the other: each already takes the whole machine. Finished ones are not run again.
+    On a CPU as many train at once as there are workers, one a core by default. Finished ones are not run again.
     """
 
     def build(variant: Variant) -> Store:
@@ -54,9 +61,14 @@ def benchmark(
     found = []
     for store in stores:
         runs = plan_runs(store, root, models, profile, seeds, epochs)
-        for run in runs:
-            for part in run.parts():
-                train_and_score(run, part, device)
+        parts = [(run, part) for run in runs for part in run.parts()]
+        with Trainers(device, workers, len(parts), progress.current()) as trainers:
+            if trainers.n_workers == 1:
+                for run, part in parts:
+                    train_and_score(trainers, run, part)
+            else:
+                for future in [train_and_score.submit(trainers, run, part) for run, part in parts]:
+                    future.result()
         found.append(collect(runs))
     for of in found:
         create_table_artifact(key="benchmark", table=of.rows(), description=of.title)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, compare_rows
 from mimiidg_build.benchmark.runs import Part, Run, evaluate_run, plan_runs, train_and_score
+from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.manifest import derive
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store import Store, open_store, variant_dir
@@ -22,6 +23,7 @@ __all__ = [
     "ModelResult",
     "Part",
     "Run",
+    "Trainers",
     "benchmark",
     "collect",
     "compare_rows",
@@ -42,6 +44,7 @@ def benchmark(
     seeds: int = 1,
     epochs: int | None = None,
     device: str = "auto",
+    workers: int | None = 1,
     reporter: Reporter | None = None,
 ) -> Benchmark:
     """Train, score and evaluate models on a store.
@@ -61,15 +64,18 @@ def benchmark(
         Instead of the profile's.
     device : str
         ``auto`` (a GPU if there is one), or a torch device.
+    workers : int or None
+        Trainings at once on a CPU, each in a process of its own; None: as many as there are cores. A script that calls
+        this with more than one needs an ``if __name__ == "__main__"`` guard.
 
     Raises
     ------
     UsageError, DataError
     """
     runs = plan_runs(store, root, models, profile, seeds, epochs)
-    for run in runs:
-        for part in run.parts():
-            train_and_score(run, part, device, reporter)
+    parts = [(run, part) for run in runs for part in run.parts()]
+    with Trainers(device, workers, len(parts), reporter or Reporter()) as trainers:
+        trainers.run_all(parts)
     return collect(runs)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the profile's.")
 @click.option("--snr-offset", "snr_offsets", type=float, multiple=True, help="Repeatedly: compare SNRs, dB.")
 @click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
+@click.option("--workers", type=click.IntRange(1), help="Trainings at once on a CPU. [default: one a core]")
 @click.option("--values", is_flag=True, help="Also the AUC per attribute value.")
 @click.option("--losses", is_flag=True, help="Also plot the loss curves.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
@@ -42,6 +43,7 @@ def benchmark(
     epochs: int | None,
     snr_offsets: tuple[float, ...],
     device: str,
+    workers: int | None,
     values: bool,
     losses: bool,
     prefect: bool,
@@ -62,10 +64,11 @@ def benchmark(
     with progress.reporter(quiet) as reporter:
         progress.use(reporter)
         options: dict[str, Any] = {"models": list(models), "profile": profile, "seeds": seeds, "epochs": epochs}
+        where = {"device": device, "workers": workers}
         if as_flow(prefect):
-            found = _as_flow(wanted, root, device=device, **options)
+            found = _as_flow(wanted, root, where, **options)
         else:
-            found = _directly(wanted, root, reporter, device=device, **options)
+            found = _directly(wanted, root, reporter, where, **options)
     figures = _figures(found, root, profile, losses)
     if as_json:
         content = {"variants": [of.to_dict() for of in found], "figures": [str(path) for path in figures]}
@@ -94,7 +97,9 @@ def named_variant(name: str, root: Path) -> Variant:
     return load_variant(name)  # says what there is
 
 
-def _directly(wanted: list[Variant], root: Path, reporter: Reporter, *, device: str, **options: Any) -> list[Benchmark]:
+def _directly(
+    wanted: list[Variant], root: Path, reporter: Reporter, where: dict[str, Any], **options: Any
+) -> list[Benchmark]:
     from mimiidg_build.benchmark import benchmark as run_benchmark
     from mimiidg_build.benchmark import stored
     from mimiidg_build.build import build_variant
@@ -105,17 +110,17 @@ def _directly(wanted: list[Variant], root: Path, reporter: Reporter, *, device: 
     found = []
     for variant in wanted:
         store = stored(variant, root, build)
-        found.append(run_benchmark(store, root, device=device, reporter=reporter, **options))
+        found.append(run_benchmark(store, root, reporter=reporter, **where, **options))
     return found
 
 
-def _as_flow(wanted: list[Variant], root: Path, **options: Any) -> list[Benchmark]:
+def _as_flow(wanted: list[Variant], root: Path, where: dict[str, Any], **options: Any) -> list[Benchmark]:
     embed_prefect(root)
     from flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.benchmark import collect, plan_runs
     from mimiidg_build.store import open_store
 
-    paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], root, **options)
+    paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], root, **where, **options)
     names = {key: options[key] for key in ("models", "profile", "seeds", "epochs")}
     return [collect(plan_runs(open_store(path), root, **names)) for path in paths]
 
