@@ -370,3 +370,17 @@ def test_mismatched_splits(tmp_path: Path) -> None:
     run = Run(again, tmp_path, "autoencoder", "smoke", 0)
     with pytest.raises(DataError, match=r"fan: training clips of .*fan/01.*, test clips of .*fan/00.*fan/01"):
         train_and_score(run, run.parts()[0], "cpu")
+
+
+@pytest.mark.parametrize(
+    ("variant", "offset", "base"),
+    [
+        ("demo-snr-6dB", -6.0, "demo"),
+        ("demo-snr+1.5dB", 1.5, "demo"),
+        ("demo", 0.0, "demo"),
+        ("snr+6dB", 0.0, "snr+6dB"),
+    ],
+)
+def test_a_sweep_has_one_name(found: bench.Benchmark, variant: str, offset: float, base: str) -> None:
+    attributes = found.store.attributes | {"variant": {"name": variant, "snr_offset_db": offset}}
+    assert bench.Benchmark(Store(found.store.path, attributes), found.models).base_variant == base

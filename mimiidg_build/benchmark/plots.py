@@ -48,7 +48,7 @@ def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
     axes.set_xlabel(f"offset to Table 1's {snr_title(ordered[0].store)} [dB]")
     axes.set_ylabel("AUC, mean over sections [%]")
     axes.set_xticks(offsets)
-    axes.set_title(f"{ordered[0].variant} ({data_kind(ordered[0].store)})", fontsize=10)
+    axes.set_title(f"{ordered[0].base_variant} ({data_kind(ordered[0].store)})", fontsize=10)
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return _save(figure, path)

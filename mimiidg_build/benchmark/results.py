@@ -135,6 +135,11 @@ class Benchmark:
         return str(self.store.attributes["variant"]["name"])
 
     @property
+    def base_variant(self) -> str:
+        """The variant's name without what an SNR sweep adds to it."""
+        return self.variant.removesuffix(f"-snr{self.snr_offset_db:+g}dB")
+
+    @property
     def snr_offset_db(self) -> float:
         """What the variant adds to every SNR of Table 1."""
         return float(self.store.attributes["variant"]["snr_offset_db"])

@@ -131,7 +131,7 @@ def _figures(found: list[Benchmark], root: Path, profile: str, losses: bool) -> 
 
     drawn = []
     if len(found) > 1:
-        drawn.append(plot_snr_sweep(found, root / "reports" / f"{found[-1].variant}-{profile}-snr.png"))
+        drawn.append(plot_snr_sweep(found, root / "reports" / f"{found[0].base_variant}-{profile}-snr.png"))
     if losses:
         drawn += [plot_losses(of, root / "reports" / f"{of.variant}-{profile}-loss.png") for of in found]
     return drawn
