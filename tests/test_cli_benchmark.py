@@ -30,7 +30,7 @@ def variant_file(directory: Path) -> Path:
 def test_sweep_builds_and_compares(root: Path, tmp_path: Path) -> None:
     """Nothing is built beforehand; the second time nothing is done again."""
     arguments = ["benchmark", variant_file(tmp_path), "--model", "nearest_neighbour", "--profile", "smoke", "--quiet"]
-    arguments += ["--snr-offset", "-6", "--snr-offset", "6", "--root", root, "--device", "cpu"]
+    arguments += ["--snr-offset", "-6", "6", "--root", root, "--device", "cpu"]
     done = run(*arguments, "--json")
     content = json.loads(done.stdout)
     assert [(of["variant"], of["snr_offset_db"]) for of in content["variants"]] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,29 @@ if TYPE_CHECKING:
     from schemas.variants import Variant
 
 
-@click.command()
+def one_value_each(arguments: Sequence[str], option: str = "--snr-offset") -> list[str]:
+    """Write an option with several numbers as the option repeated.
+
+    >>> one_value_each(["demo", "--snr-offset", "-6", "0", "--seeds", "3"])
+    ['demo', '--snr-offset', '-6', '--snr-offset', '0', '--seeds', '3']
+    """
+    spread: list[str] = []
+    for argument in arguments:
+        number = argument.lstrip("+-").replace(".", "", 1).isdigit()
+        if number and len(spread) > 1 and spread[-2] == option:
+            spread.append(option)
+        spread.append(argument)
+    return spread
+
+
+class SweepCommand(click.Command):
+    """A command whose ``--snr-offset`` takes several numbers at once: ``--snr-offset -6 0 6``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, one_value_each(args))
+
+
+@click.command(cls=SweepCommand)
 @click.argument("variant")
 @click.option(
     "--model", "models", type=click.Choice(list(MODELS)), multiple=True, required=True, help="May be given repeatedly."
@@ -28,7 +51,7 @@ if TYPE_CHECKING:
 @click.option("--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="smoke: seconds.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each model.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the profile's.")
-@click.option("--snr-offset", "snr_offsets", type=float, multiple=True, help="Repeatedly: compare SNRs, dB.")
+@click.option("--snr-offset", "snr_offsets", type=float, multiple=True, help="Several: compare SNRs, dB.")
 @click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
 @click.option("--workers", type=click.IntRange(1), help="Trainings at once on a CPU. [default: one a core]")
 @click.option("--values", is_flag=True, help="Also the AUC per attribute value.")
