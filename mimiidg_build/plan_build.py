@@ -37,11 +37,6 @@ class Decision:
     journal: Path
     reuse: dict[str, Store] = field(default_factory=dict)  # section id -> an earlier store that has it
 
-    @property
-    def resumes(self) -> bool:
-        """Whether an earlier run left work to go on with."""
-        return self.staging.is_dir()
-
 
 def decide(inputs: Inputs, root: Path) -> Decision:
     """Whether the variant must be built, and which sections an earlier store of it already has."""

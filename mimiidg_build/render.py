@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +21,7 @@ from mimiidg_build.audio import decode_clip
 from mimiidg_build.features import N_MELS, logmel, n_frames
 from mimiidg_build.mix import added_noise_snr_db, mix
 from mimiidg_build.noise import read_noise_clip
-from mimiidg_build.shards import StoredObject, encode_shard, hash_object, write_shard
+from mimiidg_build.shards import StoredObject, encode_shard, hash_object, write_file, write_shard
 
 SHARD_CLIPS = 64  # 20 MB of samples, 10 MB of log-mel: few files, and two threads' work stays small in memory
 
@@ -132,12 +131,7 @@ def render_unwritten(task: ShardTask) -> ShardResult:
 
 def write_entry(path: Path, result: ShardResult) -> None:
     """Note a finished shard, whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("w") as file:
-        json.dump(asdict(result), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_file(path, [json.dumps(asdict(result)).encode()])
 
 
 def read_entry(task: ShardTask) -> ShardResult | None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 ARRAYS = ("audio", "logmel")
-TABLES = ("clips.parquet", "mix_plan.parquet")
 
 
 def section_path(machine_type: str, section: str) -> str:

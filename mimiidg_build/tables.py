@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,9 +45,7 @@ def power_db(power: float) -> float:
     >>> power_db(0.001)
     -30.0
     """
-    from math import log10
-
-    return round(10 * log10(power), 6) if power > 0 else float("-inf")
+    return round(10 * math.log10(power), 6) if power > 0 else float("-inf")
 
 
 def span(low: float, high: float, digits: int) -> str:
