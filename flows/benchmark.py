@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ def benchmark(
     profile: str = "paper",
     seeds: int = 1,
     epochs: int | None = None,
+    known_anomalies: Sequence[int] = (),
     device: str = "auto",
     workers: int | None = None,
 ) -> list[Path]:
@@ -60,7 +62,7 @@ def benchmark(
     stores = [stored(parse_variant(content), root, build) for content in variants]
     found = []
     for store in stores:
-        runs = plan_runs(store, root, models, profile, seeds, epochs)
+        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies)
         parts = [(run, part) for run in runs for part in run.parts()]
         with Trainers(device, workers, len(parts), progress.current()) as trainers:
             if trainers.n_workers == 1:

@@ -7,6 +7,7 @@ quantity that it is applied to; per machine type.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,7 @@ from torch import Tensor
 from mimiidg_build import metrics, score_files
 from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.errors import DataError
-from mimiidg_build.models.base import Detector, Labels
-from mimiidg_build.store import Store
+from mimiidg_build.models.base import Detector, Labels, ScoreTable
 from mimiidg_build.train import to_device
 from schemas.scores import ScoredClips
 
@@ -30,37 +30,49 @@ Told = Callable[[int], None]
 
 
 def fit(model: Detector, training: ClipDataset, device: torch.device) -> None:
-    """Let a model see all training clips once, after training: covariances, reference clips."""
+    """Let a model see the training clips after training: covariances, reference clips."""
     if training.split != "train":
         raise ValueError(f"models are fitted to training clips only; expected split='train', found {training.split!r}")
-    model.fit_after(_chunks(training, device))
+    model.fit_after(_Chunks(training, device))
 
 
-def clip_scores(model: Detector, clips: ClipDataset, device: torch.device, told: Told = lambda n: None) -> Scores:
-    """The anomaly score of every clip, in order.
+def clip_scores(
+    model: Detector, clips: ClipDataset, device: torch.device, told: Told = lambda n: None
+) -> dict[str, Scores]:
+    """The anomaly scores of every clip, in order, by the scores' names.
 
     Raises
     ------
     DataError
         A score is not finite.
     """
-    parts = []
-    for logmel, labels in _chunks(clips, device):
-        parts.append(model.score(logmel, labels).double().cpu().numpy())
-        told(len(parts[-1]))
-    scores = np.concatenate(parts)
-    if not np.isfinite(scores).all():
-        row = int(np.flatnonzero(~np.isfinite(scores))[0])
-        clip = clips.clips.iloc[row]
-        raise DataError(f"the score of {clip['machine_type']}/{clip['clip']} is {scores[row]}: training diverged?")
+    parts: dict[str, list[Scores]] = {}
+    for features, labels in _Chunks(clips, device):
+        for name, found in model.scores(features, labels).items():
+            parts.setdefault(name, []).append(found.double().cpu().numpy())
+        told(len(labels))
+    scores = {name: np.concatenate(of) for name, of in parts.items()}
+    for name, of in scores.items():
+        if not np.isfinite(of).all():
+            row = int(np.flatnonzero(~np.isfinite(of))[0])
+            clip = clips.clips.iloc[row]
+            which = f"score {name!r}" if name else "score"
+            raise DataError(f"the {which} of {clip['machine_type']}/{clip['clip']} is {of[row]}: training diverged?")
     return scores
 
 
-def _chunks(clips: ClipDataset, device: torch.device) -> Iterator[tuple[Tensor, Labels]]:
-    labels = clips.labels().to(device)
-    for numbers in clips.chunks(SCORED_BYTES):
-        features = to_device(clips.read(numbers), device)
-        yield features, labels.take(slice(int(numbers[0]), int(numbers[-1]) + 1))
+@dataclass(frozen=True)
+class _Chunks:
+    """Features and labels of a dataset's clips on a device, in order, some clips at a time; as often as wanted."""
+
+    clips: ClipDataset
+    device: torch.device
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Labels]]:
+        labels = self.clips.labels().to(self.device)
+        for numbers in self.clips.chunks(SCORED_BYTES):
+            features = to_device(self.clips.read(numbers), self.device)
+            yield features, labels.take(slice(int(numbers[0]), int(numbers[-1]) + 1))
 
 
 def thresholds(training: ClipDataset, scores: Scores) -> dict[str, float]:
@@ -75,8 +87,36 @@ def thresholds(training: ClipDataset, scores: Scores) -> dict[str, float]:
     return found
 
 
+def score(
+    model: Detector,
+    training: ClipDataset,
+    test: ClipDataset,
+    device: torch.device,
+    directory: Path,
+    told: Told = lambda n: None,
+) -> dict[str, dict[str, float]]:
+    """Score the test clips with every score of a model, and write scores and decisions in the official format.
+
+    The model's own go to ``directory``, others to a folder of it that has the score's name.
+
+    Returns
+    -------
+    dict
+        The thresholds, by score and machine type.
+    """
+    of_training = clip_scores(model, training, device, told)
+    of_test = clip_scores(model, test, device, told)
+    more = model.derived_scores(ScoreTable(training.clips, of_training), ScoreTable(test.clips, of_test))
+    of_training, of_test = of_training | more[0], of_test | more[1]
+    threshold = {name: thresholds(training, of) for name, of in of_training.items()}
+    for name, of in of_test.items():
+        write(directory / name, test, of, threshold[name])
+    return threshold
+
+
 def write(directory: Path, test: ClipDataset, scores: Scores, threshold: dict[str, float]) -> list[Path]:
     """Write scores and decisions of every section, in the official format."""
+    directory.mkdir(parents=True, exist_ok=True)
     written = []
     for (machine_type, section), clips in by_section(test.clips).items():
         names, of = file_names(clips), scores[clips.index]
@@ -86,35 +126,34 @@ def write(directory: Path, test: ClipDataset, scores: Scores, threshold: dict[st
     return written
 
 
-def read_scored(directory: Path, store: Store) -> pd.DataFrame:
-    """Read the score files of a run back, with the truth from the store, as ``ScoredClips``.
+def read_scored(directory: Path, clips: pd.DataFrame) -> pd.DataFrame:
+    """Read the score files of a run back, with the truth from the test clips' rows of the clip table: ``ScoredClips``.
 
     Raises
     ------
     DataError
-        A section or a clip has no score, or a clip is not the store's.
+        A section or a clip has no score, or a clip with a score is none of them.
     """
     found = score_files.find(directory)
     parts = []
-    test = store.clips[store.clips["split"] == "test"]
-    for key, clips in by_section(test).items():
+    for key, of in by_section(clips).items():
         files = found.get(key, {})
         if set(files) != {score_files.SCORE, score_files.DECISION}:
             raise DataError(f"{directory} holds no scores and decisions of {key[0]}/{key[1]}")
         scores = score_files.read_scores(files[score_files.SCORE]).set_index("file_name")["score"]
         decisions = score_files.read_decisions(files[score_files.DECISION]).set_index("file_name")["decision"]
-        names = file_names(clips)
+        names = file_names(of)
         if set(names) != set(scores.index) or set(names) != set(decisions.index):
-            raise DataError(f"{directory}: the clips of {key[0]}/{key[1]} are not those of {store.path}")
+            raise DataError(f"{directory}: the clips of {key[0]}/{key[1]} are not those of the store")
         parts.append(
             pd.DataFrame(
                 {
                     "machine_type": key[0],
                     "section": key[1],
                     "file_name": names,
-                    "domain": clips["domain"].to_numpy(),
-                    "condition": clips["condition"].to_numpy(),
-                    "attributes": attributes(clips),
+                    "domain": of["domain"].to_numpy(),
+                    "condition": of["condition"].to_numpy(),
+                    "attributes": attributes(of),
                     "score": scores[names].to_numpy(),
                     "decision": decisions[names].to_numpy(),
                 }

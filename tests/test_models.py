@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import MODELS, PROFILES, create, model_class
 from mimiidg_build.models.autoencoder import MahalanobisAutoencoder
-from mimiidg_build.models.base import Detector, Labels, Settings
+from mimiidg_build.models.base import MAIN, Detector, Epoch, Labels, Settings
 from mimiidg_build.models.mobilenetv2 import InvertedResidual, negative_log_odds
 from mimiidg_build.models.windows import Windows, n_windows
 
@@ -56,23 +57,36 @@ def train(model: Detector, logmel: torch.Tensor, known: Labels, n_batches: int, 
 # ---- The list of models ----------------------------------------------------------------------------------------------
 
 
+def clips_for(name: str, n_clips: int, seed: int = 0) -> torch.Tensor:
+    """Whole clips as the model takes them: log-mel of 313 frames, or the samples of 10 s."""
+    if model_class(name).takes == "logmel":
+        return noise(n_clips, 313, seed)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-3000, 3000, (n_clips, 160_000), generator=generator, dtype=torch.int16)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_every_profile_and_keeps_the_protocol(name):
     cls = model_class(name)
     assert issubclass(cls, Detector)
-    assert set(cls.profiles) == set(PROFILES)
-    assert cls.scope == "machine_type"
-    model = create(name, "smoke", n_sections=3, seed=0)
-    logmel, known = noise(6), labels(6)
+    assert {"paper", "cpu", "smoke"} <= set(cls.profiles) <= set(PROFILES)
+    n_sections = 1 if cls.scope == "section" else 3
+    model = create(name, "smoke", n_sections, seed=0)
+    clips, known = clips_for(name, 6), labels(6, n_sections)
+    chunks = [(clips[:4], known.take(slice(0, 4))), (clips[4:], known.take(slice(4, 6)))]
     if model.settings.epochs:
-        assert train(model, logmel, known, n_batches=2, batch_size=4)
-    model.fit_after([(logmel[:4], known.take(slice(0, 4))), (logmel[4:], known.take(slice(4, 6)))])
-    test = labels(3, training=False)
-    scores = model.score(noise(3, seed=1), test)
-    assert scores.shape == (3,)
-    assert scores.isfinite().all()
-    assert not scores.requires_grad
-    torch.testing.assert_close(model.score(noise(3, seed=1)[1:2], test.take(slice(1, 2))), scores[1:2])
+        model.begin_epoch(Epoch(0, 1), chunks)
+        assert train(model, clips, known, n_batches=2, batch_size=4)
+    model.fit_after(chunks)
+    test, strange = labels(3, n_sections, training=False), clips_for(name, 3, seed=1)
+    scores = model.scores(strange, test)
+    alone = model.scores(strange[1:2], test.take(slice(1, 2)))
+    assert MAIN in scores
+    for key, of in scores.items():
+        assert of.shape == (3,)
+        assert of.isfinite().all()
+        assert not of.requires_grad
+        torch.testing.assert_close(alone[key], of[1:2], rtol=1e-4, atol=1e-5)
 
 
 def test_naming_the_models_does_not_import_torch():
@@ -84,17 +98,20 @@ def test_naming_the_models_does_not_import_torch():
 def test_unknown_models_and_profiles_are_wrong_use():
     with pytest.raises(UsageError, match="there is no model 'vgg'; choose one of autoencoder, "):
         create("vgg", "paper", 3, 0)
-    with pytest.raises(UsageError, match="autoencoder has no profile 'fast'; choose one of paper, released, smoke"):
+    with pytest.raises(
+        UsageError, match="autoencoder has no profile 'fast'; choose one of paper, released, cpu, smoke"
+    ):
         create("autoencoder", "fast", 3, 0)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_come_from_the_seed_alone(name):
-    first = create(name, "paper", 3, seed=1).state_dict()
+    n_sections = 1 if model_class(name).scope == "section" else 3
+    first = create(name, "smoke", n_sections, seed=1).state_dict()
     torch.manual_seed(99)  # whatever was drawn before
-    again, other = (create(name, "paper", 3, seed=seed).state_dict() for seed in (1, 2))
+    again, other = (create(name, "smoke", n_sections, seed=seed).state_dict() for seed in (1, 2))
     assert all(torch.equal(first[key], again[key]) or first[key].isnan().all() for key in first)
-    if list(model_class(name)(Settings(epochs=0), 3, 0).parameters()):
+    if create(name, "smoke", n_sections, 0).n_trainable():
         assert any(not torch.equal(first[key], other[key]) for key in first if key.endswith("weight"))
 
 
@@ -376,7 +393,7 @@ def test_mobilenetv2_learns_its_sections_and_doubts_the_wrong_one():
     losses = train(model, logmel, known, n_batches=50, batch_size=16)
     assert np.median(losses[-5:]) < 0.3 * losses[0]
     right = model.score(logmel, known)
-    wrong = model.score(logmel, Labels(1 - known.section, known.is_target, known.training_row))
+    wrong = model.score(logmel, replace(known, section=1 - known.section))
     assert (wrong > right).all(), "a clip that does not sound like its section scores higher"
 
 
@@ -457,11 +474,14 @@ def test_nearest_neighbour_has_nothing_to_train():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_scores_as_before(name, tmp_path):
-    model = create(name, "smoke", 3, seed=0)
-    logmel, known = noise(6), labels(6)
-    model.fit_after([(logmel, known)])
+    n_sections = 1 if model_class(name).scope == "section" else 3
+    model = create(name, "smoke", n_sections, seed=0)
+    chunks = [(clips_for(name, 6), labels(6, n_sections))]
+    model.begin_epoch(Epoch(0, 1), chunks)
+    model.fit_after(chunks)
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    again = create(name, "smoke", 3, seed=1)
+    again = create(name, "smoke", n_sections, seed=1)
     again.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    test = noise(3, seed=1), labels(3, training=False)
-    torch.testing.assert_close(again.score(*test), model.score(*test), rtol=0, atol=0)
+    test = clips_for(name, 3, seed=1), labels(3, n_sections, training=False)
+    for key, expected in model.scores(*test).items():
+        torch.testing.assert_close(again.scores(*test)[key], expected, rtol=0, atol=0)

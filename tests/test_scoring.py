@@ -17,7 +17,7 @@ from mimiidg_build import metrics, scoring
 from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.errors import DataError
 from mimiidg_build.models import create
-from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
+from mimiidg_build.models.base import MAIN, Chunks, Detector, Labels, Settings
 from mimiidg_build.score_files import read_decisions, read_scores
 from mimiidg_build.store import Store
 from mimiidg_build.train import train
@@ -53,14 +53,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_store(tmp_path_factory.mktemp("root"))
 
 
+def rows_to_test(store: Store) -> pd.DataFrame:
+    return store.clips[store.clips["split"] == "test"]
+
+
 def test_scores_stand_in_the_clips_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = ClipDataset(store, split="test")
     told: list[int] = []
     expected = clips.read(range(len(clips))).amax(dim=(1, 2)).double().numpy()
-    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, told.append), expected)
+    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, told.append)[MAIN], expected)
     assert told == [len(clips)]
     monkeypatch.setattr(scoring, "SCORED_BYTES", 5 * clips.clip_bytes)
-    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, told.append), expected)
+    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, told.append)[MAIN], expected)
     assert max(told[1:]) == 5 and sum(told[1:]) == len(clips), "some clips at a time"
 
 
@@ -73,9 +77,9 @@ def test_a_clip_scores_alike_in_any_company(
     model = create(name, "smoke", 2, 0)
     train(model, training, tmp_path, "fan", epochs=2)
     scoring.fit(model, training, CPU)
-    together = scoring.clip_scores(model, test, CPU)
+    together = scoring.clip_scores(model, test, CPU)[MAIN]
     monkeypatch.setattr(scoring, "SCORED_BYTES", 1)
-    np.testing.assert_allclose(scoring.clip_scores(model, test, CPU), together, rtol=1e-4)
+    np.testing.assert_allclose(scoring.clip_scores(model, test, CPU)[MAIN], together, rtol=1e-4)
     assert together.dtype == np.float64 and len(set(together)) > len(test) / 2
 
 
@@ -94,7 +98,7 @@ def test_a_training_clip_is_no_neighbour_of_itself(store: Store) -> None:
     training = ClipDataset(store, machine_types="fan", split="train")
     model = create("nearest_neighbour", "smoke", 2, 0)
     scoring.fit(model, training, CPU)
-    assert scoring.clip_scores(model, training, CPU).min() > 0
+    assert scoring.clip_scores(model, training, CPU)[MAIN].min() > 0
 
 
 def test_what_is_not_finite_is_named(store: Store) -> None:
@@ -120,7 +124,7 @@ def test_thresholds_are_per_machine_type(store: Store) -> None:
 @pytest.fixture
 def scored(store: Store, tmp_path: Path) -> tuple[Path, np.ndarray]:
     test = ClipDataset(store, split="test")
-    scores = scoring.clip_scores(Loudest(), test, CPU)
+    scores = scoring.clip_scores(Loudest(), test, CPU)[MAIN]
     scoring.write(tmp_path, test, scores, {"fan": float(np.median(scores)), "valve": math.inf})
     return tmp_path, scores
 
@@ -140,7 +144,7 @@ def test_files_and_back(store: Store, scored: tuple[Path, np.ndarray]) -> None:
     np.testing.assert_array_equal(written["score"], scores[12:24])
     decided = read_decisions(directory / "decision_result_fan_section_01_test.csv")["decision"]
     np.testing.assert_array_equal(decided, scores[12:24] > np.median(scores))
-    table = scoring.read_scored(directory, store)
+    table = scoring.read_scored(directory, rows_to_test(store))
     np.testing.assert_array_equal(table["score"], scores)
     assert table["attributes"].tolist() == [f"m-n_{value}" for value in test["d1v"]]
     for column in ("machine_type", "section", "domain", "condition"):
@@ -155,7 +159,7 @@ def test_truth_comes_from_the_store_not_the_names(store: Store, tmp_path: Path) 
     hidden.__dict__["clips"] = clips
     test = ClipDataset(hidden, split="test")
     scoring.write(tmp_path, test, np.arange(len(test)) * 1.0, {"fan": 0.0, "valve": 0.0})
-    table = scoring.read_scored(tmp_path, hidden)
+    table = scoring.read_scored(tmp_path, rows_to_test(hidden))
     assert table["domain"].tolist() == clips[clips["split"] == "test"]["domain"].tolist()
 
 
@@ -176,7 +180,7 @@ def test_incomplete_files(store: Store, scored: tuple[Path, np.ndarray], damage:
     assert callable(damage)
     damage(scored[0])
     with pytest.raises(DataError, match=message):
-        scoring.read_scored(scored[0], store)
+        scoring.read_scored(scored[0], rows_to_test(store))
 
 
 def test_attributes_of_two_keys(store: Store) -> None:

@@ -22,8 +22,9 @@ from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.errors import DataError
 from mimiidg_build.models import create
 from mimiidg_build.models.base import Detector, Labels
+from mimiidg_build.models.windows import in_batches
 from mimiidg_build.store import Store, open_store
-from mimiidg_build.train import batches, checkpoint, epoch_seed, train, training_windows
+from mimiidg_build.train import checkpoint, epoch_seed, train, training_windows
 from tests.small_store import N_FRAMES, make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -78,7 +79,7 @@ def test_same_bits_as_a_plain_loop(store: Store, tmp_path: Path) -> None:
     optimizer = plain.optimizer()
     windows = clips.read(range(len(clips))).unfold(1, 5, 1).transpose(2, 3).flatten(0, 1)  # (window, frame, mel)
     torch.manual_seed(epoch_seed(0, "fan", 0))
-    for numbers in batches(torch.randperm(len(windows)), plain.settings.batch_size):
+    for numbers in in_batches(torch.randperm(len(windows)), plain.settings.batch_size):
         optimizer.zero_grad()
         torch.autograd.backward(plain.loss(windows[numbers], clips.labels()))
         optimizer.step()
@@ -122,7 +123,7 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
         torch.set_num_threads({torch.get_num_threads()})
         model = create("autoencoder", "smoke", 2, 0)
         clips = ClipDataset(open_store({str(store.path)!r}), machine_types="fan", split="train")
-        left = int(1.5 * training_windows(model, clips))
+        left = int(1.5 * training_windows(model, clips, 1))
         def told(n):
             global left
             left -= n
@@ -141,7 +142,7 @@ def test_finished_training_is_not_repeated(store: Store, tmp_path: Path) -> None
     told: list[int] = []
     again = trained(store, tmp_path, on_epoch=stop_after(EPOCHS), told=told.append)
     assert same_weights(first, again)
-    assert sum(told) == EPOCHS * training_windows(again, training_clips(store)), "progress counts what was done before"
+    assert sum(told) == training_windows(again, training_clips(store), EPOCHS), "progress counts what was done before"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -170,7 +171,7 @@ def test_held_out_clips_are_not_trained_on(store: Store, tmp_path: Path) -> None
         clips.resident[-2:] += offset_db
         losses = train(model, clips, tmp_path / str(offset_db), "fan", epochs=2)
         found.append((model, losses))
-        assert training_windows(model, clips) == 16 * (N_FRAMES - 4)
+        assert training_windows(model, clips, 1) == 16 * (N_FRAMES - 4)
     assert same_weights(found[0][0], found[1][0])
     plain, moved = (losses[-1] for _, losses in found)
     assert plain.loss == moved.loss
@@ -207,7 +208,7 @@ def test_streams_what_does_not_fit(store: Store, tmp_path: Path) -> None:
         told: list[int] = []
         clips = training_clips(store, memory_budget_bytes=0)
         train(model, clips, tmp_path / attempt, "fan", epochs=EPOCHS, told=told.append)
-        assert sum(told) == EPOCHS * training_windows(model, clips)
+        assert sum(told) == training_windows(model, clips, EPOCHS)
         found.append(model)
     assert same_weights(*found)
     assert not same_weights(found[0], held), "another order"
@@ -249,7 +250,7 @@ def test_model_randomness_is_the_epochs(store: Store, tmp_path: Path) -> None:
     ],
 )
 def test_batches(order: int, size: int, expected: list[int]) -> None:
-    cut = batches(torch.arange(order), size)
+    cut = in_batches(torch.arange(order), size)
     assert [len(batch) for batch in cut if len(batch)] == expected
     assert torch.cat([*cut, torch.empty(0, dtype=torch.int64)]).tolist() == list(range(order))
 

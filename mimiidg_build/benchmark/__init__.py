@@ -43,6 +43,7 @@ def benchmark(
     profile: str = "paper",
     seeds: int = 1,
     epochs: int | None = None,
+    known_anomalies: Sequence[int] = (),
     device: str = "auto",
     workers: int | None = 1,
     reporter: Reporter | None = None,
@@ -57,11 +58,13 @@ def benchmark(
     models : sequence of str
         See ``models.MODELS``.
     profile : str
-        ``paper``, ``released`` or ``smoke``.
+        ``paper``, ``released``, ``cpu`` or ``smoke``.
     seeds : int
         Trainings of each model, with seeds 0, 1, ...; one of a model that trains nothing.
     epochs : int, optional
         Instead of the profile's.
+    known_anomalies : sequence of int
+        Each model is also, or only, run with so many known anomalies per section, which leave the test set.
     device : str
         ``auto`` (a GPU if there is one), or a torch device.
     workers : int or None
@@ -72,7 +75,7 @@ def benchmark(
     ------
     UsageError, DataError
     """
-    runs = plan_runs(store, root, models, profile, seeds, epochs)
+    runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies)
     parts = [(run, part) for run in runs for part in run.parts()]
     with Trainers(device, workers, len(parts), reporter or Reporter()) as trainers:
         trainers.run_all(parts)
@@ -80,11 +83,14 @@ def benchmark(
 
 
 def collect(runs: Sequence[Run]) -> Benchmark:
-    """Evaluate finished runs on one store, and draw the seeds of a model together."""
-    by_model: dict[str, list[Run]] = {}
+    """Evaluate finished runs on one store, and draw the seeds of a model together, score by score."""
+    by_model: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
-        by_model.setdefault(run.model, []).append(run)
-    models = [ModelResult(tuple(of), tuple(evaluate_run(run) for run in of)) for of in by_model.values()]
+        by_model.setdefault((run.model, run.known_anomalies), []).append(run)
+    models = []
+    for of in by_model.values():
+        evaluations = [evaluate_run(run) for run in of]
+        models += [ModelResult(tuple(of), tuple(e[name] for e in evaluations), name) for name in evaluations[0]]
     return Benchmark(runs[0].store, tuple(models))
 
 

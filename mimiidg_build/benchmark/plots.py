@@ -1,4 +1,7 @@
-"""Figures of benchmarks: AUC against SNR, and loss curves. PNG; matplotlib is imported when one is drawn."""
+"""Figures of benchmarks: AUC against SNR and against the number of known anomalies, and loss curves.
+
+PNG; matplotlib is imported when one is drawn.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimiidg_build.benchmark.results import Benchmark, data_kind
+from mimiidg_build.benchmark.results import Benchmark, ModelResult, data_kind
 from mimiidg_build.shards import write_file
 from mimiidg_build.tables import snr_title
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DOMAINS = {"auc_source": ("source", "-"), "auc_target": ("target", "--")}
@@ -27,38 +31,62 @@ def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
     offsets = [benchmark.snr_offset_db for benchmark in ordered]
     figure = Figure(figsize=(7, 4.2), dpi=144, layout="constrained")
     axes = figure.subplots()
-    for number, model in enumerate(ordered[0].models):
-        for metric, (domain, line) in DOMAINS.items():
-            found = [benchmark.models[number].mean(metric) for benchmark in ordered]
-            axes.errorbar(
-                offsets,
-                [100 * of.value for of in found],
-                yerr=[
-                    [100 * (of.value - of.low) for of in found],
-                    [100 * (of.high - of.value) for of in found],
-                ],
-                color=COLOURS[number % len(COLOURS)],
-                linestyle=line,
-                marker="o",
-                markersize=4,
-                capsize=3,
-                label=f"{model.name}, {domain}",
-            )
-    axes.axhline(50, color="#6e7781", linewidth=0.8, linestyle=":")
+    for number in range(len(ordered[0].models)):
+        _plot_means(axes, offsets, [benchmark.models[number] for benchmark in ordered], number)
     axes.set_xlabel(f"offset to Table 1's {snr_title(ordered[0].store)} [dB]")
-    axes.set_ylabel("AUC, mean over sections [%]")
-    axes.set_xticks(offsets)
     axes.set_title(f"{ordered[0].base_variant} ({data_kind(ordered[0].store)})", fontsize=10)
+    axes.set_xticks(offsets)
+    return _save(figure, path)
+
+
+def plot_known_anomalies(benchmark: Benchmark, path: Path) -> Path:
+    """Draw mean AUC of source and target against the number of known anomalies per section, one colour per model."""
+    from matplotlib.figure import Figure
+
+    curves: dict[tuple[str, str], list[ModelResult]] = {}
+    for model in sorted(benchmark.models, key=lambda model: model.known_anomalies):
+        curves.setdefault((model.runs[0].model, model.score), []).append(model)
+    numbers = sorted({model.known_anomalies for model in benchmark.models})
+    figure = Figure(figsize=(7, 4.2), dpi=144, layout="constrained")
+    axes = figure.subplots()
+    for number, models in enumerate(curves.values()):
+        places = [numbers.index(model.known_anomalies) for model in models]  # 0 has no place on a logarithmic axis
+        _plot_means(axes, places, models, number)
+    axes.set_xlabel("known anomalies per section, k")
+    axes.set_title(f"{benchmark.variant} ({data_kind(benchmark.store)})", fontsize=10)
+    axes.set_xticks(range(len(numbers)), [str(k) for k in numbers])
+    return _save(figure, path)
+
+
+def _plot_means(axes: Axes, places: Sequence[float], models: Sequence[ModelResult], number: int) -> None:
+    """Mean AUC of one model along an axis: a line per domain, with 95 % intervals."""
+    name = models[0].name.split(", k =")[0]
+    for metric, (domain, line) in DOMAINS.items():
+        found = [model.mean(metric) for model in models]
+        below = [100 * (of.value - of.low) for of in found]
+        above = [100 * (of.high - of.value) for of in found]
+        axes.errorbar(
+            places,
+            [100 * of.value for of in found],
+            yerr=[below, above],
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=line,
+            marker="o",
+            markersize=4,
+            capsize=3,
+            label=f"{name}, {domain}",
+        )
+    axes.axhline(50, color="#6e7781", linewidth=0.8, linestyle=":")
+    axes.set_ylabel("AUC, mean over sections [%]")
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    return _save(figure, path)
 
 
 def plot_losses(benchmark: Benchmark, path: Path) -> Path:
     """Draw the loss curves of all runs: a panel per model, a line per part and seed."""
     from matplotlib.figure import Figure
 
-    trained = [model for model in benchmark.models if model.runs[0].n_epochs]
+    trained = [model for model in benchmark.models if model.runs[0].n_epochs and not model.score]
     figure = Figure(figsize=(4.5 * max(1, len(trained)), 3.6), dpi=144, layout="constrained")
     panels = figure.subplots(1, max(1, len(trained)), squeeze=False)[0]
     for axes, model in zip(panels, trained, strict=False):

@@ -64,15 +64,33 @@ def combine(values: Sequence[float], intervals: Sequence[Interval]) -> Estimate:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model on one store: the runs of all seeds and their evaluations."""
+    """One model on one store: the runs of all seeds and their evaluations, of one of its scores."""
 
     runs: tuple[Run, ...]
     evaluations: tuple[Evaluation, ...]
+    score: str = ""  # "" is the model's own
 
     @property
     def name(self) -> str:
-        """The model."""
-        return self.runs[0].model
+        """The model; with a score that is not its own, or known anomalies, it says so."""
+        known = f", k = {self.known_anomalies}" if self.known_anomalies else ""
+        return self.runs[0].model + (f" ({self.score})" if self.score else "") + known
+
+    @property
+    def known_anomalies(self) -> int:
+        """Anomalies of each section that the training was told of."""
+        return self.runs[0].known_anomalies
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Trainable parameters of one network, the largest where they differ."""
+        return max(int(summary["n_parameters"]) for summary in self.runs[0].summaries())
+
+    @cached_property
+    def training_s(self) -> float:
+        """Time that training all networks took, one after the other; mean over seeds."""
+        every = [sum(float(summary["training_s"]) for summary in run.summaries()) for run in self.runs]
+        return sum(every) / len(every)
 
     @cached_property
     def sections(self) -> pd.DataFrame:
@@ -106,7 +124,12 @@ class ModelResult:
         """Plain data."""
         means = {metric: _plain(self.mean(metric)) for metric in SHOWN.values()}
         return {
-            "model": self.name,
+            "model": self.runs[0].model,
+            "score": self.score,
+            "known_anomalies": self.known_anomalies,
+            "n_networks": len(self.runs[0].parts()),
+            "n_parameters": self.n_parameters,
+            "training_s": self.training_s,
             "profile": self.runs[0].label,
             "sections": [
                 {"machine_type": key[0], "section": key[1], **{m: float(row[m]) for m in SHOWN.values()}}
@@ -148,12 +171,12 @@ class Benchmark:
     def title(self) -> str:
         """What was run on what; a synthetic release says so."""
         seeds = max(len(model.runs) for model in self.models)
-        what = f"{self.models[0].runs[0].label} profile, {seeds} seed{'s' * (seeds > 1)}, AUC in %"
+        what = f"{self.models[0].runs[0].base.label} profile, {seeds} seed{'s' * (seeds > 1)}, AUC in %"
         return f"{self.variant} ({data_kind(self.store)}): {what}"
 
     def rows(self) -> list[Row]:
         """The table: every section, then means and official score with their intervals, model by model."""
-        papers = {model.name: self.published(model.name) for model in self.models}
+        papers = {model.name: self.published(model) for model in self.models}
         shows_paper = any(papers.values())
         rows: list[Row] = []
         for model in self.models:
@@ -171,9 +194,10 @@ class Benchmark:
             rows.append(_row(model, "official score", official, None, shows_paper))
         return rows
 
-    def published(self, model: str) -> dict[str, tuple[float, float]]:
+    def published(self, model: ModelResult) -> dict[str, tuple[float, float]]:
         """The paper's source and target AUC in %, by section and ``average``, where the dataset is the paper's."""
-        return published(model) if self.store.attributes["dataset"] == "mimii_dg" else {}
+        is_papers = self.store.attributes["dataset"] == "mimii_dg" and model.name == model.runs[0].model
+        return published(model.name) if is_papers else {}
 
     def value_rows(self) -> list[Row]:
         """AUC per attribute value: the normal clips that carry it against all anomalous clips of the section."""
@@ -205,15 +229,14 @@ class Benchmark:
             "synthetic": self.store.attributes["synthetic"],
             "snr_offset_db": self.snr_offset_db,
             "models": [
-                model.to_dict()
-                | {"published": {name: list(of) for name, of in self.published(model.name).items()} or None}
+                model.to_dict() | {"published": {name: list(of) for name, of in self.published(model).items()} or None}
                 for model in self.models
             ],
         }
 
 
 def compare_rows(benchmarks: Sequence[Benchmark]) -> list[Row]:
-    """One row per variant and model: means and official score, by SNR offset."""
+    """One row per variant and model: means, official score, size and training time, by SNR offset."""
     ordered = sorted(benchmarks, key=lambda benchmark: benchmark.snr_offset_db)
     return [
         {
@@ -222,10 +245,24 @@ def compare_rows(benchmarks: Sequence[Benchmark]) -> list[Row]:
             "model": model.name,
             **{title: str(model.mean(metric)) for title, metric in SHOWN.items()},
             "official score": str(model.official_score),
+            "parameters": f"{model.n_parameters:,} x {len(model.runs[0].parts())}",
+            "training": duration(model.training_s),
         }
         for benchmark in ordered
         for model in benchmark.models
     ]
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(7.25), duration(100.0), duration(7260.0)
+    ('7.2 s', '1:40 min', '2:01 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    large, small, unit = (seconds, 60, "min") if seconds < 3600 else (seconds / 60, 60, "h")
+    return f"{int(large // small)}:{int(large % small):02d} {unit}"
 
 
 def data_kind(store: Store) -> str:

@@ -9,20 +9,29 @@ ROOT/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>/
     weights_<part>.pt           the finished model
     anomaly_score_*, decision_result_*    in the official format
     summary_<part>.json         threshold, device, time; written last: the part is finished
+    <score>/                    the same two of every further score of the model (``id``, ``oracle``, ...)
     results.json                every metric, once all parts are finished
 
 A *part* is what one trained network serves: a machine type (``fan``), a section (``fan_00``), or ``all``. Parts depend
-on nothing but the store, so they run in any order. The profile's name grows by the epochs where those are not its own.
+on nothing but the store, so they run in any order. The profile's name grows by the epochs where those are not its own,
+and by the number of known anomalies (``-k16``).
+
+A run with known anomalies goes on from the weights of the run without. The anomalies that it is told of are drawn from
+each section's test clips by the seed, those of a smaller number among those of a larger, and leave the test set.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from filelock import FileLock
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluate import Evaluation, evaluate
@@ -34,7 +43,9 @@ from mimiidg_build.store import Store
 if TYPE_CHECKING:
     import torch
 
+    from mimiidg_build.dataset import ClipDataset
     from mimiidg_build.models.base import Detector, Settings
+    from mimiidg_build.train.checkpoint import EpochLoss
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Run:
-    """A model with a seed on a store. ``epochs`` is None where the profile's own hold."""
+    """A model with a seed on a store.
+
+    ``epochs`` is None where the profile's own hold; ``known_anomalies`` are so many of each section.
+    """
 
     store: Store
     root: Path
@@ -56,11 +70,13 @@ class Run:
     profile: str
     seed: int
     epochs: int | None = None
+    known_anomalies: int = 0
 
     @property
     def label(self) -> str:
-        """The profile, and the epochs where they are not its own."""
-        return self.profile if self.epochs is None else f"{self.profile}-{self.epochs}epochs"
+        """The profile, the epochs where they are not its own, and the known anomalies if there are any."""
+        epochs = "" if self.epochs is None else f"-{self.epochs}epochs"
+        return f"{self.profile}{epochs}" + (f"-k{self.known_anomalies}" if self.known_anomalies else "")
 
     @property
     def directory(self) -> Path:
@@ -75,8 +91,20 @@ class Run:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs to train."""
+        """Epochs to train: of tuning, where anomalies are known."""
+        if self.known_anomalies:
+            return self.settings.tuning_epochs
         return self.settings.epochs if self.epochs is None else self.epochs
+
+    @property
+    def base(self) -> Run:
+        """The run without known anomalies, from which one with them goes on."""
+        return replace(self, known_anomalies=0)
+
+    def told_of(self, sections: Iterable[str] | None = None) -> pd.DataFrame:
+        """The known anomalies: rows of the store's clip table; of some sections (``"fan/00"``), by default all."""
+        wanted = self.store.sections if sections is None else sections
+        return pd.concat([draw_anomalies(self.store, name, self.known_anomalies, self.seed) for name in wanted])
 
     def config(self) -> dict[str, Any]:
         """What decides the results."""
@@ -87,7 +115,7 @@ class Run:
             "seed": self.seed,
             "variant": self.store.attributes["variant"]["name"],
             "fingerprint": self.store.fingerprint,
-        }
+        } | ({"known_anomalies": self.known_anomalies} if self.known_anomalies else {})
 
     def parts(self) -> list[Part]:
         """The networks to train."""
@@ -100,34 +128,79 @@ class Run:
             return [Part(f"{machine_type}_{section}", (machine_type,), section) for machine_type, section in ids]
         return [Part(machine_type, (machine_type,)) for machine_type in types]
 
+    def summaries(self) -> list[dict[str, Any]]:
+        """What was written of each part of a finished run."""
+        return [json.loads((self.directory / f"summary_{part.name}.json").read_text()) for part in self.parts()]
+
     def is_finished(self, part: Part) -> bool:
         """True if the part's scores are there."""
         return (self.directory / f"summary_{part.name}.json").is_file()
 
 
 def plan_runs(
-    store: Store, root: Path, models: Sequence[str], profile: str, seeds: int, epochs: int | None = None
+    store: Store,
+    root: Path,
+    models: Sequence[str],
+    profile: str,
+    seeds: int,
+    epochs: int | None = None,
+    known_anomalies: Sequence[int] = (),
 ) -> list[Run]:
     """The runs of a benchmark, model by model. A model that trains nothing has no use for a second seed.
+
+    Parameters
+    ----------
+    known_anomalies : sequence of int
+        A run for each number of known anomalies per section; 0 is the run without.
 
     Raises
     ------
     UsageError
-        An unknown model or profile, or no seed.
+        An unknown model or profile, no seed, or known anomalies for a model that takes none or a store of too few.
     """
     if seeds < 1 or (epochs is not None and epochs < 1):
         raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
     if not models:
         raise UsageError("expected at least one model")
+    numbers = sorted(set(known_anomalies)) or [0]
+    if numbers[0] < 0:
+        raise UsageError(f"expected numbers of known anomalies from 0, found {numbers[0]}")
+    for section in store.sections if numbers[-1] else ():
+        draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few
     runs = []
     for model in dict.fromkeys(models):
         profiles = model_class(model).profiles
         if profile not in profiles:
             raise UsageError(f"{model} has no profile {profile!r}; choose one of {', '.join(profiles)}")
         trains = profiles[profile].epochs > 0
+        if numbers[-1] and not profiles[profile].tuning_epochs:
+            raise UsageError(f"{model} takes no known anomalies in its profile {profile!r}")
         own = epochs if trains and epochs != profiles[profile].epochs else None
-        runs += [Run(store, root, model, profile, seed, own) for seed in range(seeds if trains else 1)]
+        n_seeds = seeds if trains else 1
+        runs += [Run(store, root, model, profile, seed, own, k) for k in numbers for seed in range(n_seeds)]
     return runs
+
+
+def draw_anomalies(store: Store, section: str, k: int, seed: int) -> pd.DataFrame:
+    """The ``k`` anomalies of a section (``"fan/00"``) that a training may be told of: rows of the clip table.
+
+    Drawn by the digest of seed and clip, so the first of a larger number are those of a smaller.
+
+    Raises
+    ------
+    UsageError
+        The section has no more anomalies than that: none would be left to test with.
+    """
+    machine_type, number = section.split("/")
+    clips = store.clips
+    wanted = (clips["machine_type"] == machine_type) & (clips["section"] == number) & (clips["split"] == "test")
+    anomalies = clips[wanted & (clips["condition"] == "anomaly")]
+    if k >= len(anomalies) and k > 0:
+        raise UsageError(
+            f"{section} of {store.path} has {len(anomalies)} anomalies: {k} known ones would leave none to test with"
+        )
+    drawn = [hashlib.sha256(f"{seed}/{section}/{clip}".encode()).digest() for clip in anomalies["clip"]]
+    return anomalies.iloc[sorted(range(len(drawn)), key=drawn.__getitem__)[:k]]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -159,34 +232,51 @@ def train_and_score(run: Run, part: Part, device: str = "auto", reporter: Report
         Training or scoring failed; see there.
     """
     check_config(run)
-    if run.is_finished(part):
-        return
+    with FileLock(run.directory / f".lock_{part.name}"):  # a run with known anomalies may wait for the one without
+        if not run.is_finished(part):
+            if run.known_anomalies:
+                train_and_score(run.base, part, device, reporter)
+            _train_and_score(run, part, device, reporter or Reporter())
+
+
+def _train_and_score(run: Run, part: Part, device: str, reporter: Reporter) -> None:
     from mimiidg_build import scoring
     from mimiidg_build.dataset import ClipDataset
     from mimiidg_build.train import checkpoint
 
     chosen, begun = choose_device(device), time.monotonic()
-    choice: dict[str, Any] = {"machine_types": part.machine_types, "sections": part.section, "seed": run.seed}
+    cls = model_class(run.model)
+    choice: dict[str, Any] = {"machine_types": part.machine_types, "sections": part.section}
+    choice |= {"features": cls.takes, "seed": run.seed}
     training = ClipDataset(run.store, split="train", **choice)
-    test = ClipDataset(run.store, split="test", **choice)
+    known = run.told_of(training.section_ids) if run.known_anomalies else None
+    test = ClipDataset(run.store, split="test", without=known, **choice)
     if training.section_ids != test.section_ids:
         raise DataError(f"{part.name}: training clips of {training.section_ids}, test clips of {test.section_ids}")
+    pool = training
+    if cls.uses_outliers or known is not None:
+        pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)
     model = create(run.model, run.profile, len(training.section_ids), run.seed).to(chosen)
-    losses = _train(run, part, model, training, reporter or Reporter())
+    if run.known_anomalies:
+        model.load_state_dict(checkpoint.load(run.base.directory / f"weights_{part.name}.pt"))
+    losses = _train(run, part, model, pool, reporter)
     scoring.fit(model, training, chosen)
-    told = (reporter or Reporter()).step(f"{_title(run, part)} scores", len(training) + len(test))
-    threshold = scoring.thresholds(training, scoring.clip_scores(model, training, chosen, told))
-    scoring.write(run.directory, test, scoring.clip_scores(model, test, chosen, told), threshold)
+    told = reporter.step(f"{_title(run, part)} scores", len(training) + len(test))
+    threshold = scoring.score(model, training, test, chosen, run.directory, told)
     checkpoint.save(run.directory / f"weights_{part.name}.pt", model.state_dict())
     summary = {
         "sections": training.section_ids,
         "n_training_clips": len(training),
+        "n_outlier_clips": len(pool) - len(training) - (0 if known is None else len(known)),
+        "known_anomalies": [] if known is None else known["clip"].tolist(),
         "n_test_clips": len(test),
         "n_parameters": model.n_trainable(),
         "epochs": len(losses),
         "last_loss": losses[-1].loss if losses else None,
-        "threshold": threshold,
+        "scores": list(threshold),
+        "threshold": threshold[""],
         "device": str(chosen),
+        "training_s": round(sum(loss.duration_s for loss in losses), 3),
         "duration_s": round(time.monotonic() - begun, 3),
     }
     _write_json(run.directory / f"summary_{part.name}.json", summary)
@@ -194,22 +284,24 @@ def train_and_score(run: Run, part: Part, device: str = "auto", reporter: Report
 
 
 def _title(run: Run, part: Part) -> str:
-    return f"{run.model} {part.name} seed {run.seed}"
+    known = f" k = {run.known_anomalies}" if run.known_anomalies else ""
+    return f"{run.model} {part.name} seed {run.seed}{known}"
 
 
-def _train(run: Run, part: Part, model: Detector, training: Any, reporter: Reporter) -> list[Any]:
+def _train(run: Run, part: Part, model: Detector, pool: ClipDataset, reporter: Reporter) -> list[EpochLoss]:
     from mimiidg_build import train
-    from mimiidg_build.train.checkpoint import EpochLoss
 
     if run.n_epochs == 0:
         return []
-    title, n_windows = _title(run, part), train.training_windows(model, training)
-    told = reporter.step(title, run.n_epochs * n_windows, "windows")
+    title, tuning = _title(run, part), run.known_anomalies > 0
+    told = reporter.step(title, train.training_windows(model, pool, run.n_epochs, tuning), "windows")
 
     def on_epoch(loss: EpochLoss) -> None:
         reporter.note(title, f"epoch {loss.epoch} of {run.n_epochs}, loss {loss.loss:.4g}")
 
-    return train.train(model, training, run.directory, part.name, epochs=run.n_epochs, told=told, on_epoch=on_epoch)
+    return train.train(
+        model, pool, run.directory, part.name, epochs=run.n_epochs, tuning=tuning, told=told, on_epoch=on_epoch
+    )
 
 
 def check_config(run: Run) -> None:
@@ -234,8 +326,8 @@ def check_config(run: Run) -> None:
         )
 
 
-def evaluate_run(run: Run) -> Evaluation:
-    """Evaluate a finished run from its score files, and write ``results.json``.
+def evaluate_run(run: Run) -> dict[str, Evaluation]:
+    """Evaluate a finished run from its score files, by the scores' names, and write ``results.json``.
 
     Raises
     ------
@@ -247,9 +339,13 @@ def evaluate_run(run: Run) -> Evaluation:
     unfinished = [part.name for part in run.parts() if not run.is_finished(part)]
     if unfinished:
         raise DataError(f"{run.directory}: {', '.join(unfinished)} not finished. Run the same benchmark again.")
-    evaluation = evaluate(read_scored(run.directory, run.store))
-    write_file(run.directory / "results.json", [evaluation.to_json().encode()])
-    return evaluation
+    test = run.store.clips[run.store.clips["split"] == "test"]
+    test = test.drop(index=run.told_of().index)
+    scores = run.summaries()[0]["scores"]
+    found = {name: evaluate(read_scored(run.directory / name, test)) for name in scores}
+    for name, evaluation in found.items():
+        write_file(run.directory / name / "results.json", [evaluation.to_json().encode()])
+    return found
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from schemas.variants import Variant
 
 
-def one_value_each(arguments: Sequence[str], option: str = "--snr-offset") -> list[str]:
+SEVERAL = ("--snr-offset", "--known-anomalies")
+
+
+def one_value_each(arguments: Sequence[str], options: Sequence[str] = SEVERAL) -> list[str]:
     """Write an option with several numbers as the option repeated.
 
     >>> one_value_each(["demo", "--snr-offset", "-6", "0", "--seeds", "3"])
@@ -30,14 +33,14 @@ def one_value_each(arguments: Sequence[str], option: str = "--snr-offset") -> li
     spread: list[str] = []
     for argument in arguments:
         number = argument.lstrip("+-").replace(".", "", 1).isdigit()
-        if number and len(spread) > 1 and spread[-2] == option:
-            spread.append(option)
+        if number and len(spread) > 1 and spread[-2] in options:
+            spread.append(spread[-2])
         spread.append(argument)
     return spread
 
 
 class SweepCommand(click.Command):
-    """A command whose ``--snr-offset`` takes several numbers at once: ``--snr-offset -6 0 6``."""
+    """A command with options that take several numbers at once: ``--snr-offset -6 0 6``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, one_value_each(args))
@@ -46,14 +49,32 @@ class SweepCommand(click.Command):
 @click.command(cls=SweepCommand)
 @click.argument("variant")
 @click.option(
-    "--model", "models", type=click.Choice(list(MODELS)), multiple=True, required=True, help="May be given repeatedly."
+    "--model",
+    "models",
+    type=click.Choice([*MODELS, "all"]),
+    multiple=True,
+    required=True,
+    help="May be given repeatedly; all: every one.",
 )
-@click.option("--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="smoke: seconds.")
+@click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default="paper",
+    show_default=True,
+    help="cpu: half an hour a family on two cores. smoke: seconds.",
+)
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each model.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the profile's.")
+@click.option(
+    "--known-anomalies",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Several: tell the training of so many anomalies per section, and compare. They leave the test set.",
+)
 @click.option("--snr-offset", "snr_offsets", type=float, multiple=True, help="Several: compare SNRs, dB.")
 @click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
 @click.option("--workers", type=click.IntRange(1), help="Trainings at once on a CPU. [default: one a core]")
+@click.option("--sections/--no-sections", default=None, help="The table of sections. [default: for a single model]")
 @click.option("--values", is_flag=True, help="Also the AUC per attribute value.")
 @click.option("--losses", is_flag=True, help="Also plot the loss curves.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
@@ -64,9 +85,11 @@ def benchmark(
     profile: str,
     seeds: int,
     epochs: int | None,
+    known_anomalies: tuple[int, ...],
     snr_offsets: tuple[float, ...],
     device: str,
     workers: int | None,
+    sections: bool | None,
     values: bool,
     losses: bool,
     prefect: bool,
@@ -77,7 +100,8 @@ def benchmark(
     """Train, score and evaluate models on a variant, which is built if it is not.
 
     Stopped, it goes on from the last finished epoch; what is finished is reused. With several --snr-offset the variant
-    is built at each offset to Table 1's SNR, with the same noise, and AUC is plotted against SNR.
+    is built at each offset to Table 1's SNR, with the same noise, and AUC is plotted against SNR; with several
+    --known-anomalies, against their number.
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
@@ -86,7 +110,9 @@ def benchmark(
     wanted = sweep_variants(named_variant(variant, root), snr_offsets)
     with progress.reporter(quiet) as reporter:
         progress.use(reporter)
-        options: dict[str, Any] = {"models": list(models), "profile": profile, "seeds": seeds, "epochs": epochs}
+        names = list(MODELS) if "all" in models else list(models)
+        options: dict[str, Any] = {"models": names, "profile": profile, "seeds": seeds, "epochs": epochs}
+        options["known_anomalies"] = list(known_anomalies)
         where = {"device": device, "workers": workers}
         if as_flow(prefect):
             found = _as_flow(wanted, root, where, **options)
@@ -98,11 +124,12 @@ def benchmark(
         click.echo(json.dumps(content, allow_nan=False))
         return
     for of in found:
-        print_table(of.title, of.rows())
+        if sections or (sections is None and len(of.models) == 1):
+            print_table(of.title, of.rows())
         if values:
             print_table(f"{of.title}, per attribute value", of.value_rows())
-    if len(found) > 1:
-        print_table("means over sections, AUC in %, with 95 % intervals", compare_rows(found))
+    title = found[0].title if len(found) == 1 else "AUC in %"
+    print_table(f"{title}: means over sections with 95 % intervals, parameters x networks", compare_rows(found))
     for path in [*(model.runs[0].directory.parent for of in found for model in of.models[:1]), *figures]:
         click.echo(path)
 
@@ -144,17 +171,19 @@ def _as_flow(wanted: list[Variant], root: Path, where: dict[str, Any], **options
     from mimiidg_build.store import open_store
 
     paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], root, **where, **options)
-    names = {key: options[key] for key in ("models", "profile", "seeds", "epochs")}
-    return [collect(plan_runs(open_store(path), root, **names)) for path in paths]
+    return [collect(plan_runs(open_store(path), root, **options)) for path in paths]
 
 
 def _figures(found: list[Benchmark], root: Path, profile: str, losses: bool) -> list[Path]:
     """Draw what was asked for, under ROOT/reports."""
-    from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
+    from mimiidg_build.benchmark.plots import plot_known_anomalies, plot_losses, plot_snr_sweep
 
     drawn = []
     if len(found) > 1:
         drawn.append(plot_snr_sweep(found, root / "reports" / f"{found[0].base_variant}-{profile}-snr.png"))
+    for of in found:
+        if len({model.known_anomalies for model in of.models}) > 1:
+            drawn.append(plot_known_anomalies(of, root / "reports" / f"{of.variant}-{profile}-known-anomalies.png"))
     if losses:
         drawn += [plot_losses(of, root / "reports" / f"{of.variant}-{profile}-loss.png") for of in found]
     return drawn

@@ -52,6 +52,8 @@ class ClipDataset(Dataset[Batch]):
         Section numbers (``"00"``) or names (``"fan/00"``).
     split : {"train", "test"}, optional
     domains, conditions : str or iterable of str, optional
+    without : pd.DataFrame, optional
+        Rows of the store's clip table that are left out.
     features : {"logmel", "audio"}
     memory_budget_bytes : int
         Clips are held in memory if they take no more than this.
@@ -73,6 +75,9 @@ class ClipDataset(Dataset[Batch]):
         A name that the store does not know, or no clip at all.
     """
 
+    clips: pd.DataFrame
+    section_ids: tuple[str, ...]
+
     def __init__(
         self,
         store: Store,
@@ -82,30 +87,85 @@ class ClipDataset(Dataset[Batch]):
         split: str | None = None,
         domains: str | Iterable[str] | None = None,
         conditions: str | Iterable[str] | None = None,
+        without: pd.DataFrame | None = None,
         features: Literal["logmel", "audio"] = "logmel",
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
         seed: int = 0,
     ) -> None:
         chosen = {"machine_type": machine_types, "split": split, "domain": domains, "condition": conditions}
-        self.clips = choose(store, sections, **chosen)
-        self.split, self.seed = split, seed
-        ids = self.clips["machine_type"] + "/" + self.clips["section"]
-        self.section_ids: tuple[str, ...] = tuple(ids.unique())
-        self._section: Numbers = np.array(ids.map({name: n for n, name in enumerate(self.section_ids)}), np.int64)
-        paths = [store.path / section_path(*name.split("/")) / features for name in self.section_ids]
-        self._reader, layouts = open_reader(paths)
+        clips = choose(store, sections, **chosen)
+        if without is not None:
+            clips = clips[~_keys(clips).isin(_keys(without))].reset_index(drop=True)
+        self._open(store, clips, clips, split, features, memory_budget_bytes, seed)
+
+    def _open(
+        self,
+        store: Store,
+        clips: pd.DataFrame,
+        own: pd.DataFrame,
+        split: str | None,
+        features: str,
+        memory_budget_bytes: int,
+        seed: int,
+    ) -> None:
+        """Take clips of a store; ``own`` are those whose sections are counted."""
+        self.clips, self.split, self.seed = clips, split, seed
+        ids = clips["machine_type"] + "/" + clips["section"]
+        self.section_ids = tuple(dict.fromkeys(own["machine_type"] + "/" + own["section"]))
+        counted = {name: n for n, name in enumerate(self.section_ids)}
+        self._section: Numbers = np.array([counted.get(name, -1) for name in ids], np.int64)
+        names = list(dict.fromkeys(ids))
+        self._reader, layouts = open_reader([store.path / section_path(*name.split("/")) / features for name in names])
         self._layout = layouts[0]
+        array = np.array(ids.map({name: n for n, name in enumerate(names)}), np.int64)
         first_shard = np.cumsum([0, *(len(layout.shards()) for layout in layouts[:-1])])
-        shard_rows = np.array([layout.shard_rows for layout in layouts])[self._section]
-        shard, self._row = np.divmod(self.clips["row"].to_numpy(np.int64), shard_rows)
-        self._shard: Numbers = shard + first_shard[self._section]
-        self._is_target = torch.tensor((self.clips["domain"] == "target").tolist())
-        self._is_anomaly = torch.tensor((self.clips["condition"] == "anomaly").tolist())
+        shard, self._row = np.divmod(
+            clips["row"].to_numpy(np.int64), np.array([layout.shard_rows for layout in layouts])[array]
+        )
+        self._shard: Numbers = shard + first_shard[array]
+        self._is_target = torch.tensor((clips["domain"] == "target").tolist())
+        self._is_anomaly = torch.tensor((clips["condition"] == "anomaly").tolist())
         self._resident: Tensor | None = None
         self.access: Access = "mapped" if isinstance(self._reader, MappedReader) else "zarr"
         if self.size_bytes <= memory_budget_bytes:
             self._resident = self.read(np.arange(len(self)))
             self.access = "memory"
+
+    @classmethod
+    def training_pool(
+        cls,
+        store: Store,
+        *,
+        machine_types: str | Iterable[str] | None = None,
+        sections: str | Iterable[str] | None = None,
+        outliers: bool = False,
+        known_anomalies: pd.DataFrame | None = None,
+        features: Literal["logmel", "audio"] = "logmel",
+        memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
+        seed: int = 0,
+    ) -> ClipDataset:
+        """What a model is trained on: the training clips of the chosen sections, and more on demand.
+
+        Parameters
+        ----------
+        outliers : bool
+            The training clips of all other sections as well; their section is -1.
+        known_anomalies : pd.DataFrame, optional
+            Rows of the store's clip table: the only test clips that a training sees.
+
+        The other parameters are those of ``ClipDataset``.
+        """
+        own = choose(store, sections, machine_type=machine_types, split="train")
+        parts = [own]
+        if outliers:
+            every = choose(store, None, split="train")
+            ids = every["machine_type"] + "/" + every["section"]
+            parts.append(every[~ids.isin(set(own["machine_type"] + "/" + own["section"]))])
+        if known_anomalies is not None:
+            parts.append(known_anomalies)
+        pool = cls.__new__(cls)
+        pool._open(store, pd.concat(parts, ignore_index=True), own, "train", features, memory_budget_bytes, seed)
+        return pool
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -156,8 +216,10 @@ class ClipDataset(Dataset[Batch]):
         return {name: values[0] for name, values in batch.items()} if is_one else batch
 
     def labels(self) -> Labels:
-        """All clips' labels, as models take them."""
-        return Labels.of(self._section.tolist(), self._is_target.tolist(), training=self.split == "train")
+        """All clips' labels, as models take them; of clips that are not trained on, without their condition."""
+        training = self.split == "train"
+        known = self._is_anomaly.tolist() if training else None
+        return Labels.of(self._section.tolist(), self._is_target.tolist(), training, known)
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> list[Numbers]:
         """Clip numbers in order, as many at a time as fit."""
@@ -241,6 +303,11 @@ def choose(store: Store, sections: str | Iterable[str] | None, **chosen: str | I
         words = ", ".join(f"{key} {value!r}" for key, value in asked.items() if value is not None)
         raise UsageError(f"{store.path} has no clip with {words}")
     return clips[wanted].sort_values(["machine_type", "section", "row"], ignore_index=True)
+
+
+def _keys(clips: pd.DataFrame) -> pd.Index[Any]:
+    """What tells clips of a store apart."""
+    return pd.MultiIndex.from_frame(clips[["machine_type", "section", "row"]])
 
 
 def _named(values: str | Iterable[str], known: set[str], what: str, store: Store) -> list[str]:

@@ -21,7 +21,7 @@ MODELS = {
     "nearest_neighbour": "nearest_neighbour:NearestNeighbour",
     "nearest_neighbour_max": "nearest_neighbour:MaxNearestNeighbour",
 }
-PROFILES = ("paper", "released", "smoke")
+PROFILES = ("paper", "released", "cpu", "smoke")
 
 
 def model_class(name: str) -> type[Detector]:

@@ -34,6 +34,7 @@ class Autoencoder(Detector):
     profiles = {
         "paper": Settings(epochs=100, learning_rate=1e-4, batch_size=128),
         "released": Settings(epochs=100, learning_rate=1e-3, batch_size=512, held_out=0.1),
+        "cpu": Settings(epochs=20, learning_rate=1e-3, batch_size=512),
         # Few batches on little data: the running statistics have to follow faster.
         "smoke": Settings(epochs=3, learning_rate=1e-3, batch_size=128, batch_norm_momentum=0.1),
     }

@@ -2,36 +2,50 @@
 
 Conventions
 -----------
-Log-mel is (clip, frame, mel) in dB, as stored, on the model's device. Scores are (clip,), larger = more anomalous.
-A model serves one *scope* (one machine type, one section, or all), and numbers that scope's sections 0, 1, 2, ...
+Log-mel is (clip, frame, mel) in dB, audio (clip, sample) int16, as stored, on the model's device: a model says which
+of the two it takes. Scores are (clip,), larger = more anomalous. A model serves one *scope* (one machine type, one
+section, or all), and numbers that scope's sections 0, 1, 2, ...; clips from elsewhere have section -1.
 
 The life of a model::
 
     model = create("autoencoder", "paper", n_sections=3, seed=0).to(device)
-    windows = model.windows(logmel)                  # of the training clips; a view, nothing is copied
-    optimizer = model.optimizer()                    # none is needed where settings.epochs == 0
-    for every epoch, for numbers in a random order of range(len(windows)):
-        loss = model.loss(windows.batch(numbers), labels.take(windows.clips_of(numbers)))
-    model.fit_after((logmel, labels) in chunks)      # once: covariances, reference clips; no gradients
-    model.score(logmel, labels)                      # training clips for the threshold, then test clips
+    optimizer = model.optimizer(...)                 # none is needed where settings.epochs == 0
+    for every epoch:
+        model.begin_epoch(epoch, chunks)             # statistics, centroids; nothing by default
+        a model of windows (width is a number), for numbers in a random order of all windows:
+            loss = model.loss(windows.batch(numbers), labels.take(windows.clips_of(numbers)))
+        a model of whole clips (width is None), for numbers in model.batches(labels, epoch):
+            loss = model.loss(features[numbers], labels.take(numbers))
+    model.fit_after(chunks)                          # once: covariances, reference clips; no gradients
+    model.scores(features, labels)                   # training clips for the threshold, then test clips
+
+``chunks`` are (features, labels) of training clips, in order, some clips at a time; they may be gone through again.
+In ``begin_epoch`` they are all that is trained on, outliers and known anomalies included; in ``fit_after`` the normal
+clips of the scope.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mimiidg_build.models.windows import Windows
+from mimiidg_build.models.windows import WholeClips, Windows, in_batches
 
 ADAM_EPS = 1e-7  # Keras' default, which the baselines were trained with; torch's is 1e-8
 
 Scope = Literal["machine_type", "section", "all"]
+Features = Literal["logmel", "audio"]
 Chunks = Iterable[tuple[Tensor, "Labels"]]
+Array = npt.NDArray[np.float64]
+MAIN = ""  # the name of a model's own score
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,9 @@ class Settings:
     score_hop            the same, when scoring
     held_out             share of the training clips, the last in file order, kept out of training to watch the loss
     batch_norm_momentum  weight of a new batch in the running statistics (torch's sense)
+    tuning_epochs        epochs that a trained model goes on for once anomalies are known; 0: it takes none
+
+    A model with settings of its own derives from this.
     """
 
     epochs: int
@@ -54,87 +71,169 @@ class Settings:
     score_hop: int = 1
     held_out: float = 0.0
     batch_norm_momentum: float = 0.01
+    tuning_epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Which epoch it is: ``number`` of ``total``, from 0; ``tuning`` where a trained model is told of anomalies."""
+
+    number: int
+    total: int
+    tuning: bool = False
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of clips (or of windows), one entry each.
+    """What is known of clips (or of windows), one entry each. Of a clip to be scored, never whether it is normal.
 
-    section       Tensor of int64, number of the section within the model's scope
-    is_target     Tensor of bool, the domain
-    training_row  Tensor of int64, place among the training clips; -1 for a clip that is none. By it a model that keeps
-                  its training clips does not find a clip in itself
+    section          Tensor of int64, number of the section within the model's scope; -1: a clip from elsewhere, which a
+                     model may train on as an outlier
+    is_target        Tensor of bool, the domain
+    training_row     Tensor of int64, place among the training clips; -1 for a clip that is none. By it a model that
+                     keeps its training clips does not find a clip in itself
+    known_anomaly    Tensor of bool, True for the few anomalies that a training may be told of
     """
 
     section: Tensor
     is_target: Tensor
     training_row: Tensor
+    known_anomaly: Tensor
 
     @classmethod
-    def of(cls, section: Sequence[int], is_target: Sequence[bool], training: bool) -> Labels:
+    def of(
+        cls,
+        section: Sequence[int],
+        is_target: Sequence[bool],
+        training: bool,
+        known_anomaly: Sequence[bool] | None = None,
+    ) -> Labels:
         """Labels of all training clips (in order), or of clips to test."""
         n = len(section)
         rows = torch.arange(n) if training else torch.full((n,), -1)
-        return cls(torch.tensor(section, dtype=torch.int64), torch.tensor(is_target, dtype=torch.bool), rows)
+        known = torch.zeros(n, dtype=torch.bool) if known_anomaly is None else torch.tensor(known_anomaly)
+        return cls(torch.tensor(section, dtype=torch.int64), torch.tensor(is_target, dtype=torch.bool), rows, known)
+
+    def __len__(self) -> int:
+        return len(self.section)
+
+    @property
+    def is_normal(self) -> Tensor:
+        """True for training clips of the model's own scope, all normal; False for outliers and known anomalies."""
+        return (self.section >= 0) & ~self.known_anomaly
 
     def take(self, rows: Tensor | slice) -> Labels:
         """The labels of some rows."""
-        return Labels(self.section[rows], self.is_target[rows], self.training_row[rows])
+        return Labels(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def to(self, device: torch.device | str) -> Labels:
         """The same labels on a device."""
-        return Labels(self.section.to(device), self.is_target.to(device), self.training_row.to(device))
+        return Labels(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores by name [shape=(n_clips,)], and the clips' rows of the clip table."""
+
+    clips: pd.DataFrame
+    scores: Mapping[str, Array]
 
 
 class Detector(nn.Module, ABC):
-    """A model. Subclasses give ``profiles`` and ``width``, ``loss`` and ``_score``; ``fit_after`` where needed.
+    """A model. Subclasses give ``profiles`` and ``width``, ``loss`` and ``_score``; the rest where needed.
 
-    profiles  settings by name: "paper", "released", "smoke"
-    scope     one model per machine type, per section, or one for all
-    width     frames of a window
+    profiles       settings by name: "paper", "released", "cpu", "smoke"
+    scope          one model per machine type, per section, or one for all
+    takes          the features that it is given: "logmel" or "audio"
+    width          frames of a window; None: it takes whole clips
+    uses_outliers  it also trains on the training clips of all other sections
     """
 
     profiles: ClassVar[Mapping[str, Settings]]
     scope: ClassVar[Scope] = "machine_type"
-    width: ClassVar[int]
+    takes: ClassVar[Features] = "logmel"
+    width: ClassVar[int | None]
+    uses_outliers: ClassVar[bool] = False
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__()
         self.settings, self.n_sections, self.seed = settings, n_sections, seed
 
-    def windows(self, logmel: Tensor) -> Windows:
+    # ---- Training ----------------------------------------------------------------------------------------------------
+
+    def windows(self, features: Tensor) -> Windows | WholeClips:
         """The training windows of clips."""
-        return Windows(logmel, self.width, self.settings.train_hop)
+        if self.width is None:
+            return WholeClips(features)
+        return Windows(features, self.width, self.settings.train_hop)
+
+    def begin_epoch(self, epoch: Epoch, chunks: Chunks) -> None:
+        """Ready the model for an epoch; what is not recomputed each time belongs into buffers, which are saved."""
+        return
+
+    def batches(self, labels: Labels, epoch: Epoch) -> Sequence[Tensor]:
+        """Numbers of the clips of each batch of an epoch, for a model of whole clips: all once, in random order.
+
+        Randomness comes from torch's own generators, which are seeded for each epoch. The batches' sizes are the same
+        whenever it is asked.
+        """
+        return in_batches(torch.randperm(len(labels)), self.settings.batch_size)
 
     @abstractmethod
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
-        """Mean loss of a batch of windows [shape=(n, width, n_mels)] with their clips' labels: a scalar."""
+        """Mean loss of a batch of windows [shape=(n, width, n_mels)], or of clips, with their labels: a scalar."""
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters that learn at one rate, and that rate; all at the profile's by default."""
+        return [(list(self.parameters()), self.settings.learning_rate)]
+
+    def learning_rate_factor(self, epoch: Epoch) -> float:
+        """What the learning rates are multiplied by in an epoch."""
+        return 1.0
+
+    def optimizer(self, groups: Sequence[tuple[list[nn.Parameter], float]] | None = None) -> torch.optim.Optimizer:
+        """Adam over ``parameter_groups()``, or over groups that stand for them."""
+        given = self.parameter_groups() if groups is None else groups
+        return torch.optim.Adam([{"params": of, "lr": rate} for of, rate in given], eps=ADAM_EPS, fused=True)
 
     def fit_after(self, chunks: Chunks) -> None:
-        """Fit what needs the trained network, from all training clips, given once, in order, in chunks."""
+        """Fit what needs the trained network, from the normal training clips of the scope."""
         return
 
+    # ---- Scoring -----------------------------------------------------------------------------------------------------
+
     @torch.no_grad()
-    def score(self, logmel: Tensor, labels: Labels) -> Tensor:
-        """Anomaly scores: Tensor [shape=(n_clips,)], finite, larger = more anomalous.
+    def scores(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """Anomaly scores by name, each [shape=(n_clips,)], finite, larger = more anomalous; ``MAIN`` is the model's.
 
         Always in evaluation mode: a clip's score never depends on the clips it is scored with.
         """
         was_training = self.training
         self.eval()
         try:
-            return self._score(logmel, labels)
+            return self._scores(features, labels)
         finally:
             self.train(was_training)
 
-    @abstractmethod
-    def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
-        """``score``, without gradients and in evaluation mode."""
+    def score(self, features: Tensor, labels: Labels) -> Tensor:
+        """The model's own anomaly score [shape=(n_clips,)]."""
+        return self.scores(features, labels)[MAIN]
 
-    def optimizer(self, parameters: Iterable[nn.Parameter] | None = None) -> torch.optim.Optimizer:
-        """Adam at the profile's learning rate, over all parameters or the given ones, which may be all in one."""
-        given = self.parameters() if parameters is None else parameters
-        return torch.optim.Adam(given, lr=self.settings.learning_rate, eps=ADAM_EPS, fused=True)
+    def _scores(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """``scores``, without gradients and in evaluation mode; a model of several overrides it."""
+        return {MAIN: self._score(features, labels)}
+
+    @abstractmethod
+    def _score(self, features: Tensor, labels: Labels) -> Tensor:
+        """The model's own score, without gradients and in evaluation mode."""
+
+    def derived_scores(self, training: ScoreTable, test: ScoreTable) -> tuple[dict[str, Array], dict[str, Array]]:
+        """More scores, of training and of test clips, that take the whole test set or even its labels to compute.
+
+        Their names say so ("transductive", "oracle"): they show what a paper did or what could be reached, and are
+        never the model's own.
+        """
+        return {}, {}
 
     def n_trainable(self) -> int:
         """Trainable parameters."""

@@ -45,6 +45,9 @@ class MobileNetV2(Detector):
             held_out=0.1,
             batch_norm_momentum=1e-3,
         ),
+        "cpu": Settings(
+            epochs=10, learning_rate=1e-3, batch_size=32, train_hop=32, score_hop=16, batch_norm_momentum=0.03
+        ),
         # A momentum of 1e-3 needs thousands of batches before the running statistics mean anything; here are tens.
         "smoke": Settings(
             epochs=2, learning_rate=1e-3, batch_size=16, train_hop=64, score_hop=64, batch_norm_momentum=0.3

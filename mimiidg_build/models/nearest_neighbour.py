@@ -20,7 +20,7 @@ from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
 class NearestNeighbour(Detector):
     """Mean over time. There is nothing to train: ``fit_after`` keeps the training clips."""
 
-    profiles = {name: Settings(epochs=0) for name in ("paper", "released", "smoke")}
+    profiles = {name: Settings(epochs=0) for name in ("paper", "released", "cpu", "smoke")}
     width = 1
 
     reference: Tensor  # (training clip, mel), unit length

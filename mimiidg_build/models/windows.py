@@ -83,3 +83,41 @@ class Windows:
             numbers = torch.arange(first, min(first + step, n_clips), device=self.logmel.device) * self.per_clip
             every = numbers[:, None] + torch.arange(self.per_clip, device=self.logmel.device)
             yield self.batch(every.flatten()).view(-1, self.per_clip, self.width, self.n_mels)
+
+
+class WholeClips:
+    """Clips as their own only windows.
+
+    Parameters
+    ----------
+    features : Tensor [shape=(n_clips, ...)]
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def batch(self, numbers: Tensor) -> Tensor:
+        """Clips by number, as stored."""
+        return self._features.index_select(0, numbers)
+
+    def clips_of(self, numbers: Tensor) -> Tensor:
+        """Themselves."""
+        return numbers
+
+
+def in_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Cut an order into batches; a single window left over joins the last, since batch norm needs two.
+
+    >>> [batch.tolist() for batch in in_batches(torch.arange(5), 2)]
+    [[0, 1], [2, 3, 4]]
+    """
+    sizes = [batch_size] * (len(order) // batch_size)
+    rest = len(order) % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return torch.split(order, sizes)

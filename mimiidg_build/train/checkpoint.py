@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ LOSS_COLUMNS = ("epoch", "loss", "held_out_loss")
 
 @dataclass(frozen=True)
 class EpochLoss:
-    """Mean loss over the windows of an epoch; of the clips held out, NaN where there are none."""
+    """Mean loss over the windows of an epoch; of the clips held out, NaN where there are none; and the time it took."""
 
     epoch: int
     loss: float
     held_out_loss: float
+    duration_s: float
 
 
 def checkpoint_path(directory: Path, name: str) -> Path:
@@ -39,7 +40,7 @@ def save_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
         {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "losses": [(loss.epoch, loss.loss, loss.held_out_loss) for loss in losses],
+            "losses": [astuple(loss) for loss in losses],
         },
     )
 
@@ -85,7 +86,7 @@ def load(path: Path) -> Any:
 
 
 def write_losses(path: Path, losses: list[EpochLoss]) -> None:
-    """The loss curve, one line an epoch."""
+    """The loss curve, one line an epoch; without times, so that equal trainings give equal bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(LOSS_COLUMNS)
