@@ -30,7 +30,14 @@ N_FRAMES, N_SAMPLES = 66, 660
 
 
 def make_store(
-    root: Path, name: str = "small", *, sections: Sequence[str] = SECTIONS, compressed: bool = False, **attributes: Any
+    root: Path,
+    name: str = "small",
+    *,
+    sections: Sequence[str] = SECTIONS,
+    compressed: bool = False,
+    n_frames: int = N_FRAMES,
+    n_samples: int = N_SAMPLES,
+    **attributes: Any,
 ) -> Store:
     """Write ROOT/variants/<name>/small.zarr. Features are made up: they do not come from the audio."""
     path = variant_dir(root, name) / "small.zarr"
@@ -39,10 +46,10 @@ def make_store(
         section = section_path(*section_id.split("/"))
         clips = clip_rows(section_id)
         rng = np.random.default_rng([7, number])
-        logmel = rng.normal(-40 + 4 * number, 3, (N_CLIPS, N_FRAMES, N_MELS)).astype(np.float32)
+        logmel = rng.normal(-40 + 4 * number, 3, (N_CLIPS, n_frames, N_MELS)).astype(np.float32)
         logmel += 2 * (clips["domain"] == "target").to_numpy()[:, None, None]
         logmel[:, :, ::2] -= 25 * (clips["condition"] == "anomaly").to_numpy()[:, None, None]
-        audio = rng.integers(-999, 999, (N_CLIPS, N_SAMPLES), dtype=np.int16)
+        audio = rng.integers(-999, 999, (N_CLIPS, n_samples), dtype=np.int16)
         for kind, values in (("logmel", logmel), ("audio", audio)):
             write_array(path, group, f"{section}/{kind}", values, compressed)
         tables.append(clips)

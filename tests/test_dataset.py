@@ -246,3 +246,36 @@ def test_sections_of_different_lengths_are_refused(tmp_path: Path) -> None:
     write_array(small.path, group, "fan/section_01/logmel", np.zeros((N_CLIPS, 10, 128), np.float32), False)
     with pytest.raises(UsageError, match="different shapes"):
         ClipDataset(small)
+
+
+def test_training_pool_adds_outliers_and_known_anomalies(store: Store) -> None:
+    anomalies = store.clips[(store.clips["split"] == "test") & (store.clips["condition"] == "anomaly")]
+    known = anomalies[anomalies["section"] == "01"].iloc[[2, 0]]
+    pool = ClipDataset.training_pool(store, machine_types="fan", sections="01", outliers=True, known_anomalies=known)
+    labels = pool.labels()
+    assert pool.split == "train" and pool.section_ids == ("fan/01",)
+    assert labels.section.tolist() == [0] * 9 + [-1] * 18 + [0] * 2
+    assert labels.known_anomaly.tolist() == [False] * 27 + [True] * 2
+    assert labels.is_normal.tolist() == [True] * 9 + [False] * 20
+    assert set(pool.clips["split"][:27]) == {"train"} and pool.clips["clip"][27:].tolist() == known["clip"].tolist()
+    every = {f"{of}/00" for of in ("fan", "valve")}
+    assert set(pool.clips["machine_type"][9:27] + "/" + pool.clips["section"][9:27]) == every
+    for number in (0, 12, 20, 28):  # of this section, of others, of the anomalies
+        row = pool.clips.iloc[number]
+        expected = store.logmel(row["machine_type"], row["section"])[row["row"]]
+        np.testing.assert_array_equal(pool.read([number])[0].numpy(), expected)
+
+
+def test_clips_to_test_do_not_tell_their_condition(store: Store) -> None:
+    test = ClipDataset(store, split="test")
+    assert test.clips["condition"].eq("anomaly").any()
+    assert not test.labels().known_anomaly.any()
+
+
+def test_without_some_clips(store: Store) -> None:
+    test = ClipDataset(store, machine_types="fan", split="test")
+    left_out = test.clips.iloc[[0, 13]]
+    rest = ClipDataset(store, machine_types="fan", split="test", without=left_out)
+    assert len(rest) == len(test) - 2
+    kept = test.clips.drop(index=[0, 13]).reset_index(drop=True)
+    assert rest.clips.equals(kept), "the same row number in another section stays"

@@ -21,7 +21,7 @@ import torch
 from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.errors import DataError
 from mimiidg_build.models import create
-from mimiidg_build.models.base import Detector, Labels
+from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
 from mimiidg_build.models.windows import in_batches
 from mimiidg_build.store import Store, open_store
 from mimiidg_build.train import checkpoint, epoch_seed, train, training_windows
@@ -317,3 +317,82 @@ def test_mixed_precision_changes_weights_a_little(store: Store, tmp_path: Path) 
 def test_nothing_to_train(store: Store, tmp_path: Path) -> None:
     assert train(create("nearest_neighbour", "paper", 2, 0), training_clips(store), tmp_path, "fan") == []
     assert list(tmp_path.iterdir()) == []
+
+
+class Whole(Detector):
+    """A model of whole clips: batches of its own making, two rates of learning, statistics of every epoch."""
+
+    profiles = {"smoke": Settings(epochs=3, learning_rate=0.5, batch_size=4, tuning_epochs=1)}
+    width = None
+    uses_outliers = True
+
+    seen: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__(self.profiles["smoke"], 2, 0)
+        self.slow, self.fast = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+        self.register_buffer("seen", torch.zeros(()))
+        self.epochs: list[Epoch] = []
+        self.sections: list[list[int]] = []
+
+    def parameter_groups(self) -> list[tuple[list[torch.nn.Parameter], float]]:
+        return [([self.slow], 0.5), ([self.fast], 2.0)]
+
+    def learning_rate_factor(self, epoch: Epoch) -> float:
+        return 0.5**epoch.number
+
+    def optimizer(self, groups: Any = None) -> torch.optim.Optimizer:
+        given = self.parameter_groups() if groups is None else groups
+        return torch.optim.SGD([{"params": of, "lr": rate} for of, rate in given])
+
+    def begin_epoch(self, epoch: Epoch, chunks: Chunks) -> None:
+        self.epochs.append(epoch)
+        first, again = (sum(len(labels) for _, labels in chunks) for _ in range(2))
+        assert first == again, "chunks can be gone through again"
+        self.seen.fill_(float(self.seen) + sum(float(logmel.sum()) for logmel, _ in chunks))
+
+    def batches(self, labels: Labels, epoch: Epoch) -> list[torch.Tensor]:
+        own, others = (torch.nonzero(of)[:, 0] for of in (labels.section >= 0, labels.section < 0))
+        half = len(own) // 2
+        return [torch.cat([own[torch.randperm(len(own))][:half], others[:2]]) for _ in range(epoch.number + 1)]
+
+    def loss(self, batch: torch.Tensor, labels: Labels) -> torch.Tensor:
+        self.sections.append(labels.section.tolist())
+        return -(self.slow + self.fast).sum() + 0 * batch.sum()
+
+    def _score(self, features: torch.Tensor, labels: Labels) -> torch.Tensor:
+        return features.mean(dim=(1, 2))
+
+
+@pytest.mark.parametrize("budget_bytes", [0, 2**30])
+def test_whole_clips_in_batches_of_the_models_own(store: Store, tmp_path: Path, budget_bytes: int) -> None:
+    pool = ClipDataset.training_pool(store, machine_types="fan", outliers=True, memory_budget_bytes=budget_bytes)
+    model = Whole()
+    told: list[int] = []
+    losses = train(model, pool, tmp_path, "fan", told=told.append)
+    assert model.epochs == [Epoch(0, 3), Epoch(1, 3), Epoch(2, 3)]
+    assert [len(batch) for batch in model.sections] == [9 + 2] * (1 + 2 + 3)
+    assert all(batch[-2:] == [-1, -1] and min(batch[:-2]) == 0 for batch in model.sections)
+    assert sum(told) == training_windows(model, pool, 3) == 11 * 6
+    # One step of 1 a batch at its own rate, which halves each epoch: 1 + 2 / 2 + 3 / 4 times the rate.
+    assert (model.slow.item(), model.fast.item()) == pytest.approx((0.5 * 2.75, 2.0 * 2.75))
+    assert len(losses) == 3 and all(loss.duration_s > 0 for loss in losses)
+    assert float(model.seen) == pytest.approx(3 * float(pool.read(range(len(pool))).sum()), rel=1e-4)
+
+
+def test_whole_clips_go_on_where_they_stopped(store: Store, tmp_path: Path) -> None:
+    """Statistics that the model keeps in buffers, and the batches, are as if nothing had happened."""
+    pool = ClipDataset.training_pool(store, machine_types="fan", outliers=True)
+    whole, first, resumed = Whole(), Whole(), Whole()
+    train(whole, pool, tmp_path / "whole", "fan")
+    with pytest.raises(Stop):
+        train(first, pool, tmp_path / "part", "fan", on_epoch=stop_after(1))
+    train(resumed, pool, tmp_path / "part", "fan")
+    assert resumed.epochs == [Epoch(1, 3), Epoch(2, 3)]
+    assert same_weights(whole, resumed)
+
+
+def test_tuning_has_its_own_epochs(store: Store, tmp_path: Path) -> None:
+    model = Whole()
+    assert len(train(model, training_clips(store), tmp_path, "fan", tuning=True)) == 1
+    assert model.epochs == [Epoch(0, 1, tuning=True)]
