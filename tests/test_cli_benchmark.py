@@ -71,7 +71,7 @@ def test_a_store_without_its_variant_file(tmp_path: Path) -> None:
     [
         (["demo"], "Missing option '--model'"),
         (["demo", "--model", "autoencodr"], "'autoencodr' is not one of 'autoencoder'"),
-        (["demo", "--model", "autoencoder", "--profile", "big"], "'big' is not one of 'paper', 'released', 'cpu', 'smoke'"),
+        (["demo", "--model", "autoencoder", "--profile", "big"], "'big' is not one of 'paper', 'released', 'cpu'"),
         (["demo", "--model", "autoencoder", "--seeds", "0"], "0 is not in the range"),
     ],
 )

@@ -18,6 +18,7 @@ from mimiidg_build.benchmark import benchmark, compare_rows, plan_runs, train_an
 from mimiidg_build.benchmark.plots import plot_known_anomalies
 from mimiidg_build.benchmark.runs import draw_anomalies
 from mimiidg_build.errors import UsageError
+from mimiidg_build.evaluate import evaluate_directory
 from mimiidg_build.models.base import MAIN, Array, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.nearest_neighbour import NearestNeighbour
 from mimiidg_build.store import Store, open_store
@@ -78,10 +79,11 @@ def semi(monkeypatch: pytest.MonkeyPatch) -> type[Semi]:
 
 
 def test_known_anomalies_are_the_first_of_more(store: Store) -> None:
-    drawn = [draw_anomalies(store, "fan/00", k, 0)["clip"].tolist() for k in range(6)]
-    assert [len(of) for of in drawn] == list(range(6))
-    assert all(of == drawn[5][: len(of)] for of in drawn)
-    assert draw_anomalies(store, "fan/00", 5, 1)["clip"].tolist() != drawn[5], "another seed draws others"
+    drawn = [draw_anomalies(store, "fan/00", k, 0)["clip"].tolist() for k in range(5)]
+    assert [len(of) for of in drawn] == list(range(5))
+    assert all(of == drawn[4][: len(of)] for of in drawn)
+    assert draw_anomalies(store, "fan/00", 4, 1)["clip"].tolist() != drawn[4], "another seed draws others"
+    assert ["source" in clip for clip in drawn[4]] in ([True, False] * 2, [False, True] * 2), "domains take turns"
     chosen = draw_anomalies(store, "valve/00", 3, 0)
     assert set(chosen["condition"]) == {"anomaly"} and set(chosen["machine_type"]) == {"valve"}
 
@@ -90,6 +92,7 @@ def test_known_anomalies_are_the_first_of_more(store: Store) -> None:
     ("model", "numbers", "message"),
     [
         ("semi", [6], "fan/00 of .* has 6 anomalies: 6 known ones would leave none"),
+        ("semi", [5], "5 known ones would leave none of a domain to test with"),
         ("semi", [-1], "from 0, found -1"),
         ("autoencoder", [0, 2], "autoencoder takes no known anomalies in its profile 'smoke'"),
     ],
@@ -115,6 +118,31 @@ def test_known_anomalies_go_on_from_the_run_without(store: Store, tmp_path: Path
     scored = (run.directory / "anomaly_score_fan_section_00_test.csv").read_text().splitlines()
     assert len(scored) == 12 - 2
     assert not any(f"{clip}.wav" in line for clip in run.told_of(["fan/00"])["clip"] for line in scored)
+
+
+def test_all_are_compared_on_clips_that_none_was_told_of(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
+    """Without the two that leave the test set, though the files of the run without known anomalies hold them."""
+    found = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 1, 2])
+    assert found.known_anomalies == 2 and "tested without the 2 anomalies of each section" in found.title
+    runs = [model.runs[0] for model in found.models[::3]]
+    assert [run.known_anomalies for run in runs] == [0, 1, 2]
+    told = runs[2].told_of()["clip"].tolist()
+    for run, model in zip(runs, found.models[::3], strict=True):
+        test = store.clips[(store.clips["split"] == "test") & ~store.clips["clip"].isin(told[:2])]
+        of_fan_00 = test[(test["machine_type"] == "fan") & (test["section"] == "00")]
+        lines = (run.directory / "anomaly_score_fan_section_00_test.csv").read_text().split()
+        scores = {name.removesuffix(".wav"): float(score) for name, score in (line.split(",") for line in lines)}
+        normal, anomaly = (
+            [scores[clip] for clip in of_fan_00[of_fan_00["condition"] == condition]["clip"]]
+            for condition in ("normal", "anomaly")
+        )
+        assert (len(scores), len(normal), len(anomaly)) == (12 - run.known_anomalies, 6, 4)
+        by_hand = np.mean([a > n for a in anomaly for n in normal])
+        assert model.evaluations[0].sections["auc_all"][0] == pytest.approx(by_hand)
+        own = json.loads((run.directory / "results.json").read_text())
+        assert own == json.loads(evaluate_directory(run.directory).to_json()), "results.json is of the run's own files"
+    alone = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu")
+    assert alone.known_anomalies == 0 and "tested without" not in alone.title
 
 
 def test_every_score_is_written_and_evaluated(store: Store, tmp_path: Path, semi: type[Semi]) -> None:

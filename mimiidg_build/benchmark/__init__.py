@@ -64,7 +64,8 @@ def benchmark(
     epochs : int, optional
         Instead of the profile's.
     known_anomalies : sequence of int
-        Each model is also, or only, run with so many known anomalies per section, which leave the test set.
+        Each model is also, or only, run with so many known anomalies per section. The most of them leave the test set
+        of all, so that like is compared with like.
     device : str
         ``auto`` (a GPU if there is one), or a torch device.
     workers : int or None
@@ -83,13 +84,17 @@ def benchmark(
 
 
 def collect(runs: Sequence[Run]) -> Benchmark:
-    """Evaluate finished runs on one store, and draw the seeds of a model together, score by score."""
+    """Evaluate finished runs on one store, and draw the seeds of a model together, score by score.
+
+    All are evaluated on the test clips that none of them was told of.
+    """
     by_model: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         by_model.setdefault((run.model, run.known_anomalies), []).append(run)
+    most = max(run.known_anomalies for run in runs)
     models = []
     for of in by_model.values():
-        evaluations = [evaluate_run(run) for run in of]
+        evaluations = [evaluate_run(run, most) for run in of]
         models += [ModelResult(tuple(of), tuple(e[name] for e in evaluations), name) for name in evaluations[0]]
     return Benchmark(runs[0].store, tuple(models))
 

@@ -36,26 +36,30 @@ def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
     axes.set_xlabel(f"offset to Table 1's {snr_title(ordered[0].store)} [dB]")
     axes.set_title(f"{ordered[0].base_variant} ({data_kind(ordered[0].store)})", fontsize=10)
     axes.set_xticks(offsets)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_known_anomalies(benchmark: Benchmark, path: Path) -> Path:
-    """Draw mean AUC of source and target against the number of known anomalies per section, one colour per model."""
+    """Draw mean AUC of source and target against the number of known anomalies per section, one colour per model.
+
+    Of the models' own scores: all of them would be more lines than anybody can tell apart.
+    """
     from matplotlib.figure import Figure
 
-    curves: dict[tuple[str, str], list[ModelResult]] = {}
+    curves: dict[str, list[ModelResult]] = {}
     for model in sorted(benchmark.models, key=lambda model: model.known_anomalies):
-        curves.setdefault((model.runs[0].model, model.score), []).append(model)
+        if not model.score:
+            curves.setdefault(model.runs[0].model, []).append(model)
     numbers = sorted({model.known_anomalies for model in benchmark.models})
     figure = Figure(figsize=(7, 4.2), dpi=144, layout="constrained")
     axes = figure.subplots()
     for number, models in enumerate(curves.values()):
         places = [numbers.index(model.known_anomalies) for model in models]  # 0 has no place on a logarithmic axis
         _plot_means(axes, places, models, number)
-    axes.set_xlabel("known anomalies per section, k")
+    axes.set_xlabel(f"known anomalies per section, k; all tested without the same {numbers[-1]}")
     axes.set_title(f"{benchmark.variant} ({data_kind(benchmark.store)})", fontsize=10)
     axes.set_xticks(range(len(numbers)), [str(k) for k in numbers])
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _plot_means(axes: Axes, places: Sequence[float], models: Sequence[ModelResult], number: int) -> None:
@@ -100,7 +104,7 @@ def plot_losses(benchmark: Benchmark, path: Path) -> Path:
         axes.set_ylabel("training loss")
         axes.legend(fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def read_losses(path: Path) -> tuple[list[int], list[float]]:
@@ -110,7 +114,7 @@ def read_losses(path: Path) -> tuple[list[int], list[float]]:
     return [int(row["epoch"]) for row in rows], [float(row["loss"]) for row in rows]
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     write_file(path, [drawn.getvalue()])

@@ -158,6 +158,11 @@ class Benchmark:
         return str(self.store.attributes["variant"]["name"])
 
     @property
+    def known_anomalies(self) -> int:
+        """The most anomalies of each section that a training was told of: no model is tested on them."""
+        return max(model.known_anomalies for model in self.models)
+
+    @property
     def base_variant(self) -> str:
         """The variant's name without what an SNR sweep adds to it."""
         return self.variant.removesuffix(f"-snr{self.snr_offset_db:+g}dB")
@@ -172,7 +177,9 @@ class Benchmark:
         """What was run on what; a synthetic release says so."""
         seeds = max(len(model.runs) for model in self.models)
         what = f"{self.models[0].runs[0].base.label} profile, {seeds} seed{'s' * (seeds > 1)}, AUC in %"
-        return f"{self.variant} ({data_kind(self.store)}): {what}"
+        most = self.known_anomalies
+        without = f", tested without the {most} anomalies of each section that a training may know" if most else ""
+        return f"{self.variant} ({data_kind(self.store)}): {what}{without}"
 
     def rows(self) -> list[Row]:
         """The table: every section, then means and official score with their intervals, model by model."""
@@ -228,6 +235,7 @@ class Benchmark:
             "dataset": self.store.attributes["dataset"],
             "synthetic": self.store.attributes["synthetic"],
             "snr_offset_db": self.snr_offset_db,
+            "known_anomalies": self.known_anomalies,
             "models": [
                 model.to_dict() | {"published": {name: list(of) for name, of in self.published(model).items()} or None}
                 for model in self.models

@@ -17,7 +17,8 @@ on nothing but the store, so they run in any order. The profile's name grows by 
 and by the number of known anomalies (``-k16``).
 
 A run with known anomalies goes on from the weights of the run without. The anomalies that it is told of are drawn from
-each section's test clips by the seed, those of a smaller number among those of a larger, and leave the test set.
+each section's test clips by the seed, from both domains in turn, those of a smaller number among those of a larger, and
+leave the test set. Runs that are compared are all evaluated without the most that any of them was told of.
 """
 
 from __future__ import annotations
@@ -184,23 +185,28 @@ def plan_runs(
 def draw_anomalies(store: Store, section: str, k: int, seed: int) -> pd.DataFrame:
     """The ``k`` anomalies of a section (``"fan/00"``) that a training may be told of: rows of the clip table.
 
-    Drawn by the digest of seed and clip, so the first of a larger number are those of a smaller.
+    Drawn by the digest of seed and clip, from each domain in turn. So the first of a larger number are those of a
+    smaller, and what is left to test with is as even.
 
     Raises
     ------
     UsageError
-        The section has no more anomalies than that: none would be left to test with.
+        None of a domain would be left to test with.
     """
     machine_type, number = section.split("/")
     clips = store.clips
     wanted = (clips["machine_type"] == machine_type) & (clips["section"] == number) & (clips["split"] == "test")
     anomalies = clips[wanted & (clips["condition"] == "anomaly")]
-    if k >= len(anomalies) and k > 0:
-        raise UsageError(
-            f"{section} of {store.path} has {len(anomalies)} anomalies: {k} known ones would leave none to test with"
-        )
     drawn = [hashlib.sha256(f"{seed}/{section}/{clip}".encode()).digest() for clip in anomalies["clip"]]
-    return anomalies.iloc[sorted(range(len(drawn)), key=drawn.__getitem__)[:k]]
+    anomalies = anomalies.iloc[sorted(range(len(drawn)), key=drawn.__getitem__)]
+    in_turn = anomalies.groupby("domain").cumcount().sort_values(kind="stable").index
+    known, left = anomalies.loc[in_turn[:k]], anomalies.loc[in_turn[k:]]
+    if set(left["domain"]) != set(anomalies["domain"]):
+        raise UsageError(
+            f"{section} of {store.path} has {len(anomalies)} anomalies: {k} known ones would leave none of a domain "
+            "to test with"
+        )
+    return known
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -326,8 +332,15 @@ def check_config(run: Run) -> None:
         )
 
 
-def evaluate_run(run: Run) -> dict[str, Evaluation]:
+def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     """Evaluate a finished run from its score files, by the scores' names, and write ``results.json``.
+
+    Parameters
+    ----------
+    run : Run
+    left_out : int
+        Where runs with more known anomalies are compared with this one: how many. The evaluation that is returned is
+        then without those, ``results.json`` is of all clips that the run was tested on.
 
     Raises
     ------
@@ -341,11 +354,21 @@ def evaluate_run(run: Run) -> dict[str, Evaluation]:
         raise DataError(f"{run.directory}: {', '.join(unfinished)} not finished. Run the same benchmark again.")
     test = run.store.clips[run.store.clips["split"] == "test"]
     test = test.drop(index=run.told_of().index)
-    scores = run.summaries()[0]["scores"]
-    found = {name: evaluate(read_scored(run.directory / name, test)) for name in scores}
-    for name, evaluation in found.items():
-        write_file(run.directory / name / "results.json", [evaluation.to_json().encode()])
+    found = {}
+    for name in run.summaries()[0]["scores"]:
+        scored = read_scored(run.directory / name, test)
+        found[name] = evaluate(scored)
+        write_file(run.directory / name / "results.json", [found[name].to_json().encode()])
+        if left_out > run.known_anomalies:
+            found[name] = evaluate(_without(scored, replace(run, known_anomalies=left_out).told_of()))
     return found
+
+
+def _without(scored: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Scored clips but for some, which are rows of the clip table."""
+    names = zip(clips["machine_type"], clips["section"], clips["clip"] + ".wav", strict=True)
+    keys = pd.MultiIndex.from_frame(scored[["machine_type", "section", "file_name"]])
+    return scored[~keys.isin(list(names))].reset_index(drop=True)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ import itertools
 import multiprocessing
 import os
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from typing import Any, Self
 
 from mimiidg_build.benchmark.runs import Part, Run, choose_device, train_and_score
 from mimiidg_build.errors import DataError
+from mimiidg_build.processes import process_pool, without_ctrl_c
 from mimiidg_build.progress import Reporter
 
 TELL_EVERY_S = 0.5
@@ -55,14 +55,14 @@ class Trainers:
     def __enter__(self) -> Self:
         if self.n_workers > 1:
             context = multiprocessing.get_context("spawn")
-            before = {child.pid for child in multiprocessing.active_children()}
-            self._manager = context.Manager()
+            with without_ctrl_c():
+                self._manager = context.Manager()
             self._messages = self._manager.Queue()
             self._listener = threading.Thread(target=_listen, args=(self._messages, self._reporter), daemon=True)
             self._listener.start()
-            arguments = (self._messages, self._threads)
-            self._pool = ProcessPoolExecutor(self.n_workers, context, initializer=_begin, initargs=arguments)
-            self._children = before | {child.pid for child in multiprocessing.active_children()}
+            self._children = {child.pid for child in multiprocessing.active_children()}
+            self._processes = process_pool(self.n_workers, _begin, self._messages, self._threads)
+            self._pool = self._processes.__enter__()
         return self
 
     def __exit__(
@@ -72,7 +72,7 @@ class Trainers:
             return
         if kind is not None:
             self._stop()
-        self._pool.shutdown(cancel_futures=True)
+        self._processes.__exit__(None, None, None)
         self._messages.put(None)
         self._listener.join()
         self._manager.shutdown()
@@ -144,11 +144,10 @@ _sender: Reporter = Reporter()
 
 
 def _begin(messages: Messages, threads: int) -> None:
-    """Ready a worker process; Ctrl-C is the parent's to handle."""
+    """Ready a worker process."""
     import torch
 
     global _sender
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     _sender = _Sender(messages)
 

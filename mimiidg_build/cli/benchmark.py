@@ -11,7 +11,7 @@ import click
 
 from mimiidg_build import progress
 from mimiidg_build.cli.options import as_flow, common, embed_prefect, print_table
-from mimiidg_build.models import MODELS, PROFILES
+from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Benchmark
@@ -51,10 +51,10 @@ class SweepCommand(click.Command):
 @click.option(
     "--model",
     "models",
-    type=click.Choice([*MODELS, "all"]),
+    type=click.Choice([*MODELS, *ABLATIONS, "all"]),
     multiple=True,
     required=True,
-    help="May be given repeatedly; all: every one.",
+    help="May be given repeatedly; all: every one but the ablations (attention_...).",
 )
 @click.option(
     "--profile",

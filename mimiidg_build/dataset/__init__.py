@@ -110,6 +110,7 @@ class ClipDataset(Dataset[Batch]):
     ) -> None:
         """Take clips of a store; ``own`` are those whose sections are counted."""
         self.clips, self.split, self.seed = clips, split, seed
+        self._hold = store.hold  # `mimiidg prune` leaves the store where it is while its clips are read
         ids = clips["machine_type"] + "/" + clips["section"]
         self.section_ids = tuple(dict.fromkeys(own["machine_type"] + "/" + own["section"]))
         counted = {name: n for n, name in enumerate(self.section_ids)}
@@ -118,6 +119,7 @@ class ClipDataset(Dataset[Batch]):
         self._reader, layouts = open_reader([store.path / section_path(*name.split("/")) / features for name in names])
         self._layout = layouts[0]
         array = np.array(ids.map({name: n for n, name in enumerate(names)}), np.int64)
+        self._origin: Numbers = array
         first_shard = np.cumsum([0, *(len(layout.shards()) for layout in layouts[:-1])])
         shard, self._row = np.divmod(
             clips["row"].to_numpy(np.int64), np.array([layout.shard_rows for layout in layouts])[array]
@@ -219,7 +221,7 @@ class ClipDataset(Dataset[Batch]):
         """All clips' labels, as models take them; of clips that are not trained on, without their condition."""
         training = self.split == "train"
         known = self._is_anomaly.tolist() if training else None
-        return Labels.of(self._section.tolist(), self._is_target.tolist(), training, known)
+        return Labels.of(self._section.tolist(), self._is_target.tolist(), training, known, self._origin.tolist())
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> list[Numbers]:
         """Clip numbers in order, as many at a time as fit."""

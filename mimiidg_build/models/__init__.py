@@ -1,4 +1,4 @@
-"""The systems to benchmark. A model is one file here and one line in ``MODELS``.
+"""The systems to benchmark. A model is one file here and one line in ``MODELS`` (or ``ABLATIONS``).
 
 What a model must offer stands in ``models.base.Detector``. The classes are imported when asked for: naming the models
 costs no import of torch.
@@ -20,6 +20,23 @@ MODELS = {
     "mobilenetv2": "mobilenetv2:MobileNetV2",
     "nearest_neighbour": "nearest_neighbour:NearestNeighbour",
     "nearest_neighbour_max": "nearest_neighbour:MaxNearestNeighbour",
+    "bce": "centroids:BCE",
+    "dsad": "centroids:DSAD",
+    "ddcsad": "centroids:DDCSAD",
+    "bce_dsad": "centroids:BCEDSAD",
+    "bce_ddcsad": "centroids:BCEDDCSAD",
+    "attention": "attention:Attention",
+    "conformer": "conformer:Conformer",
+}
+ABLATIONS = {  # a system without one of its ideas: for its own comparison, and not among "all"
+    "attention_no_attention": "attention:NoAttention",
+    "attention_plain": "attention:Plain",
+    "attention_plain_no_attention": "attention:PlainNoAttention",
+    "attention_mel": "attention:MelOnly",
+    "attention_wavegram": "attention:WavegramOnly",
+    "attention_64": "attention:Embedding64",
+    "attention_256": "attention:Embedding256",
+    "attention_dense": "attention:Dense",
 }
 PROFILES = ("paper", "released", "cpu", "smoke")
 
@@ -32,9 +49,10 @@ def model_class(name: str) -> type[Detector]:
     UsageError
         No model has that name.
     """
-    if name not in MODELS:
-        raise UsageError(f"there is no model {name!r}; choose one of {', '.join(MODELS)}")
-    module, _, attribute = MODELS[name].partition(":")
+    every = MODELS | ABLATIONS
+    if name not in every:
+        raise UsageError(f"there is no model {name!r}; choose one of {', '.join(every)}")
+    module, _, attribute = every[name].partition(":")
     found: type[Detector] = getattr(import_module(f"{__name__}.{module}"), attribute)
     return found
 

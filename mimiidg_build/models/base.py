@@ -93,12 +93,15 @@ class Labels:
     training_row     Tensor of int64, place among the training clips; -1 for a clip that is none. By it a model that
                      keeps its training clips does not find a clip in itself
     known_anomaly    Tensor of bool, True for the few anomalies that a training may be told of
+    origin           Tensor of int64, number of the section that a clip is from, elsewhere too: those of the scope come
+                     first, with the numbers that they have as ``section``
     """
 
     section: Tensor
     is_target: Tensor
     training_row: Tensor
     known_anomaly: Tensor
+    origin: Tensor
 
     @classmethod
     def of(
@@ -107,12 +110,15 @@ class Labels:
         is_target: Sequence[bool],
         training: bool,
         known_anomaly: Sequence[bool] | None = None,
+        origin: Sequence[int] | None = None,
     ) -> Labels:
-        """Labels of all training clips (in order), or of clips to test."""
+        """Labels of all training clips (in order), or of clips to test; all of the scope's sections by default."""
         n = len(section)
         rows = torch.arange(n) if training else torch.full((n,), -1)
         known = torch.zeros(n, dtype=torch.bool) if known_anomaly is None else torch.tensor(known_anomaly)
-        return cls(torch.tensor(section, dtype=torch.int64), torch.tensor(is_target, dtype=torch.bool), rows, known)
+        sections = torch.tensor(section, dtype=torch.int64)
+        origins = sections if origin is None else torch.tensor(origin, dtype=torch.int64)
+        return cls(sections, torch.tensor(is_target, dtype=torch.bool), rows, known, origins)
 
     def __len__(self) -> int:
         return len(self.section)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.errors import DataError
+from mimiidg_build.memory import keep_all_freed_memory
 from mimiidg_build.models.base import Detector, Epoch, Labels
 from mimiidg_build.models.windows import in_batches, n_windows
 from mimiidg_build.train.checkpoint import EpochLoss, checkpoint_path, load_checkpoint, save_checkpoint, write_losses
@@ -84,6 +85,8 @@ def train(
     if model.settings.epochs == 0 or epochs == 0:
         return []
     device = next(model.parameters()).device
+    if device.type == "cpu":
+        keep_all_freed_memory()
     source = _Source(model, clips, device)
     mixed = device.type == "cuda" if mixed_precision is None else mixed_precision
     precision = torch.autocast(device.type, torch.bfloat16, enabled=mixed)

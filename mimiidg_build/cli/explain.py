@@ -1,0 +1,102 @@
+"""The command ``explain``: where the attention network looks. Registered by :mod:`mimiidg_build.cli`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mimiidg_build import progress
+from mimiidg_build.cli.options import common, named_store, print_table
+from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
+
+if TYPE_CHECKING:
+    from mimiidg_build.explain import ClipMaps, MapStatistics
+
+FAMILY = [name for name, where in (MODELS | ABLATIONS).items() if where.startswith("attention:")]
+
+
+@click.command()
+@click.argument("variant")
+@click.option("--clip", required=True, help="A clip's name, with its machine type where others share it: fan/NAME.")
+@click.option("--machine-type", help="The clip's, where its name does not say it.")
+@click.option("--model", type=click.Choice(FAMILY), default="attention", show_default=True)
+@click.option("--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Of the training.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training.")
+@click.option("--epochs", type=click.IntRange(1), help="Of the training, where they are not the profile's.")
+@click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
+@common
+def explain(
+    variant: str,
+    clip: str,
+    machine_type: str | None,
+    model: str,
+    profile: str,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    root: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Draw where a trained attention network looks.
+
+    A clip's log-mel and Wavegram, beside each its attention map; and the maps' mean and deviation over the test set by
+    mel bin, for normal and anomalous clips of every machine type. The network is one that `mimiidg benchmark` trained.
+
+    Example: mimiidg explain demo --profile smoke --clip fan/section_00_source_test_normal_0000_m-n_W
+    """
+    from mimiidg_build.explain import (
+        Explainer,
+        figure_path,
+        find_clip,
+        plot_clip,
+        plot_statistics,
+        statistics_rows,
+        trained_run,
+    )
+
+    store = named_store(variant, root)
+    row = find_clip(store, clip, machine_type)
+    run = trained_run(store, root, model, profile, seed, epochs)
+    explainer = Explainer(run, device)
+    found = explainer.clip(row)
+    with progress.reporter(quiet) as reporter:
+        statistics = explainer.statistics(reporter)
+    figures = [plot_clip(run, found, figure_path(run, found.name))]
+    for channel in explainer.channels:
+        figures.append(plot_statistics(run, statistics, channel, figure_path(run, f"test-{channel}")))
+    if as_json:
+        click.echo(json.dumps(_content(found, statistics) | {"figures": [str(path) for path in figures]}))
+        return
+    print_table(f"{variant}: attention maps over the test set", statistics_rows(statistics))
+    for path in figures:
+        click.echo(path)
+
+
+def _content(clip: ClipMaps, statistics: list[MapStatistics]) -> dict[str, Any]:
+    """What programs are told: maps by mel bin."""
+    from mimiidg_build.explain import mel_hz
+
+    maps = zip(clip.channels, clip.maps, strict=True)
+    return {
+        "clip": clip.name,
+        "mel_hz": mel_hz().round(3).tolist(),
+        "maps": [
+            {"channel": channel, "mean": of.mean(axis=1).tolist(), "deviation": of.std(axis=1).tolist()}
+            for channel, of in maps
+        ],
+        "test_set": [
+            {
+                "machine_type": of.machine_type,
+                "condition": of.condition,
+                "channel": of.channel,
+                "n_clips": of.n_clips,
+                "mean": of.mean.tolist(),
+                "deviation": of.deviation.tolist(),
+            }
+            for of in statistics
+        ],
+    }

@@ -1,0 +1,75 @@
+"""MobileFaceNet (Chen et al. 2018) as the anomaly detectors after STgram-MFN have it: for images of 128 x 313.
+
+Convolutions have no bias. Each is followed by batch norm and, but for the last of a bottleneck and the two linear ones
+at the end, by a PReLU with a slope per channel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+STEM, HEAD = 64, 512
+BOTTLENECKS = ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2))  # expansion, channels, repeats, stride of the first
+LAST = (8, 20)  # what four strides of 2 leave of 128 mels x 313 frames
+
+
+class MobileFaceNet(nn.Module):
+    """Embeddings [shape=(n, size)] of images [shape=(n, n_in, 128, 313)]."""
+
+    def __init__(self, n_in: int, size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_convolution(n_in, STEM, 3, stride=2), _convolution(STEM, STEM, 3, groups=STEM)]
+        n = STEM
+        for expansion, channels, repeats, first_stride in BOTTLENECKS:
+            for repeat in range(repeats):
+                layers.append(Bottleneck(n, channels, expansion, first_stride if repeat == 0 else 1))
+                n = channels
+        self.layers = nn.Sequential(
+            *layers,
+            _convolution(n, HEAD),
+            nn.Conv2d(HEAD, HEAD, LAST, groups=HEAD, bias=False),
+            nn.BatchNorm2d(HEAD),
+            nn.Conv2d(HEAD, size, 1, bias=False),
+            nn.BatchNorm2d(size),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                height, width = module.kernel_size
+                nn.init.normal_(module.weight, 0, math.sqrt(2 / (height * width * module.out_channels)), generator)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [shape=(n, channel, mel, frame)]."""
+        embeddings: Tensor = self.layers(images)
+        return embeddings.flatten(1)
+
+
+class Bottleneck(nn.Module):
+    """Expand, filter each channel, project; added to the input where shapes agree."""
+
+    def __init__(self, n_in: int, n_out: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        wide = n_in * expansion
+        self.layers = nn.Sequential(
+            _convolution(n_in, wide),
+            _convolution(wide, wide, 3, stride, groups=wide),
+            nn.Conv2d(wide, n_out, 1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.is_residual = stride == 1 and n_in == n_out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [shape=(n, channel, mel, frame)]."""
+        found: Tensor = self.layers(images)
+        return images + found if self.is_residual else found
+
+
+def _convolution(n_in: int, n_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, PReLU."""
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.PReLU(n_out),
+    )

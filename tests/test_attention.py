@@ -1,0 +1,276 @@
+"""The attention family: exact sizes, features against librosa, ArcFace and Noisy-ArcMix by hand, and that it learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import librosa
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, create, model_class
+from mimiidg_build.models.attention import Attention, AttentionSettings, arcface, doubt, waves_of
+from mimiidg_build.models.attention.inputs import LogMel, Wavegram, mel_filters
+from mimiidg_build.models.base import Epoch, Labels
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+N_SAMPLES = 160_000
+
+
+def audio(n_clips: int, seed: int = 0) -> Tensor:
+    """Noise of 10 s."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-3000, 3000, (n_clips, N_SAMPLES), generator=generator, dtype=torch.int16)
+
+
+def labels(sections: list[int], training: bool = True) -> Labels:
+    return Labels.of(sections, [False] * len(sections), training)
+
+
+# ---- Sizes and settings ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [15, 41])
+def test_parameters_of_the_paper(n_classes: int) -> None:
+    model = create("attention", "paper", n_classes, 0)
+    assert model.n_trainable() == 873_839 + 128 * n_classes
+    assert sum(p.numel() for p in model.wavegram.parameters()) == 1_539
+    assert sum(p.numel() for p in model.attention.parameters()) == 1_964
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("attention", 884_376),  # the paper's 884k
+        ("attention_no_attention", 882_412),  # 882k
+        ("attention_plain", 1_022_123),  # 1 M
+        ("attention_plain_no_attention", 1_012_329),  # 1 M
+        ("attention_dense", 884_376 - 1_539 + 128 * 1024 + 3 * 128),
+        # Last convolution, its batch norm, classes and unused head are 512, 2, 41 and 41 numbers an embedding number.
+        ("attention_64", 884_376 - 64 * (512 + 2 + 41 + 41)),
+        ("attention_256", 884_376 + 128 * (512 + 2 + 41 + 41)),
+    ],
+)
+def test_parameters_of_the_released_model_and_of_ablations(name: str, expected: int) -> None:
+    assert create(name, "released", 41, 0).n_trainable() == expected
+
+
+@pytest.mark.parametrize("name", ["attention", *ABLATIONS])
+def test_every_variation_has_every_profile_and_differs_in_its_own_settings_alone(name: str) -> None:
+    cls = model_class(name)
+    assert set(cls.profiles) == set(PROFILES)
+    base = Attention.profiles
+    changed = {
+        "attention": {},
+        "attention_no_attention": {"attention": "none"},
+        "attention_plain": {"attention": "plain", "wavegram": "dense"},
+        "attention_plain_no_attention": {"attention": "none", "wavegram": "dense"},
+        "attention_mel": {"wavegram": "none"},
+        "attention_wavegram": {"logmel": False},
+        "attention_64": {"embedding": 64},
+        "attention_256": {"embedding": 256},
+        "attention_dense": {"wavegram": "dense"},
+    }[name]
+    assert cls.profiles == {profile: replace(base[profile], **changed) for profile in PROFILES}
+
+
+def test_ablations_are_not_among_all_models() -> None:
+    assert "attention" in MODELS
+    assert not set(ABLATIONS) & set(MODELS)
+
+
+def test_profiles_are_the_published_ones() -> None:
+    expected = AttentionSettings(epochs=300, learning_rate=1e-4, batch_size=64, batch_norm_momentum=0.1)
+    assert Attention.profiles["paper"] == expected
+    assert (expected.scale, expected.margin, expected.mixing, expected.embedding) == (40.0, 0.7, 0.2, 128)
+    assert Attention.profiles["released"] == replace(expected, last_learning_rate=0.1, unused_head=True)
+    optimizer = create("attention", "paper", 3, 0).optimizer()
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.param_groups[0]["lr"] == 1e-4
+
+
+def test_learning_rate_is_constant_in_the_paper_and_half_a_cosine_in_the_released_code() -> None:
+    paper, released = (create("attention", profile, 3, 0) for profile in ("paper", "released"))
+    assert {paper.learning_rate_factor(Epoch(n, 300)) for n in range(300)} == {1.0}
+    found = [released.learning_rate_factor(Epoch(n, 300)) for n in (0, 100, 150, 300)]
+    assert found == pytest.approx([1.0, 0.775, 0.55, 0.1])
+
+
+# ---- Layers ----------------------------------------------------------------------------------------------------------
+
+
+def test_log_mel_is_torchaudios() -> None:
+    """Reflect padding, HTK's scale, Slaney's norm, 1e-8: with librosa's parts, in double precision."""
+    samples = audio(1)[0].numpy() / 32768
+    samples[:40_000] = 0
+    filters = librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=128, htk=True, norm="slaney", dtype=np.float64)
+    np.testing.assert_allclose(mel_filters().numpy().T, filters, atol=1e-7)
+    spectrum = librosa.stft(samples, n_fft=1024, hop_length=512, window="hann", center=True, pad_mode="reflect")
+    expected = 10 * np.log10(filters @ np.abs(spectrum) ** 2 + 1e-8)
+    found = LogMel()(torch.from_numpy(samples).float()[None])[0].numpy()
+    assert found.shape == expected.shape == (128, 313)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert found[:, 10].max() == pytest.approx(-80.0), "silence"
+
+
+def test_wavegram_has_one_filter_and_dense_has_128() -> None:
+    waves = waves_of(audio(2))
+    torch.manual_seed(0)
+    wavegram = Wavegram(dense=False)
+    first = wavegram.layers[0]
+    assert (first.weight.shape, first.stride, first.padding) == ((1, 1, 1024), (512,), (512,))
+    frames = F.pad(waves, (512, 512)).unfold(1, 1024, 512)
+    torch.testing.assert_close(first(waves[:, None])[:, 0], frames @ first.weight[0, 0] + first.bias, atol=1e-5, rtol=0)
+    rows = wavegram(waves)
+    assert rows.shape == (2, 128, 313)
+    assert rows.min() == 0
+    for row in rows[0]:  # where it is not cut off, a row is another one scaled and shifted
+        heard = wavegram.layers[:3](waves[:, None])[0, 0][row > 0]
+        assert len(heard) < 3 or abs(np.corrcoef(heard.detach(), row[row > 0].detach())[0, 1]) > 0.99
+    assert Wavegram(dense=True)(waves).shape == (2, 128, 313)
+
+
+def test_separable_convolution_is_depthwise_norm_relu_pointwise_norm_relu() -> None:
+    layers = create("attention", "paper", 3, 0).attention.layers
+    kinds = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    for number, n_in, n_out in ((0, 2, 16), (3, 16, 64)):
+        assert [type(layer) for layer in layers[number]] == kinds
+        depthwise, pointwise = layers[number][0], layers[number][3]
+        assert (depthwise.groups, depthwise.kernel_size, depthwise.bias) == (n_in, (3, 3), None)
+        assert (pointwise.in_channels, pointwise.out_channels, pointwise.kernel_size) == (n_in, n_out, (1, 1))
+        assert [type(layer) for layer in layers[number + 1 : number + 3]] == [nn.BatchNorm2d, nn.ELU]
+    assert [type(layer) for layer in layers[6][1:]] == kinds[1:]
+    assert isinstance(layers[7], nn.Sigmoid)
+    last, images = layers[6][0], torch.randn(2, 64, 5, 7)
+    convolution = nn.Conv2d(64, 64, 1, groups=64)
+    convolution.load_state_dict(last.state_dict())
+    torch.testing.assert_close(last(images), convolution(images))
+
+
+@pytest.mark.parametrize(("name", "low"), [("attention", 0.5), ("attention_plain", 0.0), ("attention_mel", 0.5)])
+def test_maps_of_clips(name: str, low: float) -> None:
+    model = create(name, "smoke", 3, 0)
+    images, maps = model.maps(audio(2))
+    assert images.shape == maps.shape == (2, len(model.channels), 128, 313)
+    with torch.no_grad():
+        maps = model.attention(images)  # in training mode, where the layers norm what they hear, not what they heard
+    assert maps.min() >= low
+    assert maps.max() < 1
+    assert maps.std() > 0
+    if name == "attention":
+        assert maps.min() == 0.5, "the last ReLU cuts off"
+    assert model.training, "as it was before"
+
+
+def test_mobilefacenet_starts_from_its_normal_distribution() -> None:
+    model = create("attention", "paper", 3, 0)
+    for module in model.encoder.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 10_000:
+            deviation = math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels))
+            assert module.weight.std().item() == pytest.approx(deviation, rel=0.05)
+
+
+@pytest.mark.parametrize("n_samples", [159_743, 160_256, 80_000])
+def test_other_lengths_are_refused(n_samples: int) -> None:
+    with pytest.raises(DataError, match=f"takes clips of 313 frames, 159,744 to 160,255 samples.*{n_samples}"):
+        create("attention", "smoke", 3, 0).score(torch.zeros(1, n_samples, dtype=torch.int16), labels([0]))
+
+
+def test_one_section_cannot_be_told_apart() -> None:
+    with pytest.raises(UsageError, match="needs two or more, found 1"):
+        create("attention", "paper", 1, 0)
+
+
+# ---- Loss and score by hand ------------------------------------------------------------------------------------------
+
+
+def test_arcface_in_both_branches() -> None:
+    s, m = 40.0, 0.7
+    angles = [0.3, 2.4, 2.5]  # pi - 0.7 is 2.4416
+    cosine = torch.tensor([[math.cos(angle), 0.2, -0.4] for angle in angles], dtype=torch.float64)
+    found = arcface(cosine, torch.zeros(3, dtype=torch.int64), s, m)
+    own = [s * math.cos(0.3 + m), s * math.cos(2.4 + m), s * (math.cos(2.5) - m * math.sin(m))]
+    expected = torch.tensor([[of, 8.0, -16.0] for of in own], dtype=torch.float64)
+    torch.testing.assert_close(found, expected)
+    other = arcface(cosine, torch.full((3,), 2), s, m)
+    torch.testing.assert_close(other[:, :2], s * cosine[:, :2])
+    assert other[0, 2].item() == pytest.approx(s * math.cos(math.acos(-0.4) + m))
+
+
+def test_arcface_has_a_gradient_where_the_angle_is_0() -> None:
+    cosine = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    arcface(cosine, torch.tensor([0, 0]), 40.0, 0.7).sum().backward()
+    assert cosine.grad.isfinite().all()
+
+
+def test_noisy_arcmix_has_the_margin_on_the_first_clip_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = create("attention", "paper", 3, 0)
+    heard = []
+    cosine = torch.tensor([[0.6, 0.1, -0.2], [0.3, 0.5, 0.0], [-0.1, 0.2, 0.4]])
+
+    def forward(waves: Tensor) -> Tensor:
+        heard.append(waves)
+        return cosine
+
+    monkeypatch.setattr(model, "forward", forward)
+    clips, sections = audio(3), [2, 0, 1]
+    torch.manual_seed(5)
+    share = float(torch.distributions.Beta(torch.tensor(0.2), torch.tensor(0.2)).sample())
+    other = torch.randperm(3).tolist()
+    assert other != [0, 1, 2]
+    assert 0 < share < 1
+    torch.manual_seed(5)
+    loss = model.loss(clips, labels(sections)).item()
+    waves = clips / 32768
+    torch.testing.assert_close(heard[0], share * waves + (1 - share) * waves[other], atol=1e-6, rtol=0)
+    expected = []
+    for i, j in enumerate(other):
+        logits = [40.0 * of for of in cosine[i].tolist()]
+        logits[sections[i]] = 40.0 * math.cos(math.acos(cosine[i, sections[i]].item()) + 0.7)
+        total = math.log(sum(map(math.exp, logits)))
+        expected.append(share * (total - logits[sections[i]]) + (1 - share) * (total - logits[sections[j]]))
+    assert loss == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_score_is_the_cross_entropy_with_the_margin() -> None:
+    model = create("attention", "smoke", 3, 0).eval()
+    clips, known = audio(3), labels([0, 2, 1], training=False)
+    with torch.no_grad():
+        cosine = model(waves_of(clips)).double()
+    expected = F.cross_entropy(arcface(cosine, known.section, 40.0, 0.7), known.section, reduction="none")
+    torch.testing.assert_close(model.score(clips, known), expected, rtol=1e-4, atol=1e-5)
+    sure = torch.tensor([[40.0, 0.0, -1.0], [45.0, 0.0, -1.0]], dtype=torch.float64)
+    small = doubt(sure, torch.tensor([0, 0]))
+    assert small[0] > small[1] > 0, "the surest clips differ, too"
+
+
+# ---- Learning --------------------------------------------------------------------------------------------------------
+
+
+def test_it_learns_its_sections_and_doubts_the_wrong_one() -> None:
+    """Two machines that whine at pitches of their own, each clip at another level."""
+    time_s, rng = np.arange(N_SAMPLES) / 16_000, np.random.default_rng(0)
+    clips = []
+    for number in range(8):
+        whine = np.sin(2 * np.pi * (600, 2400)[number % 2] * time_s) * rng.uniform(500, 2000)
+        clips.append((whine + rng.normal(0, 300, N_SAMPLES)).astype(np.int16))
+    heard, known = torch.from_numpy(np.stack(clips)), labels([0, 1] * 4)
+    model = create("attention", "smoke", 2, seed=0)
+    optimizer = model.optimizer()
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(24):
+        loss = model.loss(heard[:4], known.take(slice(0, 4)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.median(losses[-4:]) < 0.6 * losses[0]
+    right = model.score(heard[4:], labels([0, 1, 0, 1], training=False))
+    wrong = model.score(heard[4:], labels([1, 0, 1, 0], training=False))
+    assert (wrong > right + 5).all(), "clips that training did not hear"
