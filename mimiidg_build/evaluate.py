@@ -81,6 +81,54 @@ class Evaluation:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
 
+def read_results(path: Path) -> Evaluation:
+    """Read back what ``Evaluation.to_json`` wrote; intervals that were not known are NaN.
+
+    Raises
+    ------
+    DataError
+        It cannot be read.
+    """
+
+    def bounds(pair: list[float] | None) -> Interval:
+        return (pair[0], pair[1]) if pair else (_NAN, _NAN)
+
+    def numbers(of: Mapping[str, float | None]) -> dict[str, float]:
+        return {name: _NAN if value is None else value for name, value in of.items()}
+
+    try:
+        told = json.loads(path.read_bytes())
+        rows = told["sections"]
+        return Evaluation(
+            sections=_table(SectionResults, rows),
+            values=_table(ValueResults, told["values"]),
+            machine_types={
+                of.pop("machine_type"): {k: numbers(v) if isinstance(v, dict) else v for k, v in of.items()}
+                for of in told["machine_types"]
+            },
+            means={mean: numbers(of) for mean, of in told["means"].items()},
+            official_score=_NAN if told["official_score"] is None else told["official_score"],
+            section_intervals={
+                (row["machine_type"], row["section"]): {name: bounds(of) for name, of in row["intervals"].items()}
+                for row in rows
+                if row["intervals"]
+            },
+            mean_intervals={name: bounds(of) for name, of in told["mean_intervals"].items()},
+            official_score_interval=bounds(told["official_score_interval"]),
+            notes=tuple(told["notes"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: no results of this program ({error}). Run the benchmark again.") from None
+
+
+def _table(schema: type[SectionResults] | type[ValueResults], rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows of a results file as the table that they were; None becomes NaN."""
+    columns = schema.to_schema().columns
+    numbers = ("int64", "float64")
+    types = {name: str(of.dtype) if str(of.dtype) in numbers else "str" for name, of in columns.items()}
+    return schema.validate(pd.DataFrame(rows, columns=list(columns)).astype(types))
+
+
 def evaluate_directory(
     directory: Path,
     truth: Path | Iterable[Path] | None = None,

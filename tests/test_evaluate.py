@@ -11,7 +11,7 @@ import pytest
 
 from mimiidg_build import metrics, score_files
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluate import evaluate, evaluate_directory, read_directory
+from mimiidg_build.evaluate import evaluate, evaluate_directory, read_directory, read_results
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 GOLDEN, ATTRIBUTES = REAL / "baseline_ae_results", REAL / "attributes"
@@ -159,6 +159,30 @@ def test_scores_without_decisions_have_no_precision(tmp_path):
     (row,) = json.loads(evaluate_directory(tmp_path, n_resamples=10).to_json())["sections"]
     assert row["auc_source"] == 0.75
     assert (row["precision_source"], row["recall_target"], row["f1_source"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "threshold", "n_resamples"),
+    [(False, 3.5, 20), (False, None, 20), (False, 3.5, 0), (True, 3.5, 20)],
+    ids=["all there is", "no decisions", "no intervals", "no domains"],
+)
+def test_results_read_back_as_they_were(tmp_path, hidden, threshold, n_resamples):
+    """To the last bit, what is unknown included."""
+    write(tmp_path, "fan", "00", hidden=hidden, threshold=threshold)
+    lists = [tmp_path / "ground_truth_fan_section_00_test.csv"] if hidden else None
+    for path in lists or []:
+        names = hidden_names("00")
+        path.write_text("".join(f"{n},{int(c == 'anomaly')}\n" for n, (_, c, _, _) in zip(names, CLIPS, strict=True)))
+    expected = evaluate_directory(tmp_path, lists, n_resamples=n_resamples)
+    (tmp_path / "results.json").write_text(expected.to_json())
+    found = read_results(tmp_path / "results.json")
+    assert found.to_json() == expected.to_json()
+    pd.testing.assert_frame_equal(found.sections, expected.sections)
+    pd.testing.assert_frame_equal(found.values, expected.values)
+    for text in ("{}", "[", '{"sections": 1}'):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(DataError, match="results.json: no results of this program"):
+            read_results(tmp_path / "results.json")
 
 
 def test_no_resamples_no_intervals(tmp_path):

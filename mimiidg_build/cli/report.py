@@ -1,0 +1,39 @@
+"""``mimiidg report``. Registered by :mod:`mimiidg_build.cli`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mimiidg_build import progress
+from mimiidg_build.cli.options import common, named_store
+
+
+@click.command()
+@click.argument("variant")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write. [default: ROOT/reports/<variant>/<fingerprint>.html]",
+)
+@common
+def report(variant: str, output: Path | None, root: Path, as_json: bool, quiet: bool) -> None:
+    """Write one self-contained HTML page about a variant's store, given by name or path.
+
+    Dataset, spectrograms with sound, SNR, levels, attribute values, validation findings, and the results of every
+    benchmark that was run on it. It opens from disk and needs no network.
+
+    Example: mimiidg report demo --output demo.html
+    """
+    from mimiidg_build.report import write_report
+
+    store = named_store(variant, root)
+    with progress.reporter(quiet) as reporter:
+        path = write_report(store, root, output, reporter)
+    if as_json:
+        content = {"path": str(path), "size_bytes": path.stat().st_size, "store": str(store.path)}
+        click.echo(json.dumps(content | {"fingerprint": store.fingerprint}))
+    else:
+        click.echo(path)

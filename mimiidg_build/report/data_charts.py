@@ -1,0 +1,230 @@
+"""Charts of a store: planned against measured SNR, levels and attenuation, clips per attribute value.
+
+Powers are mean square at full scale 1, in charts dB of full scale. A chart is inline SVG (:mod:`.svg`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from mimiidg_build.mix_plan import records
+from mimiidg_build.report.svg import canvas, colour, inline
+from mimiidg_build.stage import SNR_TOLERANCE_DB
+from mimiidg_build.store import Store
+from mimiidg_build.tables import power_db, snr_title
+from schemas.manifests import DOMAINS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ROW = 18  # px per line of a chart with one line a section or value
+PANEL = 190  # px, width of a small panel
+MAX_LABEL = 13
+MARKERS = {"source": "o", "target": "D"}
+GROUPS = (  # split, condition: how a count is drawn, and what it is called
+    ("train", "normal", "train"),
+    ("test", "normal", "test, normal"),
+    ("test", "anomaly", "test, anomalous"),
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing and its title; ``note`` is a short line below the title."""
+
+    svg: Markup
+    title: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ValueCount:
+    """Clips of a section that carry an attribute value, by domain and group of ``GROUPS``."""
+
+    machine_type: str
+    section: str
+    attribute: str
+    value: str
+    domain: str
+    counts: tuple[int, ...]
+
+
+def snr_charts(store: Store) -> list[Chart]:
+    """Planned against measured SNR of every clip; the largest error of each section. Empty where no noise was added."""
+    clips, planned = store.clips, store.mix_plan["added_noise_snr_db"]
+    mixed = planned.notna().to_numpy()
+    if not mixed.any():
+        return []
+    return [_snr_scatter(clips[mixed], planned[mixed], snr_title(store)), _snr_errors(store)]
+
+
+def _snr_scatter(clips: pd.DataFrame, planned: pd.Series, title: str) -> Chart:
+    measured = clips["measured_added_noise_snr_db"]
+    figure, axes = canvas(500, 330, left=42, bottom=36)
+    ends = (float(planned.min()) - 2, float(planned.max()) + 2)
+    axes.plot(ends, ends, color=colour("line"), zorder=0)
+    for domain, shift in zip(DOMAINS, (-0.35, 0.35), strict=True):
+        of = (clips["domain"] == domain).to_numpy()
+        points = sorted(set(zip(planned[of].round(3), measured[of].round(3), strict=True)))
+        xs, ys = zip(*points, strict=True) if points else ((), ())
+        moved = [x + shift for x in xs]
+        axes.plot(moved, ys, MARKERS[domain], color=colour(domain), markersize=5, markeredgewidth=0)
+    axes.set_xlabel(f"planned {title} [dB]")
+    axes.set_ylabel(f"measured {title} [dB]")
+    axes.grid(True)
+    error = float((measured - planned).abs().max())
+    label = f"Measured against planned {title} of {len(clips):,} clips. Largest difference {error:.5f} dB."
+    return Chart(inline(figure, "snr", label), f"Planned and measured {title}", "domains moved apart sideways")
+
+
+def _snr_errors(store: Store) -> Chart:
+    errors = {name: of["largest_snr_error_db"] for name, of in store.sections.items() if "largest_snr_error_db" in of}
+    figure, axes = canvas(500, 330, left=78, bottom=36)
+    rows = range(len(errors))
+    tips = {}
+    for row, (name, error) in enumerate(errors.items()):
+        tips[f"error{row}"] = f"{name}: {error:.6f} dB"
+        axes.plot([max(error, 1e-7)], [row], "s", color=colour("ink"), markersize=5, gid=f"error{row}")
+    axes.axvline(SNR_TOLERANCE_DB, color=colour("faint"), linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlim(1e-7, 1)
+    axes.set_xticks([1e-6, 1e-4, 1e-2, 1], ["0.000001", "0.0001", "0.01", "1"])
+    axes.set_yticks(rows, list(errors))
+    axes.set_ylim(len(errors) - 0.4, -0.6)
+    axes.set_xlabel("largest difference to the plan [dB]")
+    axes.grid(True, axis="y")
+    worst = max(errors, key=errors.__getitem__)
+    label = f"Largest SNR error by section. The worst is {worst} with {errors[worst]:.6f} dB."
+    title = "Largest error of a section"
+    return Chart(
+        inline(figure, "snr-error", label, tips), title, f"dashed: what a build refuses, {SNR_TOLERANCE_DB} dB"
+    )
+
+
+def level_chart(store: Store) -> Chart:
+    """Level of the recordings before mixing, by section and domain: middle 90 % and median; and the attenuation."""
+    clips, names = store.clips, list(store.sections)
+    figure, axes = canvas(1120, ROW * len(names) * 1.25 + 44, left=78, right=320, bottom=36)
+    width, height = figure.get_size_inches() * 72
+    beside = figure.add_axes((1 - 290 / width, 36 / height, 274 / width, 1 - 42 / height), sharey=axes)
+    tips: dict[str, str] = {}
+    said = []
+    for row, (name, section) in enumerate(store.sections.items()):
+        of = clips[(clips["machine_type"] + "/" + clips["section"]) == name]
+        for domain, shift in zip(DOMAINS, (-0.16, 0.16), strict=True):
+            powers = of.loc[(of["domain"] == domain) & (of["power"] > 0), "power"]
+            if powers.empty:
+                continue
+            low, middle, high = (float(v) for v in np.quantile(10 * np.log10(powers), [0.05, 0.5, 0.95]))
+            gid = f"level-{row}-{domain}"
+            tips[gid] = f"{name}, {domain}: median {middle:.1f} dB, 90 % of clips within {low:.1f} .. {high:.1f} dB"
+            axes.plot(
+                [low, high], [row + shift] * 2, color=colour(domain), linewidth=3.5, alpha=0.35, gid=f"{gid}-range"
+            )
+            tips[f"{gid}-range"] = tips[gid]
+            axes.plot([middle], [row + shift], MARKERS[domain], color=colour(domain), markersize=5, gid=gid)
+        attenuation_db = 2 * power_db(section["attenuation"])
+        tips[f"attenuation{row}"] = f"{name}: attenuated by {-attenuation_db + 0.0:.2f} dB"
+        beside.barh([row], [attenuation_db], 0.5, color=colour("faint"), linewidth=0, gid=f"attenuation{row}")
+        said.append(f"{name} {power_db(section['a']):.1f} dB, attenuation {attenuation_db + 0.0:.2f} dB")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlabel("level of a clip before mixing [dB of full scale]")
+    axes.grid(True)
+    beside.tick_params(labelleft=False)
+    beside.set_xlabel("attenuation of the section [dB]")
+    beside.set_xlim(min(-1.0, min(2 * power_db(of["attenuation"]) for of in store.sections.values()) * 1.1), 0)
+    beside.grid(True, axis="x")
+    note = "range of the middle 90 % of clips, marker at the median"
+    return Chart(
+        inline(figure, "level", "Mean level by section: " + "; ".join(said), tips), "Level and attenuation", note
+    )
+
+
+def count_values(store: Store) -> list[ValueCount]:
+    """Clips per section, attribute, value and domain, in the order that values sort as numbers or words."""
+    found: Counter[tuple[str, str, str, str, str, int]] = Counter()
+    numbers = {(split, condition): number for number, (split, condition, _) in enumerate(GROUPS)}
+    for clip in records(store.clips):
+        group = numbers[clip["split"], clip["condition"]]
+        for name, value in ((clip["d1p"], clip["d1v"]), (clip["d2p"], clip["d2v"])):
+            if name:
+                found[clip["machine_type"], clip["section"], name, value, clip["domain"], group] += 1
+    keys = sorted({key[:5] for key in found}, key=lambda key: (*key[:3], *value_order(key[4], key[3])))
+    return [ValueCount(*key, tuple(found[(*key, group)] for group in range(len(GROUPS)))) for key in keys]
+
+
+def value_order(domain: str, value: str) -> tuple[int, float, str]:
+    """Sorts values: source before target, numbers as numbers."""
+    place = DOMAINS.index(domain) if domain in DOMAINS else -1
+    try:
+        return place, float(value), value
+    except ValueError:
+        return place, 0.0, value
+
+
+def value_charts(counts: list[ValueCount]) -> list[Chart]:
+    """A panel per section: a line per attribute value, a marker per group of clips, on a logarithmic axis from 0."""
+    sections: dict[str, list[ValueCount]] = {}
+    for of in counts:
+        sections.setdefault(f"{of.machine_type}/{of.section}", []).append(of)
+    return [_value_chart(number, name, of) for number, (name, of) in enumerate(sections.items())]
+
+
+def _value_chart(number: int, name: str, counts: list[ValueCount]) -> Chart:
+    figure, axes = value_canvas(value_labels([(of.attribute, of.value) for of in counts]))
+    tips = {}
+    for row, of in enumerate(counts):
+        for group, n_clips in enumerate(of.counts):
+            gid = f"count-{row}-{group}"
+            tips[gid] = f"{of.attribute} = {of.value}, {of.domain}, {GROUPS[group][2]}: {n_clips} clips"
+            axes.plot(
+                [n_clips],
+                [row],
+                (MARKERS[of.domain], MARKERS[of.domain], "x")[group],
+                color=colour(of.domain),
+                markerfacecolor=colour(of.domain) if group == 0 else "none",
+                markeredgewidth=1.2,
+                markersize=(6, 6, 5)[group],
+                clip_on=False,
+                gid=gid,
+            )
+    axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+    most = max(max(of.counts) for of in counts)
+    ticks = [tick for tick in (0, 1, 10, 100, 1000) if tick <= max(most, 1)]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xlim(-0.25, most * 1.4)
+    axes.grid(True)
+    attributes = ", ".join(dict.fromkeys(of.attribute for of in counts))
+    label = f"Clips of {name} per value of {attributes}: " + "; ".join(
+        f"{of.attribute} {of.value} ({of.domain}) {'/'.join(map(str, of.counts))}" for of in counts
+    )
+    return Chart(inline(figure, f"values{number}", label, tips), name, attributes)
+
+
+def value_labels(values: Sequence[tuple[str, str]]) -> list[str]:
+    """Tick labels of (attribute, value); the attribute is named where there are several.
+
+    >>> value_labels([("vel", "6"), ("vel", "10")]), value_labels([("vel", "6"), ("panel", "a very long one")])
+    (['6', '10'], ['vel 6', 'panel a very…'])
+    """
+    several = len({attribute for attribute, _ in values}) > 1
+    texts = [f"{attribute} {value}" if several else value for attribute, value in values]
+    return [text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…" for text in texts]
+
+
+def value_canvas(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """A small panel with a line per attribute value."""
+    left = 12 + 6 * max(len(label) for label in labels)
+    figure, axes = canvas(PANEL, 15 * len(labels) + 30, left=left, right=10, top=4, bottom=22)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    return figure, axes

@@ -1,0 +1,262 @@
+"""The gallery: a few clips of each section as spectrograms to look at and sounds to listen to, mixed and in parts.
+
+Parts are as they stand in the mixture: y = machine + noise, machine = attenuation x with x from the archive, noise the
+difference, so what was added is measured and not assumed. Spectrograms are log-mel as the store's, over one range of
+levels a section; sounds are raised by one gain a section. So levels compare within a section. Samples are int16
+[shape=(n_samples,)].
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+
+from mimiidg_build.archive import Archive, open_archive
+from mimiidg_build.audio import FULL_SCALE, Float32, Int16, decode_clip, level
+from mimiidg_build.errors import DataError
+from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
+from mimiidg_build.fetch import archive_path
+from mimiidg_build.manifest import load_table1
+from mimiidg_build.report.tables import with_minus
+from mimiidg_build.store import Store
+from mimiidg_build.tables import power_db, snr_title
+
+CELLS = (("source", "normal"), ("target", "normal"), ("source", "anomaly"))
+DEPTH_DB = 60.0  # shown below a section's loudest bin
+COMPRESSION = 0.9  # of Vorbis, which every current browser plays and which encodes thrice as fast as MP3
+SOUND_BYTES_PER_S = 4000  # at that compression, of noise, which takes most: an eighth of its WAV
+IMAGE_BYTES = 14_000  # of the page, that a spectrogram takes as text, about
+SHORTEST_S = 1.0
+MAX_GAIN_DB = 40.0
+LOUDEST = 0.9  # of full scale, that the loudest part of a section is raised to
+TICKS_KHZ = (0.5, 1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One spectrogram with its sound, both as data URIs. ``kind``: mixture, machine or noise."""
+
+    kind: str
+    title: str
+    image: str
+    sound: str
+    level_db: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """One clip: the mixture first, then its parts where they are known."""
+
+    domain: str
+    condition: str
+    clip: str
+    attributes: str
+    mixed: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class SectionExamples:
+    """The examples of a section; ``gain_db`` is what its sounds were raised by."""
+
+    machine_type: str
+    section: str
+    shift: str
+    gain_db: float
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All sections; ``duration_s`` of each clip is shown. ``unknown`` says why parts are missing, if they are."""
+
+    sections: tuple[SectionExamples, ...]
+    duration_s: float
+    unknown: str
+    depth_db: float = DEPTH_DB
+
+    @property
+    def ticks(self) -> list[tuple[str, float]]:
+        """Frequencies [kHz] and their height in a spectrogram, in %."""
+        top = float(mel_from_hz(SAMPLE_RATE / 2))
+        return [(f"{tick:g}", round(100 * float(mel_from_hz(1000 * tick)) / top, 2)) for tick in TICKS_KHZ]
+
+
+def shown_duration_s(n_parts: int, room_bytes: int, clip_s: float) -> float:
+    """Seconds of each clip that a page has room for, with picture and sound; whole tenths.
+
+    >>> shown_duration_s(135, 10_000_000, 10.0), shown_duration_s(270, 10_000_000, 10.0)
+    (10.0, 4.3)
+    """
+    room_s = (room_bytes / max(n_parts, 1) - IMAGE_BYTES) * 3 / 4 / SOUND_BYTES_PER_S
+    return max(SHORTEST_S, min(clip_s, math.floor(10 * room_s) / 10))
+
+
+def make_gallery(store: Store, root: Path, room_bytes: int, told: Callable[[int], None] = lambda n: None) -> Gallery:
+    """Choose, read, draw and encode the examples of every section.
+
+    Parameters
+    ----------
+    store : Store
+    root : Path
+        Where the archives are; without them the parts of a mixture are not known.
+    room_bytes : int
+        Of the page, for all pictures and sounds: clips are shown as long as there is room for.
+    told : callable
+        Told of each section that is done.
+
+    Raises
+    ------
+    DataError
+        A recording in an archive is damaged.
+    """
+    mixing = bool(store.mix_plan["added_noise_snr_db"].notna().any())
+    clip_s = load_table1().n_samples / SAMPLE_RATE
+    shown_s = shown_duration_s(len(store.sections) * len(CELLS) * (3 if mixing else 1), room_bytes, clip_s)
+    reader = ClipReader(store, root, round(shown_s * SAMPLE_RATE))
+    sections = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoding sound is most of the work, and lets other threads run
+        for section in pool.map(lambda section_id: _section(reader, *section_id.split("/")), store.sections):
+            sections.append(section)
+            told(1)
+    return Gallery(tuple(sections), shown_s, reader.unknown if mixing else "")
+
+
+class ClipReader:
+    """Reads examples: rows of the clip table joined with the mix plan, samples, and what the archives add."""
+
+    def __init__(self, store: Store, root: Path, n_samples: int) -> None:
+        self.store, self.root, self.n_samples = store, root, n_samples
+        columns = [name for name in store.mix_plan.columns if name not in store.clips.columns]
+        self.table = pd.concat([store.clips, store.mix_plan[columns]], axis=1)
+        self.unknown = ""
+        self._archive: Callable[[Path], Archive] = cache(open_archive)
+
+    def chosen(self, machine_type: str, section: str) -> Iterator[pd.Series]:
+        """One test clip a cell; the anomaly with the same attributes as the normal clip of its domain, if there is."""
+        table = self.table
+        of = table[(table["machine_type"] == machine_type) & (table["section"] == section) & (table["split"] == "test")]
+        first: dict[str, pd.Series] = {}
+        for domain, condition in CELLS:
+            cell = of[(of["domain"] == domain) & (of["condition"] == condition)]
+            if cell.empty:
+                continue
+            if domain in first:
+                alike = (cell[["d1v", "d2v"]] == first[domain][["d1v", "d2v"]]).all(axis=1)
+                cell = cell[alike] if alike.any() else cell
+            yield first.setdefault(domain, cell.iloc[0]) if domain not in first else cell.iloc[0]
+
+    def samples(self, row: pd.Series) -> dict[str, Int16]:
+        """The clip by the kinds of its parts, as long as is shown."""
+        mixture: Int16 = np.asarray(self.store.audio(row["machine_type"], row["section"])[int(row["row"])])
+        if np.isnan(row["added_noise_snr_db"]):
+            return {"recording": mixture[: self.n_samples]}
+        recording = self._recording(row, len(mixture))
+        if recording is None:
+            return {"mixture": mixture[: self.n_samples]}
+        machine = np.rint(recording * row["attenuation"])
+        noise = np.clip(mixture - machine, -FULL_SCALE, FULL_SCALE - 1)
+        parts = {"mixture": mixture, "machine": machine.astype(np.int16), "noise": noise.astype(np.int16)}
+        return {kind: of[: self.n_samples] for kind, of in parts.items()}
+
+    def _recording(self, row: pd.Series, n_samples: int) -> Int16 | None:
+        """The clip before mixing, if the archive that the store was built from is there."""
+        record, _, name = str(row["archive"]).partition("/")
+        path = archive_path(self.root, record, name)
+        if not path.is_file():
+            self.unknown = f"{path} is not there: `mimiidg fetch {self.store.attributes['dataset']}` brings it back."
+            return None
+        member = str(row["member"])
+        samples = decode_clip(self._archive(path).read(member), f"{name}: {member}", n_samples=n_samples)
+        if level(samples)[0] != row["power"]:
+            self.unknown = f"{path} is not the archive that the store was built from: {member} has another level."
+            return None
+        return samples
+
+
+def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExamples:
+    rows = list(reader.chosen(machine_type, section))
+    sounds = [reader.samples(row) for row in rows]
+    if not rows:
+        raise DataError(f"{reader.store.path} has no test clips of {machine_type}/{section} to show.")
+    features = [{kind: logmel(of) for kind, of in parts.items()} for parts in sounds]
+    top = max(float(of.max()) for parts in features for of in parts.values())
+    peak = max(level(of)[1] for parts in sounds for of in parts.values())
+    gain_db = min(MAX_GAIN_DB, 20 * math.log10(LOUDEST / peak)) if peak else 0.0
+    examples = []
+    for row, parts, drawn in zip(rows, sounds, features, strict=True):
+        shown = tuple(
+            Part(
+                kind,
+                _title(kind, reader.store),
+                _image(drawn[kind], top),
+                encode_sound(of, gain_db),
+                power_db(level(of)[0]),
+            )
+            for kind, of in parts.items()
+        )
+        examples.append(
+            Example(row["domain"], row["condition"], row["clip"], _attributes(row), _mixed(row, reader.store), shown)
+        )
+    known = load_table1().section(machine_type, section)
+    return SectionExamples(machine_type, section, known.shift if known else "", gain_db, tuple(examples))
+
+
+def _title(kind: str, store: Store) -> str:
+    """What a part may be called: a recording that is not clean has noise of its own."""
+    clean = store.attributes["recording"] == "clean"
+    return {
+        "recording": "recording",
+        "mixture": "mixture",
+        "machine": "machine, clean" if clean else "recording as released",
+        "noise": "noise" if clean else "added noise",
+    }[kind]
+
+
+def _attributes(row: pd.Series) -> str:
+    pairs = ((row["d1p"], row["d1v"]), (row["d2p"], row["d2v"]))
+    return ", ".join(f"{name} = {value}" for name, value in pairs if name)
+
+
+def _mixed(row: pd.Series, store: Store) -> str:
+    """How the clip was mixed."""
+    if np.isnan(row["added_noise_snr_db"]):
+        return ""
+    kinds = " + ".join(str(row[f"noise_{n}_kind"]) for n in (1, 2) if row[f"noise_{n}_kind"])
+    snr = with_minus(f"{row['added_noise_snr_db'] + 0.0:.1f}")
+    return f"noise {kinds} at {snr} dB {snr_title(store)}"
+
+
+def _image(logmel_db: Float32, top_db: float) -> str:
+    """A spectrogram, low frequencies at the bottom, as WebP."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    depth = np.clip((logmel_db - (top_db - DEPTH_DB)) / DEPTH_DB, 0, 1)
+    pixels = (255 * colormaps["magma"](depth.T[::-1])[:, :, :3]).astype(np.uint8)
+    drawn = io.BytesIO()
+    Image.fromarray(pixels).save(drawn, "WEBP", quality=75, method=4)
+    return _data_uri("image/webp", drawn.getvalue())
+
+
+def encode_sound(samples: Int16, gain_db: float) -> str:
+    """A sound as Ogg Vorbis."""
+    raised = samples.astype(np.float32) * np.float32(10 ** (gain_db / 20) / FULL_SCALE)
+    encoded = io.BytesIO()
+    sf.write(encoded, raised, SAMPLE_RATE, format="OGG", subtype="VORBIS", compression_level=COMPRESSION)
+    return _data_uri("audio/ogg", encoded.getvalue())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

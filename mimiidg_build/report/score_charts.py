@@ -1,0 +1,239 @@
+"""Charts of scored clips: AUC by section with intervals, ROC curves, score histograms, AUC per attribute value, losses,
+AUC against SNR. AUCs are in [0, 1], in charts in %. A chart is inline SVG (:mod:`.svg`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mimiidg_build import metrics
+from mimiidg_build.benchmark.results import Estimate
+from mimiidg_build.mix_plan import records
+from mimiidg_build.report.data_charts import MARKERS, PANEL, ROW, Chart, value_canvas, value_labels, value_order
+from mimiidg_build.report.svg import canvas, colour, inline
+from mimiidg_build.report.systems import System, snr_offset_db
+from mimiidg_build.report.tables import signed_db
+from mimiidg_build.tables import snr_title
+from schemas.manifests import DOMAINS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+N_BINS = 24
+AUC_TICKS = (0, 25, 50, 75, 100)
+
+
+def section_chart(number: int, system: System) -> Chart:
+    """AUC of source and target by section with 95 % intervals; the paper's as hollow markers where it has one."""
+    names = list(system.store.sections)
+    figure, axes = canvas(360, ROW * (len(names) + 1) * 1.3 + 40, left=78, bottom=36)
+    tips: dict[str, str] = {}
+    rows = [(name, {d: system.section(name, f"auc_{d}") for d in DOMAINS}) for name in names]
+    rows.append(("mean", {d: system.mean(f"auc_{d}") for d in DOMAINS}))
+    for row, (name, estimates) in enumerate(rows):
+        papers = dict(zip(DOMAINS, system.published.get(name if name != "mean" else "average", ()), strict=False))
+        for domain, shift in zip(DOMAINS, (-0.17, 0.17), strict=True):
+            gid = f"auc-{row}-{domain}"
+            tips[gid] = f"{name}, {domain}: {estimates[domain]}"
+            _interval(axes, row + shift, estimates[domain], domain, gid)
+            if domain in papers:
+                tips[f"{gid}-paper"] = f"{name}, {domain}, paper: {papers[domain]:.2f}"
+                axes.plot(
+                    [papers[domain]],
+                    [row + shift],
+                    MARKERS[domain],
+                    color=colour(domain),
+                    markerfacecolor=colour("paper"),
+                    markersize=5,
+                    gid=f"{gid}-paper",
+                )
+    axes.axhline(len(names) - 0.5, color=colour("line"), linewidth=1)
+    _auc_axis(axes, "x")
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("AUC [%]")
+    said = "; ".join(f"{name} source {of['source']}, target {of['target']}" for name, of in rows)
+    label = f"AUC in percent by section of {system.name}: {said}"
+    return Chart(inline(figure, f"auc{number}", label, tips), system.name, system.label)
+
+
+def _interval(axes: Axes, y: float, estimate: Estimate, domain: str, gid: str) -> None:
+    axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], color=colour(domain), linewidth=2, alpha=0.45)
+    axes.plot([100 * estimate.value], [y], MARKERS[domain], color=colour(domain), markersize=5, gid=gid)
+
+
+def _auc_axis(axes: Axes, which: str) -> None:
+    """0 to 100 %, with a line at chance."""
+    line, limits, ticks = (
+        (axes.axvline, axes.set_xlim, axes.set_xticks)
+        if which == "x"
+        else (axes.axhline, axes.set_ylim, axes.set_yticks)
+    )
+    line(50, color=colour("faint"), linewidth=1, linestyle=":")
+    limits(-2, 102)
+    ticks(AUC_TICKS, [str(tick) for tick in AUC_TICKS])
+    axes.grid(True, axis="x" if which == "x" else "y")
+
+
+def roc_charts(number: int, system: System) -> list[Chart]:
+    """A ROC curve per section and domain: its normal clips against all anomalous clips of the section."""
+    charts = []
+    for place, (name, clips) in enumerate(system.scored.items()):
+        figure, axes = canvas(PANEL, PANEL - 14, left=34, bottom=34)
+        axes.plot([0, 100], [0, 100], color=colour("faint"), linewidth=1, linestyle=":")
+        anomaly = clips.loc[clips["condition"] == "anomaly", "score"].to_numpy()
+        aucs = {}
+        for domain, line in zip(DOMAINS, ("-", "--"), strict=True):
+            normal = clips.loc[(clips["condition"] == "normal") & (clips["domain"] == domain), "score"].to_numpy()
+            fpr, tpr = metrics.roc_curve(normal, anomaly)
+            aucs[domain] = metrics.auc(normal, anomaly)
+            axes.plot(100 * fpr, 100 * tpr, line, color=colour(domain), linewidth=1.8)
+        axes.axvspan(0, 100 * metrics.MAX_FPR, color=colour("line"), alpha=0.5, linewidth=0)
+        axes.set_xlim(-1, 101)
+        axes.set_ylim(-1, 101)
+        axes.set_xticks([0, 50, 100])
+        axes.set_yticks([0, 50, 100])
+        axes.set_xlabel("false positives [%]")
+        axes.set_ylabel("true positives [%]")
+        note = " · ".join(f"{domain} {100 * aucs[domain]:.1f}" for domain in DOMAINS)
+        label = f"ROC curves of {name}, {system.name}. AUC in percent: {note}"
+        charts.append(Chart(inline(figure, f"roc{number}-{place}", label), name, note))
+    return charts
+
+
+def histogram_charts(number: int, system: System) -> list[Chart]:
+    """Score histograms per section: source upwards, target downwards; normal filled, anomalous outlined."""
+    charts = []
+    for place, (name, clips) in enumerate(system.scored.items()):
+        figure, axes = canvas(PANEL, 130, left=8, right=8, bottom=20)
+        threshold = system.thresholds[name]
+        low, high = np.quantile(clips["score"], [0, 1])
+        ends = (min(float(low), threshold), max(float(high), threshold))
+        edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, N_BINS + 1)
+        most, above = 1, []
+        for domain, sign in zip(DOMAINS, (1, -1), strict=True):
+            for condition in ("normal", "anomaly"):
+                scores = clips.loc[(clips["domain"] == domain) & (clips["condition"] == condition), "score"]
+                counts = np.histogram(scores, edges)[0]
+                most = max(most, int(counts.max()))
+                above.append(f"{domain} {condition} {int((scores > threshold).sum())} of {len(scores)}")
+                filled = condition == "normal"
+                options: dict[str, Any] = {"alpha": 0.4, "linewidth": 0} if filled else {"linewidth": 1.4}
+                axes.stairs(sign * counts, edges, color=colour(domain), fill=filled, **options)
+        axes.axhline(0, color=colour("faint"), linewidth=1)
+        axes.axvline(threshold, color=colour("ink"), linewidth=1.2, linestyle="--")
+        axes.set_ylim(-1.08 * most, 1.08 * most)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.locator_params(axis="x", nbins=3)
+        label = f"Score histogram of {name}, {system.name}. Above the threshold {threshold:.4g}: {', '.join(above)}"
+        charts.append(Chart(inline(figure, f"hist{number}-{place}", label), name, f"threshold {threshold:.4g}"))
+    return charts
+
+
+def value_auc_charts(number: int, system: System) -> list[Chart]:
+    """AUC per attribute value: the normal clips that carry it against all anomalous clips of the section."""
+    charts, values = [], system.values
+    for place, name in enumerate(system.store.sections):
+        of = records(values[(values["machine_type"] + "/" + values["section"]) == name])
+        if not of:
+            continue
+        of.sort(key=lambda row: (row["attribute"], *value_order(row["domain"], row["value"])))
+        labels = value_labels([(row["attribute"], row["value"]) for row in of])
+        figure, axes = value_canvas(labels)
+        tips, said = {}, []
+        for line, row in enumerate(of):
+            gid = f"value-{line}"
+            domain = row["domain"] if row["domain"] in DOMAINS else "faint"
+            what = f"{row['attribute']} = {row['value']}"
+            tips[gid] = f"{what}, {row['domain']}: {100 * row['auc']:.2f}, {row['n_normal']} normal clips"
+            said.append(f"{what} {100 * row['auc']:.1f}")
+            axes.plot([50, 100 * row["auc"]], [line, line], color=colour(domain), linewidth=2, alpha=0.4)
+            axes.plot([100 * row["auc"]], [line], MARKERS.get(domain, "s"), color=colour(domain), markersize=5, gid=gid)
+        _auc_axis(axes, "x")
+        label = f"AUC in percent per attribute value of {name}, {system.name}: {'; '.join(said)}"
+        note = ", ".join(dict.fromkeys(str(row["attribute"]) for row in of))
+        charts.append(Chart(inline(figure, f"valueauc{number}-{place}", label, tips), name, note))
+    return charts
+
+
+def loss_charts(number: int, system: System) -> list[Chart]:
+    """Loss curves, a panel per trained network: a line per seed, the loss on clips held out dashed."""
+    from matplotlib.ticker import LogLocator
+
+    charts = []
+    for place, (part, curves) in enumerate(system.losses.items()):
+        figure, axes = canvas(PANEL, 140, left=40, bottom=34)
+        for curve in curves:
+            axes.plot(curve["epoch"], curve["loss"], color=colour("ink"), linewidth=1.5)
+            if curve["held_out_loss"].notna().any():
+                axes.plot(curve["epoch"], curve["held_out_loss"], "--", color=colour("faint"), linewidth=1.5)
+        if all((curve["loss"] > 0).all() for curve in curves):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
+        axes.locator_params(axis="x", integer=True, nbins=5)
+        axes.set_xlabel("epoch")
+        axes.grid(True, axis="y")
+        last = ", ".join(f"{curve['loss'].iloc[-1]:.4g}" for curve in curves)
+        label = f"Training loss of {system.name}, {part}, over {len(curves[0])} epochs. Last: {last}"
+        charts.append(Chart(inline(figure, f"loss{number}-{place}", label), part.replace("_", "/"), f"last {last}"))
+    return charts
+
+
+def snr_sweep_charts(sweep: dict[tuple[str, str], list[System]]) -> list[Chart]:
+    """Mean AUC of source and target against the SNR offset, a panel per model, with 95 % intervals."""
+    charts = []
+    for number, ((model, label), systems) in enumerate(sweep.items()):
+        offsets = [snr_offset_db(system.store) for system in systems]
+        title = f"offset to Table 1's {snr_title(systems[0].store)} [dB]"
+        ticks = [signed_db(offset) for offset in offsets]
+        charts.append(_sweep_chart(f"sweep{number}", systems, offsets, ticks, title, model, label))
+    return charts
+
+
+def known_anomaly_charts(known: dict[tuple[str, str], list[System]]) -> list[Chart]:
+    """Mean AUC of source and target against the number of known anomalies, a panel per system, with 95 % intervals."""
+    charts = []
+    for number, ((name, label), systems) in enumerate(known.items()):
+        ticks = [str(system.known_anomalies) for system in systems]
+        places = list(range(len(ticks)))  # 0 has no place on a logarithmic axis
+        title = "known anomalies per section, k"
+        charts.append(_sweep_chart(f"known{number}", systems, places, ticks, title, name, label))
+    return charts
+
+
+def _sweep_chart(
+    name: str,
+    systems: Sequence[System],
+    places: Sequence[float],
+    ticks: Sequence[str],
+    axis: str,
+    model: str,
+    label: str,
+) -> Chart:
+    """Mean AUC of source and target along an axis."""
+    figure, axes = canvas(340, 240, left=40, bottom=36)
+    tips, said = {}, []
+    for domain, line in zip(DOMAINS, ("-", "--"), strict=True):
+        found = [system.mean(f"auc_{domain}") for system in systems]
+        axes.plot(places, [100 * of.value for of in found], line, color=colour(domain), linewidth=1.6)
+        for number, (place, tick, of) in enumerate(zip(places, ticks, found, strict=True)):
+            axes.plot([place, place], [100 * of.low, 100 * of.high], color=colour(domain), linewidth=2, alpha=0.45)
+            tips[f"{domain}-{number}"] = f"{domain} at {tick}: {of}"
+            said.append(tips[f"{domain}-{number}"])
+            axes.plot(
+                [place], [100 * of.value], MARKERS[domain], color=colour(domain), markersize=5, gid=f"{domain}-{number}"
+            )
+    axes.axhline(50, color=colour("faint"), linewidth=1, linestyle=":")
+    axes.set_xticks(places, ticks)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("mean AUC [%]")
+    axes.grid(True, axis="y")
+    return Chart(
+        inline(figure, name, f"Mean AUC in percent of {model} against {axis}: {'; '.join(said)}", tips), model, label
+    )
