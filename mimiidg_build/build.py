@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mimiidg_build import stage
 from mimiidg_build.acquire import Release, make_synthetic
+from mimiidg_build.errors import DataError
 from mimiidg_build.inputs import read_inputs
+from mimiidg_build.locks import variant_lock
 from mimiidg_build.plan_build import decide, plan_sections
 from mimiidg_build.progress import Reporter
 from mimiidg_build.run_tasks import runner
-from mimiidg_build.store import Store, variant_dir
+from mimiidg_build.store import Store, is_latest, variant_dir
 from schemas.variants import Variant
 
 log = logging.getLogger(__name__)
@@ -41,15 +43,29 @@ def building(root: Path, variant: str) -> Iterator[None]:
     """Hold the variant's lock: two builds of one variant at once would do the same work twice.
 
     The second waits, says so, and then finds the first's result.
+
+    Raises
+    ------
+    DataError
+        ROOT cannot be written.
     """
-    directory = variant_dir(root, variant)
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / ".lock")
+    with locked(variant_dir(root, variant), f"another build of {variant} is running; waiting for it"):
+        yield
+
+
+@contextlib.contextmanager
+def locked(directory: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock of a variant's directory; say so before waiting for it."""
+    lock = variant_lock(directory)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("another build of %s is running; waiting for it", variant)
-        lock.acquire()
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning(waiting)
+            lock.acquire()
+    except OSError as error:
+        raise DataError(f"{directory} cannot be written: {error.strerror}. Give another --root, or rights.") from error
     try:
         yield
     finally:
@@ -91,9 +107,12 @@ def build_variant(
     ------
     DataError, FetchError, UsageError
     """
-    reporter, run = reporter or Reporter(), runner(scheduler, workers)
+    reporter, run = reporter or Reporter(), runner(scheduler, workers, root)
     make_synthetic(variant, root, reporter)
     inputs = read_inputs(variant, root, plan=plan, allow=allow, release=release)
+    decision = decide(inputs, root)
+    if decision.finished is not None and is_latest(decision.finished.path):  # a read-only ROOT is enough to see it
+        return Built(decision.finished, True, inputs.release.findings)
     with building(root, variant.name):
         decision = decide(inputs, root)
         if decision.finished is not None:

@@ -4,6 +4,8 @@
     DIR/<machine>/attributes_<NN>.csv
 With ``as_zip``: DIR/<machine>.zip holding the same, md5sums.txt, and dataset.toml, a manifest that this program (and a
 person) can read, so that the export is a dataset of its own.
+
+All of it is written to DIR/.partial and moved to its place at the end; an export that was interrupted starts over.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import os
 import re
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,15 +25,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mimiidg_build.archive import name_problem
 from mimiidg_build.attributes import section_attributes
 from mimiidg_build.audio import encode_wav
 from mimiidg_build.clip_names import ClipName
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mix_plan import records
 from mimiidg_build.render import SHARD_CLIPS
 from mimiidg_build.shards import write_file
 from mimiidg_build.store import Store
 
+PARTIAL = ".partial"
 ZIP_TIME = (2022, 5, 1, 0, 0, 0)  # one fixed time for every member: equal stores give equal archives
 
 
@@ -104,45 +110,70 @@ def export(
     ------
     UsageError
         The directory is not empty.
+    DataError
+        The clip table holds a name that would be written outside the directory, or it cannot be written.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    if there - {PARTIAL} or directory.is_file():
         raise UsageError(f"{directory} is there already and not empty; give a new directory.")
-    machines = sorted(set(store.clips["machine_type"]))
-    written = []
-    for machine_type in machines:
+    for name in {*store.clips["machine_type"], *store.clips["section"], *store.clips["member"]}:
+        if problem := name_problem(name):
+            raise DataError(
+                f"{store.path}/clips.parquet: {name!r} has {problem}; nothing is written outside {directory}."
+            )
+    partial = directory / PARTIAL
+    if partial.exists():
+        shutil.rmtree(partial)
+    _write(store, partial, as_zip, on_clips)
+    for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".toml"):  # the manifest last
+        os.rename(path, directory / path.name)
+    partial.rmdir()
+    return sorted(directory.iterdir())
+
+
+def _write(store: Store, directory: Path, as_zip: bool, on_clips: Callable[[int], None]) -> None:
+    archives = []
+    for machine_type in sorted(set(store.clips["machine_type"])):
         content = members(store, machine_type)
         if as_zip:
-            written.append(_write_zip(directory / f"{machine_type}.zip", content, on_clips))
+            archives.append(_write_zip(directory / f"{machine_type}.zip", content, on_clips))
             continue
         for name, data in content:
             write_file(directory / name, [data])
             on_clips(name.endswith(".wav"))
-        written.append(directory / machine_type)
     if as_zip:
-        sums = {path.name: _md5(path) for path in written}
+        sums = {path.name: _md5(path) for path in archives}
         write_file(directory / "md5sums.txt", ["".join(f"{md5}  {name}\n" for name, md5 in sums.items()).encode()])
-        write_file(directory / "dataset.toml", [_manifest(store, written, sums).encode()])
-        written += [directory / "md5sums.txt", directory / "dataset.toml"]
-    return written
+        write_file(directory / "dataset.toml", [_manifest(store, archives, sums).encode()])
 
 
 def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_clips: Callable[[int], None]) -> Path:
-    partial = path.with_name(f"{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, data in content:
-            info = zipfile.ZipInfo(name, ZIP_TIME)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, data, compresslevel=1)
-            on_clips(name.endswith(".wav"))
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, data in content:
+                info = zipfile.ZipInfo(name, ZIP_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, data, compresslevel=1)
+                on_clips(name.endswith(".wav"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}. Make room, then export again.") from error
     return path
 
 
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _quoted(text: str) -> str:
+    """A TOML string, whatever stands in it.
+
+    >>> print(_quoted('the "fan"'))
+    "the \\"fan\\""
+    """
+    return json.dumps(text, ensure_ascii=False)  # what JSON escapes, TOML reads the same
 
 
 def _manifest(store: Store, archives: list[Path], sums: dict[str, str]) -> str:
@@ -152,15 +183,15 @@ def _manifest(store: Store, archives: list[Path], sums: dict[str, str]) -> str:
     recording = "mixed" if attributes["variant"]["mixing"] == "table1" else attributes["recording"]
     lines = [
         f'name = "{name}"',
-        f'title = "{attributes["variant"]["name"]}, exported from {attributes["dataset"]}"',
+        f"title = {_quoted(attributes['variant']['name'] + ', exported from ' + attributes['dataset'])}",
         f'recording = "{recording}"',
         'layout = "mimii_dg"',
-        f'citation = """{attributes["citation"]}"""',
+        f"citation = {_quoted(attributes['citation'])}",
         "",
         "[[records]]",
         f'id = "{name}"',
         f'title = "{name}"',
-        f'license = "{attributes["license"]}"',
+        f"license = {_quoted(attributes['license'])}",
     ]
     for path in archives:
         lines += ["", "[[records.files]]", f'name = "{path.name}"', f"size_bytes = {path.stat().st_size}"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mimiidg_build.archive import open_archive
 from mimiidg_build.audio import decode_clip, level
+from mimiidg_build.kept_table import read_kept, write_kept
+from mimiidg_build.memory import keep_freed_memory
 from mimiidg_build.noise import NoiseBank
 from mimiidg_build.run_tasks import Runner
 from schemas.tables import Levels
@@ -31,6 +30,7 @@ TASK_CLIPS = 64
 
 def measure_members(path: Path, members: list[str], n_samples: int) -> list[tuple[str, float, float]]:
     """(member, power, peak) of some clips of an archive."""
+    keep_freed_memory()
     archive = open_archive(path)
     return [(m, *level(decode_clip(archive.read(m), f"{path.name}: {m}", n_samples=n_samples))) for m in members]
 
@@ -66,28 +66,16 @@ def load_levels(
     """
     kept = path.with_name(path.name + ".levels.parquet")
     identity = hashlib.sha256(json.dumps([VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
-    if _identity(kept) == identity:
+    frame = read_kept(kept, identity)
+    if frame is not None:
         on_clips(len(members))
-        return pd.read_parquet(kept).set_index("member", drop=False)
+        return frame.set_index("member", drop=False)
     batches = [members[i : i + TASK_CLIPS] for i in range(0, len(members), TASK_CLIPS)]
     measured = run(measure_members, [(path, batch, n_samples) for batch in batches], lambda rows: on_clips(len(rows)))
     rows = [row for batch in measured for row in batch]
     frame = Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
-    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    pq.write_table(
-        table.replace_schema_metadata({**(table.schema.metadata or {}), b"identity": identity.encode()}), partial
-    )
-    os.replace(partial, kept)
+    write_kept(kept, frame, identity)
     return frame.set_index("member", drop=False)
-
-
-def _identity(kept: Path) -> str | None:
-    """What kept levels were measured from; None where there are none or they cannot be read."""
-    try:
-        return str((pq.read_schema(kept).metadata or {}).get(b"identity", b"").decode())
-    except (OSError, pa.ArrowException):
-        return None
 
 
 def cross_powers(drawn: list[list[tuple[str, int]]], banks: Mapping[str, NoiseBank]) -> npt.NDArray[np.float64]:

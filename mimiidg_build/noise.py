@@ -2,7 +2,8 @@
 
 The pieces of a kind lie in one noise bank, ROOT/noise/<fingerprint>.{int16,float32} (pieces end to end, little
 endian; int16 where every recording is 16-bit at 16 kHz) beside its table of levels. A bank is a cache: its name is the
-digest of the recordings and of this module's version, so it is never stale, and it can be deleted.
+digest of the recordings and of this module's version, so it is never stale; its table has the digest of its pieces, so
+a damaged one is made anew; and it can be deleted.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import fnmatch
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +26,8 @@ from blake3 import blake3
 from mimiidg_build.archive import Archive, open_archive
 from mimiidg_build.audio import level, noise_pieces
 from mimiidg_build.errors import DataError
+from mimiidg_build.kept_table import read_kept, write_kept
+from mimiidg_build.shards import whole_file
 from schemas.manifests import NoiseSource
 from schemas.tables import NoiseTable
 
@@ -100,7 +102,7 @@ def _recordings_of(kind: str, source: NoiseSource, archive_path: Callable[[str, 
             raise DataError(f"noise kind {kind}: there is no folder {folder}.")
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".wav" and p.is_file())
         found = [
-            Recording(p.relative_to(folder).as_posix(), _file_digest(p), partial(_opened_file, p))
+            Recording(p.relative_to(folder).as_posix(), _digest(p), partial(_opened_file, p))
             for p in paths
             if fnmatch.fnmatch(p.relative_to(folder).as_posix(), source.members) or source.members == "*.wav"
         ]
@@ -108,7 +110,7 @@ def _recordings_of(kind: str, source: NoiseSource, archive_path: Callable[[str, 
         place = Path(source.archive) if source.archive else archive_path(source.dataset or "", source.file or "")
         if not place.is_file():
             raise DataError(f"noise kind {kind}: there is no archive {place}.")
-        archive = open_archive(place)
+        archive = _opened_archive(place)
         found = [
             # size and CRC stand in the zip's directory: the content is told apart without reading it
             Recording(name, f"{info.size_bytes}:{info.crc32:08x}", partial(_opened_member, archive, name))
@@ -121,7 +123,18 @@ def _recordings_of(kind: str, source: NoiseSource, archive_path: Callable[[str, 
     yield from found
 
 
-def _file_digest(path: Path) -> str:
+@lru_cache(maxsize=8)
+def _archive_of(path: Path, state: tuple[int, int]) -> Archive:
+    """An archive for all the kinds that come from it: its directory is read and checked once."""
+    return open_archive(path)
+
+
+def _opened_archive(path: Path) -> Archive:
+    found = path.stat()
+    return _archive_of(path, (found.st_size, found.st_mtime_ns))
+
+
+def _digest(path: Path) -> str:
     """Mapped rather than read: a recording may be longer than memory."""
     return str(blake3().update_mmap(path).hexdigest())
 
@@ -149,47 +162,42 @@ def bank(kind: str, recordings: list[Recording], root: Path, n_samples: int) -> 
         An unreadable, empty or silent recording.
     """
     fingerprint = kind_fingerprint(kind, recordings, n_samples)
-    folder = root / "noise"
-    table_path = folder / f"{fingerprint}.parquet"
-    if (path := _pieces_path(table_path, n_samples)) is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{fingerprint}.{os.getpid()}.partial"
-        try:
-            rows = _write_pieces(kind, recordings, partial, "int16", n_samples)
-            dtype = "int16" if rows is not None else "float32"
-            if rows is None:
-                rows = _write_pieces(kind, recordings, partial, dtype, n_samples)
-            path = table_path.with_suffix(f".{dtype}")
-            os.replace(partial, path)
-            NoiseTable.validate(pd.DataFrame(rows), lazy=True).to_parquet(partial)
-            os.replace(partial, table_path)
-        finally:
-            partial.unlink(missing_ok=True)
-    return NoiseBank(kind, fingerprint, path, n_samples, pd.read_parquet(table_path))
+    table_path = root / "noise" / f"{fingerprint}.parquet"
+    paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
+    for path in paths.values():
+        if path.is_file() and (table := read_kept(table_path, _digest(path))) is not None:
+            return NoiseBank(kind, fingerprint, path, n_samples, table)
+    try:
+        dtype, rows = "int16", _write_pieces(kind, recordings, paths["int16"], "int16", n_samples)
+    except _NotInt16:
+        dtype, rows = "float32", _write_pieces(kind, recordings, paths["float32"], "float32", n_samples)
+    table = NoiseTable.validate(pd.DataFrame(rows), lazy=True)
+    write_kept(table_path, table, _digest(paths[dtype]))
+    return NoiseBank(kind, fingerprint, paths[dtype], n_samples, table)
 
 
-def _pieces_path(table_path: Path, n_samples: int) -> Path | None:
-    """The pieces of a bank that has its table, None unless they are whole: someone may have deleted either file."""
-    if table_path.is_file():
-        n_bytes = len(pd.read_parquet(table_path, columns=["row"])) * n_samples
-        for path, width in ((table_path.with_suffix(".int16"), 2), (table_path.with_suffix(".float32"), 4)):
-            if path.is_file() and path.stat().st_size == n_bytes * width:
-                return path
-    return None
+class _NotInt16(Exception):
+    """A piece is not 16-bit."""
 
 
 def _write_pieces(
     kind: str, recordings: list[Recording], path: Path, dtype: str, n_samples: int
-) -> list[dict[str, object]] | None:
-    """Write every piece and return the table's rows; None if ``dtype`` is int16 and a piece is not."""
+) -> list[dict[str, object]]:
+    """Write every piece and return the table's rows.
+
+    Raises
+    ------
+    _NotInt16
+        ``dtype`` is int16 and a piece is not.
+    """
     rows: list[dict[str, object]] = []
-    with path.open("wb") as bank:
+    with whole_file(path) as write:
         for recording in recordings:
             where = f"noise kind {kind}, {recording.name}"
             with recording.open() as file:
                 for index, piece in enumerate(noise_pieces(file, where, n_samples=n_samples)):
                     if dtype == "int16" and piece.dtype != np.int16:
-                        return None
+                        raise _NotInt16
                     if piece.dtype != dtype:
                         piece = piece.astype(np.float32) / np.float32(32768)
                     power, peak = level(piece)
@@ -201,7 +209,5 @@ def _write_pieces(
                         )
                     name = f"{recording.name}#{index}"
                     rows.append({"kind": kind, "noise_clip": name, "row": len(rows), "power": power, "peak": peak})
-                    bank.write(piece.astype(np.dtype(dtype).newbyteorder("<"), copy=False).tobytes())
-        bank.flush()
-        os.fsync(bank.fileno())
+                    write(piece.astype(np.dtype(dtype).newbyteorder("<"), copy=False).tobytes())
     return rows

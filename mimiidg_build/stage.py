@@ -1,7 +1,8 @@
 """Staging and publishing: the partial store takes shape section by section, is verified, then gets its final name.
 
 Order matters and is what makes a kill at any moment harmless: shards, each noted in the journal after it is on the
-disk; tables; zarr metadata with the digest of every object last; rename; ``latest``; only then the journal goes.
+disk; tables; zarr metadata with the digest of every object last; everything flushed; rename; ``latest``; only then the
+journal goes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,21 @@ from mimiidg_build.plan_build import Decision, OnClips, PlannedSection
 from mimiidg_build.render import SHARD_CLIPS, ShardResult, read_entry, render_shard, write_entry
 from mimiidg_build.run_tasks import Runner
 from mimiidg_build.shards import StoredObject, hash_object, write_object
-from mimiidg_build.store import ARRAYS, FORMAT_VERSION, Store, open_store, section_path
+from mimiidg_build.store import (
+    ARRAYS,
+    FORMAT_VERSION,
+    METADATA,
+    METADATA_COPY,
+    Store,
+    is_latest,
+    open_store,
+    sealed,
+    section_path,
+)
 from schemas.tables import StoredClips
 
 SNR_TOLERANCE_DB = 0.05
+MEASURED = ("power", "peak", "measured_added_noise_snr_db", "n_saturated")  # per clip, by rendering
 VERSIONED = ("numpy", "scipy", "soundfile", "zarr")
 
 
@@ -43,18 +55,33 @@ class RenderedSection:
 
 
 def open_staging(decision: Decision, planned: list[PlannedSection], feature_dtype: str) -> None:
-    """The partial store with its groups and empty arrays; what an interrupted write left behind is removed."""
+    """The partial store with its groups and empty arrays; what an interrupted write left behind is removed.
+
+    Metadata is written anew every time: zarr does not flush it, so after a power cut it may be there and empty.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    try:
+        decision.staging.mkdir(parents=True, exist_ok=True)
+        decision.journal.mkdir(exist_ok=True)
+        litter = [*decision.staging.rglob("*.partial"), *decision.journal.glob("*.partial")]
+        for path in [*litter, *decision.staging.rglob(METADATA), decision.staging / METADATA_COPY]:
+            path.unlink(missing_ok=True)
+        _create_arrays(decision.staging, planned, feature_dtype)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or decision.staging} cannot be written: {error.strerror or error}. What is finished is "
+            "kept: make room or set the rights right, then run the same command again."
+        ) from error
+
+
+def _create_arrays(staging: Path, planned: list[PlannedSection], feature_dtype: str) -> None:
     import zarr
 
-    decision.staging.mkdir(parents=True, exist_ok=True)
-    decision.journal.mkdir(exist_ok=True)
-    for litter in [*decision.staging.rglob("*.partial"), *decision.journal.glob("*.partial")]:
-        litter.unlink()
-    root = (
-        zarr.create_group(decision.staging, overwrite=False)
-        if not (decision.staging / "zarr.json").exists()
-        else (zarr.open_group(decision.staging, mode="a"))
-    )
+    root = zarr.create_group(staging)
     for section in planned:
         group = root.require_group(section_path(section.section.machine_type, section.section.section))
         n_clips, n_samples = len(section.clips), section.tasks[0].n_samples
@@ -63,8 +90,6 @@ def open_staging(decision: Decision, planned: list[PlannedSection], feature_dtyp
             "logmel": (n_clips, features.n_frames(n_samples), features.N_MELS),
         }
         for name, dtype in zip(ARRAYS, ("int16", feature_dtype), strict=True):
-            if name in group:
-                continue
             shape = shapes[name]
             group.create_array(
                 name,
@@ -106,7 +131,9 @@ def render_sections(
     for result in run(render_shard, waiting, lambda result: on_clips(len(result.n_saturated))):
         finished[result.section][result.start] = result
     return {
-        section.section.id: _rendered(inputs, section, [finished[task.section][task.start] for task in section.tasks])
+        section.section.id: finished_section(
+            inputs, section, [finished[task.section][task.start] for task in section.tasks]
+        )
         for section in planned
     }
 
@@ -119,9 +146,7 @@ def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -
     rows = clips[(clips["machine_type"] == key.machine_type) & (clips["section"] == key.section)]
     linked = {}
     for task in planned.tasks:
-        number = task.start // SHARD_CLIPS
-        paths = [f"{task.section}/audio/c/{number}/0", f"{task.section}/logmel/c/{number}/0/0"]
-        for path in paths:
+        for path in task.objects:
             target = decision.staging / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
@@ -132,19 +157,27 @@ def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -
             except OSError:
                 shutil.copyfile(earlier.path / path, target)
         else:
-            objects = tuple(hash_object(decision.staging, path) for path in paths)
-            recorded = [earlier.attributes["objects"].get(path) for path in paths]
+            objects = tuple(hash_object(decision.staging, path) for path in task.objects)
+            recorded = [earlier.attributes["objects"].get(path) for path in task.objects]
             if [{"size_bytes": o.size_bytes, "blake3": o.blake3} for o in objects] == recorded:
                 part = rows.iloc[task.start : task.start + len(task.clips)]
-                columns = (part["measured_added_noise_snr_db"].tolist(), part["n_saturated"].tolist())
+                columns = (part[name].tolist() for name in MEASURED)
                 linked[task.start] = ShardResult(task.section, task.start, objects, *map(tuple, columns))
                 write_entry(task.entry, linked[task.start])
     return linked
 
 
-def _rendered(inputs: Inputs, planned: PlannedSection, results: list[ShardResult]) -> RenderedSection:
+def finished_section(inputs: Inputs, planned: PlannedSection, results: list[ShardResult]) -> RenderedSection:
+    """A section from its shards' results, its SNR checked.
+
+    Raises
+    ------
+    DataError
+        A measured SNR is off its plan.
+    """
     section, plan = planned.section, planned.plan
     n_saturated = [n for result in results for n in result.n_saturated]
+    power = pd.Series([value for result in results for value in result.power], dtype=float)
     mixed = plan["added_noise_snr_db"].notna()
     measured = pd.Series([snr for result in results for snr in result.measured_snr_db], dtype=float)
     off = (measured - plan["added_noise_snr_db"]).abs()
@@ -159,8 +192,8 @@ def _rendered(inputs: Inputs, planned: PlannedSection, results: list[ShardResult
         )
     clips = planned.clips.assign(
         row=np.arange(len(plan)),
-        power=planned.levels["power"].to_numpy(),
-        peak=planned.levels["peak"].to_numpy(),
+        power=power,
+        peak=[value for result in results for value in result.peak],
         measured_added_noise_snr_db=measured,
         n_saturated=n_saturated,
     )
@@ -169,7 +202,7 @@ def _rendered(inputs: Inputs, planned: PlannedSection, results: list[ShardResult
         "fingerprint": inputs.fingerprints[section.id],
         "n_clips": len(plan),
         "counts": {"_".join(map(str, key)): int(n) for key, n in zip(counts.index, counts, strict=True)},
-        "a": planned.a,
+        "a": float(power.mean()),
         "attenuation": float(plan["attenuation"].iloc[0]),
         "n_saturated_clips": int(sum(n > 0 for n in n_saturated)),
     }
@@ -179,7 +212,7 @@ def _rendered(inputs: Inputs, planned: PlannedSection, results: list[ShardResult
             "largest_snr_error_db": float(off.max()),
         }
     objects = tuple(obj for result in results for obj in result.objects)
-    return RenderedSection(StoredClips.validate(clips, lazy=True), plan, objects, summary)
+    return RenderedSection(clips, plan, objects, summary)
 
 
 def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> Store:
@@ -188,32 +221,44 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     Raises
     ------
     DataError
-        The partial store does not hold exactly what was rendered.
+        The partial store does not hold exactly what was rendered, or cannot be written.
     """
     staging = decision.staging
     objects = [obj for section in rendered.values() for obj in section.objects]
-    for name in ("clips", "plan"):
-        table = pd.concat([getattr(section, name) for section in rendered.values()], ignore_index=True)
-        file_name = "mix_plan.parquet" if name == "plan" else "clips.parquet"
-        objects.append(write_object(staging, file_name, table.to_parquet(index=False)))
+    objects += [write_object(staging, name, content) for name, content in tables(rendered).items()]
     objects += [
         hash_object(staging, path.relative_to(staging).as_posix()) for path in sorted(staging.glob("*/**/zarr.json"))
     ]
+    for path in staging.rglob("*.partial"):  # of a cluster's worker that was killed: another has done its work
+        path.unlink()
     _check_complete(staging, objects)
-    _write_attributes(staging, _attributes(inputs, decision, rendered, objects))
+    _write_metadata(staging, _attributes(inputs, decision, rendered, objects))
     final = staging.with_suffix("")
-    os.rename(staging, final)
-    _flush_directory(final.parent)
+    try:
+        for path in [*staging.rglob("*"), staging]:
+            flush(path)
+        os.rename(staging, final)
+        flush(final.parent)
+    except OSError as error:
+        raise DataError(f"{staging} cannot be finished: {error.strerror}. Run the same command again.") from error
     store = open_store(final)
     move_latest(store)
-    shutil.rmtree(decision.journal, ignore_errors=True)
     return store
+
+
+def tables(rendered: dict[str, RenderedSection]) -> dict[str, bytes]:
+    """The store's tables by file name."""
+    clips = pd.concat([section.clips for section in rendered.values()], ignore_index=True)
+    plan = pd.concat([section.plan for section in rendered.values()], ignore_index=True)
+    # validated as a whole: pandera takes 25 ms a call, however few the rows
+    frames = {"clips.parquet": StoredClips.validate(clips, lazy=True), "mix_plan.parquet": plan}
+    return {name: frame.to_parquet(index=False) for name, frame in frames.items()}
 
 
 def _check_complete(staging: Path, objects: list[StoredObject]) -> None:
     """Every object there with its size, and nothing else."""
     found = {f.relative_to(staging).as_posix(): f.stat().st_size for f in staging.rglob("*") if f.is_file()}
-    found.pop("zarr.json", None)
+    found.pop(METADATA)
     expected = {obj.path: obj.size_bytes for obj in objects}
     if found != expected:
         odd = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
@@ -251,8 +296,8 @@ def _attributes(
     }
 
 
-def _write_attributes(staging: Path, attributes: dict[str, Any]) -> None:
-    """Attributes and consolidated metadata into the root's zarr.json, in one write."""
+def _write_metadata(staging: Path, attributes: dict[str, Any]) -> None:
+    """Attributes and consolidated metadata into the root's zarr.json, sealed, in one write; and its copy."""
     import zarr
 
     with warnings.catch_warnings():
@@ -261,19 +306,21 @@ def _write_attributes(staging: Path, attributes: dict[str, Any]) -> None:
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         warnings.filterwarnings("ignore", message="Object at .*parquet", category=UserWarning)
         zarr.consolidate_metadata(staging)
-    metadata = json.loads((staging / "zarr.json").read_text())
-    metadata["attributes"] = attributes
-    write_object(staging, "zarr.json", json.dumps(metadata, indent=1).encode())
+    content = sealed(json.loads((staging / METADATA).read_text()) | {"attributes": attributes})
+    for name in (METADATA_COPY, METADATA):
+        write_object(staging, name, content)
 
 
 def move_latest(store: Store) -> None:
-    """Point the variant's ``latest`` at a store."""
-    write_object(store.path.parent, "latest", f"{store.fingerprint}\n".encode())
-    _flush_directory(store.path.parent)
+    """Point the variant's ``latest`` at a finished store, whose journal has served."""
+    if not is_latest(store.path):
+        write_object(store.path.parent, "latest", f"{store.fingerprint}\n".encode())
+        flush(store.path.parent)
+    shutil.rmtree(store.path.with_suffix(".journal"), ignore_errors=True)
 
 
-def _flush_directory(path: Path) -> None:
-    """Make renames in a directory durable."""
+def flush(path: Path) -> None:
+    """Make a file's content, or the names in a directory, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,24 +1,32 @@
 """Finished stores: opening, listing, verifying. Immutable zarr v3 groups; writing one is :mod:`mimiidg_build.build`.
 
 ROOT/variants/<variant>/<fingerprint>.zarr/
-    zarr.json                            attributes: variant, provenance, sections, digest of every object
+    zarr.json                            attributes: variant, provenance, sections, digest of every object, seal
+    zarr.json.copy                       the same again: the digests are what everything else is repaired by
     clips.parquet, mix_plan.parquet      one row per clip; column ``row`` is the row in its section's arrays
     <machine>/section_<NN>/audio         int16   (clip, sample)
     <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB
 ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
+
+The *seal* is the digest of zarr.json itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. An open store is
+held (:mod:`mimiidg_build.locks`): as long as the :class:`Store` lives, ``mimiidg prune`` leaves it where it is.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from blake3 import blake3
 
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.locks import Hold
 from mimiidg_build.shards import hash_object
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 ARRAYS = ("audio", "logmel")
+METADATA, METADATA_COPY = "zarr.json", "zarr.json.copy"
+UNSEALED = "0" * 64
+FOREIGN = "not part of the store"
 
 
 def section_path(machine_type: str, section: str) -> str:
@@ -52,6 +63,7 @@ class Store:
 
     path: Path
     attributes: dict[str, Any]
+    hold: Hold | None = field(default=None, repr=False, compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -100,7 +112,7 @@ class Store:
 
 
 def open_store(path: str | Path) -> Store:
-    """Open a finished store, or the latest one of a variant's directory.
+    """Open a finished store, or the latest one of a variant's directory, and hold it.
 
     Parameters
     ----------
@@ -110,28 +122,98 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     DataError
-        No store, an unfinished one, or one of another format.
+        No store, an unfinished or damaged one, or one of another format.
     """
     path = Path(path)
     if path.name.endswith(".partial"):
         raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
-    if not (path / "zarr.json").is_file() and (path / "latest").is_file():
-        path = path / f"{(path / 'latest').read_text().strip()}.zarr"
-    if not (path / "zarr.json").is_file():
-        partial = sorted(path.glob("*.partial")) if path.is_dir() else []
-        if partial:
-            raise DataError(
-                f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again."
-            )
+    if (path / METADATA).is_file() or not (path / "latest").is_file():
+        return _opened(path)
+    while True:
+        named = latest(path)
+        try:
+            return _opened(path / f"{named}.zarr")
+        except DataError:
+            if latest(path) == named:
+                raise  # else a build moved `latest` and somebody pruned, between two lines of this function
+
+
+def _opened(path: Path) -> Store:
+    partial = sorted(path.glob("*.partial")) if path.is_dir() else []
+    if partial and not (path / METADATA).is_file():
+        raise DataError(f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again.")
+    hold = Hold(path)
+    if not (path / METADATA).is_file() and not (path / METADATA_COPY).is_file():
         raise DataError(f"{path} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
+    attributes = read_metadata(path / METADATA)["attributes"]
+    if attributes["format_version"] != FORMAT_VERSION:
+        found = attributes["format_version"]
+        raise DataError(f"{path} has format {found}, this program reads {FORMAT_VERSION}. Build it again.")
+    for key, name in (("variant", attributes["variant"]["name"]), ("fingerprint", attributes["fingerprint"])):
+        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.+-]*", name):  # runs and reports lie under these names
+            raise DataError(f"{path}: its {key} is called {name!r}, which names no folder. It is damaged or a forgery.")
+    return Store(path, attributes, hold)
+
+
+def latest(directory: Path) -> str:
+    """The fingerprint that a variant's ``latest`` names.
+
+    Raises
+    ------
+    DataError
+        There is none, or it is no fingerprint.
+    """
     try:
-        attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-        version = attributes["format_version"]
+        named = (directory / "latest").read_bytes().decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        raise DataError(f"{directory} has no `latest`: no build of the variant was finished.") from None
+    if not re.fullmatch("[0-9A-Za-z_-]+", named):
+        raise DataError(f"{directory}/latest is damaged: it names no store. The variant's `mimiidg build` mends it.")
+    return named
+
+
+def sealed(metadata: dict[str, Any]) -> bytes:
+    """The root's metadata as stored, with the seal among its attributes.
+
+    >>> content = sealed({"attributes": {"format_version": 1}})
+    >>> is_sealed(content), is_sealed(content.replace(b"1", b"2", 1)), is_sealed(b'{"attributes": {}}')
+    (True, False, False)
+    """
+    metadata = metadata | {"attributes": metadata["attributes"] | {"seal": UNSEALED}}
+    content = json.dumps(metadata, indent=1).encode()
+    return content.replace(UNSEALED.encode(), blake3(content).hexdigest().encode())
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether the root's metadata is what was written, byte for byte."""
+    try:
+        seal = str(json.loads(content)["attributes"]["seal"]).encode()
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path}/zarr.json is not a store of this program, or it is damaged.") from None
-    if version != FORMAT_VERSION:
-        raise DataError(f"{path} has format {version}, this program reads {FORMAT_VERSION}. Build it again.")
-    return Store(path, attributes)
+        return False
+    return len(seal) == 64 and blake3(content.replace(seal, UNSEALED.encode())).hexdigest().encode() == seal
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """A store's root metadata.
+
+    Raises
+    ------
+    DataError
+        It is missing, not a store's, or not what was written.
+    """
+    repair = f"Likely cause: bit rot; `mimiidg verify {path.parent} --repair` takes its copy."
+    try:
+        content = path.read_bytes()
+        metadata = json.loads(content)
+        attributes = dict(metadata["attributes"])
+        attributes["format_version"]
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. {repair}") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path} is not a store of this program, or it is damaged. {repair}") from None
+    if "seal" in attributes and not is_sealed(content):
+        raise DataError(f"{path} is damaged: it is not what its seal was made of. {repair}")
+    return {**metadata, "attributes": attributes}
 
 
 @dataclass(frozen=True)
@@ -153,11 +235,10 @@ def list_stores(root: Path) -> list[Listed]:
     for path in sorted((root / "variants").glob("*/*.zarr")) + sorted((root / "variants").glob("*/*.zarr.partial")):
         size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
         fingerprint = path.name.split(".")[0]
-        latest = path.parent / "latest"
         if path.suffix == ".partial":
             state, counts = "partial", []
         else:
-            state = "latest" if latest.is_file() and latest.read_text().strip() == fingerprint else "kept"
+            state = "latest" if is_latest(path) else "kept"
             try:
                 counts = [section["n_clips"] for section in open_store(path).sections.values()]
             except DataError:
@@ -166,28 +247,50 @@ def list_stores(root: Path) -> list[Listed]:
     return listed
 
 
-def verify_objects(store: Store, on_bytes: Any = lambda n: None) -> list[str]:
+def is_latest(path: Path) -> bool:
+    """Whether its variant's ``latest`` names this store."""
+    try:
+        return latest(path.parent) == path.name.removesuffix(".zarr")
+    except DataError:
+        return False
+
+
+def find_damage(store: Store, on_bytes: Callable[[int], None] = lambda n: None) -> dict[str, str]:
     """Compare every file of a store with its recorded size and digest.
 
     Returns
     -------
-    list of str
-        One line for every damaged, missing or foreign file; empty if the store is whole.
+    dict of path within the store to what is wrong with it
+        Damaged, missing and foreign files; empty if the store is whole.
     """
-    problems = []
+    damage = {}
     recorded: dict[str, dict[str, Any]] = store.attributes["objects"]
     for path, expected in recorded.items():
         if not (store.path / path).is_file():
-            problems.append(f"{path}: missing")
+            damage[path] = "missing"
             continue
-        found = hash_object(store.path, path)
+        try:
+            found = hash_object(store.path, path)
+        except OSError as error:
+            damage[path] = f"cannot be read: {error.strerror}"
+            continue
         on_bytes(found.size_bytes)
         if found.size_bytes != expected["size_bytes"]:
-            problems.append(
-                f"{path}: {found.size_bytes} bytes, expected {expected['size_bytes']}: truncated or overwritten"
-            )
+            damage[path] = f"{found.size_bytes} bytes, expected {expected['size_bytes']}: truncated or overwritten"
         elif found.blake3 != expected["blake3"]:
-            problems.append(f"{path}: content differs from its recorded digest: bit rot, or it was changed")
+            damage[path] = "content differs from its recorded digest: bit rot, or it was changed"
+    content = (store.path / METADATA).read_bytes()
+    if not is_sealed(content):
+        damage[METADATA] = "it carries no seal: written by an earlier version, or damaged"
+    elif not (store.path / METADATA_COPY).is_file():
+        damage[METADATA_COPY] = "missing"
+    elif (store.path / METADATA_COPY).read_bytes() != content:
+        damage[METADATA_COPY] = f"differs from {METADATA}: bit rot, or it was changed"
     files = {f.relative_to(store.path).as_posix() for f in store.path.rglob("*") if f.is_file()}
-    problems += [f"{path}: not part of the store" for path in sorted(files - set(recorded) - {"zarr.json"})]
-    return problems
+    foreign = sorted(files - set(recorded) - {METADATA, METADATA_COPY})
+    return damage | dict.fromkeys(foreign, FOREIGN)
+
+
+def verify_objects(store: Store, on_bytes: Callable[[int], None] = lambda n: None) -> list[str]:
+    """One line for every damaged, missing or foreign file of a store; empty if it is whole."""
+    return [f"{path}: {what}" for path, what in find_damage(store, on_bytes).items()]

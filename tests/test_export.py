@@ -93,3 +93,31 @@ def test_never_into_a_directory_that_is_in_use(store: Store, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="is there already and not empty"):
         export(store, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_an_interrupted_export_starts_over(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_zip: bool
+) -> None:
+    """Until it is all there, nothing of it is: neither a folder nor an archive that looks finished."""
+    export(store, tmp_path / "whole", as_zip=as_zip)
+    n_clips = 0
+
+    def stopped(n: int) -> None:
+        nonlocal n_clips
+        n_clips += n
+        if n_clips == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(store, tmp_path / "out", as_zip=as_zip, on_clips=stopped)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
+    written = export(store, tmp_path / "out", as_zip=as_zip)
+    assert sorted(written) == sorted((tmp_path / "out").iterdir())
+    content = [
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("whole", "out")
+    ]
+    assert content[0] == content[1]
+    with pytest.raises(UsageError, match="is there already and not empty"):
+        export(store, tmp_path / "out", as_zip=as_zip)

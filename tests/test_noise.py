@@ -289,7 +289,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     recordings = of_folder(folder(tmp_path / "f", TWO))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(DataError, match=r"int16 cannot be written: No space left"):
             bank("A", recordings, tmp_path, N)
     assert files_under(tmp_path / "noise") == {}
     assert len(bank("A", recordings, tmp_path, N).table) == 4

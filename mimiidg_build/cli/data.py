@@ -1,29 +1,38 @@
-"""Commands from archives to finished stores: ``fetch``, ``validate``, ``build``, ``list``, ``verify``, ``export``."""
+"""Commands from archives to finished stores, and to look after them: ``fetch``, ``validate``, ``build``, ``list``,
+``verify``, ``prune``, ``export``."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mimiidg_build import progress
+from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import (
+    absolute_for_cluster,
     as_flow,
     chosen_variant,
     common,
     embed_prefect,
+    named_dataset,
     named_store,
     print_store,
     print_table,
     run_options,
+    store_path,
     variant_options,
 )
 
+if TYPE_CHECKING:
+    from schemas.manifests import DatasetManifest
+
 
 @click.command()
-@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", shell_complete=complete.datasets)
 @click.option("--file", "files", multiple=True, help="Only this file of the dataset.")
 @click.option("--offline", is_flag=True, help="Use and verify what is there.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
@@ -69,16 +78,17 @@ def fetch(
 
 
 @click.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete.datasets)
 @click.option("--machine", "machines", multiple=True, help="Only this machine type.")
 @click.option("--allow", multiple=True, metavar="KIND", help="Take errors of this kind as warnings.")
 @common
 def validate(
     dataset: str, machines: tuple[str, ...], allow: tuple[str, ...], root: Path, as_json: bool, quiet: bool
 ) -> None:
-    """Validate a fetched dataset: names, attribute tables, audio members and Table 1 against each other.
+    """Validate a fetched dataset.
 
-    Warnings are the known disagreements of a release; an error exits with 1.
+    Names, attribute tables, audio members and Table 1 against each other. Warnings are the known disagreements of a
+    release; an error exits with 1.
 
     Example: mimiidg validate mimii_dg --machine valve
     """
@@ -104,7 +114,7 @@ def validate(
 
 
 @click.command()
-@click.argument("variant")
+@click.argument("variant", shell_complete=complete.variants)
 @variant_options
 @run_options
 @click.option("--plan", type=click.Path(path_type=Path, exists=True), help="Render this mix plan (parquet or CSV).")
@@ -129,9 +139,10 @@ def build(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Build a variant's store: a shipped variant (released, paper, demo) or the path of your own file.
+    """Build a variant's store.
 
-    Stopped, it goes on where it was; built already, it says so.
+    A shipped variant (released, paper, demo), or the path of your own file. Stopped, it goes on where it was; built
+    already, it says so.
 
     Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve
     """
@@ -150,6 +161,7 @@ def build(
         full_scale=full_scale,
     )
     load_dataset(wanted.dataset)
+    root = absolute_for_cluster(root, scheduler)
     with progress.reporter(quiet) as reporter:
         progress.use(reporter)
         if as_flow(prefect):
@@ -170,7 +182,9 @@ def build(
 @click.command(name="list")
 @common
 def list_(root: Path, as_json: bool, quiet: bool) -> None:
-    """List the stores under ROOT: variants, sizes, which is latest, which is partial.
+    """List the stores under ROOT.
+
+    Variants, sizes, which is latest, which is partial.
 
     Example: mimiidg list
     """
@@ -187,46 +201,127 @@ def list_(root: Path, as_json: bool, quiet: bool) -> None:
 
 
 @click.command()
-@click.argument("store")
+@click.argument("name", metavar="STORE|DATASET", shell_complete=complete.stores_and_datasets)
 @click.option("--deep", is_flag=True, help="Render every clip anew from the archives and compare.")
+@click.option("--repair", "mend", is_flag=True, help="Make anew what is damaged, and only that.")
 @run_options
 @common
-def verify(store: str, deep: bool, scheduler: str, workers: int | None, root: Path, as_json: bool, quiet: bool) -> None:
-    """Verify a finished store, given by path or variant: every file against its digest.
+def verify(
+    name: str, deep: bool, mend: bool, scheduler: str, workers: int | None, root: Path, as_json: bool, quiet: bool
+) -> None:
+    """Verify every byte of a store or of a dataset's archives.
 
-    Example: mimiidg verify demo --deep
+    A store is given by path or variant. A store's files are held against their digests, archives against their
+    checksums. --repair renders damaged shards again from the archives, or fetches damaged archives again, and
+    verifies anew.
+
+    Example: mimiidg verify demo --repair
     """
+    from mimiidg_build.repair import repair
     from mimiidg_build.run_tasks import runner
-    from mimiidg_build.store import verify_objects
+    from mimiidg_build.store import open_store, verify_objects
     from mimiidg_build.verify import render_again
 
-    opened = named_store(store, root)
+    root = absolute_for_cluster(root, scheduler)
+    dataset = named_dataset(name, root)
+    if dataset is not None:
+        _verify_archives(dataset, mend, root, as_json, quiet)
+        return
+    path, run, restored = store_path(name, root), runner(scheduler, workers, root), list[str]()
     with progress.reporter(quiet) as reporter:
+        if mend:
+            restored = repair(path, root, run, reporter)
+        opened = open_store(path)
         size = sum(entry["size_bytes"] for entry in opened.attributes["objects"].values())
         problems = verify_objects(opened, reporter.step("verify", size, "bytes"))
         if deep:
-            told = reporter.step("render", len(opened.clips))
-            problems += render_again(opened, root, runner(scheduler, workers), told)
+            problems += render_again(opened, root, run, reporter.step("render", len(opened.clips)))
+    _print_verified(str(path), f"{len(opened.attributes['objects'])} objects", restored, problems, as_json)
+
+
+def _verify_archives(dataset: DatasetManifest, mend: bool, root: Path, as_json: bool, quiet: bool) -> None:
+    from mimiidg_build.verify import damaged_archives, replace_archives
+
+    with progress.reporter(quiet) as reporter:
+        damage = damaged_archives(dataset, root, reporter.transfer)
+        restored = sorted(damage) if mend else []
+        if restored:
+            replace_archives(dataset, root, restored, reporter)
+            damage = damaged_archives(dataset, root, reporter.transfer)
+    problems = [f"{key}: {what}" for key, what in damage.items()]
+    _print_verified(str(root / "archives"), f"archives of {dataset.name}", restored, problems, as_json)
+
+
+def _print_verified(path: str, what: str, restored: list[str], problems: list[str], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"path": str(opened.path), "problems": problems}))
+        click.echo(json.dumps({"path": path, "restored": restored, "problems": problems}))
     else:
+        for name in restored:
+            click.echo(f"{path}/{name}: restored")
         for problem in problems:
-            click.echo(f"{opened.path}/{problem}")
-        objects = len(opened.attributes["objects"])
-        click.echo(
-            f"{opened.path}: {objects} objects, " + (f"{len(problems)} problems" if problems else "all as recorded")
-        )
+            click.echo(f"{path}/{problem}")
+        click.echo(f"{path}: {what}, " + (f"{len(problems)} problems" if problems else "all as recorded"))
     if problems:
         raise click.exceptions.Exit(1)
 
 
 @click.command()
-@click.argument("store")
+@click.argument("variants", nargs=-1, metavar="[VARIANT]...", shell_complete=complete.stores)
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.option("--keep", type=click.IntRange(0), default=0, metavar="N", help="Keep a variant's N newest old stores.")
+@click.option("--unfinished", is_flag=True, help="Also builds and transfers that could still go on.")
+@click.option("--runs", is_flag=True, help="Also trained models of stores that are gone.")
+@common
+def prune(
+    variants: tuple[str, ...],
+    dry_run: bool,
+    keep: int,
+    unfinished: bool,
+    runs: bool,
+    root: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Remove superseded stores and what killed runs left behind, of some variants or of all of ROOT.
+
+    What `latest` names, what somebody reads, and what a running build or fetch needs is never removed.
+
+    Example: mimiidg prune --dry-run
+    """
+    from mimiidg_build.prune import ORDINARY
+    from mimiidg_build.prune import prune as prune_root
+
+    verdicts = prune_root(root, variants, keep=keep, unfinished=unfinished, runs=runs, dry_run=dry_run)
+    goes = "would go" if dry_run else "removed"
+    rows = [
+        {
+            "path": str(verdict.found.paths[0].relative_to(root)),
+            "what": verdict.found.kind,
+            "verdict": goes if verdict.goes else "kept",
+            "why": verdict.why,
+            "freed_bytes": verdict.freed_bytes,
+        }
+        for verdict in verdicts
+        if verdict.why not in ORDINARY
+    ]
+    freed_bytes = sum(verdict.freed_bytes for verdict in verdicts)
+    if as_json:
+        click.echo(json.dumps({"found": rows, "freed_bytes": freed_bytes, "dry_run": dry_run}))
+        return
+    if rows:
+        print_table(f"under {root}", rows)
+    click.echo(f"{freed_bytes / 1e6:,.1f} MB {'would be ' if dry_run else ''}freed under {root}")
+
+
+@click.command()
+@click.argument("store", shell_complete=complete.stores)
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--zip", "as_zip", is_flag=True, help="As a release: one zip per machine type, md5 sums, a manifest.")
 @common
 def export(store: str, directory: Path, as_zip: bool, root: Path, as_json: bool, quiet: bool) -> None:
-    """Write a store, given by path or variant, as WAV files and attribute tables in the released layout.
+    """Write a store as WAV files and attribute tables.
+
+    The store is given by path or variant; the files are in the released layout.
 
     Example: mimiidg export demo exported --zip
     """

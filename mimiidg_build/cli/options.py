@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mimiidg_build.cli import complete
 from mimiidg_build.errors import UsageError
 
 if TYPE_CHECKING:
     from mimiidg_build.store import Store
+    from schemas.manifests import DatasetManifest
     from schemas.variants import Variant
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,9 +43,17 @@ def variant_options(command: Command) -> Command:
     """Options that make a variant of a variant."""
     options = [
         click.option(
-            "--dataset", help="Another dataset: a name, a manifest's path, or synthetic[-<percent>pct][-seed<k>]."
+            "--dataset",
+            help="Another dataset: a name, a manifest's path, or synthetic[-<percent>pct][-seed<k>].",
+            shell_complete=complete.datasets,
         ),
-        click.option("--section", "sections", multiple=True, help="Only this machine type or section: fan, valve/02."),
+        click.option(
+            "--section",
+            "sections",
+            multiple=True,
+            help="Only this machine type or section: fan, valve/02.",
+            shell_complete=complete.sections,
+        ),
         click.option(
             "--noise", multiple=True, metavar="KIND=PATH", help="Noise of a kind: a folder of WAV files, or a zip."
         ),
@@ -61,13 +71,24 @@ def run_options(command: Command) -> Command:
     """Options of the commands that render."""
     options = [
         click.option(
-            "--scheduler", default="threads", show_default=True, help="threads, processes, or tcp://host:port."
+            "--scheduler",
+            default="threads",
+            show_default=True,
+            help="threads, processes, or tcp://host:port.",
+            shell_complete=complete.schedulers,
         ),
         click.option("--workers", type=click.IntRange(1), help="Threads or processes. [default: all cores]"),
     ]
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def absolute_for_cluster(root: Path, scheduler: str) -> Path:
+    """ROOT as a cluster's workers need it, who start in folders of their own."""
+    from mimiidg_build.run_tasks import is_cluster
+
+    return root.absolute() if is_cluster(scheduler) else root
 
 
 def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -82,8 +103,11 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-    # names like [dB] are not markup
-    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 10_000, markup=False, highlight=False)  # [dB] is a unit
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def store_content(store: Store) -> dict[str, Any]:
@@ -131,16 +155,71 @@ def as_flow(prefect: bool) -> bool:
 
 
 def embed_prefect(root: Path) -> None:
-    """Keep an embedded Prefect server's files under ROOT. Must come before the first import of the flows."""
-    if not os.environ.get("PREFECT_API_URL"):
-        home = (root / ".prefect").resolve()
-        home.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("PREFECT_HOME", str(home))
+    """Have a Prefect server to run flows on: the configured one, or our own, which ends with this program.
+
+    Must come before the first import of the flows. What Prefect logs goes to the server; here it would be noise.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if os.environ.get("PREFECT_API_URL"):
+        check_prefect()
+    else:
+        from flows.server import Server
+
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+        Server(prefect_home(root)).wait()
+
+
+def check_prefect() -> None:
+    """Refuse to go on without the configured Prefect server.
+
+    Raises
+    ------
+    UsageError
+        None is configured, or it does not answer.
+    """
+    from flows.server import answers
+
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        raise UsageError(
+            "no Prefect server is configured. Let this command run one with --server, or start one "
+            "(`prefect server start`) and set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    if not answers(url):
+        raise UsageError(f"no Prefect server answers at PREFECT_API_URL={url}. Start it: `prefect server start`")
+
+
+def prefect_home(root: Path) -> Path:
+    """Where a Prefect server of our own keeps its files: under ROOT."""
+    return Path(os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").resolve())))
 
 
 def named_store(name: str, root: Path) -> Store:
     """A store by path, or the latest one of a variant by name."""
-    from mimiidg_build.store import open_store, variant_dir
+    from mimiidg_build.store import open_store
 
-    path = variant_dir(root, name)
-    return open_store(path if path.is_dir() and not Path(name).exists() else Path(name))
+    return open_store(store_path(name, root))
+
+
+def store_path(name: str, root: Path) -> Path:
+    """Where a store lies that is given by path, or by variant: its latest. It may be damaged, or not there."""
+    from mimiidg_build.store import latest, variant_dir
+
+    directory = variant_dir(root, name)
+    path = directory if directory.is_dir() and not Path(name).exists() else Path(name)
+    return path / f"{latest(path)}.zarr" if (path / "latest").is_file() else path
+
+
+def named_dataset(name: str, root: Path) -> DatasetManifest | None:
+    """The dataset that a name means, if it means neither a variant nor a store."""
+    from mimiidg_build.manifest import load_dataset
+    from mimiidg_build.store import variant_dir
+
+    if variant_dir(root, name).is_dir():
+        return None
+    try:
+        return load_dataset(name)
+    except UsageError:
+        if name.endswith(".toml"):
+            raise
+        return None

@@ -1,0 +1,47 @@
+"""The fixture with which a fault test says what it tries; and the program in processes of its own, on a small root."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.processes import Place, Processes, make_template
+from tests.faults.summary import PROPERTY, Tries
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Iterator[Tries]:
+    """``fault("connection dropped at a random byte", cases=40)``: this test tries that many cases of that fault.
+
+    Cases of the same name add up, within a test and over tests; ``tests.faults.summary`` prints them.
+    """
+    tried: Counter[str] = Counter()
+
+    def tries(name: str, cases: int = 1) -> None:
+        tried[name] += cases
+
+    yield tries
+    request.node.user_properties.append((PROPERTY, dict(tried)))
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Starts the program, with faults if asked."""
+    started = Processes(tmp_path_factory.mktemp("processes"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def template(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with two variants of short clips, built. Not to be changed."""
+    return make_template(tmp_path_factory.mktemp("template"), processes)
+
+
+@pytest.fixture
+def place(template: Path, processes: Processes, tmp_path: Path) -> Place:
+    """A root of one's own to build the two variants in."""
+    return Place(template, tmp_path, processes)

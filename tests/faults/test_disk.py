@@ -1,0 +1,205 @@
+"""Full disks, read-only roots, roots on other file systems: one clear error, nothing half-done, and it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mimiidg_build.dataset import ClipDataset
+from mimiidg_build.prune import prune
+from mimiidg_build.store import find_damage, open_store
+from tests.faults.processes import Ended, Place, Processes, files
+
+KIB = 1024
+
+
+def mount(*arguments: object) -> None:
+    """Skip where this may not be done: in a container without the right to, or not as root."""
+    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, in memory."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", path)
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@pytest.fixture
+def place_on_disk(template: Path, processes: Processes, disk: Path) -> Place:
+    """A root on the disk."""
+    return Place(template, disk, processes)
+
+
+def leave_free(disk: Path, size_bytes: int) -> None:
+    """Shrink the disk to what it holds and a little."""
+    status = os.statvfs(disk)
+    used = (status.f_blocks - status.f_bfree) * status.f_bsize
+    mount("-o", f"remount,size={used + size_bytes}", disk)
+
+
+def check_fails(ended: Ended, directory: Path, words: str) -> None:
+    """One message, no traceback, nothing published."""
+    assert ended.code == 1, (ended.code, ended.err)
+    assert ended.out == "" and "Traceback" not in ended.err
+    lines = ended.err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0], ended.err
+    for path in directory.glob("*.zarr"):
+        assert find_damage(open_store(path)) == {}, "only a whole store has its name"
+
+
+def check_goes_on(place: Place, variant: str) -> None:
+    """With room again, the same command ends as if nothing had been; what was finished is not done again."""
+    directory = place.directory(variant)
+    noted = [json.loads(entry.read_text()) for entry in directory.glob("*.journal/*.json")]
+    staging = [*directory.glob("*.zarr.partial"), *directory.glob("*.zarr")]
+    finished = {o["path"]: (staging[0] / o["path"]).stat().st_mtime_ns for result in noted for o in result["objects"]}
+    ended = place.build(variant)
+    assert ended.code == 0, ended.err
+    store = open_store(directory)
+    assert {path: (store.path / path).stat().st_mtime_ns for path in finished} == finished
+    prune(place.root)
+    assert files(directory) == place.undisturbed(variant)
+
+
+@pytest.mark.parametrize("free", [0, 8, 64, 400, 1000, 1150], ids="{} KiB".format)
+def test_disk_that_fills_up(place_on_disk: Place, disk: Path, fault: Any, free: int) -> None:
+    """A build needs some 1200 KiB; it gets less."""
+    fault("disk full (a small tmpfs)", cases=1)
+    leave_free(disk, free * KIB)
+    check_fails(place_on_disk.build("two"), place_on_disk.directory("two"), "No space left on device")
+    mount("-o", "remount,size=64m", disk)
+    check_goes_on(place_on_disk, "two")
+
+
+@pytest.mark.parametrize("free", [8, 100], ids="{} KiB".format)
+def test_disk_that_fills_up_while_noise_is_prepared(place_on_disk: Place, disk: Path, fault: Any, free: int) -> None:
+    """Noise banks and levels are caches beside the stores; the first build makes them."""
+    fault("disk full (a small tmpfs)", cases=1)
+    shutil.rmtree(place_on_disk.root / "noise")
+    for levels in place_on_disk.root.rglob("*.levels.parquet"):
+        levels.unlink()
+    leave_free(disk, free * KIB)
+    check_fails(place_on_disk.build("two"), place_on_disk.directory("two"), "No space left on device")
+    mount("-o", "remount,size=64m", disk)
+    check_goes_on(place_on_disk, "two")
+    assert files(place_on_disk.root / "noise") == files(place_on_disk.template / "root/noise"), "no litter there"
+
+
+@pytest.mark.parametrize(
+    "every", [34, pytest.param(3, marks=pytest.mark.slow)], ids=["each 34th step", "each 3rd step"]
+)
+def test_disk_full_from_any_step_on(place: Place, fault: Any, every: int) -> None:
+    """Where nothing may be mounted too: the calls that need room are refused from some step on."""
+    ended = place.build("one", crash_at=0)
+    n_steps = len(json.loads(ended.out.splitlines()[-1]))
+    steps = range(1, n_steps - 12, every)  # what comes last, removing the journal, needs no room
+    fault("disk full from a step on (refused calls)", cases=len(steps))
+    for step in steps:
+        shutil.rmtree(place.directory("one"))
+        check_fails(place.build("one", no_space_at=step), place.directory("one"), "No space left on device")
+        check_goes_on(place, "one")
+
+
+@pytest.mark.parametrize("largest", [1, 100], ids="{} KiB".format)
+def test_file_size_limit(place: Place, fault: Any, largest: int) -> None:
+    fault("a write refused by the kernel (rlimit)", cases=1)
+    check_fails(place.build("one", largest_file=largest * KIB), place.directory("one"), "File too large")
+    check_goes_on(place, "one")
+
+
+@pytest.fixture
+def read_only(place: Place, tmp_path: Path) -> Iterator[Place]:
+    """A root with ``one`` built, on which nobody can write, whoever he is."""
+    assert place.build("one").code == 0
+    path = tmp_path / "read_only"
+    path.mkdir()
+    mount("--bind", place.root, path)
+    mount("-o", "remount,ro,bind", path)
+    writable, place.root = place.root, path
+    yield place
+    subprocess.run(["umount", path], check=True)
+    place.root = writable
+
+
+def test_read_only_root_can_be_read(read_only: Place, tmp_path: Path, fault: Any) -> None:
+    commands = [
+        ["list"],
+        ["verify", "one"],
+        ["verify", "one", "--deep"],
+        ["validate", read_only.template / "short.toml"],
+        ["verify", read_only.template / "short.toml"],
+        ["fetch", read_only.template / "short.toml", "--offline"],
+        ["build", read_only.template / "one.toml"],
+        ["export", "one", tmp_path / "exported"],
+    ]
+    fault("read-only root: read", cases=len(commands) + 1)
+    for command in commands:
+        ended = read_only.run(*command)
+        assert ended.code == 0, (command, ended.err)
+    store = open_store(read_only.directory("one"))
+    clips = ClipDataset(store, memory_budget_bytes=0)
+    np.testing.assert_array_equal(clips.read([0])[0], np.asarray(store.logmel("valve", "01")[0]))
+    assert len(list((tmp_path / "exported").rglob("*.wav"))) == len(store.clips)
+
+
+def test_read_only_root_is_named(read_only: Place, fault: Any) -> None:
+    commands = [
+        ["build", read_only.template / "two.toml"],
+        ["build", read_only.template / "one.toml", "--seed", 7],
+        ["prune"],
+        ["verify", "one", "--repair"],
+        ["export", "one", read_only.root / "exported"],
+    ]
+    fault("read-only root: written to", cases=len(commands))
+    for command in commands:
+        ended = read_only.run(*command, "--quiet")
+        check_fails(ended, read_only.directory("two"), "Read-only file system")
+        assert str(read_only.root) in ended.err
+
+
+def on_shared_memory(tmp_path: Path) -> Path:
+    """A directory on another file system than temporary files."""
+    path = Path("/dev/shm")
+    if not os.access(path, os.W_OK) or path.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system to write to")
+    return path / f"mimiidg-{os.getpid()}-{tmp_path.name}"
+
+
+@pytest.mark.parametrize("part", ["root", "root/variants", "root/archives/short"])
+def test_parts_on_another_file_system(
+    template: Path, processes: Processes, tmp_path: Path, fault: Any, part: str
+) -> None:
+    """The root, or a part of it behind a link, elsewhere than temporary files: nothing is moved from one to another."""
+    fault("root or a part of it on another file system", cases=1)
+    elsewhere = on_shared_memory(tmp_path)
+    try:
+        if part == "root":
+            place = Place(template, elsewhere, processes)
+        else:
+            place = Place(template, tmp_path, processes)
+            elsewhere.mkdir()
+            (tmp_path / part).mkdir(exist_ok=True, parents=True)
+            shutil.copytree(tmp_path / part, elsewhere, dirs_exist_ok=True)
+            shutil.rmtree(tmp_path / part)
+            (tmp_path / part).symlink_to(elsewhere)
+        assert place.build("two").code == 0
+        ended = place.build("two", "--seed", 1, "--name", "two")  # and a store that takes a section from the first
+        assert ended.code == 0, ended.err
+        prune(place.root)
+        check_goes_on(place, "two")
+    finally:
+        shutil.rmtree(elsewhere, ignore_errors=True)
