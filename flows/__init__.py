@@ -5,7 +5,10 @@ checks, no chatter, and the server's files under PREFECT_HOME, which ``mimiidg``
 is configured (``PREFECT_API_URL``) its settings are left alone.
 """
 
+import logging
 import os
+
+from mimiidg_build.errors import MimiidgError
 
 _EMBEDDED = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -20,3 +23,14 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 if not os.environ.get("PREFECT_API_URL"):
     for _name, _value in _EMBEDDED.items():
         os.environ.setdefault(_name, _value)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A mistake in data or configuration is told in a line; where in the code it was found helps nobody."""
+    if record.exc_info and isinstance(record.exc_info[1], MimiidgError):
+        record.exc_info = None
+    return True
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(_without_traceback)

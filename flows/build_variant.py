@@ -29,7 +29,7 @@ from mimiidg_build.tables import section_rows
 RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=2))
 
 
-@task(name="validate", cache_policy=NO_CACHE)
+@task(name="validate", task_run_name="validate", cache_policy=NO_CACHE)
 def validate(variant: dict[str, Any], root: Path, plan: Path | None, allow: list[str]) -> Inputs:
     """Read archives' directories, tables and noise, and validate them."""
     wanted = parse_variant(variant)
@@ -37,13 +37,13 @@ def validate(variant: dict[str, Any], root: Path, plan: Path | None, allow: list
     return read_inputs(wanted, root, plan=plan, allow=allow)
 
 
-@task(name="plan", cache_policy=NO_CACHE)
+@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE)
 def plan_all(
     inputs: Inputs, decision: Decision, root: Path, scheduler: str, workers: int | None
 ) -> list[PlannedSection]:
     """Measure levels, draw noise, set gains."""
     told = progress.current().step("levels", len(inputs.release.clips))
-    planned = plan_sections(inputs, decision, root, runner(scheduler, workers), told)
+    planned = plan_sections(inputs, decision, root, runner(scheduler, workers, root), told)
     stage.open_staging(decision, planned, inputs.variant.features.dtype)
     return planned
 
@@ -57,13 +57,19 @@ def plan_all(
     cache_policy=NO_CACHE,
 )
 def render(
-    inputs: Inputs, decision: Decision, planned: PlannedSection, scheduler: str, workers: int | None, told: Any
+    inputs: Inputs,
+    decision: Decision,
+    planned: PlannedSection,
+    root: Path,
+    scheduler: str,
+    workers: int | None,
+    told: Any,
 ) -> dict[str, RenderedSection]:
     """Render one section; its finished shards are kept over a retry."""
-    return stage.render_sections(inputs, decision, [planned], runner(scheduler, workers), told)
+    return stage.render_sections(inputs, decision, [planned], runner(scheduler, workers, root), told)
 
 
-@task(name="publish", cache_policy=NO_CACHE)
+@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
 def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> Store:
     """Verify the staged store, give it its name, move ``latest``."""
     return stage.publish(inputs, decision, rendered)
@@ -101,7 +107,7 @@ def build_variant(
             return decision.finished.path
         planned = plan_all(inputs, decision, root, scheduler, workers)
         told = progress.current().step("render", sum(len(section.clips) for section in planned))
-        futures = [render.submit(inputs, decision, section, scheduler, workers, told) for section in planned]
+        futures = [render.submit(inputs, decision, section, root, scheduler, workers, told) for section in planned]
         rendered = {section_id: section for future in futures for section_id, section in future.result().items()}
         store = publish(inputs, decision, rendered)
         report(store, inputs)

@@ -21,13 +21,20 @@ def is_worth_a_retry(task: object, run: object, state: object) -> bool:
     return not isinstance(getattr(error, "exception", error), MimiidgError)
 
 
-@task(name="fetch", retries=2, retry_delay_seconds=5, retry_condition_fn=is_worth_a_retry, cache_policy=NO_CACHE)
+@task(
+    name="fetch",
+    task_run_name="fetch {dataset}",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+)
 def fetch(dataset: str, root: Path, names: list[str] | None, offline: bool) -> dict[str, Path]:
     """Have a dataset's archives on disk, verified."""
     return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=progress.current())
 
 
-@flow(name="fetch-archives", log_prints=False)
+@flow(name="fetch-archives", flow_run_name="fetch")
 def fetch_archives(wanted: dict[str, list[str] | None], root: Path, offline: bool = False) -> dict[str, Path]:
     """Fetch datasets' archives, all or the named files of each; what is there and verified is not fetched again."""
     archives: dict[str, Path] = {}

@@ -1,37 +1,72 @@
-"""Refresh: fetch what is missing and build every variant given. Nothing new: nothing is done, and the run says so."""
+"""Refresh: fetch what is missing, build every variant given, write the reports. Nothing new: nothing is done.
+
+What ``mimiidg serve`` runs on a schedule. A variant whose noise or archives changed is built anew, only its changed
+sections rendered; ``latest`` moves to the new store, the one before stays for who reads it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-from prefect.artifacts import create_markdown_artifact
+from prefect import flow, get_run_logger, runtime, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 
 from flows.build_variant import build_variant
 from flows.fetch_archives import fetch_archives
+from mimiidg_build import progress
 from mimiidg_build.acquire import needed_archives
 from mimiidg_build.manifest import load_variant, parse_variant
-from mimiidg_build.store import list_stores
+from mimiidg_build.progress import PlainReporter
+from mimiidg_build.report import report_path, write_report
+from mimiidg_build.store import list_stores, open_store
 
 
-@flow(name="refresh")
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
+def report(store: Path, root: Path) -> Path:
+    """Write a store's report."""
+    return write_report(open_store(store), root, reporter=progress.current())
+
+
+def run_name() -> str:
+    """What a server shows a run as."""
+    variants = runtime.flow_run.parameters["variants"]
+    return "refresh " + ", ".join(v["name"] if isinstance(v, dict) else Path(v).stem for v in variants)
+
+
+@flow(name="refresh", flow_run_name=run_name)
 def refresh(
     variants: list[dict[str, Any] | str],
     root: Path,
     scheduler: str = "threads",
     workers: int | None = None,
     offline: bool = False,
+    with_report: bool = True,
 ) -> list[Path]:
-    """Fetch and build variants, each a name, the path of a file, or a file's content; the paths of their stores."""
+    """Fetch, build and report variants, each a name, a file's path, or a file's content; the paths of their stores."""
+    log = get_run_logger()
+    if runtime.deployment.id:  # started by a server: nobody's terminal, but its pages
+        progress.use(PlainReporter(log.info))
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]
-    before = {listed.path for listed in list_stores(root)}
+    before = {listed.path: listed.state for listed in list_stores(root)}
     wanted: dict[str, list[str] | None] = {}
     for content in contents:
         for dataset, names in needed_archives(parse_variant(content)).items():
             wanted[dataset] = sorted({*(wanted.get(dataset) or []), *names})
     fetch_archives(wanted, root, offline=offline)
-    stores = [build_variant(content, root, scheduler, workers) for content in contents]
-    lines = [f"- `{path}`: {'nothing new' if path in before else 'built'}" for path in stores]
+    stores, lines = [], []
+    for content in contents:
+        path = build_variant(content, root, scheduler, workers)
+        if with_report:
+            page = report_path(open_store(path), root)
+            if not page.is_file():
+                report(path, root)
+            link = page.resolve().as_uri()
+            create_link_artifact(key="report", link=link, link_text=page.name, description="The report")
+        done = {"latest": "nothing new", "kept": "as it was once: latest again"}.get(before.get(path, ""), "built")
+        lines.append(f"- `{path}`: {done}")
+        log.info("%s: %s", path, done)
+        stores.append(path)
     create_markdown_artifact(key="refresh", markdown="\n".join(lines), description="What a refresh did")
     return stores

@@ -43,9 +43,16 @@ class Reporter:
 
 
 class PlainReporter(Reporter):
-    """Lines for logs and pipes: one when a step ends, and every ten seconds in a long one."""
+    """Lines for logs and pipes: one when a step ends, and every ten seconds in a long one.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    write : callable, optional
+        Given each line; standard error by default.
+    """
+
+    def __init__(self, write: Callable[[str], object] | None = None) -> None:
+        self._write = write or _to_stderr
         self._lock = threading.Lock()
         self._transfers: dict[str, float] = {}
         self._noted: dict[str, float] = {}
@@ -60,9 +67,9 @@ class PlainReporter(Reporter):
                 done += n
                 now = time.monotonic()
                 if done - n < total <= done or now - last >= PLAIN_INTERVAL_S:
-                    last = now
-                    rate = done / max(now - begun, 1e-3)
-                    print(f"{title}: {done:,} of {total:,} {unit}, {rate:,.0f}/s", file=sys.stderr, flush=True)
+                    last, passed_s = now, now - begun
+                    left = f", {duration(passed_s / done * (total - done))} left" if 0 < done < total else ""
+                    self._write(f"{title}: {count(done, total, unit)}, {rate(done, passed_s, unit)}{left}")
 
         return told
 
@@ -71,7 +78,7 @@ class PlainReporter(Reporter):
             now = time.monotonic()
             if now - self._noted.get(title, -PLAIN_INTERVAL_S) >= PLAIN_INTERVAL_S:
                 self._noted[title] = now
-                print(f"{title}: {text}", file=sys.stderr, flush=True)
+                self._write(f"{title}: {text}")
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
         with self._lock:
@@ -79,8 +86,45 @@ class PlainReporter(Reporter):
             last = self._transfers.setdefault(name, now)
             if now - last >= PLAIN_INTERVAL_S:
                 self._transfers[name] = now
-                of = f" of {total_bytes / 1e6:,.0f}" if total_bytes else ""
-                print(f"{name}: {done_bytes / 1e6:,.0f}{of} MB", file=sys.stderr, flush=True)
+                self._write(f"{name}: {count(done_bytes, total_bytes, 'bytes')}")
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def count(done: int, total: int | None, unit: str) -> str:
+    """How much of how much; bytes are shown as MB.
+
+    >>> count(120, 1800, "clips"), count(100_400_000, 929_000_000, "bytes"), count(3_000_000, None, "bytes")
+    ('120 of 1,800 clips', '100 of 929 MB', '3 MB')
+    """
+    if unit == "bytes":
+        done, total, unit = round(done / 1e6), total and round(total / 1e6), "MB"
+    return f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
+
+
+def rate(done: int, passed_s: float, unit: str) -> str:
+    """How fast; where one takes seconds, how long it takes.
+
+    >>> rate(900, 2, "clips"), rate(2, 24, "servers"), rate(80_000_000, 2, "bytes")
+    ('450/s', '12 s each', '40 MB/s')
+    """
+    per_s = done / max(passed_s, 1e-3)
+    if unit == "bytes":
+        return f"{per_s / 1e6:,.0f} MB/s"
+    return f"{per_s:,.0f}/s" if per_s >= 1 or not done else f"{1 / per_s:,.0f} s each"
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours.
+
+    >>> duration(75.4), duration(7380)
+    ('1:15', '2:03:00')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class LiveReporter(Reporter):
@@ -88,16 +132,14 @@ class LiveReporter(Reporter):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._tasks: dict[str, TaskID] = {}
         self._steps: dict[str, TaskID] = {}
-        self._begun: dict[str, float] = {}
+        self._transfers: dict[str, TaskID] = {}
         self._progress: Progress = Progress(
-            TextColumn("{task.description:<16}"),
+            TextColumn("{task.description:<16}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -112,14 +154,24 @@ class LiveReporter(Reporter):
     ) -> None:
         self._progress.stop()
 
+    def _add(self, title: str, total: int | None, unit: str) -> TaskID:
+        return self._progress.add_task(title, total=total, unit=unit, count=count(0, total, unit), rate="")
+
+    def _show(self, task_id: TaskID, done: int) -> None:
+        task = self._progress.tasks[self._progress.task_ids.index(task_id)]
+        total, unit = None if task.total is None else int(task.total), task.fields["unit"]
+        speed = rate(done, task.elapsed or 0, unit)
+        self._progress.update(task_id, completed=done, count=count(done, total, unit), rate=speed)
+
     def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
-        task = self._steps[title] = self._progress.add_task(title, total=total, unit=unit, rate="")
-        begun = time.monotonic()
+        task_id = self._steps[title] = self._add(title, total, unit)
+        lock, done = threading.Lock(), 0
 
         def told(n: int) -> None:
-            done = self._progress.tasks[self._progress.task_ids.index(task)].completed + n
-            rate = done / max(time.monotonic() - begun, 1e-3)
-            self._progress.update(task, advance=n, rate=f"{rate:,.0f}/s")
+            nonlocal done
+            with lock:
+                done += n
+                self._show(task_id, done)
 
         return told
 
@@ -128,13 +180,9 @@ class LiveReporter(Reporter):
             self._progress.update(self._steps[title], description=f"{title}, {text}")
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
-        megabytes = int(done_bytes / 1e6)
-        if name not in self._tasks:
-            self._begun[name] = time.monotonic()
-            total = int(total_bytes / 1e6) if total_bytes else None
-            self._tasks[name] = self._progress.add_task(name, total=total, unit="MB", rate="")
-        rate = megabytes / max(time.monotonic() - self._begun[name], 1e-3)
-        self._progress.update(self._tasks[name], completed=megabytes, rate=f"{rate:,.0f} MB/s")
+        if name not in self._transfers:
+            self._transfers[name] = self._add(name, total_bytes, "bytes")
+        self._show(self._transfers[name], done_bytes)
 
 
 _current: Reporter = Reporter()

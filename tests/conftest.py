@@ -15,6 +15,9 @@ import pytest
 from mimiidg_build.acquire import fetch_dataset
 from mimiidg_build.audio import encode_wav
 from mimiidg_build.manifest import load_dataset
+from tests.faults.summary import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]  # a hook, here because pytest-xdist's controller reads no deeper conftest
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 DATASET = "synthetic-1pct-seed0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from click.shell_completion import ShellComplete
 
 from mimiidg_build.cli import cli, main
 from tests.conftest import DATASET, pack_release, write_dataset
@@ -263,6 +265,60 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     for name in cli.commands:
         assert main([name, "--help"]) == 0
         assert f"Example: mimiidg {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("mimiidg bu", {"build"}),
+        ("mimiidg build pap", {"paper"}),
+        ("mimiidg build mi", {"mine-of-my-own"}),
+        ("mimiidg fetch mimii_d", {"mimii_dg", "mimii_due"}),
+        ("mimiidg verify mi", {"mine-of-my-own", "mimii", "mimii_dg", "mimii_due"}),
+        ("mimiidg build paper --section fan/0", {f"fan/0{k}" for k in range(6)}),
+        ("mimiidg build paper --section va", {"valve", *(f"valve/0{k}" for k in range(6))}),
+        ("mimiidg build paper --dataset synthetic-5", {"synthetic-5pct"}),
+        ("mimiidg build paper --scheduler p", {"processes"}),
+        ("mimiidg benchmark demo --model nearest_neighbour_", {"nearest_neighbour_max"}),
+        ("mimiidg benchmark demo --profile sm", {"smoke"}),
+        ("mimiidg serve --variant rel", {"released"}),
+        ("mimiidg completion f", {"fish"}),
+    ],
+)
+def test_completion(words: str, offered: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bash is told when TAB is pressed after the words."""
+    latest = tmp_path / "variants/mine-of-my-own/latest"
+    latest.parent.mkdir(parents=True)
+    latest.write_text("0\n")
+    monkeypatch.setenv("MIMIIDG_ROOT", str(tmp_path))
+    args = words.split()
+    found = ShellComplete(cli, {}, "mimiidg", "_MIMIIDG_COMPLETE").get_completions(args[1:-1], args[-1])
+    assert {item.value for item in found} == offered
+
+
+def test_completion_offers_files_where_a_file_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIMIIDG_ROOT", str(tmp_path))
+    for arguments in (["build"], ["fetch"], ["verify"], ["export"], ["serve", "--variant"]):
+        (found,) = ShellComplete(cli, {}, "mimiidg", "_MIMIIDG_COMPLETE").get_completions(arguments, "./my")
+        assert found.type == "file"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert f"_MIMIIDG_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
+def test_bash_completes_with_what_is_printed(tmp_path: Path) -> None:
+    script = """
+        source <(mimiidg completion bash)
+        COMP_WORDS=(mimiidg build pap) COMP_CWORD=2
+        _mimiidg_completion mimiidg
+        echo "${COMPREPLY[@]}"
+    """
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("paper\n", "")
 
 
 def test_demo_end_to_end(synthetic_archives: Path, tmp_path: Path) -> None:

@@ -54,10 +54,10 @@ def test_a_long_step_gives_a_line_every_ten_seconds(clock: Clock, capsys: pytest
         clock.now += 0.5
         told(1)
     assert capsys.readouterr().err.splitlines() == [
-        "synthesis: 20 of 100 files, 2/s",
-        "synthesis: 40 of 100 files, 2/s",
-        "synthesis: 60 of 100 files, 2/s",
-        "synthesis: 80 of 100 files, 2/s",
+        "synthesis: 20 of 100 files, 2/s, 0:40 left",
+        "synthesis: 40 of 100 files, 2/s, 0:30 left",
+        "synthesis: 60 of 100 files, 2/s, 0:20 left",
+        "synthesis: 80 of 100 files, 2/s, 0:10 left",
         "synthesis: 100 of 100 files, 2/s",
     ]
 
@@ -127,9 +127,9 @@ def test_bars_show_count_unit_and_size(capsys: pytest.CaptureFixture[str], monke
     out, err = capsys.readouterr()
     assert out == ""
     rows = {line.split()[0]: " ".join(line.split()) for line in err.splitlines() if line.strip()}
-    assert "180/180 clips" in rows["render"]
-    assert "928/928 MB" in rows["fan.zip"]
-    assert "3/? MB" in rows["own.zip"]
+    assert "180 of 180 clips" in rows["render"]
+    assert "928 of 928 MB" in rows["fan.zip"]
+    assert "3 MB" in rows["own.zip"]
 
 
 @pytest.mark.parametrize(

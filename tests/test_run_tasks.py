@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -119,6 +120,23 @@ def test_threads_are_as_many_as_asked() -> None:
     assert len(set(runner("threads", 1)(threading.get_ident, [()] * 8, lambda result: None))) == 1
 
 
+def test_killed_processes_are_no_mystery() -> None:
+    with pytest.raises(DataError, match="a worker process was killed, likely for want of memory: use fewer. What is"):
+        runner("processes", 2)(os._exit, [(9,)] * 2, print)
+
+
+def test_a_task_that_kills_its_workers_is_given_up() -> None:
+    import dask
+    import distributed
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as local,
+        pytest.raises(DataError, match="a task killed 1 workers of the cluster at tcp://.*, the last tcp://.*memory"),
+    ):
+        runner(local.scheduler_address)(os._exit, [(9,)], print)
+
+
 @pytest.mark.parametrize("name", ["thread", "", "localhost", "Processes"])
 def test_an_unknown_scheduler_is_wrong_use(name: str) -> None:
     with pytest.raises(
@@ -128,8 +146,8 @@ def test_an_unknown_scheduler_is_wrong_use(name: str) -> None:
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def client(address: str, timeout: str) -> None:
-        assert timeout == "10s"
+    def client(address: str, timeout: float, set_as_default: bool) -> None:
+        assert timeout == 10
         raise OSError(f"Timed out trying to connect to {address}")
 
     with monkeypatch.context() as patch:

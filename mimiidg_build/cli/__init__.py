@@ -6,8 +6,10 @@ messages. Exit code 0: done, 1: the data or the run failed, 2: wrong use, 130: s
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +18,11 @@ import click
 from mimiidg_build import __version__
 from mimiidg_build.cli import data
 from mimiidg_build.cli.benchmark import benchmark, evaluate
+from mimiidg_build.cli.complete import completion
 from mimiidg_build.cli.demo import demo
+from mimiidg_build.cli.explain import explain
+from mimiidg_build.cli.report import report
+from mimiidg_build.cli.serve import serve
 from mimiidg_build.errors import MimiidgError
 
 
@@ -36,16 +42,22 @@ for command in (
     data.build,
     data.list_,
     data.verify,
+    data.prune,
     data.export,
     benchmark,
     evaluate,
+    explain,
+    report,
+    serve,
+    completion,
 ):
     cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; a mistake in data or configuration is one message, never a traceback."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if logging.lastResort is not None:  # whatever becomes of the root logger, which Prefect takes for itself
+        logging.getLogger("mimiidg_build").addHandler(logging.lastResort)
     try:
         result = cli.main(
             args=None if arguments is None else list(arguments), prog_name="mimiidg", standalone_mode=False
@@ -58,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
         click.echo("stopped. What is finished is kept: run the same command again to go on.", err=True)
         return 130
     except BrokenPipeError:

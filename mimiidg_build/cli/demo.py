@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mimiidg_build import progress
-from mimiidg_build.cli.options import common, embed_prefect, print_store, print_table, run_options, store_content
+from mimiidg_build.cli.options import (
+    absolute_for_cluster,
+    common,
+    embed_prefect,
+    print_store,
+    print_table,
+    run_options,
+    store_content,
+)
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Run
@@ -30,10 +38,10 @@ MODELS = ["nearest_neighbour", "autoencoder", "mobilenetv2"]
 def demo(
     root: Path, percent: float, seed: int, scheduler: str, workers: int | None, as_json: bool, quiet: bool
 ) -> None:
-    """Run everything on a small synthetic release: nothing is downloaded.
+    """Run everything on a small synthetic release.
 
-    Generates it, serves it like Zenodo on this machine, fetches, validates, plans, mixes, stores, then trains and
-    evaluates three detectors for a few epochs.
+    Nothing is downloaded. Generates it, serves it like Zenodo on this machine, fetches, validates, plans, mixes,
+    stores, then trains and evaluates three detectors for a few epochs.
 
     Example: mimiidg demo --percent 10
     """
@@ -42,6 +50,7 @@ def demo(
     from mimiidg_build.store import open_store, variant_dir
     from mimiidg_build.synthesis import SyntheticSpec
 
+    root = absolute_for_cluster(root, scheduler)
     variant = derive(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
     finished = finished_store(variant, root)
     if finished is None or any(not run.is_finished(part) for run in smoke_runs(finished, root) for part in run.parts()):
@@ -57,6 +66,8 @@ def demo(
         return
     print_table(found.title, found.rows())
     print_store(store, as_json=False, note=note)
+    if not quiet:
+        click.echo(f"all of it on a page: mimiidg report {variant.name}", err=True)
 
 
 def smoke_runs(store: Store, root: Path) -> list[Run]:
@@ -68,15 +79,15 @@ def smoke_runs(store: Store, root: Path) -> list[Run]:
 
 def run_flows(variant: Variant, root: Path, scheduler: str, workers: int | None, reporter: Reporter) -> None:
     """Refresh the variant and benchmark it, as flows on Prefect's embedded server."""
-    embed_prefect(root)
     progress.use(reporter)
     started = reporter.step("start Prefect", 1, "server")
+    embed_prefect(root)
     from flows.benchmark import benchmark
     from flows.refresh import refresh
 
     started(1)
     content = variant.model_dump(mode="json")
-    refresh([content], root, scheduler, workers)
+    refresh([content], root, scheduler, workers, with_report=False)  # better after the benchmark
     benchmark([content], root, MODELS, "smoke")
 
 

@@ -1,0 +1,67 @@
+"""Deployments of ``refresh`` that a Prefect server starts on a schedule, and the process that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
+
+from flows.refresh import refresh
+from mimiidg_build.errors import UsageError
+
+# A run that is due while the one before still runs is not needed: that one, or the next, does its work.
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
+def cron_schedule(cron: str, timezone: str) -> CronSchedule:
+    """A schedule.
+
+    Raises
+    ------
+    UsageError
+        No cron expression, or no time zone.
+    """
+    try:
+        schedule = CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        if any(detail["loc"] == ("timezone",) for detail in error.errors()):
+            raise UsageError(f"{timezone!r} is no time zone: use a name like Europe/Berlin") from None
+        raise UsageError(
+            f"{cron!r} is no cron expression: write minute, hour, day of month, month and day of week, "
+            "as '0 2 * * *' for every night at two"
+        ) from None
+    return schedule
+
+
+def deployment(variant: str, name: str, schedule: CronSchedule | None, **parameters: Any) -> RunnerDeployment:
+    """``refresh`` of one variant, ready to be registered; read anew at every run if it is a file."""
+    made = refresh.to_deployment(
+        name,
+        schedules=[schedule] if schedule else [],
+        parameters={"variants": [variant], **parameters},
+        concurrency_limit=ONE_AT_A_TIME,
+        description=f"Fetch, build and report {variant}",
+        paused=False,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    assert isinstance(made, RunnerDeployment)
+    return made
+
+
+def run_deployments(deployments: Sequence[RunnerDeployment], on_registered: Callable[[list[UUID]], None]) -> None:
+    """Register deployments, tell their ids, and run what falls due, at most one run of each at once, until stopped.
+
+    Stopped in order, their schedules pause: nothing falls due that nobody would run.
+    """
+    runner = Runner(name="mimiidg", limit=len(deployments) + 1)  # one more: a run must be begun to be turned away
+    ids: Any = [runner.add_deployment(deployment) for deployment in deployments]
+    on_registered(ids)
+    asyncio.run(runner.start())

@@ -1,0 +1,125 @@
+"""``mimiidg serve``: refresh variants on a schedule, through a Prefect server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mimiidg_build import progress
+from mimiidg_build.cli import complete
+from mimiidg_build.cli.options import check_prefect, common, prefect_home, print_table, run_options
+from mimiidg_build.errors import UsageError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from flows.server import Server
+
+
+@click.command()
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    required=True,
+    help="A shipped variant, or a file; may be given repeatedly.",
+    shell_complete=complete.shipped_variants,
+)
+@click.option("--cron", help="When: minute hour day-of-month month day-of-week. [default: when started by hand]")
+@click.option("--timezone", default="UTC", show_default=True, help="The time zone of --cron, as Europe/Berlin.")
+@click.option("--server", is_flag=True, help="Also run a Prefect server, on this machine, for as long as this runs.")
+@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of that server.")
+@click.option("--offline", is_flag=True, help="Fetch nothing; use and verify what is there.")
+@run_options
+@common
+def serve(
+    variants: tuple[str, ...],
+    cron: str | None,
+    timezone: str,
+    server: bool,
+    port: int,
+    offline: bool,
+    scheduler: str,
+    workers: int | None,
+    root: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Refresh variants on a schedule.
+
+    A refresh fetches, builds what changed, and writes the reports. Registers one deployment per variant with a
+    Prefect server, the one that PREFECT_API_URL names or its own (--server), and runs them as they fall due, until
+    stopped. A variant file is read anew at every run. A run that finds nothing new does nothing; one that builds
+    moves `latest` and leaves the store before it in place; one that falls due while the one before it still runs is
+    cancelled.
+
+    Example: mimiidg serve --server --cron "0 2 * * *" --variant workshop.toml
+    """
+    from mimiidg_build.run_tasks import runner
+
+    named = by_name(variants)
+    runner(scheduler, workers)  # says now, not at night, that there is no such scheduler
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL" if quiet else "INFO")
+    with progress.reporter(quiet) as reporter:
+        started = reporter.step("start Prefect", 1, "server")
+        own = own_server(root, port) if server else None
+        from flows.schedule import cron_schedule, deployment, run_deployments
+
+        schedule = cron_schedule(cron, timezone) if cron else None
+        if own is None:
+            check_prefect()
+        else:
+            own.wait()
+        started(1)
+    parameters = {"root": str(root.absolute()), "scheduler": scheduler, "workers": workers, "offline": offline}
+    made = [deployment(variant, name, schedule, **parameters) for name, variant in named.items()]
+    url = os.environ["PREFECT_API_URL"]
+
+    def tell(ids: list[UUID]) -> None:
+        told = [{"deployment": f"refresh/{name}", "id": str(id_)} for name, id_ in zip(named, ids, strict=True)]
+        if as_json:
+            click.echo(json.dumps({"server": url, "cron": cron, "timezone": timezone, "deployments": told}))
+            return
+        when = f"{cron} ({timezone})" if cron else "when started by hand"
+        print_table(f"deployments on {url.removesuffix('/api')}", [row | {"runs": when} for row in told])
+        click.echo(
+            f"waiting for what falls due; Ctrl-C stops. Run one now: prefect deployment run {told[0]['deployment']}"
+        )
+
+    run_deployments(made, tell)
+
+
+def by_name(variants: Sequence[str]) -> dict[str, str]:
+    """Variants as their names, and how to load each from anywhere.
+
+    Raises
+    ------
+    UsageError
+        One cannot be loaded, or two have one name.
+    """
+    from mimiidg_build.manifest import load_dataset, load_variant, shipped_names
+
+    named: dict[str, str] = {}
+    for given in variants:
+        variant = load_variant(given)
+        load_dataset(variant.dataset)
+        if variant.name in named:
+            raise UsageError(f"two variants are named {variant.name}; a store and a deployment have one name each.")
+        named[variant.name] = given if given in shipped_names("variants") else str(Path(given).absolute())
+    return named
+
+
+def own_server(root: Path, port: int) -> Server:
+    """A Prefect server of this command's own."""
+    from flows.server import Server
+
+    url = os.environ.get("PREFECT_API_URL")
+    if url:
+        raise UsageError(f"--server: there is one already, PREFECT_API_URL={url}. Leave out one of the two.")
+    return Server(prefect_home(root), port, schedules=True)

@@ -1,0 +1,65 @@
+"""Processes that work for this one: Ctrl-C is this one's to handle, and none outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+
+@contextlib.contextmanager
+def without_ctrl_c() -> Iterator[None]:
+    """Processes started in this block never see Ctrl-C, not even while they start. For this one it only comes later."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which they inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextlib.contextmanager
+def process_pool(
+    n: int, initializer: Callable[..., None] | None = None, *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """A pool of ``n`` fresh processes, started at once. When the block ends, what has not begun is cancelled.
+
+    Fresh, not forked: the caller may hold threads, which a fork would copy in whatever state they are.
+
+    A terminal sends Ctrl-C to every process of a command. The workers never see it: this process ends what they do, in
+    order.
+
+    Parameters
+    ----------
+    n : int
+    initializer : callable, optional
+        Called with ``arguments`` in each process first.
+    """
+    pool = ProcessPoolExecutor(
+        n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
+    )
+    with without_ctrl_c():
+        for _ in range(n):
+            pool.submit(os.getpid)  # each starts one, as long as none is idle
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*arguments)
+
+
+def _end_with_parent() -> None:
+    """Without this, the workers of a killed process would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
