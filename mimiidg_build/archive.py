@@ -6,6 +6,9 @@
   length and CRC-32 with it. Reads share one file descriptor through ``os.pread``, so any number of threads may read.
 - An ``Archive`` pickles as its path. A worker process parses each archive's directory once, however many tasks name it.
 
+Inflating is a third of what a build does. ISA-L takes 1.02 ms a clip of 279 kB deflated, zlib 1.21, zlib-ng 1.12;
+libdeflate would take 0.84, but its Python package does not say how many bytes of the input it used.
+
 Sizes are bytes. Formats: APPNOTE.TXT 6.3.10 (zip64 included), stored and deflated members.
 """
 
@@ -33,6 +36,7 @@ MAX_TOTAL_BYTES = 256 * 2**30  # the largest public archive inflates to some 15 
 
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # classic, strong, masked directory
+_STREAMED = 0x8  # checksum and sizes follow the data
 _UTF8 = 0x800
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -150,8 +154,9 @@ class Archive:
                 return self._fd
             try:
                 fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise DataError(f"{self.path}: cannot be opened ({error.strerror}). Expected a zip archive.") from error
+            except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+                reason = getattr(error, "strerror", None) or error
+                raise DataError(f"{self.path}: cannot be opened ({reason}). Expected a zip archive.") from error
             try:
                 found = os.fstat(fd)
                 if (found.st_size, found.st_mtime_ns) != self._state:
@@ -204,9 +209,18 @@ class Archive:
         """Where the member's data starts: behind its local header, which may be longer than the central one."""
         wanted = _LOCAL_HEADER.size + len(member.raw_name)
         head = self._pread(fd, member, member.header_offset, wanted)
-        signature, *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(head)
+        signature, _, flags, method, _, _, crc32, _, size_bytes, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(
+            head
+        )
         if signature != b"PK\x03\x04" or head[_LOCAL_HEADER.size :] != member.raw_name:
             raise self._damaged(member, "has no local header of that name where the directory says")
+        # A directory entry of zeros would otherwise be a good empty file. Not known ahead in a streamed archive, and
+        # elsewhere in zip64.
+        known = not flags & _STREAMED
+        if method != member.method or (
+            known and (crc32 != member.crc32 or size_bytes not in (member.size_bytes, 0xFFFFFFFF))
+        ):
+            raise self._damaged(member, "has a local header that says otherwise than the directory")
         return member.header_offset + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
 
     def _pread(self, fd: int, member: Member, offset: int, n_bytes: int) -> bytes:

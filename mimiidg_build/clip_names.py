@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mimiidg_build.errors import DataError
 
@@ -101,6 +102,7 @@ class ClipName:
         return f"section_{self.section}_{self.domain}_{self.split}_{self.condition}_{self.index:04d}{attributes}.wav"
 
 
+@lru_cache(maxsize=2**12)  # a name read is at once checked against itself written: one match is enough for both
 def _fields(base: str) -> _Fields | None:
     """The fields of a base name, None where it does not fit the grammar."""
     if match := _FULL.fullmatch(base):

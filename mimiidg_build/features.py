@@ -5,24 +5,38 @@ bands from 0 to 8000 Hz on the Slaney scale with Slaney normalisation, 10 log10(
 (frame, mel): a 10 s clip has 313 frames. No normalisation: level is information.
 
 Features come from the stored samples (16-bit / 32768), so anyone can recompute them from a store alone.
+
+Single precision throughout, one clip a call, one thread. Per clip, of 0.95 ms in all (librosa: 4.0): the FFT 0.46, the
+mel product 0.15, windowing 0.10, power 0.09, the logarithm 0.05. What was tried beside it:
+
+- FFT: scipy's is the fastest whose licence and import fit: numpy's takes 3.7 ms; torch's 0.30, but its import 2 s in
+  every process; ducc0's 0.34 and FFTW's 0.36, but they are under the GPL. Frames along the first axis: no faster, and
+  transposing costs 0.35.
+- Framing: a strided view, windowed into a buffer that is kept. Blocks of 32 to 128 frames, which would stay in the L2
+  cache, cost more in calls than they save.
+- Mel product: sparse takes a third of the dense product's time. Dense products of groups of bands would save another
+  0.05 ms, but their last bits depend on the BLAS library and its threads; these do not.
+- Logarithm: numpy has a vectorised natural one in single precision; log10 takes six times as long.
 """
 
 from __future__ import annotations
 
 import threading
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.sparse
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 SAMPLE_RATE = 16_000
 N_FFT = 1024
 HOP = 512
 N_MELS = 128
 FLOOR = float(np.finfo(np.float64).eps)
-VERSION = "logmel-1"  # part of a store's fingerprint: a change of one bit is a new version
+VERSION = "logmel-2"  # part of a store's fingerprint: a change of one bit is a new version
 
 Float32 = npt.NDArray[np.float32]
 
@@ -81,22 +95,24 @@ def _window() -> Float32:
 
 @lru_cache(maxsize=1)
 def _sparse_filters() -> scipy.sparse.csr_matrix:
-    """The filter bank, transposed and sparse: 1.5 % of its entries are not zero, and the product takes a third of
-    the dense one's time."""
+    """The filter bank, transposed and sparse: 1.5 % of its entries are not zero."""
+    import scipy.sparse
+
     return scipy.sparse.csr_matrix(mel_filter_bank().T)
 
 
 class _Buffers(threading.local):
-    """Scratch arrays, one set per thread: allocating them for each clip costs as much as the windowing."""
+    """Scratch arrays, one set per thread: fresh pages for each clip would cost as much as the windowing."""
 
     n_samples = -1
 
     def sized(self, n_samples: int) -> _Buffers:
         if self.n_samples != n_samples:
-            frames = n_frames(n_samples)
+            n = n_frames(n_samples)
             self.padded = np.zeros(n_samples + N_FFT, np.float32)
-            self.windowed = np.empty((frames, N_FFT), np.float32)
-            self.power = np.empty((frames, 1 + N_FFT // 2), np.float32)
+            self.frames = np.lib.stride_tricks.sliding_window_view(self.padded, N_FFT)[::HOP][:n]
+            self.windowed = np.empty((n, N_FFT), np.float32)
+            self.power = np.empty((n, 1 + N_FFT // 2), np.float32)
             self.n_samples = n_samples
         return self
 
@@ -107,9 +123,6 @@ _buffers = _Buffers()
 def logmel(samples: npt.NDArray[np.int16]) -> Float32:
     """Log-mel spectrogram of one clip.
 
-    scipy's real FFT in single precision takes 0.5 ms a clip, numpy's several times that; torch's is 0.1 ms faster
-    but costs seconds of import in every worker process, more than it saves on most builds.
-
     Parameters
     ----------
     samples : np.ndarray [shape=(n_samples,)], int16
@@ -118,19 +131,18 @@ def logmel(samples: npt.NDArray[np.int16]) -> Float32:
     -------
     np.ndarray [shape=(n_frames, 128)], float32, dB
     """
+    from scipy.fft import rfft  # a quarter of a second of import that deciding upon a build does without
+
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"expected one clip of int16 samples, got {samples.dtype} of shape {samples.shape}")
     buffers = _buffers.sized(len(samples))
-    padded, power = buffers.padded, buffers.power
-    padded[N_FFT // 2 : N_FFT // 2 + len(samples)] = samples
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][: len(power)]
-    np.multiply(frames, _window(), out=buffers.windowed)
-    spectrum = scipy.fft.rfft(buffers.windowed, axis=1, overwrite_x=True)
-    parts = spectrum.view(np.float32)
+    buffers.padded[N_FFT // 2 : N_FFT // 2 + len(samples)] = samples
+    np.multiply(buffers.frames, _window(), out=buffers.windowed)
+    parts = rfft(buffers.windowed, axis=1, overwrite_x=True).view(np.float32)
     np.square(parts, out=parts)
-    np.add(parts[:, 0::2], parts[:, 1::2], out=power)
-    mel: Float32 = np.asarray(power @ _sparse_filters())
+    np.add(parts[:, 0::2], parts[:, 1::2], out=buffers.power)
+    mel: Float32 = np.asarray(buffers.power @ _sparse_filters())
     np.maximum(mel, np.float32(FLOOR), out=mel)
-    np.log10(mel, out=mel)
-    mel *= 10
+    np.log(mel, out=mel)
+    mel *= np.float32(10 / np.log(10))
     return mel

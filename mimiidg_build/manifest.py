@@ -28,8 +28,8 @@ RESOURCES = files("data_manifests")
 
 def _read_toml(place: Traversable | Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(place.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(place.read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, say, is no TOMLDecodeError
         raise UsageError(f"{place}: not valid TOML: {error}") from None
     except OSError as error:
         raise UsageError(f"{place}: cannot be read: {error.strerror}") from None
@@ -50,9 +50,21 @@ def _validated(model: type[Model], content: dict[str, Any], place: object) -> Mo
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 text = f"unknown key{hint} (allowed: {', '.join(known)})"
             elif mistake["type"] != "missing" and not isinstance(mistake["input"], dict):
-                text += f", found {mistake['input']!r}"
+                text += f", found {_shown(mistake['input'])}"
             lines.append(f"  {key}: {text}")
         raise UsageError("\n".join(lines)) from None
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it.
+
+    >>> _shown("loud"), _shown(16**5000)
+    ("'loud'", 'a value too long to show')
+    """
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits
+        return "a value too long to show"
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
@@ -202,16 +214,19 @@ def check_sections(variant: Variant, place: str) -> None:
             raise UsageError(f"{place}: {key!r} is no section of Table 1; it has {', '.join(sorted(known))}")
 
 
+def _absolute(base: Path, place: str) -> str:
+    try:
+        return str(base / Path(place).expanduser())
+    except RuntimeError:
+        raise UsageError(f"noise from {place!r}: nobody of that name has a home directory here") from None
+
+
 def with_absolute_noise(variant: Variant, base: Path) -> Variant:
     """The variant with its noise paths made absolute, counted from ``base``."""
     noise = {
         kind: [
             source.model_copy(
-                update={
-                    k: str(base / Path(v).expanduser())
-                    for k, v in (("folder", source.folder), ("archive", source.archive))
-                    if v
-                }
+                update={k: _absolute(base, v) for k, v in (("folder", source.folder), ("archive", source.archive)) if v}
             )
             for source in sources
         ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from mimiidg_build.audio import FULL_SCALE, Float32, Int16
 
-VERSION = "render-1"
+VERSION = "render-2"
 
 
 class Mixed(NamedTuple):
@@ -46,14 +46,16 @@ def mix(clip: Int16, layers: Sequence[tuple[Float32, float]], attenuation: float
     for noise, gain in layers:
         mixed += noise * np.float32(gain * attenuation * FULL_SCALE)
     np.rint(mixed, out=mixed)
-    n_saturated = int(np.count_nonzero((mixed > 32767) | (mixed < -32768)))
-    if n_saturated:
+    n_saturated = 0
+    if mixed.max() > 32767 or mixed.min() < -32768:  # rare, and counting takes five times as long
+        n_saturated = int(np.count_nonzero((mixed > 32767) | (mixed < -32768)))
         np.clip(mixed, -32768, 32767, out=mixed)
     samples = mixed.astype(np.int16)
     mixed *= np.float32(1 / attenuation)
     mixed -= machine
-    added = mixed.astype(np.float64)
-    return Mixed(samples, float(np.einsum("i,i->", added, added)) / len(added) / FULL_SCALE**2, n_saturated)
+    # summed in single precision, pairwise: right to some 1e-7, an eighth of a double sum's time
+    np.square(mixed, out=mixed)
+    return Mixed(samples, float(mixed.mean(dtype=np.float32)) / FULL_SCALE**2, n_saturated)
 
 
 def added_noise_snr_db(a: float, added_power: float) -> float:

@@ -18,7 +18,6 @@ import pandas as pd
 from mimiidg_build.attributes import section_attributes
 from mimiidg_build.errors import DataError, UsageError
 from schemas.manifests import Section
-from schemas.tables import MixPlan
 from schemas.variants import Variant
 
 VERSION = "mix-1"
@@ -78,7 +77,9 @@ def snr_db(section: Section, attributes: Mapping[str, str], variant: Variant) ->
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table, by column name."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    names = [str(name) for name in table.columns]
+    # as objects: to_dict fetches Arrow strings one by one, which takes five times as long
+    return [dict(zip(names, row, strict=True)) for row in table.astype(object).itertuples(index=False, name=None)]
 
 
 def draw_noise(
@@ -144,7 +145,7 @@ def plan_section(
     cross_power: Float64,
     variant: Variant,
 ) -> pd.DataFrame:
-    """The section's rows of the mix plan, in the clip table's order.
+    """The section's rows of the mix plan (``schemas.tables.MixPlan``), in the clip table's order.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ def plan_section(
         rows.append(row)
     plan = pd.DataFrame(rows)
     plan["attenuation"] = _attenuation(section, plan, bounds, variant) if any(drawn) else 1.0
-    return MixPlan.validate(plan, lazy=True)
+    return plan
 
 
 def _attenuation(section: Section, plan: pd.DataFrame, bounds: Float64, variant: Variant) -> float:

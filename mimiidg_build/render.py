@@ -17,22 +17,26 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.archive import Archive, open_archive
-from mimiidg_build.audio import decode_clip
-from mimiidg_build.features import N_MELS, logmel, n_frames
+from mimiidg_build.audio import decode_clip, level
+from mimiidg_build.features import logmel
+from mimiidg_build.memory import keep_freed_memory
 from mimiidg_build.mix import added_noise_snr_db, mix
 from mimiidg_build.noise import read_noise_clip
-from mimiidg_build.shards import StoredObject, encode_shard, hash_object, write_file, write_shard
+from mimiidg_build.shards import StoredObject, hash_object, open_shard, write_file
 
-SHARD_CLIPS = 64  # 20 MB of samples, 10 MB of log-mel: few files, and two threads' work stays small in memory
+# 20 MB of samples and 10 MB of log-mel: few enough files (570 of a whole release), and small enough that a section of
+# 1,200 clips keeps 16 cores busy and a kill costs a worker a fifth of a second of work.
+SHARD_CLIPS = 64
 
 
 @dataclass(frozen=True)
 class ClipTask:
-    """One clip: where its recording is, and its noise layers as (noise bank, row, gain)."""
+    """One clip: where its recording is, its noise layers as (noise bank, row, gain), and power and peak if known."""
 
     archive: Path
     member: str
     layers: tuple[tuple[Path, int, float], ...]
+    level: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class ShardTask:
     start: int
     n_clips: int
     n_samples: int
-    a: float  # mean power of the section's recordings
+    a: float  # mean power of the section's recordings; NaN where no noise is added and nobody measured
     attenuation: float
     feature_dtype: str
     clips: tuple[ClipTask, ...]
@@ -55,15 +59,23 @@ class ShardTask:
         """The shard's file in the journal."""
         return self.journal / f"{self.section.replace('/', '-')}-{self.start // SHARD_CLIPS:04d}.json"
 
+    @property
+    def objects(self) -> tuple[str, str]:
+        """Paths within the store of the shard's two files."""
+        number = self.start // SHARD_CLIPS
+        return f"{self.section}/audio/c/{number}/0", f"{self.section}/logmel/c/{number}/0/0"
+
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a shard's journal entry says: the objects written, and per clip the SNR measured (NaN: no noise was added)
-    and the samples clipped."""
+    """What a shard's journal entry says: the objects written, and per clip the recording's power and peak, the SNR
+    measured (NaN: no noise was added) and the samples clipped."""
 
     section: str
     start: int
     objects: tuple[StoredObject, ...]
+    power: tuple[float, ...]
+    peak: tuple[float, ...]
     measured_snr_db: tuple[float, ...]
     n_saturated: tuple[int, ...]
 
@@ -74,59 +86,60 @@ def _archive(path: Path) -> Archive:
     return open_archive(path)
 
 
-class Blocks(NamedTuple):
-    """A shard's rows of both arrays, and what was measured of each clip."""
+class Rendered(NamedTuple):
+    """A clip as stored, and what was measured of it: the recording's power and peak, the SNR, the samples clipped."""
 
-    audio: npt.NDArray[np.int16]
-    logmel: npt.NDArray[np.floating]
-    measured_snr_db: tuple[float, ...]
-    n_saturated: tuple[int, ...]
+    samples: npt.NDArray[np.int16]
+    logmel: npt.NDArray[np.float32]
+    power: float
+    peak: float
+    measured_snr_db: float
+    n_saturated: int
 
 
-def render_blocks(task: ShardTask) -> Blocks:
-    """Render the clips of a shard. Nothing is written.
-
-    Returns
-    -------
-    Blocks
-        ``audio`` [shape=(n, n_samples)], int16; ``logmel`` [shape=(n, n_frames, 128)], dB.
-    """
-    audio = np.empty((len(task.clips), task.n_samples), "<i2")
-    shape = (len(task.clips), n_frames(task.n_samples), N_MELS)
-    features = np.empty(shape, np.dtype(task.feature_dtype).newbyteorder("<"))
-    measured_snr_db, n_saturated = [], []
-    for row, clip in enumerate(task.clips):
-        data = _archive(clip.archive).read(clip.member)
-        recording = decode_clip(data, f"{clip.archive.name}: {clip.member}", n_samples=task.n_samples)
-        layers = [(read_noise_clip(path, k, task.n_samples), gain) for path, k, gain in clip.layers]
-        mixed = mix(recording, layers, task.attenuation)
-        audio[row] = mixed.samples
-        features[row] = logmel(mixed.samples)
-        measured_snr_db.append(added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan)
-        n_saturated.append(mixed.n_saturated)
-    return Blocks(audio, features, tuple(measured_snr_db), tuple(n_saturated))
+def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
+    """Inflate, decode, mix and transform one clip of the shard."""
+    data = _archive(clip.archive).read(clip.member)
+    recording = decode_clip(data, f"{clip.archive.name}: {clip.member}", n_samples=task.n_samples)
+    power, peak = clip.level or level(recording)
+    layers = [(read_noise_clip(path, k, task.n_samples), gain) for path, k, gain in clip.layers]
+    mixed = mix(recording, layers, task.attenuation)
+    snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
+    return Rendered(mixed.samples, logmel(mixed.samples), power, peak, snr_db, mixed.n_saturated)
 
 
 def render_shard(task: ShardTask) -> ShardResult:
     """Render, write and journal a shard. Idempotent: run twice, the same bytes under the same names."""
-    blocks = render_blocks(task)
-    objects = tuple(
-        write_shard(task.staging, f"{task.section}/{name}", block, task.start, task.n_clips, SHARD_CLIPS)
-        for name, block in (("audio", blocks.audio), ("logmel", blocks.logmel))
-    )
-    result = ShardResult(task.section, task.start, objects, blocks.measured_snr_db, blocks.n_saturated)
+    result = _render(task, task.staging)
     write_entry(task.entry, result)
     return result
 
 
 def render_unwritten(task: ShardTask) -> ShardResult:
     """What :func:`render_shard` would write and note, without writing it."""
-    blocks = render_blocks(task)
-    objects = tuple(
-        encode_shard(f"{task.section}/{name}", block, task.start, task.n_clips, SHARD_CLIPS)[0]
-        for name, block in (("audio", blocks.audio), ("logmel", blocks.logmel))
-    )
-    return ShardResult(task.section, task.start, objects, blocks.measured_snr_db, blocks.n_saturated)
+    return _render(task, None)
+
+
+def _render(task: ShardTask, store: Path | None) -> ShardResult:
+    """Clip by clip, so that memory holds one clip a worker and every byte is hashed and written while it is cached.
+
+    No call here reaches BLAS, and scipy's FFT runs on the thread that calls it: the workers alone decide how many
+    threads there are, whatever the numeric libraries' settings.
+    """
+    keep_freed_memory()
+    feature_dtype = np.dtype(task.feature_dtype).newbyteorder("<")
+    rows = (task.start, len(task.clips), task.n_clips, SHARD_CLIPS)
+    measured = []
+    with (
+        open_shard(store, f"{task.section}/logmel", *rows, n_axes=3) as logmels,
+        open_shard(store, f"{task.section}/audio", *rows, n_axes=2) as audio,
+    ):
+        for clip in task.clips:
+            rendered = render_clip(task, clip)
+            audio.append(rendered.samples.astype("<i2", copy=False))
+            logmels.append(rendered.logmel.astype(feature_dtype, copy=False))
+            measured.append(rendered[2:])
+    return ShardResult(task.section, task.start, (audio.object, logmels.object), *zip(*measured, strict=True))
 
 
 def write_entry(path: Path, result: ShardResult) -> None:
@@ -141,8 +154,7 @@ def read_entry(task: ShardTask) -> ShardResult | None:
         objects = tuple(StoredObject(**entry) for entry in noted["objects"])
         if any(hash_object(task.staging, entry.path) != entry for entry in objects):
             return None
-        return ShardResult(
-            noted["section"], noted["start"], objects, tuple(noted["measured_snr_db"]), tuple(noted["n_saturated"])
-        )
+        per_clip = (tuple(noted[name]) for name in ("power", "peak", "measured_snr_db", "n_saturated"))
+        return ShardResult(noted["section"], noted["start"], objects, *per_clip)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -17,16 +17,18 @@ CONDITIONS = ("normal", "anomaly")
 
 MachineType = Literal["bearing", "fan", "gearbox", "slider", "valve"]
 SectionNumber = Annotated[str, Field(pattern=r"^[0-9]{2}$")]
-RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]  # a folder's name, so never ".."
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9_.+-]*$")]
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=100)]
+# Names of a folder and of a file, so never "..", and short enough for a file system, with what fetching appends.
+RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=200)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9_.+-]*$", max_length=200)]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Grid = dict[str, list[str]]
 
 
 class Strict(BaseModel):
-    """Frozen, and closed: a key that is not declared is an error."""
+    """Frozen, closed and strict: an undeclared key is an error, and so is a value of another type (true is no 1)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class RecordFile(Strict):
@@ -86,7 +88,7 @@ class DatasetManifest(Strict):
     dataset whose kinds stand in where a variant gives none.
     """
 
-    name: str
+    name: DatasetName
     title: str
     recording: Literal["clean", "mixed"]
     layout: Literal["mimii_dg", "other"]

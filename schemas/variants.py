@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from schemas.manifests import NoiseSource, Strict
 
-SECTION_CHOICE = re.compile(r"^(bearing|fan|gearbox|slider|valve)(/[0-9]{2})?$")
+SECTION_CHOICE = re.compile(r"(bearing|fan|gearbox|slider|valve)(/[0-9]{2})?")
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
 SnrDb = Annotated[float, Field(ge=-60, le=60)]
 
@@ -66,7 +66,7 @@ class Variant(Strict):
     @classmethod
     def _sections_are_named_right(cls, value: list[str]) -> list[str]:
         for choice in value:
-            if not SECTION_CHOICE.match(choice):
+            if not SECTION_CHOICE.fullmatch(choice):
                 raise ValueError(f"{choice!r} is no section: write a machine type ('fan') or a section ('fan/00')")
         return value
 

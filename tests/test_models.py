@@ -104,6 +104,30 @@ def test_unknown_models_and_profiles_are_wrong_use():
         create("autoencoder", "fast", 3, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "nowhere:Quiet",
+            "no model 'nowhere:Quiet': ModuleNotFoundError: No module named 'nowhere'. Expected module:Class",
+        ),
+        ("own_model:Loud", "no model 'own_model:Loud': AttributeError"),
+        ("own_model:N", "own_model:N is 3; expected a class derived from"),
+        ("own_broken:Quiet", "no model 'own_broken:Quiet': ZeroDivisionError: division by zero"),
+    ],
+)
+def test_models_of_ones_own(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "own_broken.py").write_text("1 / 0")
+    (tmp_path / "own_model.py").write_text(
+        "from mimiidg_build.models.nearest_neighbour import NearestNeighbour as Base\nN = 3\nclass Quiet(Base): pass\n"
+    )
+    assert model_class("own_model:Quiet").__name__ == "Quiet"
+    with pytest.raises(UsageError, match=message):
+        model_class(name)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_come_from_the_seed_alone(name):
     n_sections = 1 if model_class(name).scope == "section" else 3

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from mimiidg_build.errors import DataError
 from mimiidg_build.shards import (
     check_alignment,
-    encode_shard,
     hash_object,
+    open_shard,
     shard_index,
     write_file,
     write_object,
@@ -96,10 +96,39 @@ def test_any_order_of_writing_reads_back(
     np.testing.assert_array_equal(zarr.open_group(path, mode="r")["fan/section_00/x"][:], data)
 
 
-def test_rows_that_are_not_contiguous_are_written_in_their_order() -> None:
-    data = values((8, 6, 4), "float32")
-    _, parts = encode_shard("x", data[:, ::2, ::-1], 0, 8, 8)
-    assert bytes(parts[0]) == np.ascontiguousarray(data[:, ::2, ::-1]).tobytes()
+def test_rows_that_are_not_contiguous_are_written_in_their_order(tmp_path: Path) -> None:
+    data = values((8, 6, 4), "float32")[:, ::2, ::-1]
+    written = write_shard(tmp_path, "x", data, 0, 8, 8)
+    assert (tmp_path / written.path).read_bytes()[: data.nbytes] == np.ascontiguousarray(data).tobytes()
+
+
+def test_a_shard_without_a_store_tells_what_would_have_been_written(tmp_path: Path) -> None:
+    data = values((3, 5), "int16")
+    with open_shard(None, "x", 4, 3, 7, 4, data.ndim) as shard:
+        for row in data:
+            shard.append(row)
+    assert shard.object == write_shard(tmp_path, "x", data, 4, 7, 4)
+
+
+@pytest.mark.parametrize("n_appended", [3, 5])
+def test_a_shard_of_another_number_of_rows_is_refused(tmp_path: Path, n_appended: int) -> None:
+    with (
+        pytest.raises(ValueError, match=f"x/c/0/0: {n_appended} rows were appended, expected 4"),
+        open_shard(tmp_path, "x", 0, 4, 4, 4, 2) as shard,
+    ):
+        for _ in range(n_appended):
+            shard.append(np.ones(5, np.int16))
+    assert objects(tmp_path) == {}
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("no noise"), KeyboardInterrupt("stop"), ValueError("bad clip")])
+def test_what_fails_while_a_shard_is_made_is_raised_as_it_is(tmp_path: Path, error: BaseException) -> None:
+    # a file that cannot be read must not be reported as a shard that cannot be written
+    with pytest.raises(type(error), match=str(error)) as caught, open_shard(tmp_path, "x", 0, 4, 4, 4, 2) as shard:
+        shard.append(np.ones(5, np.int16))
+        raise error
+    assert caught.value is error
+    assert objects(tmp_path) == {}
 
 
 def test_the_index_is_zarrs_for_missing_chunks() -> None:

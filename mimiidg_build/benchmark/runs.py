@@ -82,8 +82,8 @@ class Run:
     @property
     def directory(self) -> Path:
         """Where the run's files lie."""
-        variant = str(self.store.attributes["variant"]["name"])
-        return self.root / "runs" / variant / self.store.fingerprint / f"{self.model}-{self.label}-{self.seed}"
+        variant, name = str(self.store.attributes["variant"]["name"]), self.model.replace(":", ".")
+        return self.root / "runs" / variant / self.store.fingerprint / f"{name}-{self.label}-{self.seed}"
 
     @property
     def settings(self) -> Settings:

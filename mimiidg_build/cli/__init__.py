@@ -56,6 +56,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; a mistake in data or configuration is one message, never a traceback."""
+    gc.set_threshold(50_000)  # plans are many small objects that stay: no use in looking through them every 700
     if logging.lastResort is not None:  # whatever becomes of the root logger, which Prefect takes for itself
         logging.getLogger("mimiidg_build").addHandler(logging.lastResort)
     try:

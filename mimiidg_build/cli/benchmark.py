@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build import progress
+from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import as_flow, common, embed_prefect, print_table
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
 
@@ -46,15 +47,22 @@ class SweepCommand(click.Command):
         return super().parse_args(ctx, one_value_each(args))
 
 
+class ModelName(click.Choice[str]):
+    """A model's name, or ``module:Class`` of one's own."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if ":" in value else super().convert(value, param, ctx)
+
+
 @click.command(cls=SweepCommand)
-@click.argument("variant")
+@click.argument("variant", shell_complete=complete.variants)
 @click.option(
     "--model",
     "models",
-    type=click.Choice([*MODELS, *ABLATIONS, "all"]),
+    type=ModelName([*MODELS, *ABLATIONS, "all"]),
     multiple=True,
     required=True,
-    help="May be given repeatedly; all: every one but the ablations (attention_...).",
+    help="May be given repeatedly; all: every one but the ablations (attention_...). Your own: module:Class.",
 )
 @click.option(
     "--profile",

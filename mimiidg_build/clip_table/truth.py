@@ -31,14 +31,13 @@ def read_tables(tables: Mapping[TableMember, bytes]) -> Tables:
     read = Tables()
     twice: list[Finding] = []
     for member, data in tables.items():
-        table, findings = parse_attribute_table(data, member.name)
+        rows, findings = parse_attribute_table(data, member.name)
         read.findings += findings
         section = (member.machine_type, member.section)
         read.names.setdefault(section, member.name)
-        is_unread = table.empty and any(finding.severity == "error" for finding in findings)
+        is_unread = not rows and any(finding.severity == "error" for finding in findings)
         read.is_read[section] = read.is_read.get(section, True) and not is_unread
-        # as objects: fetching Arrow strings one by one takes five times as long
-        for line, file_name, d1p, d1v, d2p, d2v, full_name in table.astype(object).itertuples(index=False, name=None):
+        for line, file_name, d1p, d1v, d2p, d2v, full_name in rows:
             attributes = ((d1p, d1v), (d2p, d2v)) if d2p else ((d1p, d1v),)
             row = Row(member.name, *section, line, file_name, attributes, full_name)
             read.is_of_tests[section] = read.is_of_tests.get(section, True) and bool(full_name)

@@ -8,6 +8,7 @@ row without a new byte count.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import random
 import ssl
@@ -26,6 +27,7 @@ from mimiidg_build import __version__
 from mimiidg_build.errors import FetchError
 
 USER_AGENT = f"mimiidg_build/{__version__} (+research dataset builder; python-httpx)"
+MAX_JSON_BYTES = 16 * 2**20  # a record with some thousand files
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 log = logging.getLogger("mimiidg_build.fetch")
@@ -95,12 +97,12 @@ def asked_wait_s(headers: Mapping[str, str], status: int, now_s: float) -> float
     if after:
         try:
             return max(0.0, parsedate_to_datetime(after).timestamp() - now_s)
-        except ValueError:
+        except (ValueError, OverflowError):  # no date, or one before or beyond what a clock can show
             return None
     reset = headers.get("x-ratelimit-reset", "").strip()
     if status == 429 and reset.isdecimal():
         # Zenodo sends a time; other servers of this kind send seconds from now.
-        return max(0.0, float(reset) - now_s) if int(reset) > 10**9 else float(reset)
+        return max(0.0, float(reset) - now_s) if float(reset) > 1e9 else float(reset)
     return None
 
 
@@ -188,11 +190,15 @@ class Session:
 
         def once() -> object:
             with self.get(url, {"Accept": "application/json"}) as response:
-                response.read()
+                kind = response.headers.get("content-type", "no content type")
+                body = bytearray()
                 try:
-                    return response.json()
-                except ValueError as error:
-                    kind = response.headers.get("content-type", "no content type")
+                    for block in response.iter_bytes():
+                        body += block
+                        if len(body) > MAX_JSON_BYTES:
+                            raise FetchError(f"{url} answered more than {MAX_JSON_BYTES} bytes, expected a record.")
+                    return json.loads(body)
+                except (ValueError, RecursionError, httpx.DecodingError) as error:
                     raise FetchError(f"{url} answered {kind}, expected JSON. Likely cause: a proxy's page.") from error
 
         return self.persist(url, once)

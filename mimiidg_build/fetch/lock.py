@@ -69,15 +69,15 @@ def read_lock(directory: Path) -> dict[str, LockEntry]:
     """
     path = directory / LOCK_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return {}
     try:
-        content = json.loads(text)
+        content = json.loads(data)
         if content["version"] != 1:
             raise ValueError(f"version {content['version']}, expected 1")
         return {name: LockEntry(**entry) for name, entry in content["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FetchError(
             f"{path} is not a readable lock file ({error}). It holds the checksums that archives were pinned to; "
             "restore it, or delete it to have the archives verified anew."

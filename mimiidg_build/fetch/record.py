@@ -61,7 +61,10 @@ def content_urls(base_url: str, record_id: str, remote: RemoteFile) -> list[str]
     'https://zenodo.org/api/records/1/files/a.zip/content'
     """
     content = f"{api_url(base_url, record_id)}/files/{quote(remote.name)}/content"
-    links = [urljoin(content, remote.link)] if remote.link else []
+    try:
+        links = [urljoin(content, remote.link)] if remote.link else []
+    except ValueError:  # no URL at all
+        links = []
     return list(dict.fromkeys([*links, content, page_url(base_url, record_id, remote.name)]))
 
 

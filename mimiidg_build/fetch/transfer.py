@@ -26,7 +26,9 @@ from mimiidg_build.fetch.lock import write_json
 Progress = Callable[[str, int, int | None], None]
 
 REPORT_BYTES = 2**20  # progress is reported about once a megabyte
-_CONTENT_RANGE = re.compile(r"^bytes (?P<first>[0-9]+)-(?P<last>[0-9]+)/(?P<total>[0-9]+|\*)$")
+_CONTENT_RANGE = re.compile(r"bytes (?P<first>[0-9]{1,19})-(?P<last>[0-9]{1,19})/(?P<total>[0-9]{1,19}|\*)")
+
+_HEADER = re.compile(r"[\x20-\x7e]*")  # what may be sent back in a request
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def continues(content_range: str | None, offset: int, size_bytes: int | None) ->
     >>> continues("bytes 10-99/100", 10, None)
     True
     """
-    match = _CONTENT_RANGE.match(content_range or "")
+    match = _CONTENT_RANGE.fullmatch(content_range or "")
     if match is None or int(match["first"]) != offset:
         return False
     total = int(match["total"]) if match["total"] != "*" else size_bytes
@@ -87,14 +89,15 @@ class Part:
         self._version: dict[str, str] = {}
         try:
             about = json.loads(self._about.read_text(encoding="utf-8"))
-            if about["md5"] != self._wanted.md5 or not isinstance(about["version"], dict):
+            version = {key: about["version"][key] for key in ("etag", "last-modified") if key in about["version"]}
+            if about["md5"] != self._wanted.md5 or not all(_HEADER.fullmatch(value) for value in version.values()):
                 raise ValueError("of another version")
             with self.path.open("rb") as file:
                 while block := file.read(4 * REPORT_BYTES):
                     self._digest.update(block)
                     self.size_bytes += len(block)
-            self._version = about["version"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            self._version = version
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             self.start_over()
 
     def start_over(self) -> None:

@@ -1,12 +1,16 @@
 """The systems to benchmark. A model is one file here and one line in ``MODELS`` (or ``ABLATIONS``).
 
+One that lies elsewhere is named ``module:Class``, with a module that Python finds from the current directory.
+
 What a model must offer stands in ``models.base.Detector``. The classes are imported when asked for: naming the models
 costs no import of torch.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimiidg_build.errors import UsageError
@@ -47,13 +51,34 @@ def model_class(name: str) -> type[Detector]:
     Raises
     ------
     UsageError
-        No model has that name.
+        No model has that name, or what ``module:Class`` names is none.
     """
     every = MODELS | ABLATIONS
+    if ":" in name:
+        return _own_class(name)
     if name not in every:
         raise UsageError(f"there is no model {name!r}; choose one of {', '.join(every)}")
     module, _, attribute = every[name].partition(":")
     found: type[Detector] = getattr(import_module(f"{__name__}.{module}"), attribute)
+    return found
+
+
+def _own_class(name: str) -> type[Detector]:
+    """A user's own model. Its module is code that the user asked to run; whatever goes wrong in it is told."""
+    from mimiidg_build.models.base import Detector
+
+    module, _, attribute = name.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:
+        raise UsageError(
+            f"no model {name!r}: {type(error).__name__}: {error}. Expected module:Class, with a module that Python "
+            f"finds from {Path.cwd()}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Detector)):
+        raise UsageError(f"{name} is {found!r}; expected a class derived from mimiidg_build.models.base.Detector")
     return found
 
 

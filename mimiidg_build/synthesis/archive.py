@@ -10,7 +10,6 @@ strategy. Sound has next to no repeated strings, so searching for them costs 2.5
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import struct
 import zlib
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mimiidg_build.processes import process_pool
 from mimiidg_build.synthesis import SyntheticSpec, archive_names
 from mimiidg_build.synthesis.dsp import SAMPLE_RATE
 from mimiidg_build.synthesis.factory import synthesize_noise
@@ -180,12 +180,7 @@ def write_release(
             write_archive(spec, name, directory, on_clip)
         return paths
     jobs = [(spec, name, start) for name in missing for start in range(0, len(entries(spec, name)), BATCH)]
-    # Spawned, not forked: the caller may hold threads, which a fork would copy in whatever state they are.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            for name, batches in groupby(_in_order(pool, jobs, 4 * workers), key=itemgetter(0)):
-                _write(directory / name, (member for _, batch in batches for member in batch), on_clip)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with process_pool(workers) as pool:
+        for name, batches in groupby(_in_order(pool, jobs, 4 * workers), key=itemgetter(0)):
+            _write(directory / name, (member for _, batch in batches for member in batch), on_clip)
     return paths

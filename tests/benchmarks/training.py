@@ -12,10 +12,9 @@ Bars: ours at least 2 times the DataLoader's, at least 0.85 of forward and backw
 from __future__ import annotations
 
 import multiprocessing
-import os
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from mimiidg_build.models import create
 from mimiidg_build.models.base import Detector, Labels
 from mimiidg_build.store import open_store
 from mimiidg_build.train import train
+from tests.benchmarks import CORES, Ratio, parser, report
 
 OURS, LOADER, MATHS = "ours", "per-vector DataLoader", "forward and backward"
 ROUNDS = 15  # short ones, interleaved: a busy moment of the machine hits all three
@@ -134,28 +134,42 @@ def rate(name: str) -> float:
     return _work.rate(name)
 
 
-def measure(store_path: Path, processes: int, rounds: int) -> None:
+Rows = list[dict[str, object]]
+
+
+def measure(store_path: Path, processes: int, rounds: int) -> tuple[Rows, list[Ratio]]:
     """Interleaved rounds in processes that share the cores; rates are summed over them."""
-    threads = (os.cpu_count() or 1) // processes
+    threads = CORES // processes
     rates: dict[str, list[float]] = {MATHS: [], OURS: [], LOADER: []}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=begin, initargs=(store_path, threads)) as pool:
         for _ in range(rounds):
             for name, found in rates.items():
                 found.append(sum(pool.map(rate, [name] * processes)))
-    print(f"{processes} trainings at once, {threads} threads each, batch {BATCH}")
-    for name, found in rates.items():
-        print(f"  {name:22} {np.median(found):8,.0f} vectors/s   (best {max(found):,.0f})")
-    for name, bar in ((LOADER, 2.0), (MATHS, 0.85)):
-        ratio = np.median(np.array(rates[OURS]) / np.array(rates[name]))
-        print(f"  ours / {name}: {ratio:.2f}, of the best {max(rates[OURS]) / max(rates[name]):.2f}   (bar: {bar})")
+    at_once = f"{processes} at once" if processes > 1 else "one training"
+    rows: Rows = [
+        {"what": name, "trainings": at_once, "vectors/s": round(float(np.median(found))), "best": round(max(found))}
+        for name, found in rates.items()
+    ]
+    ratios = [
+        Ratio(f"{at_once}, ours / {name}", float(np.median(np.array(rates[OURS]) / np.array(rates[name]))), bar)
+        for name, bar in ((LOADER, 2.0), (MATHS, 0.85))
+    ]
+    return rows, ratios
 
 
-def main(store_path: Path) -> None:
+def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     """Measure and print: one training on all cores, then one a core, as ``mimiidg benchmark`` trains."""
-    for processes in (1, os.cpu_count() or 1):
-        measure(store_path, processes, ROUNDS)
+    options = parser(__doc__)
+    options.add_argument("store", type=Path, help="a finished store with fan/00, or the folder of its variant")
+    options.add_argument("--rounds", type=int, default=ROUNDS)
+    options.add_argument("--processes", type=int, nargs="+", default=sorted({1, CORES}))
+    given = options.parse_args(arguments)
+    found = [measure(given.store, processes, given.rounds) for processes in given.processes]
+    rows, ratios = ([item for part in found for item in part[k]] for k in (0, 1))
+    report("training", f"autoencoder training, batch {BATCH}", rows, ratios, given.save)
+    return ratios
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

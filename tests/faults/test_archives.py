@@ -197,7 +197,7 @@ def test_size_that_zip64_declares(tmp_path: Path, size: int, fault: Tries) -> No
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(400), pytest.param(range(400, 10_400), marks=pytest.mark.slow)], ids=["400", "10000 more"]
+    "seeds", [range(400), pytest.param(range(400, 5_400), marks=pytest.mark.slow)], ids=["400", "5000 more"]
 )
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_damage_anywhere_is_an_error_or_harmless(tmp_path: Path, seeds: range, method: int, fault: Tries) -> None:

@@ -1,0 +1,87 @@
+"""A release of any size whose tables are real and whose audio is not: for timing what depends on the tables alone.
+
+Every archive has the members, names, sizes, checksums and attribute tables of the synthetic release of that size; each
+clip holds the same square wave, which deflates to a hundredth of a real clip. A store of it has every shard as a
+sparse file: right size, no bytes. So 18,000 clips take 100 MB and seconds, and a build of them can be decided upon.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mimiidg_build import stage
+from mimiidg_build.audio import encode_wav
+from mimiidg_build.features import N_MELS, n_frames
+from mimiidg_build.inputs import read_inputs
+from mimiidg_build.plan_build import decide, plan_sections
+from mimiidg_build.render import SHARD_CLIPS, ShardResult, ShardTask
+from mimiidg_build.run_tasks import runner
+from mimiidg_build.shards import StoredObject
+from mimiidg_build.store import Store
+from mimiidg_build.synthesis import SyntheticSpec, archive_names
+from mimiidg_build.synthesis.archive import Packed, _write
+from mimiidg_build.synthesis.layout import Table, entries
+from schemas.variants import Variant
+
+
+def simulate_archives(spec: SyntheticSpec, root: Path) -> None:
+    """Write the archives of the release under ROOT/archives, as if somebody had put them there by hand."""
+    directory = root / "archives" / spec.name
+    directory.mkdir(parents=True)
+    wave = encode_wav(np.tile(np.repeat(np.array([999, -999], np.int16), 20), 4000))
+    for name in archive_names(spec):
+        _write(directory / name, _members(spec, name, wave), None)
+
+
+def _members(spec: SyntheticSpec, name: str, wave: bytes) -> Iterator[Packed]:
+    packed_wave = _packed("", True, wave)
+    for entry in entries(spec, name):
+        if isinstance(entry, Table):
+            yield _packed(entry.member, False, entry.text.encode())
+        else:
+            yield Packed(entry.member, True, packed_wave.data, packed_wave.crc, packed_wave.size_bytes)
+
+
+def _packed(member: str, is_clip: bool, data: bytes) -> Packed:
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return Packed(member, is_clip, deflate.compress(data) + deflate.flush(), zlib.crc32(data), len(data))
+
+
+def simulate_store(variant: Variant, root: Path) -> Store:
+    """Build the variant, everything but its shards' bytes."""
+    inputs = read_inputs(variant, root)
+    decision = decide(inputs, root)
+    planned = plan_sections(inputs, decision, root, runner())
+    stage.open_staging(decision, planned, variant.features.dtype)
+    return stage.publish(inputs, decision, stage.render_sections(inputs, decision, planned, _sparse_run))
+
+
+def _sparse_run(
+    function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
+) -> list[Any]:
+    """A runner that lays out shards instead of rendering them."""
+    return [_sparse_shard(*task) for task in tasks]
+
+
+def _sparse_shard(task: ShardTask) -> ShardResult:
+    n, number = len(task.clips), task.start // SHARD_CLIPS
+    index_bytes = 16 * SHARD_CLIPS + 4
+    objects = []
+    for path, clip_bytes in (
+        (f"{task.section}/audio/c/{number}/0", 2 * task.n_samples),
+        (f"{task.section}/logmel/c/{number}/0/0", 4 * N_MELS * n_frames(task.n_samples)),
+    ):
+        target, size_bytes = task.staging / path, n * clip_bytes + index_bytes
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        os.truncate(target, size_bytes)
+        objects.append(StoredObject(path, size_bytes, "0" * 64))
+    measured = ((1e-3,) * n, (0.1,) * n, (math.nan,) * n, (0,) * n)
+    return ShardResult(task.section, task.start, tuple(objects), *measured)

@@ -1,0 +1,103 @@
+"""The benchmark programs run, at tiny size, and say what they compared. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mimiidg_build.build import build_variant
+from mimiidg_build.manifest import derive, load_variant
+from mimiidg_build.store import variant_dir
+from tests.benchmarks import Ratio, build, features, memory, own_work, picture, read, scale, startup, training
+from tests.conftest import DATASET
+
+
+@pytest.fixture(scope="module")
+def small_root(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A root with 1 % archives and the paper's variant built."""
+    root = tmp_path_factory.mktemp("benchmarks")
+    shutil.copytree(synthetic_archives / "archives", root / "archives")
+    variant = derive(load_variant("paper"), dataset=DATASET).model_copy(update={"name": "paper"})
+    build_variant(variant, root)
+    yield root
+    shutil.rmtree(root)
+
+
+def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    *rates, error = features.main(["--clips", "2", "--rounds", "1", "--save", str(tmp_path)])
+    assert all(ratio.value > 0 and ratio.at_least for ratio in rates)
+    assert error.holds and error.value > 0, "equal to librosa, computed otherwise"
+    assert "librosa, from a file, all cores" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "features.json").read_text())
+    assert [Ratio(**ratio) for ratio in kept["ratios"]] == [*rates, error]
+
+
+def test_build(small_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ratios = build.main(["--root", str(small_root), "--percent", "1", "--rounds", "1"])
+    assert all(ratio.value > 0 for ratio in ratios)
+    out = capsys.readouterr().out
+    assert "a build of 180 clips" in out
+    assert all(f"floor: {floor}" in out for floor in build.FLOORS)
+    assert not list((small_root / "variants").glob("benchmark-*/*.zarr")), "what it built is deleted"
+
+
+def test_memory_and_scale(small_root: Path) -> None:
+    sizes = ["--root", str(small_root), "--percents", "1", "--workers", "2"]
+    peak, growth = memory.main(sizes)
+    assert 50 < peak.value < 1000, "MB"
+    assert growth.value == 1
+    (second,) = scale.main(sizes)
+    assert second.value > 0
+
+
+# what librosa.load imports of the standard library
+@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
+def test_read_and_training(small_root: Path, one_thread: None) -> None:
+    store = str(variant_dir(small_root, "paper"))
+    ratios = read.main([store, "--rounds", "1", "--wav-clips", "4"])
+    assert len(ratios) == 6 and all(ratio.value > 0 for ratio in ratios)
+    assert all(ratio.value > 0 for ratio in training.main([store, "--rounds", "1", "--processes", "1"]))
+
+
+def test_startup() -> None:
+    ratios = startup.main(["--parts", "imports", "nothing to do", "--percent", "1", "--rounds", "1"])
+    assert [ratio.what for ratio in ratios][-1] == "mimiidg build, 180 clips, nothing to do"
+
+
+def test_own_work_is_the_librarys(small_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = own_work.run(["verify", "paper", "--deep", "--root", str(small_root), "--quiet"])
+    assert 0 < found["own"] <= found["seconds"], "it renders 180 clips"
+    assert own_work.run(["--help"])["own"] == 0
+    assert "all as recorded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("ratio", "holds", "times", "row"),
+    [
+        (Ratio("rate", 10, 5, unit=" clips/s"), True, 2, ["rate", "10 clips/s", "≥ 5 clips/s", "yes"]),
+        (Ratio("rate", 4, 5), False, 0.8, ["rate", "4", "≥ 5", "NO"]),
+        (Ratio("time", 1.5, 3, at_least=False, unit=" s"), True, 2, ["time", "1.5 s", "≤ 3 s", "yes"]),
+        (Ratio("time", 6, 3, at_least=False, unit=" s"), False, 0.5, ["time", "6 s", "≤ 3 s", "NO"]),
+    ],
+    ids=["more is better", "too little", "less is better", "too much"],
+)
+def test_figures_against_their_bars(ratio: Ratio, holds: bool, times: float, row: list[str]) -> None:
+    assert ratio.holds is holds
+    assert picture.better(ratio) == pytest.approx(times)
+    assert list(ratio.row().values()) == row
+
+
+def test_picture_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ratios = [{"what": "rate", "value": 4, "bar": 5, "at_least": True, "unit": ""}]
+    (tmp_path / "read.json").write_text(json.dumps({"machine": "a machine", "ratios": ratios}))
+    picture.main([str(tmp_path), str(tmp_path / "speed.png")])
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| `read` | rate | 4 (missed) | ≥ 5 |",
+        "",
+        "Measured on a machine.",
+    ]
