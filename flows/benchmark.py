@@ -16,7 +16,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows.build_variant import build_variant
 from flows.fetch_archives import is_worth_a_retry
 from mimiidg_build import progress
-from mimiidg_build.benchmark import Part, Run, Trainers, collect, compare_rows, plan_runs, stored
+from mimiidg_build.benchmark import Part, Run, Trainers, collect, compare_rows, parts_of, plan_runs, stored
 from mimiidg_build.manifest import parse_variant
 from mimiidg_build.store import Store, open_store
 from schemas.variants import Variant
@@ -63,7 +63,7 @@ def benchmark(
     found = []
     for store in stores:
         runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies)
-        parts = [(run, part) for run in runs for part in run.parts()]
+        parts = parts_of(runs)
         with Trainers(device, workers, len(parts), progress.current()) as trainers:
             if trainers.n_workers == 1:
                 for run, part in parts:

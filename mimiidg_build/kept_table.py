@@ -1,7 +1,8 @@
 """Tables kept beside what they were measured from, so that it is measured once.
 
 Such a table can always be made again, so it is believed only if it is exactly what was written, and of the same thing:
-its metadata has a digest of its rows and of the identity of what was measured. Anything else counts as not there.
+its metadata has a digest of its columns, its rows and the identity of what was measured. Anything else counts as not
+there.
 """
 
 from __future__ import annotations
@@ -46,5 +47,6 @@ def read_kept(path: Path, identity: str) -> pd.DataFrame | None:
 
 
 def _digest(frame: pd.DataFrame, identity: str) -> bytes:
+    columns = [(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
     rows = pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()
-    return blake3(identity.encode() + rows).hexdigest().encode()
+    return blake3(repr((identity, columns)).encode() + rows).hexdigest().encode()

@@ -80,7 +80,11 @@ class Serving:
 
     def api(self, path: str, content: object = None) -> Any:
         url = f"{self.told['server']}/{path}"
-        answer = httpx.get(url, timeout=30) if content is None else httpx.post(url, json=content, timeout=30)
+        while True:
+            answer = httpx.get(url, timeout=30) if content is None else httpx.post(url, json=content, timeout=30)
+            if answer.status_code != 503:  # its database is busy; Prefect's own client asks again, too
+                break
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json()
 

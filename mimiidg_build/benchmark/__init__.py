@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, compare_rows
-from mimiidg_build.benchmark.runs import Part, Run, evaluate_run, plan_runs, train_and_score
+from mimiidg_build.benchmark.runs import Part, Run, evaluate_run, parts_of, plan_runs, train_and_score
 from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.manifest import derive
 from mimiidg_build.progress import Reporter
@@ -28,6 +28,7 @@ __all__ = [
     "collect",
     "compare_rows",
     "evaluate_run",
+    "parts_of",
     "plan_runs",
     "stored",
     "sweep_variants",
@@ -77,7 +78,7 @@ def benchmark(
     UsageError, DataError
     """
     runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies)
-    parts = [(run, part) for run in runs for part in run.parts()]
+    parts = parts_of(runs)
     with Trainers(device, workers, len(parts), reporter or Reporter()) as trainers:
         trainers.run_all(parts)
     return collect(runs)

@@ -182,6 +182,12 @@ def plan_runs(
     return runs
 
 
+def parts_of(runs: Sequence[Run]) -> list[tuple[Run, Part]]:
+    """All parts to train; first those of models with few, which take longest, so that no worker ends up waiting."""
+    parts = [(run, run.parts()) for run in runs]
+    return [(run, part) for run, of in sorted(parts, key=lambda found: len(found[1])) for part in of]
+
+
 def draw_anomalies(store: Store, section: str, k: int, seed: int) -> pd.DataFrame:
     """The ``k`` anomalies of a section (``"fan/00"``) that a training may be told of: rows of the clip table.
 

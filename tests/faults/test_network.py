@@ -170,7 +170,7 @@ def test_new_version_is_fetched_whole_by_the_next_run(place: Place, fault: Tries
     ("headers", "shortest_s", "longest_s"),
     [
         ({"Retry-After": "7"}, 7, 7),
-        ({"Retry-After": formatdate(time.time() + 600, usegmt=True)}, 500, 600),
+        ({"Retry-After": "in ten minutes, as a date"}, 500, 600),
         ({}, 0.0, 60),
     ],
 )
@@ -178,6 +178,8 @@ def test_busy_server_is_asked_again_when_it_says(
     place: Place, code: int, headers: dict[str, str], shortest_s: float, longest_s: float, fault: Tries
 ) -> None:
     fault("429 or 503, with and without Retry-After")
+    if longest_s == 600:
+        headers = {"Retry-After": formatdate(time.time() + 600, usegmt=True)}
     place.fetch(fault=times(1, status(code, headers)))
     assert place.archive.read_bytes() == BODY
     assert len(place.slept) == 1

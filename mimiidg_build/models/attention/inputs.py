@@ -25,7 +25,7 @@ def mel_edges_hz() -> np.ndarray:
     """Where the mel filters begin, peak and end: filter i at i, i + 1, i + 2 [shape=(130,)]. HTK's scale.
 
     >>> mel_edges_hz()[[0, 1, 65, 129]].round(1).tolist()
-    [0.0, 13.8, 1767.8, 8000.0]
+    [0.0, 13.8, 1792.0, 8000.0]
     """
     highest = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
     edges_hz: np.ndarray = 700 * (10 ** (np.linspace(0, highest, N_MELS + 2) / 2595) - 1)
