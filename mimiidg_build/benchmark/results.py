@@ -244,12 +244,14 @@ class Benchmark:
 
 
 def compare_rows(benchmarks: Sequence[Benchmark]) -> list[Row]:
-    """One row per variant and model: means, official score, size and training time, by SNR offset."""
+    """One row per variant and model: means, official score, size and training time, by SNR offset.
+
+    A single variant is not named in every row.
+    """
     ordered = sorted(benchmarks, key=lambda benchmark: benchmark.snr_offset_db)
     return [
-        {
-            "variant": benchmark.variant,
-            f"{snr_title(benchmark.store)} offset [dB]": f"{benchmark.snr_offset_db:+g}",
+        (_variant_cells(benchmark) if len(ordered) > 1 else {})
+        | {
             "model": model.name,
             **{title: str(model.mean(metric)) for title, metric in SHOWN.items()},
             "official score": str(model.official_score),
@@ -259,6 +261,11 @@ def compare_rows(benchmarks: Sequence[Benchmark]) -> list[Row]:
         for benchmark in ordered
         for model in benchmark.models
     ]
+
+
+def _variant_cells(benchmark: Benchmark) -> Row:
+    offset = f"{snr_title(benchmark.store)} offset [dB]"
+    return {"variant": benchmark.variant, offset: f"{benchmark.snr_offset_db:+g}"}
 
 
 def duration(seconds: float) -> str:

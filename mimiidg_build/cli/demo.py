@@ -45,7 +45,7 @@ def demo(
 
     Example: mimiidg demo --percent 10
     """
-    from mimiidg_build.benchmark import collect
+    from mimiidg_build.benchmark import collect, compare_rows
     from mimiidg_build.manifest import derive, load_variant
     from mimiidg_build.store import open_store, variant_dir
     from mimiidg_build.synthesis import SyntheticSpec
@@ -64,7 +64,7 @@ def demo(
     if as_json:
         click.echo(json.dumps({"store": store_content(store), "benchmark": found.to_dict()}, allow_nan=False))
         return
-    print_table(found.title, found.rows())
+    print_table(f"{found.title}: means over sections", compare_rows([found]))
     print_store(store, as_json=False, note=note)
     if not quiet:
         click.echo(f"all of it on a page: mimiidg report {variant.name}", err=True)
