@@ -102,7 +102,7 @@ class Conformer(Detector):
     settings: ConformerSettings
     profiles: ClassVar = {
         "paper": PAPER,
-        # 0.6 s of one core a batch, in place of 2.3 s; four times the epochs gained nothing on 40 clips a section
+        # 0.6 s of one core a batch, in place of 2.3 s; of four times the epochs, bearing gained nothing
         "cpu": replace(PAPER, channels=32, epochs=30),
         "smoke": replace(PAPER, epochs=2, channels=8, n_blocks=1, batch_norm_momentum=0.3),
     }
