@@ -274,3 +274,11 @@ def test_it_learns_its_sections_and_doubts_the_wrong_one() -> None:
     right = model.score(heard[4:], labels([0, 1, 0, 1], training=False))
     wrong = model.score(heard[4:], labels([1, 0, 1, 0], training=False))
     assert (wrong > right + 5).all(), "clips that training did not hear"
+
+
+def test_smoke_trains_on_some_batches_of_all_clips():
+    known = Labels.of([0] * 1000, [False] * 1000, training=True)
+    torch.manual_seed(0)
+    some, every = (create("attention", profile, 3, 0).batches(known, Epoch(0, 1)) for profile in ("smoke", "cpu"))
+    assert [len(batch) for batch in some] == [16] * 12 and len(set(torch.cat(list(some)).tolist())) == 192
+    assert sorted(torch.cat(list(every)).tolist()) == list(range(1000))

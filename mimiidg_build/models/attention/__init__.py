@@ -51,6 +51,7 @@ class AttentionSettings(Settings):
     mixing               both parameters of lambda's Beta distribution
     last_learning_rate   of the last epoch, as a share of the first's; between them half a cosine
     unused_head          carry the released model's linear layer that nothing uses
+    most_batches         of an epoch, where all clips would take too long
     """
 
     attention: Literal["separable", "plain", "none"] = "separable"
@@ -62,6 +63,7 @@ class AttentionSettings(Settings):
     mixing: float = 0.2
     last_learning_rate: float = 1.0
     unused_head: bool = False
+    most_batches: int | None = None
 
 
 PAPER = AttentionSettings(epochs=300, learning_rate=1e-4, batch_size=64, batch_norm_momentum=0.1)
@@ -69,7 +71,7 @@ PROFILES = {
     "paper": PAPER,
     "released": replace(PAPER, last_learning_rate=0.1, unused_head=True),
     "cpu": replace(PAPER, epochs=20, learning_rate=1e-3, batch_size=8, last_learning_rate=0.01),
-    "smoke": replace(PAPER, epochs=1, learning_rate=1e-3, batch_size=16, batch_norm_momentum=0.3),
+    "smoke": replace(PAPER, epochs=1, learning_rate=1e-3, batch_size=16, batch_norm_momentum=0.3, most_batches=12),
 }
 
 
@@ -151,6 +153,10 @@ class Attention(Detector):
         return images, maps
 
     # ---- Training ----------------------------------------------------------------------------------------------------
+
+    def batches(self, labels: Labels, epoch: Epoch) -> Sequence[Tensor]:
+        """All clips once in random order, or the first batches of that."""
+        return super().batches(labels, epoch)[: self.settings.most_batches]
 
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Noisy-ArcMix's loss of clips [shape=(n, n_samples)], int16."""
