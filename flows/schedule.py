@@ -63,5 +63,14 @@ def run_deployments(deployments: Sequence[RunnerDeployment], on_registered: Call
     """
     runner = Runner(name="mimiidg", limit=len(deployments) + 1)  # one more: a run must be begun to be turned away
     ids: Any = [runner.add_deployment(deployment) for deployment in deployments]
-    on_registered(ids)
-    asyncio.run(runner.start())
+    asyncio.run(_run(runner, lambda: on_registered(ids)))
+
+
+async def _run(runner: Runner, on_started: Callable[[], None]) -> None:
+    """Run until stopped. It counts as started when it polls: a Ctrl-C while it starts can be lost in there."""
+    running = asyncio.ensure_future(runner.start())
+    while not runner.started and not running.done():
+        await asyncio.sleep(0.05)
+    if not running.done():
+        on_started()
+    await running

@@ -106,12 +106,12 @@ def test_what_is_shown_works_as_written(place: Path) -> None:
             process = subprocess.Popen(
                 command, cwd=place, env=environment, stdout=said, stderr=said, start_new_session=True
             )
-            end = time.monotonic() + 180
+            end, goes_on = time.monotonic() + 180, block.how == "until"
             while process.poll() is None and time.monotonic() < end:
                 time.sleep(0.1)
-                if block.how == "until" and block.value in read(said.fileno()):
+                if goes_on and block.value in read(said.fileno()):
                     os.killpg(process.pid, signal.SIGINT)
-                    process.wait(60)
+                    goes_on, end = False, time.monotonic() + 60
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
