@@ -213,7 +213,7 @@ def test_other_settings_in_the_directory(found: bench.Benchmark, tmp_path: Path)
     train_and_score(run, run.parts()[0], "cpu")
     path = run.directory / "config.json"
     path.write_text(path.read_text().replace('"batch_size": 128', '"batch_size": 64'))
-    with pytest.raises(UsageError, match="holds a run of other settings"):
+    with pytest.raises(UsageError, match="holds a run of other settings: batch_size 64, expected 128. Move"):
         train_and_score(run, run.parts()[0], "cpu")
     path.write_text("{")
     with pytest.raises(DataError, match="config.json cannot be read"):

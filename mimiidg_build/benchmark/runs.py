@@ -333,9 +333,25 @@ def check_config(run: Run) -> None:
     except ValueError:
         raise DataError(f"{path} cannot be read. Remove {run.directory} to train anew.") from None
     if there != config:
-        raise UsageError(
-            f"{run.directory} holds a run of other settings: {there}, expected {config}. Move or remove it."
-        )
+        found, expected = (_flat(of) for of in (there, config))
+        differ = [
+            f"{name} {found.get(name)!r}, expected {expected.get(name)!r}"
+            for name in expected | found
+            if found.get(name) != expected.get(name)
+        ]
+        what = "; ".join(differ) or "a setting that is not there"
+        raise UsageError(f"{run.directory} holds a run of other settings: {what}. Move or remove it.")
+
+
+def _flat(config: Any) -> dict[str, Any]:
+    """A configuration's values by name, settings among them.
+
+    >>> _flat({"seed": 0, "settings": {"epochs": 3}})
+    {'seed': 0, 'epochs': 3}
+    """
+    of = dict(config) if isinstance(config, dict) else {"content": config}
+    settings = of.pop("settings", None)
+    return of | (settings if isinstance(settings, dict) else {})
 
 
 def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
