@@ -27,6 +27,7 @@ from mimiidg_build.benchmark.results import data_kind
 from mimiidg_build.benchmark.runs import Run, check_config, choose_device, plan_runs
 from mimiidg_build.errors import UsageError
 from mimiidg_build.features import HOP, SAMPLE_RATE
+from mimiidg_build.memory import keep_all_freed_memory
 from mimiidg_build.models import create
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store import Store
@@ -133,6 +134,7 @@ class Explainer:
         from mimiidg_build.train import checkpoint
 
         (part,) = run.parts()
+        keep_all_freed_memory()
         self.run, self._device = run, choose_device(device)
         created: Any = create(run.model, run.profile, len(run.store.sections), run.seed)
         if getattr(created, "attention", None) is None:
