@@ -7,19 +7,34 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from types import FrameType
 from typing import Any
 
 
 @contextlib.contextmanager
 def without_ctrl_c() -> Iterator[None]:
-    """Processes started in this block never see Ctrl-C, not even while they start. For this one it only comes later."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which they inherit
+    """Processes started in this block never see Ctrl-C, not even while they start. For this one it only comes later.
+
+    They inherit that the signal is blocked. Here that is not enough: the system gives it to any thread that does not
+    block it (one that draws a progress bar), and Python then raises KeyboardInterrupt in the main thread all the same,
+    between starting a process and telling it what to do, which the process would end with a traceback.
+    """
+    here = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    came: list[FrameType | None] = []
+    if callable(here):
+        signal.signal(signal.SIGINT, lambda _, frame: came.append(frame))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # what waited comes now, to the handler above
+        if callable(here):
+            signal.signal(signal.SIGINT, here)
+            if came:
+                here(signal.SIGINT, came[0])
 
 
 @contextlib.contextmanager
@@ -42,10 +57,10 @@ def process_pool(
     pool = ProcessPoolExecutor(
         n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
     )
-    with without_ctrl_c():
-        for _ in range(n):
-            pool.submit(os.getpid)  # each starts one, as long as none is idle
     try:
+        with without_ctrl_c():
+            for _ in range(n):
+                pool.submit(time.sleep, 0.05)  # each starts one, as long as none is idle
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
