@@ -18,6 +18,7 @@ from flows.fetch_archives import is_worth_a_retry
 from mimiidg_build import progress
 from mimiidg_build.benchmark import Part, Run, Trainers, collect, compare_rows, parts_of, plan_runs, stored
 from mimiidg_build.manifest import parse_variant
+from mimiidg_build.places import Place, place
 from mimiidg_build.store import Store, open_store
 from schemas.variants import Variant
 
@@ -42,7 +43,7 @@ RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers
 @flow(name="benchmark", task_runner=RUNNER)
 def benchmark(
     variants: list[dict[str, Any]],
-    root: Path,
+    root: str | Path,
     models: list[str],
     profile: str = "paper",
     seeds: int = 1,
@@ -50,19 +51,21 @@ def benchmark(
     known_anomalies: Sequence[int] = (),
     device: str = "auto",
     workers: int | None = None,
-) -> list[Path]:
+) -> list[Place]:
     """Benchmark models on variants, each given as a variant file's content; the paths of their stores.
 
     On a CPU as many train at once as there are workers, one a core by default. Finished ones are not run again.
     """
 
+    at = place(root)
+
     def build(variant: Variant) -> Store:
         return open_store(build_variant(variant.model_dump(mode="json"), root))
 
-    stores = [stored(parse_variant(content), root, build) for content in variants]
+    stores = [stored(parse_variant(content), at, build) for content in variants]
     found = []
     for store in stores:
-        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies)
+        runs = plan_runs(store, at, models, profile, seeds, epochs, known_anomalies)
         parts = parts_of(runs)
         with Trainers(device, workers, len(parts), progress.current()) as trainers:
             if trainers.n_workers == 1:

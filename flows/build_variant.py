@@ -19,6 +19,7 @@ from mimiidg_build.findings import summarise
 from mimiidg_build.inputs import Inputs, read_inputs
 from mimiidg_build.manifest import parse_variant
 from mimiidg_build.mix_plan import records
+from mimiidg_build.places import Place, place
 from mimiidg_build.plan_build import Decision, PlannedSection, decide, plan_sections
 from mimiidg_build.run_tasks import runner
 from mimiidg_build.stage import RenderedSection
@@ -30,7 +31,7 @@ RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers
 
 
 @task(name="validate", task_run_name="validate", cache_policy=NO_CACHE)
-def validate(variant: dict[str, Any], root: Path, plan: Path | None, allow: list[str]) -> Inputs:
+def validate(variant: dict[str, Any], root: Place, plan: Path | None, allow: list[str]) -> Inputs:
     """Read archives' directories, tables and noise, and validate them."""
     wanted = parse_variant(variant)
     make_synthetic(wanted, root, progress.current())
@@ -39,12 +40,12 @@ def validate(variant: dict[str, Any], root: Path, plan: Path | None, allow: list
 
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE)
 def plan_all(
-    inputs: Inputs, decision: Decision, root: Path, scheduler: str, workers: int | None
+    inputs: Inputs, decision: Decision, root: Place, scheduler: str, workers: int | None
 ) -> list[PlannedSection]:
     """Measure levels, draw noise, set gains."""
     told = progress.current().step("levels", len(inputs.release.clips))
     planned = plan_sections(inputs, decision, root, runner(scheduler, workers, root), told)
-    stage.open_staging(decision, planned, inputs.variant.features.dtype)
+    stage.open_staging(decision)
     return planned
 
 
@@ -60,7 +61,7 @@ def render(
     inputs: Inputs,
     decision: Decision,
     planned: PlannedSection,
-    root: Path,
+    root: Place,
     scheduler: str,
     workers: int | None,
     told: Any,
@@ -91,23 +92,24 @@ def run_name() -> str:
 @flow(name="build-variant", flow_run_name=run_name, task_runner=RUNNER)
 def build_variant(
     variant: dict[str, Any],
-    root: Path,
+    root: str | Path,
     scheduler: str = "threads",
     workers: int | None = None,
     plan: Path | None = None,
     allow: list[str] | None = None,
-) -> Path:
+) -> Place:
     """Build a variant, given as the content of a variant file; the path of its store. Built already: nothing to do."""
-    inputs = validate(variant, root, plan, allow or [])
-    with building(root, inputs.variant.name):
-        decision = decide(inputs, root)
+    at = place(root)
+    inputs = validate(variant, at, plan, allow or [])
+    with building(at, inputs.variant.name):
+        decision = decide(inputs, at)
         if decision.finished is not None:
             stage.move_latest(decision.finished)
             report(decision.finished, inputs)
             return decision.finished.path
-        planned = plan_all(inputs, decision, root, scheduler, workers)
+        planned = plan_all(inputs, decision, at, scheduler, workers)
         told = progress.current().step("render", sum(len(section.clips) for section in planned))
-        futures = [render.submit(inputs, decision, section, root, scheduler, workers, told) for section in planned]
+        futures = [render.submit(inputs, decision, section, at, scheduler, workers, told) for section in planned]
         rendered = {section_id: section for future in futures for section_id, section in future.result().items()}
         store = publish(inputs, decision, rendered)
         report(store, inputs)

@@ -12,6 +12,7 @@ from mimiidg_build import progress
 from mimiidg_build.acquire import fetch_dataset
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.manifest import load_dataset
+from mimiidg_build.places import Place, place
 
 
 def is_worth_a_retry(task: object, run: object, state: object) -> bool:
@@ -29,17 +30,17 @@ def is_worth_a_retry(task: object, run: object, state: object) -> bool:
     retry_condition_fn=is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def fetch(dataset: str, root: Path, names: list[str] | None, offline: bool) -> dict[str, Path]:
+def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> dict[str, Place]:
     """Have a dataset's archives on disk, verified."""
     return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=progress.current())
 
 
 @flow(name="fetch-archives", flow_run_name="fetch")
-def fetch_archives(wanted: dict[str, list[str] | None], root: Path, offline: bool = False) -> dict[str, Path]:
+def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offline: bool = False) -> dict[str, Place]:
     """Fetch datasets' archives, all or the named files of each; what is there and verified is not fetched again."""
-    archives: dict[str, Path] = {}
+    archives: dict[str, Place] = {}
     for dataset, names in wanted.items():
-        archives |= fetch(dataset, root, names, offline)
+        archives |= fetch(dataset, place(root), names, offline)
     create_table_artifact(
         key="archives",
         table=[{"archive": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in archives.items()],

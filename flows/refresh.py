@@ -18,13 +18,14 @@ from flows.fetch_archives import fetch_archives
 from mimiidg_build import progress
 from mimiidg_build.acquire import needed_archives
 from mimiidg_build.manifest import load_variant, parse_variant
+from mimiidg_build.places import Place, place
 from mimiidg_build.progress import PlainReporter
 from mimiidg_build.report import report_path, write_report
 from mimiidg_build.store import list_stores, open_store
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
-def report(store: Path, root: Path) -> Path:
+def report(store: Place, root: Place) -> Path:
     """Write a store's report."""
     return write_report(open_store(store), root, reporter=progress.current())
 
@@ -38,18 +39,18 @@ def run_name() -> str:
 @flow(name="refresh", flow_run_name=run_name)
 def refresh(
     variants: list[dict[str, Any] | str],
-    root: Path,
+    root: str | Path,
     scheduler: str = "threads",
     workers: int | None = None,
     offline: bool = False,
     with_report: bool = True,
-) -> list[Path]:
+) -> list[Place]:
     """Fetch, build and report variants, each a name, a file's path, or a file's content; the paths of their stores."""
-    log = get_run_logger()
+    log, at = get_run_logger(), place(root)
     if runtime.deployment.id:  # started by a server: nobody's terminal, but its pages
         progress.use(PlainReporter(log.info))
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]
-    before = {listed.path: listed.state for listed in list_stores(root)}
+    before = {listed.path: listed.state for listed in list_stores(at)}
     wanted: dict[str, list[str] | None] = {}
     for content in contents:
         for dataset, names in needed_archives(parse_variant(content)).items():
@@ -59,9 +60,9 @@ def refresh(
     for content in contents:
         path = build_variant(content, root, scheduler, workers)
         if with_report:
-            page = report_path(open_store(path), root)
+            page = report_path(open_store(path), at)
             if not page.is_file():
-                report(path, root)
+                report(path, at)
             link = page.resolve().as_uri()
             create_link_artifact(key="report", link=link, link_text=page.name, description="The report")
         done = {"latest": "nothing new", "kept": "as it was once: latest again"}.get(before.get(path, ""), "built")

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pandas as pd
 
@@ -23,6 +22,7 @@ from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch import archive_checksums, archive_path, fetch_record
 from mimiidg_build.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.mix_plan import noise_kinds
+from mimiidg_build.places import Place, local
 from mimiidg_build.progress import Reporter
 from schemas.manifests import MACHINE_TYPES, DatasetManifest, Record
 from schemas.variants import Variant
@@ -75,19 +75,19 @@ def needed_archives(variant: Variant) -> dict[str, list[str]]:
 
 def fetch_dataset(
     dataset: DatasetManifest,
-    root: Path,
+    root: Place,
     *,
     names: Collection[str] | None = None,
     offline: bool = False,
     base_url: str | None = None,
     reporter: Reporter | None = None,
-) -> dict[str, Path]:
+) -> dict[str, Place]:
     """Have a dataset's archives on disk, verified.
 
     Parameters
     ----------
     dataset : DatasetManifest
-    root : Path
+    root : Place
     names : collection of str, optional
         Only these files.
     offline : bool
@@ -108,7 +108,7 @@ def fetch_dataset(
     reporter = reporter or Reporter()
     if dataset.synthetic:
         return _fetch_synthetic(dataset, root, names, offline, reporter)
-    fetched: dict[str, Path] = {}
+    fetched: dict[str, Place] = {}
     for record in dataset.records:
         wanted = [file.name for file in record.files if names is None or file.name in names]
         if wanted:
@@ -120,11 +120,11 @@ def fetch_dataset(
 
 def _fetch_synthetic(
     dataset: DatasetManifest,
-    root: Path,
+    root: Place,
     names: Collection[str] | None,
     offline: bool,
     reporter: Reporter,
-) -> dict[str, Path]:
+) -> dict[str, Place]:
     """Generate what is not there, serve it, fetch it."""
     from mimiidg_build.local_zenodo import LocalZenodo
 
@@ -135,7 +135,7 @@ def _fetch_synthetic(
     except FetchError:
         if offline:
             raise
-        served = root / "archives" / f"{record.id}.served"
+        served = local(root) / "archives" / f"{record.id}.served"
         spec = synthesis.parse_name(dataset.name)
         synthesis.write_release(
             spec, served, on_clip=reporter.step("synthesize", synthesis.n_recordings(spec), "recordings")
@@ -147,7 +147,7 @@ def _fetch_synthetic(
     return {f"{record.id}/{name}": path for name, path in paths.items()}
 
 
-def make_synthetic(variant: Variant, root: Path, reporter: Reporter | None = None) -> None:
+def make_synthetic(variant: Variant, root: Place, reporter: Reporter | None = None) -> None:
     """Have a variant's synthetic release on disk; a release of any other kind must have been fetched."""
     if synthesis.is_synthetic(variant.dataset):
         fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
@@ -166,7 +166,7 @@ def check_files(datasets: Collection[DatasetManifest], files: Collection[str]) -
         raise UsageError(f"no file is named {', '.join(unknown)}; there are {', '.join(dict.fromkeys(known))}")
 
 
-def archives_are_there(variant: Variant, root: Path) -> bool:
+def archives_are_there(variant: Variant, root: Place) -> bool:
     """Whether every archive that the variant needs has been fetched."""
     for name, files in needed_archives(variant).items():
         for record in load_dataset(name).records:
@@ -186,7 +186,7 @@ class Release:
     """
 
     dataset: DatasetManifest
-    archives: dict[str, Path]
+    archives: dict[str, Place]
     checksums: dict[str, str]
     clips: pd.DataFrame
     findings: pd.DataFrame
@@ -199,7 +199,7 @@ class Release:
 
 def read_release(
     dataset: DatasetManifest,
-    root: Path,
+    root: Place,
     wants: Callable[[str], bool] = lambda machine: True,
     allow: Collection[str] = (),
 ) -> Release:
@@ -208,7 +208,7 @@ def read_release(
     Parameters
     ----------
     dataset : DatasetManifest
-    root : Path
+    root : Place
     wants : callable
         Which machine types.
     allow : collection of str
@@ -250,7 +250,7 @@ def _counts(dataset: DatasetManifest) -> dict[str, int]:
     return load_table1().counts if dataset.name == "mimii_dg" else {}
 
 
-def noise_archive(root: Path, dataset_name: str, file: str) -> Path:
+def noise_archive(root: Place, dataset_name: str, file: str) -> Place:
     """Where a fetched archive that gives noise lies.
 
     Raises

@@ -20,6 +20,7 @@ from mimiidg_build.acquire import Release, make_synthetic
 from mimiidg_build.errors import DataError
 from mimiidg_build.inputs import read_inputs
 from mimiidg_build.locks import variant_lock
+from mimiidg_build.places import Place
 from mimiidg_build.plan_build import decide, plan_sections
 from mimiidg_build.progress import Reporter
 from mimiidg_build.run_tasks import runner
@@ -39,7 +40,7 @@ class Built:
 
 
 @contextlib.contextmanager
-def building(root: Path, variant: str) -> Iterator[None]:
+def building(root: Place, variant: str) -> Iterator[None]:
     """Hold the variant's lock: two builds of one variant at once would do the same work twice.
 
     The second waits, says so, and then finds the first's result.
@@ -54,11 +55,10 @@ def building(root: Path, variant: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(directory: Path, waiting: str) -> Iterator[None]:
+def locked(directory: Place, waiting: str) -> Iterator[None]:
     """Hold the lock of a variant's directory; say so before waiting for it."""
-    lock = variant_lock(directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        lock = variant_lock(directory)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -74,7 +74,7 @@ def locked(directory: Path, waiting: str) -> Iterator[None]:
 
 def build_variant(
     variant: Variant,
-    root: Path,
+    root: Place,
     *,
     scheduler: str = "threads",
     workers: int | None = None,
@@ -88,7 +88,7 @@ def build_variant(
     Parameters
     ----------
     variant : Variant
-    root : Path
+    root : Place
         Archives are read from ROOT/archives, the store goes to ROOT/variants/<variant>.
     scheduler : str
         ``threads``, ``processes`` or a dask cluster's address. The result never depends on it.
@@ -120,7 +120,7 @@ def build_variant(
             return Built(decision.finished, True, inputs.release.findings)
         n_clips = len(inputs.release.clips)
         planned = plan_sections(inputs, decision, root, run, reporter.step("levels", n_clips))
-        stage.open_staging(decision, planned, variant.features.dtype)
+        stage.open_staging(decision)
         on_clips = reporter.step("render", sum(len(section.clips) for section in planned))
         rendered = stage.render_sections(inputs, decision, planned, run, on_clips)
         return Built(stage.publish(inputs, decision, rendered), False, inputs.release.findings)

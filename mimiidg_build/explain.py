@@ -29,6 +29,7 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.features import HOP, SAMPLE_RATE
 from mimiidg_build.memory import keep_all_freed_memory
 from mimiidg_build.models import create
+from mimiidg_build.places import Place, local
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store import Store
 
@@ -75,7 +76,7 @@ class MapStatistics:
     deviation: Array
 
 
-def trained_run(store: Store, root: Path, model: str, profile: str, seed: int, epochs: int | None = None) -> Run:
+def trained_run(store: Store, root: Place, model: str, profile: str, seed: int, epochs: int | None = None) -> Run:
     """The finished run of a model on a store.
 
     Raises
@@ -298,4 +299,4 @@ def _source(run: Run) -> str:
 def figure_path(run: Run, what: str) -> Path:
     """Where a figure of a run lies."""
     variant = run.store.attributes["variant"]["name"]
-    return run.root / "reports" / f"{variant}-{run.model}-{run.label}-{run.seed}-{what.replace('/', '-')}.png"
+    return local(run.root) / "reports" / f"{variant}-{run.model}-{run.label}-{run.seed}-{what.replace('/', '-')}.png"

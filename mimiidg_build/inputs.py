@@ -21,6 +21,7 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.findings import raise_on_errors
 from mimiidg_build.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.noise import Recording
+from mimiidg_build.places import Place
 from mimiidg_build.render import SHARD_CLIPS
 from mimiidg_build.store import FORMAT_VERSION
 from schemas.manifests import NoiseSource, Section
@@ -67,7 +68,7 @@ class Inputs:
 
 def read_inputs(
     variant: Variant,
-    root: Path,
+    root: Place,
     *,
     plan: Path | None = None,
     allow: Collection[str] = (),
@@ -78,7 +79,7 @@ def read_inputs(
     Parameters
     ----------
     variant : Variant
-    root : Path
+    root : Place
     plan : Path, optional
         A mix plan to render instead of drawing one (parquet or CSV).
     allow : collection of str
@@ -118,7 +119,7 @@ def variant_part_of(choice: str, section: Section) -> bool:
 
 
 def _noise_recordings(
-    variant: Variant, sections: list[Section], defaults: dict[str, NoiseSource], root: Path
+    variant: Variant, sections: list[Section], defaults: dict[str, NoiseSource], root: Place
 ) -> dict[str, list[Recording]]:
     """Recordings of every kind that the sections use, or one error that names every kind that nobody gave."""
     for section in sections:  # an SNR that nobody stated is known before any noise is looked for

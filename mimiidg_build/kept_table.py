@@ -8,19 +8,19 @@ there.
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
+from mimiidg_build.places import Place
 from mimiidg_build.shards import write_file
 
 KEY = b"identity"
 
 
-def write_kept(path: Path, frame: pd.DataFrame, identity: str) -> None:
+def write_kept(path: Place, frame: pd.DataFrame, identity: str) -> None:
     """Keep a table, whole or not at all.
 
     Raises
@@ -35,7 +35,7 @@ def write_kept(path: Path, frame: pd.DataFrame, identity: str) -> None:
     write_file(path, [content.getvalue()])
 
 
-def read_kept(path: Path, identity: str) -> pd.DataFrame | None:
+def read_kept(path: Place, identity: str) -> pd.DataFrame | None:
     """A table that was kept; None if there is none, if it is of something else, or if it is damaged."""
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))

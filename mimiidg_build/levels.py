@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from mimiidg_build.audio import decode_clip, level
 from mimiidg_build.kept_table import read_kept, write_kept
 from mimiidg_build.memory import keep_freed_memory
 from mimiidg_build.noise import NoiseBank
+from mimiidg_build.places import Place
 from mimiidg_build.run_tasks import Runner
 from schemas.tables import Levels
 
@@ -28,7 +28,7 @@ VERSION = "levels-1"
 TASK_CLIPS = 64
 
 
-def measure_members(path: Path, members: list[str], n_samples: int) -> list[tuple[str, float, float]]:
+def measure_members(path: Place, members: list[str], n_samples: int) -> list[tuple[str, float, float]]:
     """(member, power, peak) of some clips of an archive."""
     keep_freed_memory()
     archive = open_archive(path)
@@ -36,7 +36,7 @@ def measure_members(path: Path, members: list[str], n_samples: int) -> list[tupl
 
 
 def load_levels(
-    path: Path,
+    path: Place,
     checksum: str,
     members: list[str],
     n_samples: int,
@@ -47,7 +47,7 @@ def load_levels(
 
     Parameters
     ----------
-    path : Path
+    path : Place
         The archive; its levels are kept beside it.
     checksum : str
         Of the archive: levels of another content are not used.

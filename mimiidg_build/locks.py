@@ -16,11 +16,18 @@ from pathlib import Path
 from filelock import FileLock
 
 from mimiidg_build.errors import DataError
+from mimiidg_build.places import Place, local
 
 
-def variant_lock(directory: Path) -> FileLock:
-    """The lock that one process has while it changes what lies in a variant's directory."""
-    return FileLock(directory / ".lock")
+def variant_lock(directory: Place) -> FileLock:
+    """The lock that one process has while it changes what lies in a variant's directory.
+
+    On object storage it is of this machine alone. Two machines that build one variant at once write the same objects
+    with the same bytes; see :func:`mimiidg_build.stage.move_latest` for the one that differs.
+    """
+    here = local(directory)
+    here.mkdir(parents=True, exist_ok=True)
+    return FileLock(here / ".lock")
 
 
 class Hold:

@@ -215,6 +215,8 @@ def check_sections(variant: Variant, place: str) -> None:
 
 
 def _absolute(base: Path, place: str) -> str:
+    if "://" in place:
+        return place
     try:
         return str(base / Path(place).expanduser())
     except RuntimeError:

@@ -27,7 +27,8 @@ from mimiidg_build.archive import Archive, open_archive
 from mimiidg_build.audio import level, noise_pieces
 from mimiidg_build.errors import DataError
 from mimiidg_build.kept_table import read_kept, write_kept
-from mimiidg_build.shards import whole_file
+from mimiidg_build.places import ObjectPath, Place, place
+from mimiidg_build.shards import hash_object, whole_file
 from schemas.manifests import NoiseSource
 from schemas.tables import NoiseTable
 
@@ -49,7 +50,7 @@ class NoiseBank:
 
     kind: str
     fingerprint: str
-    path: Path
+    path: Place
     n_samples: int
     table: pd.DataFrame
 
@@ -58,7 +59,7 @@ class NoiseBank:
         return read_noise_clip(self.path, row, self.n_samples)
 
 
-def read_noise_clip(path: Path, row: int, n_samples: int) -> npt.NDArray[np.float32]:
+def read_noise_clip(path: Place, row: int, n_samples: int) -> npt.NDArray[np.float32]:
     """A noise clip of a bank.
 
     Read rather than mapped: mapped pages would count as the process's memory.
@@ -67,12 +68,18 @@ def read_noise_clip(path: Path, row: int, n_samples: int) -> npt.NDArray[np.floa
     -------
     np.ndarray [shape=(n_samples,)], float32, full scale 1
     """
-    dtype = np.dtype(path.suffix.removeprefix("."))
-    samples = np.fromfile(path, dtype.newbyteorder("<"), n_samples, offset=row * n_samples * dtype.itemsize)
-    return samples * np.float32(1 / 32768) if dtype == np.int16 else samples
+    dtype = np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
+    offset, n_bytes = row * n_samples * dtype.itemsize, n_samples * dtype.itemsize
+    if isinstance(path, ObjectPath):
+        samples = np.frombuffer(path.read_at(offset, n_bytes), dtype)
+    else:
+        samples = np.fromfile(path, dtype, n_samples, offset=offset)
+    return samples * np.float32(1 / 32768) if dtype.kind == "i" else samples
 
 
-def list_recordings(kind: str, sources: list[NoiseSource], archive_path: Callable[[str, str], Path]) -> list[Recording]:
+def list_recordings(
+    kind: str, sources: list[NoiseSource], archive_path: Callable[[str, str], Place]
+) -> list[Recording]:
     """Every recording of a kind, in a fixed order: by source, then by name.
 
     Parameters
@@ -95,11 +102,17 @@ def list_recordings(kind: str, sources: list[NoiseSource], archive_path: Callabl
     return recordings
 
 
-def _recordings_of(kind: str, source: NoiseSource, archive_path: Callable[[str, str], Path]) -> Iterator[Recording]:
+def _recordings_of(kind: str, source: NoiseSource, archive_path: Callable[[str, str], Place]) -> Iterator[Recording]:
     if source.folder is not None:
+        where: Place = Path(source.folder)
         folder = Path(source.folder)
         if not folder.is_dir():
-            raise DataError(f"noise kind {kind}: there is no folder {folder}.")
+            hint = (
+                " A folder is read from this machine; on object storage, pack it into a zip."
+                if "://" in source.folder
+                else ""
+            )
+            raise DataError(f"noise kind {kind}: there is no folder {source.folder}.{hint}")
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".wav" and p.is_file())
         found = [
             Recording(p.relative_to(folder).as_posix(), _digest(p), partial(_opened_file, p))
@@ -107,29 +120,29 @@ def _recordings_of(kind: str, source: NoiseSource, archive_path: Callable[[str, 
             if fnmatch.fnmatch(p.relative_to(folder).as_posix(), source.members) or source.members == "*.wav"
         ]
     else:
-        place = Path(source.archive) if source.archive else archive_path(source.dataset or "", source.file or "")
-        if not place.is_file():
-            raise DataError(f"noise kind {kind}: there is no archive {place}.")
-        archive = _opened_archive(place)
+        file = place(source.archive) if source.archive else archive_path(source.dataset or "", source.file or "")
+        if not file.is_file():
+            raise DataError(f"noise kind {kind}: there is no archive {file}.")
+        archive = _opened_archive(file)
         found = [
             # size and CRC stand in the zip's directory: the content is told apart without reading it
             Recording(name, f"{info.size_bytes}:{info.crc32:08x}", partial(_opened_member, archive, name))
             for name, info in sorted(archive.members.items())
             if fnmatch.fnmatch(name, source.members)
         ]
-        folder = place
+        where = file
     if not found:
-        raise DataError(f"noise kind {kind}: {folder} has no recording that matches {source.members!r}.")
+        raise DataError(f"noise kind {kind}: {where} has no recording that matches {source.members!r}.")
     yield from found
 
 
 @lru_cache(maxsize=8)
-def _archive_of(path: Path, state: tuple[int, int]) -> Archive:
+def _archive_of(path: Place, state: tuple[int, int]) -> Archive:
     """An archive for all the kinds that come from it: its directory is read and checked once."""
     return open_archive(path)
 
 
-def _opened_archive(path: Path) -> Archive:
+def _opened_archive(path: Place) -> Archive:
     found = path.stat()
     return _archive_of(path, (found.st_size, found.st_mtime_ns))
 
@@ -137,6 +150,10 @@ def _opened_archive(path: Path) -> Archive:
 def _digest(path: Path) -> str:
     """Mapped rather than read: a recording may be longer than memory."""
     return str(blake3().update_mmap(path).hexdigest())
+
+
+def _bank_digest(path: Place) -> str:
+    return hash_object(path.parent, path.name).blake3
 
 
 def _opened_file(path: Path) -> BinaryIO:
@@ -153,7 +170,7 @@ def kind_fingerprint(kind: str, recordings: list[Recording], n_samples: int) -> 
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def bank(kind: str, recordings: list[Recording], root: Path, n_samples: int) -> NoiseBank:
+def bank(kind: str, recordings: list[Recording], root: Place, n_samples: int) -> NoiseBank:
     """The noise bank of a kind, made where it is not there yet: pieces first, table last.
 
     Raises
@@ -165,14 +182,14 @@ def bank(kind: str, recordings: list[Recording], root: Path, n_samples: int) -> 
     table_path = root / "noise" / f"{fingerprint}.parquet"
     paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
     for path in paths.values():
-        if path.is_file() and (table := read_kept(table_path, _digest(path))) is not None:
+        if path.is_file() and (table := read_kept(table_path, _bank_digest(path))) is not None:
             return NoiseBank(kind, fingerprint, path, n_samples, table)
     try:
         dtype, rows = "int16", _write_pieces(kind, recordings, paths["int16"], "int16", n_samples)
     except _NotInt16:
         dtype, rows = "float32", _write_pieces(kind, recordings, paths["float32"], "float32", n_samples)
     table = NoiseTable.validate(pd.DataFrame(rows), lazy=True)
-    write_kept(table_path, table, _digest(paths[dtype]))
+    write_kept(table_path, table, _bank_digest(paths[dtype]))
     return NoiseBank(kind, fingerprint, paths[dtype], n_samples, table)
 
 
@@ -181,7 +198,7 @@ class _NotInt16(Exception):
 
 
 def _write_pieces(
-    kind: str, recordings: list[Recording], path: Path, dtype: str, n_samples: int
+    kind: str, recordings: list[Recording], path: Place, dtype: str, n_samples: int
 ) -> list[dict[str, object]]:
     """Write every piece and return the table's rows.
 

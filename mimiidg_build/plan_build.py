@@ -2,8 +2,9 @@
 
 A store's name is the fingerprint of everything that decides its bytes, so a second build of the same inputs is a no-op.
 A store is built under ``<fingerprint>.zarr.partial`` beside ``<fingerprint>.journal``, verified, renamed, then
-``latest`` moves; a run that finds a partial store goes on where it stopped. Sections whose own fingerprint stands in an
-earlier store of the variant are linked from there.
+``latest`` moves; a run that finds a partial store goes on where it stopped. On object storage, where nothing can be
+renamed, it is built under its own name, and is no store before its root's metadata is there, which comes last.
+Sections whose own fingerprint stands in an earlier store of the variant are linked from there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
@@ -21,9 +21,10 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.inputs import Inputs
 from mimiidg_build.manifest import load_table1
 from mimiidg_build.noise import NoiseBank
+from mimiidg_build.places import ObjectPath, Place, matching
 from mimiidg_build.render import SHARD_CLIPS, ClipTask, ShardTask
 from mimiidg_build.run_tasks import Runner
-from mimiidg_build.store import Store, open_store, section_path, variant_dir
+from mimiidg_build.store import Store, is_finished, open_store, section_path, variant_dir
 from schemas.manifests import Section
 from schemas.tables import MixPlan
 
@@ -36,19 +37,20 @@ class Decision:
 
     fingerprint: str
     finished: Store | None
-    staging: Path
-    journal: Path
+    staging: Place
+    journal: Place
     reuse: dict[str, Store] = field(default_factory=dict)  # section id -> an earlier store that has it
 
 
-def decide(inputs: Inputs, root: Path) -> Decision:
+def decide(inputs: Inputs, root: Place) -> Decision:
     """Whether the variant must be built, and which sections an earlier store of it already has."""
     directory, fingerprint = variant_dir(root, inputs.variant.name), inputs.fingerprint
-    staging, journal = directory / f"{fingerprint}.zarr.partial", directory / f"{fingerprint}.journal"
-    if (directory / f"{fingerprint}.zarr").is_dir():
-        return Decision(fingerprint, open_store(directory / f"{fingerprint}.zarr"), staging, journal)
+    final, journal = directory / f"{fingerprint}.zarr", directory / f"{fingerprint}.journal"
+    staging = final if isinstance(final, ObjectPath) else final.with_name(f"{final.name}.partial")
+    if is_finished(final):
+        return Decision(fingerprint, open_store(final), staging, journal)
     reuse: dict[str, Store] = {}
-    for path in sorted(directory.glob("*.zarr")):
+    for path in matching(directory, "*.zarr"):
         try:
             earlier = open_store(path)
         except DataError:
@@ -71,14 +73,14 @@ class PlannedSection:
 
 
 def plan_sections(
-    inputs: Inputs, decision: Decision, root: Path, run: Runner, on_clips: OnClips = lambda n: None
+    inputs: Inputs, decision: Decision, root: Place, run: Runner, on_clips: OnClips = lambda n: None
 ) -> list[PlannedSection]:
     """Prepare the noise, measure levels, and plan every section.
 
     Parameters
     ----------
     inputs, decision
-    root : Path
+    root : Place
     run : Runner
     on_clips : callable
         Told how many more clips' levels are known.

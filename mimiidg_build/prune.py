@@ -23,6 +23,7 @@ from filelock import Timeout
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.lock import guard
 from mimiidg_build.locks import alone, variant_lock
+from mimiidg_build.places import Place
 from mimiidg_build.store import latest
 
 Kind = Literal["store", "build", "journal", "transfer", "temporary", "runs"]
@@ -229,7 +230,7 @@ def _changed_s(path: Path) -> float:
 
 
 def prune(
-    root: Path,
+    root: Place,
     variants: Collection[str] = (),
     *,
     keep: int = 0,
@@ -247,10 +248,15 @@ def prune(
     Raises
     ------
     UsageError
-        There is no such variant.
+        There is no such variant, or ROOT is on object storage, where nobody knows what others read.
     DataError
         Something cannot be removed.
     """
+    if not isinstance(root, Path):
+        raise UsageError(
+            f"{root} is on object storage, where nothing says whether somebody reads a store, so nothing is removed. "
+            "See `mimiidg list`, and remove with the storage's own tools what nobody needs, but what is `latest`."
+        )
     directories = {path.name: path for path in sorted((root / "variants").glob("*/"))}
     if unknown := sorted(set(variants) - directories.keys()):
         raise UsageError(f"{root} has no variant {', '.join(unknown)}; it has {', '.join(directories) or 'none'}.")

@@ -10,7 +10,6 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from mimiidg_build.features import logmel
 from mimiidg_build.memory import keep_freed_memory
 from mimiidg_build.mix import added_noise_snr_db, mix
 from mimiidg_build.noise import read_noise_clip
+from mimiidg_build.places import Place
 from mimiidg_build.shards import StoredObject, hash_object, open_shard, write_file
 
 # 20 MB of samples and 10 MB of log-mel: few enough files (570 of a whole release), and small enough that a section of
@@ -33,9 +33,9 @@ SHARD_CLIPS = 64
 class ClipTask:
     """One clip: where its recording is, its noise layers as (noise bank, row, gain), and power and peak if known."""
 
-    archive: Path
+    archive: Place
     member: str
-    layers: tuple[tuple[Path, int, float], ...]
+    layers: tuple[tuple[Place, int, float], ...]
     level: tuple[float, float] | None = None
 
 
@@ -43,8 +43,8 @@ class ClipTask:
 class ShardTask:
     """The clips of one shard: rows ``start`` .. of a section of ``n_clips``."""
 
-    staging: Path
-    journal: Path
+    staging: Place
+    journal: Place
     section: str  # path of the section's group, fan/section_00
     start: int
     n_clips: int
@@ -55,7 +55,7 @@ class ShardTask:
     clips: tuple[ClipTask, ...]
 
     @property
-    def entry(self) -> Path:
+    def entry(self) -> Place:
         """The shard's file in the journal."""
         return self.journal / f"{self.section.replace('/', '-')}-{self.start // SHARD_CLIPS:04d}.json"
 
@@ -81,7 +81,7 @@ class ShardResult:
 
 
 @lru_cache(maxsize=32)
-def _archive(path: Path) -> Archive:
+def _archive(path: Place) -> Archive:
     """Archives stay open between the tasks of a worker; their members are read independently of each other."""
     return open_archive(path)
 
@@ -120,7 +120,7 @@ def render_unwritten(task: ShardTask) -> ShardResult:
     return _render(task, None)
 
 
-def _render(task: ShardTask, store: Path | None) -> ShardResult:
+def _render(task: ShardTask, store: Place | None) -> ShardResult:
     """Clip by clip, so that memory holds one clip a worker and every byte is hashed and written while it is cached.
 
     No call here reaches BLAS, and scipy's FFT runs on the thread that calls it: the workers alone decide how many
@@ -142,7 +142,7 @@ def _render(task: ShardTask, store: Path | None) -> ShardResult:
     return ShardResult(task.section, task.start, (audio.object, logmels.object), *zip(*measured, strict=True))
 
 
-def write_entry(path: Path, result: ShardResult) -> None:
+def write_entry(path: Place, result: ShardResult) -> None:
     """Note a finished shard, whole or not at all."""
     write_file(path, [json.dumps(asdict(result)).encode()])
 
@@ -150,7 +150,7 @@ def write_entry(path: Path, result: ShardResult) -> None:
 def read_entry(task: ShardTask) -> ShardResult | None:
     """What an earlier run finished, if its objects still have the bytes that it noted; else None."""
     try:
-        noted = json.loads(task.entry.read_text())
+        noted = json.loads(task.entry.read_bytes())
         objects = tuple(StoredObject(**entry) for entry in noted["objects"])
         if any(hash_object(task.staging, entry.path) != entry for entry in objects):
             return None

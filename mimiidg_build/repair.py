@@ -7,14 +7,11 @@ was recorded: a repair gives back the bytes that were lost, or says why it canno
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
-
 from mimiidg_build import stage
 from mimiidg_build.build import locked
 from mimiidg_build.errors import DataError
 from mimiidg_build.inputs import Inputs
+from mimiidg_build.places import ObjectPath, Place, file_sizes, move, remove_tree
 from mimiidg_build.plan_build import Decision, PlannedSection, plan_sections
 from mimiidg_build.progress import Reporter
 from mimiidg_build.render import ShardResult, render_shard, render_unwritten
@@ -26,7 +23,7 @@ from mimiidg_build.verify import same_inputs
 TABLES = ("clips.parquet", "mix_plan.parquet")
 
 
-def restore_metadata(path: Path) -> list[str]:
+def restore_metadata(path: Place) -> list[str]:
     """Make a store's metadata and its copy whole from each other; what was restored.
 
     Raises
@@ -48,14 +45,14 @@ def restore_metadata(path: Path) -> list[str]:
     return restored
 
 
-def repair(path: Path, root: Path, run: Runner, reporter: Reporter | None = None) -> list[str]:
+def repair(path: Place, root: Place, run: Runner, reporter: Reporter | None = None) -> list[str]:
     """Make what is damaged in a store anew.
 
     Parameters
     ----------
-    path : Path
+    path : Place
         The store.
-    root : Path
+    root : Place
         Where archives and noise are.
     run : Runner
     reporter : Reporter, optional
@@ -76,8 +73,9 @@ def repair(path: Path, root: Path, run: Runner, reporter: Reporter | None = None
     with locked(path.parent, f"a build of {path.parent.name} is running; waiting for it"):
         restored = restore_metadata(path)
         store = open_store(path)
-        for litter in path.rglob("*.partial"):
-            litter.unlink()
+        for name in file_sizes(path):
+            if name.endswith(".partial"):
+                (path / name).unlink()
         size_bytes = sum(entry["size_bytes"] for entry in store.attributes["objects"].values())
         found = find_damage(store, reporter.step("verify", size_bytes, "bytes"))
         damaged = {name for name, what in found.items() if what != FOREIGN}
@@ -89,15 +87,19 @@ def repair(path: Path, root: Path, run: Runner, reporter: Reporter | None = None
         staging, journal = path.with_suffix(".zarr.partial"), path.with_suffix(".journal")
         decision = Decision(store.fingerprint, None, staging, journal)
         planned = plan_sections(inputs, decision, root, run)
-        stage.open_staging(decision, planned, inputs.variant.features.dtype)
+        stage.open_staging(decision)
+        n_clips = {section.section.id: len(section.clips) for section in planned}
+        for name, content in stage.array_metadata(n_clips, inputs.variant.features.dtype).items():
+            if name in damaged:
+                write_object(staging, name, content)
         _render(inputs, decision, planned, damaged, run, reporter)
         for name in sorted(damaged):
             recorded = store.attributes["objects"][name]["blake3"]
             if (staging / name).is_file() and hash_object(staging, name).blake3 == recorded:
                 _put(staging / name, path / name)
                 restored.append(name)
-        shutil.rmtree(staging)
-        shutil.rmtree(journal)
+        remove_tree(staging)
+        remove_tree(journal)
         return restored
 
 
@@ -128,7 +130,10 @@ def _render(
             write_object(decision.staging, name, content)
 
 
-def _put(source: Path, target: Path) -> None:
+def _put(source: Place, target: Place) -> None:
+    if isinstance(target, ObjectPath):
+        move(source, target)
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(source, target)
+    move(source, target)
     stage.flush(target.parent)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.places import ObjectPath, Place
 from mimiidg_build.processes import process_pool
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Runner(Protocol):
     ) -> list[Any]: ...
 
 
-def runner(scheduler: str = "threads", workers: int | None = None, root: Path | None = None) -> Runner:
+def runner(scheduler: str = "threads", workers: int | None = None, root: Place | None = None) -> Runner:
     """A runner on the named dask scheduler.
 
     Parameters
@@ -49,7 +49,7 @@ def runner(scheduler: str = "threads", workers: int | None = None, root: Path | 
         ``threads``, ``processes``, or the address of a running cluster (``tcp://host:port``).
     workers : int, optional
         Threads or processes; all cores by default. A cluster has its own.
-    root : Path, optional
+    root : Place, optional
         What a cluster's workers must see, at the same path: what the tasks read and write.
 
     Raises
@@ -111,7 +111,7 @@ def _run_local(
 
 def _run_on_cluster(
     address: str,
-    root: Path | None,
+    root: Place | None,
     function: Callable[..., Any],
     tasks: Sequence[tuple[Any, ...]],
     on_result: Callable[[Any], None],
@@ -169,7 +169,7 @@ def _connected(address: str) -> Iterator[Client]:
         yield client
 
 
-def _check_workers(client: Client, address: str, root: Path | None) -> None:
+def _check_workers(client: Client, address: str, root: Place | None) -> None:
     """Refuse workers that would give other bytes, or cannot reach the data.
 
     Raises
@@ -204,8 +204,11 @@ def _alike(versions: dict[str, Any]) -> dict[str, str | None]:
     return {"python": ".".join(packages["python"].split(".")[:2]), **named}
 
 
-def _check_root(client: Client, root: Path) -> None:
+def _check_root(client: Client, root: Place) -> None:
     """A file made here must be there for every worker: another disk may have a folder of the same name."""
+    if isinstance(root, ObjectPath):
+        _check_bucket(client, root)
+        return
     if not root.is_absolute():
         raise UsageError(f"{root}: a cluster's workers need an absolute path; they start in folders of their own.")
     probe = root / f".seen-by-workers-{uuid.uuid4().hex}"
@@ -223,3 +226,23 @@ def _check_root(client: Client, root: Path) -> None:
             f"{len(blind)} of the cluster's workers, first {blind[0]}, do not see what lies in {root}. Likely cause: "
             "no shared file system. Give a --root that every worker mounts at the same path."
         )
+
+
+def _check_bucket(client: Client, root: ObjectPath) -> None:
+    """Every worker must reach the bucket, with rights of its own."""
+    refused = {worker: why for worker, why in client.run(_refusal, root).items() if why}
+    if refused:
+        worker, why = next(iter(refused.items()))
+        raise UsageError(
+            f"{len(refused)} of the cluster's workers, first {worker}, cannot read {root}: {why}. Start them with the "
+            "same AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL as this program has."
+        )
+
+
+def _refusal(root: ObjectPath) -> str:
+    """Why this process cannot list a place on object storage; empty if it can."""
+    try:
+        root.is_dir()
+    except OSError as error:
+        return str(error.strerror)
+    return ""

@@ -13,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import google_crc32c
 import numpy as np
@@ -23,8 +23,10 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from mimiidg_build.errors import DataError
+from mimiidg_build.places import ObjectPath, Place
 
 NO_CHUNK = 2**64 - 1
+IN_MEMORY_BYTES = 64 * 2**20  # of an object until it is put; two shards of 64 clips take 31 MB
 
 Write = Callable[[bytes | memoryview], None]
 
@@ -101,13 +103,13 @@ class Shard:
 
 @contextlib.contextmanager
 def open_shard(
-    store: Path | None, array: str, start: int, n_rows: int, n_clips: int, chunks_per_shard: int, n_axes: int
+    store: Place | None, array: str, start: int, n_rows: int, n_clips: int, chunks_per_shard: int, n_axes: int
 ) -> Iterator[Shard]:
     """One shard to append rows to; whole and on the disk when the block ends, not there if it fails.
 
     Parameters
     ----------
-    store : Path, optional
+    store : Place, optional
         The group of the array; without one nothing is written, and the shard tells what would have been.
     array : str
         Path of the array within the store.
@@ -134,7 +136,7 @@ def open_shard(
 
 
 def write_shard(
-    store: Path, array: str, block: npt.NDArray[np.generic], start: int, n_clips: int, chunks_per_shard: int
+    store: Place, array: str, block: npt.NDArray[np.generic], start: int, n_clips: int, chunks_per_shard: int
 ) -> StoredObject:
     """Write the rows of one shard of an array of the group at ``store``; see :func:`open_shard`."""
     with open_shard(store, array, start, len(block), n_clips, chunks_per_shard, block.ndim) as shard:
@@ -143,13 +145,13 @@ def write_shard(
     return shard.object
 
 
-def write_object(store: Path, path: str, content: bytes) -> StoredObject:
+def write_object(store: Place, path: str, content: bytes) -> StoredObject:
     """Write a file of a store; its digest is of what was meant to be written."""
     write_file(store / path, [content])
     return StoredObject(path, len(content), blake3(content).hexdigest())
 
 
-def write_file(target: Path, parts: Iterable[bytes | memoryview]) -> None:
+def write_file(target: Place, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file whole or not at all, and flushed to the disk; see :func:`whole_file`."""
     with whole_file(target) as write:
         for part in parts:
@@ -157,8 +159,8 @@ def write_file(target: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[Write]:
-    """Write a file bit by bit; it gets its name when the block ends, whole and flushed to the disk.
+def whole_file(target: Place) -> Iterator[Write]:
+    """Write a file bit by bit; it gets its name when the block ends, whole and flushed to the disk, or in its bucket.
 
     Unbuffered: what is written here comes in large pieces, and a copy of each would cost as much as its digest.
 
@@ -167,6 +169,17 @@ def whole_file(target: Path) -> Iterator[Write]:
     DataError
         It cannot be written. Whatever the block raises, nothing is left of the file.
     """
+    if isinstance(target, ObjectPath):
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as spooled:
+
+            def spool(data: bytes | memoryview) -> None:
+                spooled.write(data)
+
+            yield spool
+            spooled.seek(0)
+            with _writing(target):
+                target.write(spooled)
+        return
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         with _writing(target):
@@ -192,7 +205,7 @@ def whole_file(target: Path) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _writing(target: Path) -> Iterator[None]:
+def _writing(target: Place) -> Iterator[None]:
     """What the system refuses, as an error that names the file."""
     try:
         yield
@@ -203,8 +216,14 @@ def _writing(target: Path) -> Iterator[None]:
         ) from error
 
 
-def hash_object(store: Path, path: str) -> StoredObject:
-    """Size and digest of a file as it lies on the disk."""
-    digest = blake3()
-    digest.update_mmap(store / path)
-    return StoredObject(path, (store / path).stat().st_size, digest.hexdigest())
+def hash_object(store: Place, path: str) -> StoredObject:
+    """Size and digest of a file as it lies there."""
+    digest, file = blake3(), store / path
+    if isinstance(file, ObjectPath):
+        size_bytes = 0
+        for block in file.blocks():
+            digest.update(block)
+            size_bytes += len(block)
+        return StoredObject(path, size_bytes, digest.hexdigest())
+    digest.update_mmap(file)
+    return StoredObject(path, file.stat().st_size, digest.hexdigest())

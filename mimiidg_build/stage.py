@@ -1,16 +1,18 @@
 """Staging and publishing: the partial store takes shape section by section, is verified, then gets its final name.
 
 Order matters and is what makes a kill at any moment harmless: shards, each noted in the journal after it is on the
-disk; tables; zarr metadata with the digest of every object last; everything flushed; rename; ``latest``; only then the
-journal goes.
+disk; tables; the arrays' metadata; the root's, with the digest of every object, last; everything flushed; rename;
+``latest``; only then the journal goes. On object storage a put is whole and lasting or it is not at all, and the root's
+metadata is what makes a store: there is nothing to flush and nothing to rename.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,8 @@ import pandas as pd
 from mimiidg_build import __version__, features
 from mimiidg_build.errors import DataError
 from mimiidg_build.inputs import Inputs
+from mimiidg_build.manifest import load_table1
+from mimiidg_build.places import ABSENT, ObjectPath, Place, copy, file_sizes, remove_tree
 from mimiidg_build.plan_build import Decision, OnClips, PlannedSection
 from mimiidg_build.render import SHARD_CLIPS, ShardResult, read_entry, render_shard, write_entry
 from mimiidg_build.run_tasks import Runner
@@ -39,6 +43,8 @@ from mimiidg_build.store import (
 )
 from schemas.tables import StoredClips
 
+log = logging.getLogger(__name__)
+
 SNR_TOLERANCE_DB = 0.05
 MEASURED = ("power", "peak", "measured_added_noise_snr_db", "n_saturated")  # per clip, by rendering
 VERSIONED = ("numpy", "scipy", "soundfile", "zarr")
@@ -54,23 +60,21 @@ class RenderedSection:
     summary: dict[str, Any]
 
 
-def open_staging(decision: Decision, planned: list[PlannedSection], feature_dtype: str) -> None:
-    """The partial store with its groups and empty arrays; what an interrupted write left behind is removed.
-
-    Metadata is written anew every time: zarr does not flush it, so after a power cut it may be there and empty.
+def open_staging(decision: Decision) -> None:
+    """A place for the partial store; what an interrupted write left behind is removed.
 
     Raises
     ------
     DataError
         It cannot be written.
     """
+    if isinstance(decision.staging, ObjectPath) or isinstance(decision.journal, ObjectPath):
+        return
     try:
         decision.staging.mkdir(parents=True, exist_ok=True)
         decision.journal.mkdir(exist_ok=True)
-        litter = [*decision.staging.rglob("*.partial"), *decision.journal.glob("*.partial")]
-        for path in [*litter, *decision.staging.rglob(METADATA), decision.staging / METADATA_COPY]:
+        for path in [*decision.staging.rglob("*.partial"), *decision.journal.glob("*.partial")]:
             path.unlink(missing_ok=True)
-        _create_arrays(decision.staging, planned, feature_dtype)
     except OSError as error:
         raise DataError(
             f"{error.filename or decision.staging} cannot be written: {error.strerror or error}. What is finished is "
@@ -78,16 +82,24 @@ def open_staging(decision: Decision, planned: list[PlannedSection], feature_dtyp
         ) from error
 
 
-def _create_arrays(staging: Path, planned: list[PlannedSection], feature_dtype: str) -> None:
+def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, bytes]:
+    """The zarr metadata of a store, as zarr writes it, by path within the store; the root's is consolidated.
+
+    Parameters
+    ----------
+    n_clips : mapping of section id (``"fan/00"``) to its number of clips
+    feature_dtype : str
+    """
     import zarr
 
-    root = zarr.create_group(staging)
-    for section in planned:
-        group = root.require_group(section_path(section.section.machine_type, section.section.section))
-        n_clips, n_samples = len(section.clips), section.tasks[0].n_samples
+    n_samples, buffers = load_table1().n_samples, dict[str, Any]()
+    memory = zarr.storage.MemoryStore(buffers)
+    root = zarr.create_group(memory)
+    for section_id, n in n_clips.items():
+        group = root.require_group(section_path(*section_id.split("/")))
         shapes: dict[str, tuple[int, ...]] = {
-            "audio": (n_clips, n_samples),
-            "logmel": (n_clips, features.n_frames(n_samples), features.N_MELS),
+            "audio": (n, n_samples),
+            "logmel": (n, features.n_frames(n_samples), features.N_MELS),
         }
         for name, dtype in zip(ARRAYS, ("int16", feature_dtype), strict=True):
             shape = shapes[name]
@@ -102,6 +114,12 @@ def _create_arrays(staging: Path, planned: list[PlannedSection], feature_dtype: 
                 fill_value=0,
                 dimension_names=("clip", "sample") if name == "audio" else ("clip", "frame", "mel"),
             )
+    with warnings.catch_warnings():
+        # Consolidated metadata is not in the v3 specification yet. It lets the tables lie beside the groups without
+        # a warning from whoever lists the store, and a remote reader open it with one request.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        zarr.consolidate_metadata(memory)
+    return {path: bytes(buffer.to_bytes()) for path, buffer in sorted(buffers.items())}
 
 
 def render_sections(
@@ -147,15 +165,10 @@ def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -
     linked = {}
     for task in planned.tasks:
         for path in task.objects:
-            target = decision.staging / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
             try:
-                os.link(earlier.path / path, target)
+                _link(earlier.path / path, decision.staging / path)
             except FileNotFoundError:
                 break
-            except OSError:
-                shutil.copyfile(earlier.path / path, target)
         else:
             objects = tuple(hash_object(decision.staging, path) for path in task.objects)
             recorded = [earlier.attributes["objects"].get(path) for path in task.objects]
@@ -165,6 +178,20 @@ def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -
                 linked[task.start] = ShardResult(task.section, task.start, objects, *map(tuple, columns))
                 write_entry(task.entry, linked[task.start])
     return linked
+
+
+def _link(source: Place, target: Place) -> None:
+    if isinstance(source, ObjectPath) or isinstance(target, ObjectPath):
+        copy(source, target)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        copy(source, target)
 
 
 def finished_section(inputs: Inputs, planned: PlannedSection, results: list[ShardResult]) -> RenderedSection:
@@ -225,14 +252,26 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     """
     staging = decision.staging
     objects = [obj for section in rendered.values() for obj in section.objects]
-    objects += [write_object(staging, name, content) for name, content in tables(rendered).items()]
-    objects += [
-        hash_object(staging, path.relative_to(staging).as_posix()) for path in sorted(staging.glob("*/**/zarr.json"))
-    ]
-    for path in staging.rglob("*.partial"):  # of a cluster's worker that was killed: another has done its work
-        path.unlink()
+    metadata = array_metadata({key: len(s.clips) for key, s in rendered.items()}, inputs.variant.features.dtype)
+    root = json.loads(metadata.pop(METADATA))
+    contents = tables(rendered) | metadata
+    objects += [write_object(staging, name, content) for name, content in contents.items()]
+    if not isinstance(staging, ObjectPath):
+        for path in staging.rglob("*.partial"):  # of a cluster's worker that was killed: another has done its work
+            path.unlink()
     _check_complete(staging, objects)
-    _write_metadata(staging, _attributes(inputs, decision, rendered, objects))
+    content = sealed(root | {"attributes": _attributes(inputs, decision, rendered, objects)})
+    for name in (METADATA_COPY, METADATA):
+        write_object(staging, name, content)
+    store = open_store(_named(staging))
+    move_latest(store)
+    return store
+
+
+def _named(staging: Place) -> Place:
+    """Give a whole partial store its name, everything in it flushed to the disk."""
+    if isinstance(staging, ObjectPath):
+        return staging
     final = staging.with_suffix("")
     try:
         for path in [*staging.rglob("*"), staging]:
@@ -241,9 +280,7 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
         flush(final.parent)
     except OSError as error:
         raise DataError(f"{staging} cannot be finished: {error.strerror}. Run the same command again.") from error
-    store = open_store(final)
-    move_latest(store)
-    return store
+    return final
 
 
 def tables(rendered: dict[str, RenderedSection]) -> dict[str, bytes]:
@@ -255,10 +292,11 @@ def tables(rendered: dict[str, RenderedSection]) -> dict[str, bytes]:
     return {name: frame.to_parquet(index=False) for name, frame in frames.items()}
 
 
-def _check_complete(staging: Path, objects: list[StoredObject]) -> None:
-    """Every object there with its size, and nothing else."""
-    found = {f.relative_to(staging).as_posix(): f.stat().st_size for f in staging.rglob("*") if f.is_file()}
-    found.pop(METADATA)
+def _check_complete(staging: Place, objects: list[StoredObject]) -> None:
+    """Every object there with its size, and nothing else but the root's metadata of a run that was killed there."""
+    found = file_sizes(staging)
+    for name in (METADATA, METADATA_COPY):
+        found.pop(name, None)
     expected = {obj.path: obj.size_bytes for obj in objects}
     if found != expected:
         odd = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
@@ -296,27 +334,36 @@ def _attributes(
     }
 
 
-def _write_metadata(staging: Path, attributes: dict[str, Any]) -> None:
-    """Attributes and consolidated metadata into the root's zarr.json, sealed, in one write; and its copy."""
-    import zarr
-
-    with warnings.catch_warnings():
-        # Consolidated metadata is not in the v3 specification yet. It lets the tables lie beside the groups without
-        # a warning from whoever lists the store, and a remote reader open it with one request.
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        warnings.filterwarnings("ignore", message="Object at .*parquet", category=UserWarning)
-        zarr.consolidate_metadata(staging)
-    content = sealed(json.loads((staging / METADATA).read_text()) | {"attributes": attributes})
-    for name in (METADATA_COPY, METADATA):
-        write_object(staging, name, content)
-
-
 def move_latest(store: Store) -> None:
-    """Point the variant's ``latest`` at a finished store, whose journal has served."""
-    if not is_latest(store.path):
-        write_object(store.path.parent, "latest", f"{store.fingerprint}\n".encode())
-        flush(store.path.parent)
-    shutil.rmtree(store.path.with_suffix(".journal"), ignore_errors=True)
+    """Point the variant's ``latest`` at a finished store, whose journal has served.
+
+    On object storage the put is on condition that ``latest`` is still what was read: of two machines that publish
+    different stores of a variant at once, one sees the other's and moves it after that.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    directory, content = store.path.parent, f"{store.fingerprint}\n".encode()
+    while not is_latest(store.path):
+        if not isinstance(directory, ObjectPath):
+            write_object(directory, "latest", content)
+            flush(directory)
+            continue
+        try:
+            try:
+                version = (directory / "latest").read_version()[1]
+            except FileNotFoundError:
+                version = ABSENT
+            (directory / "latest").write(content, replaces=version)
+        except FileExistsError:
+            log.warning("%s/latest was moved by another machine just now; looking again", directory)
+        except OSError as error:
+            raise DataError(
+                f"{error.filename} cannot be written: {error.strerror}. Run the same command again."
+            ) from error
+    remove_tree(store.path.with_suffix(".journal"))
 
 
 def flush(path: Path) -> None:

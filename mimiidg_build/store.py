@@ -10,16 +10,18 @@ ROOT/variants/<variant>/latest           the fingerprint of the newest finished 
 
 The *seal* is the digest of zarr.json itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. An open store is
 held (:mod:`mimiidg_build.locks`): as long as the :class:`Store` lives, ``mimiidg prune`` leaves it where it is.
+
+ROOT may be on object storage (``s3://bucket/prefix``). There are no locks there: nothing is held, and nothing pruned.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,6 +29,7 @@ from blake3 import blake3
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.locks import Hold
+from mimiidg_build.places import ObjectPath, Place, file_sizes, matching, place
 from mimiidg_build.shards import hash_object
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ def section_path(machine_type: str, section: str) -> str:
     return f"{machine_type}/section_{section}"
 
 
-def variant_dir(root: Path, variant: str) -> Path:
+def variant_dir(root: Place, variant: str) -> Place:
     """Where a variant's stores lie."""
     return root / "variants" / variant
 
@@ -61,7 +64,7 @@ class Store:
     ``store.logmel("fan", "00")`` the arrays in the clip table's row order, ``store.attributes`` everything else.
     """
 
-    path: Path
+    path: Place
     attributes: dict[str, Any]
     hold: Hold | None = field(default=None, repr=False, compare=False)
 
@@ -78,19 +81,19 @@ class Store:
     @cached_property
     def clips(self) -> pd.DataFrame:
         """The clip table (``schemas.tables.StoredClips``)."""
-        return pd.read_parquet(self.path / "clips.parquet")
+        return pd.read_parquet(io.BytesIO((self.path / "clips.parquet").read_bytes()))
 
     @cached_property
     def mix_plan(self) -> pd.DataFrame:
         """The mix plan (``schemas.tables.MixPlan``), row for row with the clip table."""
-        return pd.read_parquet(self.path / "mix_plan.parquet")
+        return pd.read_parquet(io.BytesIO((self.path / "mix_plan.parquet").read_bytes()))
 
     @cached_property
     def group(self) -> zarr.Group:
         """The zarr group."""
         import zarr
 
-        return zarr.open_group(self.path, mode="r")
+        return zarr.open_group(zarr_place(self.path), mode="r")
 
     def audio(self, machine_type: str, section: str) -> zarr.Array[Any]:
         """Samples of a section [shape=(n_clips, n_samples)], int16."""
@@ -111,20 +114,25 @@ class Store:
         return array
 
 
-def open_store(path: str | Path) -> Store:
+def zarr_place(path: Place) -> Any:
+    """A place as zarr takes it."""
+    return path.zarr_store if isinstance(path, ObjectPath) else path
+
+
+def open_store(path: str | Place) -> Store:
     """Open a finished store, or the latest one of a variant's directory, and hold it.
 
     Parameters
     ----------
-    path : str or Path
-        ``<fingerprint>.zarr``, or ROOT/variants/<variant>.
+    path : str or Place
+        ``<fingerprint>.zarr``, or ROOT/variants/<variant>; ``s3://bucket/prefix/variants/<variant>`` on object storage.
 
     Raises
     ------
     DataError
         No store, an unfinished or damaged one, or one of another format.
     """
-    path = Path(path)
+    path = place(path)
     if path.name.endswith(".partial"):
         raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
     if (path / METADATA).is_file() or not (path / "latest").is_file():
@@ -138,12 +146,15 @@ def open_store(path: str | Path) -> Store:
                 raise  # else a build moved `latest` and somebody pruned, between two lines of this function
 
 
-def _opened(path: Path) -> Store:
-    partial = sorted(path.glob("*.partial")) if path.is_dir() else []
-    if partial and not (path / METADATA).is_file():
+def _opened(path: Place) -> Store:
+    is_there, pattern = (path / METADATA).is_file(), "*.zarr" if isinstance(path, ObjectPath) else "*.partial"
+    partial = [] if is_there or not path.is_dir() else matching(path, pattern)
+    if partial:
         raise DataError(f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again.")
-    hold = Hold(path)
-    if not (path / METADATA).is_file() and not (path / METADATA_COPY).is_file():
+    hold = None if isinstance(path, ObjectPath) else Hold(path)
+    if not is_there and not (path / METADATA_COPY).is_file():
+        if isinstance(path, ObjectPath) and path.suffix == ".zarr" and path.is_dir():
+            raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
         raise DataError(f"{path} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
     attributes = read_metadata(path / METADATA)["attributes"]
     if attributes["format_version"] != FORMAT_VERSION:
@@ -155,7 +166,7 @@ def _opened(path: Path) -> Store:
     return Store(path, attributes, hold)
 
 
-def latest(directory: Path) -> str:
+def latest(directory: Place) -> str:
     """The fingerprint that a variant's ``latest`` names.
 
     Raises
@@ -193,7 +204,7 @@ def is_sealed(content: bytes) -> bool:
     return len(seal) == 64 and blake3(content.replace(seal, UNSEALED.encode())).hexdigest().encode() == seal
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: Place) -> dict[str, Any]:
     """A store's root metadata.
 
     Raises
@@ -226,16 +237,16 @@ class Listed:
     n_clips: int
     n_sections: int
     size_bytes: int
-    path: Path
+    path: Place
 
 
-def list_stores(root: Path) -> list[Listed]:
+def list_stores(root: Place) -> list[Listed]:
     """Every store under ROOT, finished or not, by variant."""
     listed = []
-    for path in sorted((root / "variants").glob("*/*.zarr")) + sorted((root / "variants").glob("*/*.zarr.partial")):
-        size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+    for path in [path for kind in ("zarr", "zarr.partial") for path in matching(root / "variants", f"*/*.{kind}")]:
+        size = sum(file_sizes(path).values())
         fingerprint = path.name.split(".")[0]
-        if path.suffix == ".partial":
+        if not is_finished(path):
             state, counts = "partial", []
         else:
             state = "latest" if is_latest(path) else "kept"
@@ -247,7 +258,14 @@ def list_stores(root: Path) -> list[Listed]:
     return listed
 
 
-def is_latest(path: Path) -> bool:
+def is_finished(path: Place) -> bool:
+    """Whether a store has been published under this name; it may be damaged since."""
+    if isinstance(path, ObjectPath):
+        return (path / METADATA).is_file()
+    return path.suffix != ".partial" and path.is_dir()
+
+
+def is_latest(path: Place) -> bool:
     """Whether its variant's ``latest`` names this store."""
     try:
         return latest(path.parent) == path.name.removesuffix(".zarr")
@@ -286,8 +304,7 @@ def find_damage(store: Store, on_bytes: Callable[[int], None] = lambda n: None) 
         damage[METADATA_COPY] = "missing"
     elif (store.path / METADATA_COPY).read_bytes() != content:
         damage[METADATA_COPY] = f"differs from {METADATA}: bit rot, or it was changed"
-    files = {f.relative_to(store.path).as_posix() for f in store.path.rglob("*") if f.is_file()}
-    foreign = sorted(files - set(recorded) - {METADATA, METADATA_COPY})
+    foreign = sorted(file_sizes(store.path).keys() - set(recorded) - {METADATA, METADATA_COPY})
     return damage | dict.fromkeys(foreign, FOREIGN)
 
 

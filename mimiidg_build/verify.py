@@ -6,9 +6,7 @@ read again, whole, and held against its checksum: bit rot changes neither.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 
@@ -17,6 +15,7 @@ from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch import archive_checksums, archive_path
 from mimiidg_build.fetch.transfer import Progress, hash_file
 from mimiidg_build.inputs import Inputs, read_inputs
+from mimiidg_build.places import Place, move
 from mimiidg_build.plan_build import decide, plan_sections
 from mimiidg_build.progress import Reporter
 from mimiidg_build.render import render_unwritten
@@ -26,7 +25,7 @@ from schemas.manifests import DatasetManifest
 from schemas.variants import Variant
 
 
-def same_inputs(store: Store, root: Path) -> tuple[Inputs, list[str]]:
+def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
     """What a store was built from, read anew, and one line for every section for which that is not the same any more.
 
     Raises
@@ -42,13 +41,13 @@ def same_inputs(store: Store, root: Path) -> tuple[Inputs, list[str]]:
     ]
 
 
-def render_again(store: Store, root: Path, run: Runner, on_clips: Callable[[int], None] = lambda n: None) -> list[str]:
+def render_again(store: Store, root: Place, run: Runner, on_clips: Callable[[int], None] = lambda n: None) -> list[str]:
     """Plan and render the store's variant anew from the archives and noise, and compare with what is stored.
 
     Parameters
     ----------
     store : Store
-    root : Path
+    root : Place
         Where archives and noise are.
     run : Runner
     on_clips : callable
@@ -78,7 +77,7 @@ def render_again(store: Store, root: Path, run: Runner, on_clips: Callable[[int]
     return problems
 
 
-def damaged_archives(dataset: DatasetManifest, root: Path, progress: Progress | None = None) -> dict[str, str]:
+def damaged_archives(dataset: DatasetManifest, root: Place, progress: Progress | None = None) -> dict[str, str]:
     """Read every archive of a dataset that is there, and compare it with its checksum.
 
     Returns
@@ -108,7 +107,7 @@ def damaged_archives(dataset: DatasetManifest, root: Path, progress: Progress | 
     return damage
 
 
-def replace_archives(dataset: DatasetManifest, root: Path, keys: list[str], reporter: Reporter) -> None:
+def replace_archives(dataset: DatasetManifest, root: Place, keys: list[str], reporter: Reporter) -> None:
     """Fetch damaged archives again, and only them. Until the new one is there, the old one is kept aside.
 
     Raises
@@ -118,7 +117,7 @@ def replace_archives(dataset: DatasetManifest, root: Path, keys: list[str], repo
     """
     aside = {path: path.with_name(f"{path.name}.damaged") for path in (root / "archives" / key for key in keys)}
     for path, kept in aside.items():
-        os.replace(path, kept)
+        move(path, kept)
     try:
         fetch_dataset(dataset, root, names=[key.split("/", 1)[1] for key in keys], reporter=reporter)
     finally:
@@ -126,4 +125,4 @@ def replace_archives(dataset: DatasetManifest, root: Path, keys: list[str], repo
             if path.exists():
                 kept.unlink()
             else:
-                os.replace(kept, path)
+                move(kept, path)

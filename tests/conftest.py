@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from mimiidg_build.acquire import fetch_dataset
 from mimiidg_build.audio import encode_wav
 from mimiidg_build.manifest import load_dataset
+from mimiidg_build.places import ObjectPath
 from tests.faults.summary import pytest_terminal_summary
+from tests.object_storage import make_bucket, s3_server
 
 __all__ = ["pytest_terminal_summary"]  # a hook, here because pytest-xdist's controller reads no deeper conftest
 
@@ -44,6 +47,29 @@ def root(synthetic_archives: Path, tmp_path: Path) -> Path:
     """A root of one's own with the 1 % synthetic release fetched into it."""
     shutil.copytree(synthetic_archives / "archives", tmp_path / "root" / "archives")
     return tmp_path / "root"
+
+
+@pytest.fixture(scope="session")
+def storage() -> Iterator[str]:
+    """The URL of a server that speaks S3."""
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectPath:
+    """An empty bucket of one's own, and an environment that leads to it."""
+    name = f"bucket-{uuid.uuid4().hex}"
+    make_bucket(storage, name)
+    for variable, value in {
+        "AWS_ENDPOINT_URL": storage,
+        "AWS_ACCESS_KEY_ID": "anybody",
+        "AWS_SECRET_ACCESS_KEY": "anything",
+        "AWS_REGION": "us-east-1",
+        "MIMIIDG_WORK": str(tmp_path / "work"),
+    }.items():
+        monkeypatch.setenv(variable, value)
+    return ObjectPath("/", name)
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, compare_rows
 from mimiidg_build.benchmark.runs import Part, Run, evaluate_run, parts_of, plan_runs, train_and_score
 from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.manifest import derive
+from mimiidg_build.places import Place
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store import Store, open_store, variant_dir
 from schemas.variants import Variant
@@ -38,7 +38,7 @@ __all__ = [
 
 def benchmark(
     store: Store,
-    root: Path,
+    root: Place,
     models: Sequence[str],
     *,
     profile: str = "paper",
@@ -54,7 +54,7 @@ def benchmark(
     Parameters
     ----------
     store : Store
-    root : Path
+    root : Place
         Runs go to ROOT/runs.
     models : sequence of str
         See ``models.MODELS``.
@@ -112,7 +112,7 @@ def sweep_variants(variant: Variant, snr_offsets_db: Sequence[float]) -> list[Va
     return [derive(variant, snr_offset_db=float(offset)) for offset in sorted(set(snr_offsets_db))] or [variant]
 
 
-def stored(variant: Variant, root: Path, build: Callable[[Variant], Store]) -> Store:
+def stored(variant: Variant, root: Place, build: Callable[[Variant], Store]) -> Store:
     """The variant's latest store if it is finished and of this very variant; else what ``build`` makes."""
     directory = variant_dir(root, variant.name)
     if (directory / "latest").is_file():

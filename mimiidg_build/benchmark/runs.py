@@ -37,6 +37,7 @@ from filelock import FileLock
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluate import Evaluation, evaluate
 from mimiidg_build.models import create, model_class
+from mimiidg_build.places import Place, local
 from mimiidg_build.progress import Reporter
 from mimiidg_build.shards import write_file
 from mimiidg_build.store import Store
@@ -66,7 +67,7 @@ class Run:
     """
 
     store: Store
-    root: Path
+    root: Place
     model: str
     profile: str
     seed: int
@@ -83,7 +84,7 @@ class Run:
     def directory(self) -> Path:
         """Where the run's files lie."""
         variant, name = str(self.store.attributes["variant"]["name"]), self.model.replace(":", ".")
-        return self.root / "runs" / variant / self.store.fingerprint / f"{name}-{self.label}-{self.seed}"
+        return local(self.root) / "runs" / variant / self.store.fingerprint / f"{name}-{self.label}-{self.seed}"
 
     @property
     def settings(self) -> Settings:
@@ -140,7 +141,7 @@ class Run:
 
 def plan_runs(
     store: Store,
-    root: Path,
+    root: Place,
     models: Sequence[str],
     profile: str,
     seeds: int,

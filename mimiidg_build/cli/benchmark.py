@@ -13,6 +13,7 @@ from mimiidg_build import progress
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import as_flow, common, embed_prefect, print_table
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
+from mimiidg_build.places import Place, local, place
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Benchmark
@@ -101,7 +102,7 @@ def benchmark(
     values: bool,
     losses: bool,
     prefect: bool,
-    root: Path,
+    root: Place,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -142,21 +143,21 @@ def benchmark(
         click.echo(path)
 
 
-def named_variant(name: str, root: Path) -> Variant:
+def named_variant(name: str, root: Place) -> Variant:
     """A variant by name or file, or that of a store under ROOT or at a path."""
     from mimiidg_build.manifest import load_variant, parse_variant, shipped_names
     from mimiidg_build.store import open_store, variant_dir
 
     if name in shipped_names("variants") or name.endswith(".toml"):
         return load_variant(name)
-    path = variant_dir(root, name) if variant_dir(root, name).is_dir() else Path(name)
+    path = variant_dir(root, name) if variant_dir(root, name).is_dir() else place(name)
     if path.is_dir():
         return parse_variant(open_store(path).attributes["variant"], path)
     return load_variant(name)  # says what there is
 
 
 def _directly(
-    wanted: list[Variant], root: Path, reporter: Reporter, where: dict[str, Any], **options: Any
+    wanted: list[Variant], root: Place, reporter: Reporter, where: dict[str, Any], **options: Any
 ) -> list[Benchmark]:
     from mimiidg_build.benchmark import benchmark as run_benchmark
     from mimiidg_build.benchmark import stored
@@ -172,28 +173,30 @@ def _directly(
     return found
 
 
-def _as_flow(wanted: list[Variant], root: Path, where: dict[str, Any], **options: Any) -> list[Benchmark]:
+def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **options: Any) -> list[Benchmark]:
     embed_prefect(root)
     from flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.benchmark import collect, plan_runs
     from mimiidg_build.store import open_store
 
-    paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], root, **where, **options)
+    paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)
     return [collect(plan_runs(open_store(path), root, **options)) for path in paths]
 
 
-def _figures(found: list[Benchmark], root: Path, profile: str, losses: bool) -> list[Path]:
+def _figures(found: list[Benchmark], root: Place, profile: str, losses: bool) -> list[Path]:
     """Draw what was asked for, under ROOT/reports."""
     from mimiidg_build.benchmark.plots import plot_known_anomalies, plot_losses, plot_snr_sweep
 
     drawn = []
     if len(found) > 1:
-        drawn.append(plot_snr_sweep(found, root / "reports" / f"{found[0].base_variant}-{profile}-snr.png"))
+        drawn.append(plot_snr_sweep(found, local(root) / "reports" / f"{found[0].base_variant}-{profile}-snr.png"))
     for of in found:
         if len({model.known_anomalies for model in of.models}) > 1:
-            drawn.append(plot_known_anomalies(of, root / "reports" / f"{of.variant}-{profile}-known-anomalies.png"))
+            drawn.append(
+                plot_known_anomalies(of, local(root) / "reports" / f"{of.variant}-{profile}-known-anomalies.png")
+            )
     if losses:
-        drawn += [plot_losses(of, root / "reports" / f"{of.variant}-{profile}-loss.png") for of in found]
+        drawn += [plot_losses(of, local(root) / "reports" / f"{of.variant}-{profile}-loss.png") for of in found]
     return drawn
 
 
@@ -206,7 +209,7 @@ def _figures(found: list[Benchmark], root: Path, profile: str, losses: bool) -> 
     help="Ground truth of clips whose names hide it: attribute tables or lists, or directories of them.",
 )
 @common
-def evaluate(directory: Path, truth: tuple[Path, ...], root: Path, as_json: bool, quiet: bool) -> None:
+def evaluate(directory: Path, truth: tuple[Path, ...], root: Place, as_json: bool, quiet: bool) -> None:
     """Compute every metric of a directory of score files in the official format, ours or anybody's.
 
     Reads anomaly_score_<machine>_section_<NN>_test.csv, and decision_result_... where they are there.

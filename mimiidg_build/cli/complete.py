@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from mimiidg_build.places import place
+
 
 def _matching(values: Iterable[str], incomplete: str, *, or_file: bool = False) -> list[CompletionItem]:
     items = [CompletionItem(value) for value in dict.fromkeys(values) if value.startswith(incomplete)]
@@ -18,12 +20,14 @@ def _matching(values: Iterable[str], incomplete: str, *, or_file: bool = False) 
 
 
 def _shipped(kind: str) -> list[str]:
-    place = files("data_manifests") / kind
-    return sorted(entry.name.removesuffix(".toml") for entry in place.iterdir() if entry.name.endswith(".toml"))
+    folder = files("data_manifests") / kind
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def _built(ctx: click.Context) -> list[str]:
-    root = Path(ctx.params.get("root") or os.environ.get("MIMIIDG_ROOT", "mimiidg-data"))
+    root = ctx.params.get("root") or place(os.environ.get("MIMIIDG_ROOT", "mimiidg-data"))
+    if not isinstance(root, Path):
+        return []  # nobody waits for a network at every TAB
     return sorted(path.parent.name for path in root.glob("variants/*/latest"))
 
 

@@ -28,6 +28,7 @@ from mimiidg_build.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mimiidg_build.places import Place
     from schemas.manifests import DatasetManifest
 
 
@@ -42,7 +43,7 @@ def fetch(
     files: tuple[str, ...],
     offline: bool,
     prefect: bool,
-    root: Path,
+    root: Place,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -59,14 +60,14 @@ def fetch(
     manifests = [load_dataset(name) for name in datasets]
     check_files(manifests, files)
     names = list(files) or None
-    fetched: dict[str, Path] = {}
+    fetched: dict[str, Place] = {}
     with progress.reporter(quiet) as reporter:
         progress.use(reporter)
         if as_flow(prefect):
             embed_prefect(root)
             from flows.fetch_archives import fetch_archives
 
-            fetched = fetch_archives(dict.fromkeys(datasets, names), root, offline)
+            fetched = fetch_archives(dict.fromkeys(datasets, names), str(root), offline)
         else:
             for manifest in manifests:
                 fetched |= fetch_dataset(manifest, root, names=names, offline=offline, reporter=reporter)
@@ -83,7 +84,7 @@ def fetch(
 @click.option("--allow", multiple=True, metavar="KIND", help="Take errors of this kind as warnings.")
 @common
 def validate(
-    dataset: str, machines: tuple[str, ...], allow: tuple[str, ...], root: Path, as_json: bool, quiet: bool
+    dataset: str, machines: tuple[str, ...], allow: tuple[str, ...], root: Place, as_json: bool, quiet: bool
 ) -> None:
     """Validate a fetched dataset.
 
@@ -135,7 +136,7 @@ def build(
     plan: Path | None,
     allow: tuple[str, ...],
     prefect: bool,
-    root: Path,
+    root: Place,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -169,7 +170,7 @@ def build(
             from flows.build_variant import build_variant as build_flow
 
             content = wanted.model_dump(mode="json")
-            print_store_of = open_store(build_flow(content, root, scheduler, workers, plan, list(allow)))
+            print_store_of = open_store(build_flow(content, str(root), scheduler, workers, plan, list(allow)))
             note = ""
         else:
             built = build_variant(
@@ -181,7 +182,7 @@ def build(
 
 @click.command(name="list")
 @common
-def list_(root: Path, as_json: bool, quiet: bool) -> None:
+def list_(root: Place, as_json: bool, quiet: bool) -> None:
     """List the stores under ROOT.
 
     Variants, sizes, which is latest, which is partial.
@@ -207,7 +208,7 @@ def list_(root: Path, as_json: bool, quiet: bool) -> None:
 @run_options
 @common
 def verify(
-    name: str, deep: bool, mend: bool, scheduler: str, workers: int | None, root: Path, as_json: bool, quiet: bool
+    name: str, deep: bool, mend: bool, scheduler: str, workers: int | None, root: Place, as_json: bool, quiet: bool
 ) -> None:
     """Verify every byte of a store or of a dataset's archives.
 
@@ -239,7 +240,7 @@ def verify(
     _print_verified(str(path), f"{len(opened.attributes['objects'])} objects", restored, problems, as_json)
 
 
-def _verify_archives(dataset: DatasetManifest, mend: bool, root: Path, as_json: bool, quiet: bool) -> None:
+def _verify_archives(dataset: DatasetManifest, mend: bool, root: Place, as_json: bool, quiet: bool) -> None:
     from mimiidg_build.verify import damaged_archives, replace_archives
 
     with progress.reporter(quiet) as reporter:
@@ -278,7 +279,7 @@ def prune(
     keep: int,
     unfinished: bool,
     runs: bool,
-    root: Path,
+    root: Place,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -318,7 +319,7 @@ def prune(
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--zip", "as_zip", is_flag=True, help="As a release: one zip per machine type, md5 sums, a manifest.")
 @common
-def export(store: str, directory: Path, as_zip: bool, root: Path, as_json: bool, quiet: bool) -> None:
+def export(store: str, directory: Path, as_zip: bool, root: Place, as_json: bool, quiet: bool) -> None:
     """Write a store as WAV files and attribute tables.
 
     The store is given by path or variant; the files are in the released layout.

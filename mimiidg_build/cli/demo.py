@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +20,7 @@ from mimiidg_build.cli.options import (
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Run
+    from mimiidg_build.places import Place
     from mimiidg_build.progress import Reporter
     from mimiidg_build.store import Store
     from schemas.variants import Variant
@@ -36,7 +36,7 @@ MODELS = ["nearest_neighbour", "autoencoder", "mobilenetv2"]
 @run_options
 @common
 def demo(
-    root: Path, percent: float, seed: int, scheduler: str, workers: int | None, as_json: bool, quiet: bool
+    root: Place, percent: float, seed: int, scheduler: str, workers: int | None, as_json: bool, quiet: bool
 ) -> None:
     """Run everything on a small synthetic release.
 
@@ -70,14 +70,14 @@ def demo(
         click.echo(f"all of it on a page: mimiidg report {variant.name}", err=True)
 
 
-def smoke_runs(store: Store, root: Path) -> list[Run]:
+def smoke_runs(store: Store, root: Place) -> list[Run]:
     """The demo's trainings."""
     from mimiidg_build.benchmark import plan_runs
 
     return plan_runs(store, root, MODELS, "smoke", seeds=1)
 
 
-def run_flows(variant: Variant, root: Path, scheduler: str, workers: int | None, reporter: Reporter) -> None:
+def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None, reporter: Reporter) -> None:
     """Refresh the variant and benchmark it, as flows on Prefect's embedded server."""
     progress.use(reporter)
     started = reporter.step("start Prefect", 1, "server")
@@ -87,11 +87,11 @@ def run_flows(variant: Variant, root: Path, scheduler: str, workers: int | None,
 
     started(1)
     content = variant.model_dump(mode="json")
-    refresh([content], root, scheduler, workers, with_report=False)  # better after the benchmark
-    benchmark([content], root, MODELS, "smoke")
+    refresh([content], str(root), scheduler, workers, with_report=False)  # better after the benchmark
+    benchmark([content], str(root), MODELS, "smoke")
 
 
-def finished_store(variant: Variant, root: Path) -> Store | None:
+def finished_store(variant: Variant, root: Place) -> Store | None:
     """The variant's store, if its archives are there and it is built from them already."""
     from mimiidg_build.acquire import archives_are_there
     from mimiidg_build.inputs import read_inputs

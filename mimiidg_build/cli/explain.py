@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,7 @@ import click
 from mimiidg_build import progress
 from mimiidg_build.cli.options import common, named_store, print_table
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
+from mimiidg_build.places import Place
 
 if TYPE_CHECKING:
     from mimiidg_build.explain import ClipMaps, MapStatistics
@@ -37,7 +37,7 @@ def explain(
     seed: int,
     epochs: int | None,
     device: str,
-    root: Path,
+    root: Place,
     as_json: bool,
     quiet: bool,
 ) -> None:

@@ -13,6 +13,7 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.errors import UsageError
+from mimiidg_build.places import Place, local, place
 
 if TYPE_CHECKING:
     from mimiidg_build.store import Store
@@ -22,14 +23,34 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class Root(click.ParamType[Place]):
+    """A folder, or a place on object storage."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        where = place(value)
+        if isinstance(where, Path):
+            click.Path(file_okay=False).convert(value, param, ctx)
+        else:
+            where.is_dir()  # says now that there is no such bucket, or no right to it
+        return where
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        return [click.shell_completion.CompletionItem(incomplete, type="dir")]
+
+
 def common(command: Command) -> Command:
     """Options that every command has."""
     options = [
         click.option(
             "--root",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=lambda: Path(os.environ.get("MIMIIDG_ROOT", "mimiidg-data")),
-            help="Where archives and stores live. [default: $MIMIIDG_ROOT or ./mimiidg-data]",
+            type=Root(),
+            default=lambda: os.environ.get("MIMIIDG_ROOT", "mimiidg-data"),
+            help="Where archives and stores live: a path, or s3://bucket/prefix. "
+            "[default: $MIMIIDG_ROOT or ./mimiidg-data]",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         click.option("--quiet", is_flag=True, help="No progress."),
@@ -84,11 +105,11 @@ def run_options(command: Command) -> Command:
     return command
 
 
-def absolute_for_cluster(root: Path, scheduler: str) -> Path:
+def absolute_for_cluster(root: Place, scheduler: str) -> Place:
     """ROOT as a cluster's workers need it, who start in folders of their own."""
     from mimiidg_build.run_tasks import is_cluster
 
-    return root.absolute() if is_cluster(scheduler) else root
+    return root.absolute() if is_cluster(scheduler) and isinstance(root, Path) else root
 
 
 def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -154,7 +175,7 @@ def as_flow(prefect: bool) -> bool:
     return prefect or bool(os.environ.get("PREFECT_API_URL"))
 
 
-def embed_prefect(root: Path) -> None:
+def embed_prefect(root: Place) -> None:
     """Have a Prefect server to run flows on: the configured one, or our own, which ends with this program.
 
     Must come before the first import of the flows. What Prefect logs goes to the server; here it would be noise.
@@ -189,28 +210,28 @@ def check_prefect() -> None:
         raise UsageError(f"no Prefect server answers at PREFECT_API_URL={url}. Start it: `prefect server start`")
 
 
-def prefect_home(root: Path) -> Path:
-    """Where a Prefect server of our own keeps its files: under ROOT."""
-    return Path(os.environ.setdefault("PREFECT_HOME", str((root / ".prefect").resolve())))
+def prefect_home(root: Place) -> Path:
+    """Where a Prefect server of our own keeps its files: under ROOT, or its counterpart on this machine."""
+    return Path(os.environ.setdefault("PREFECT_HOME", str((local(root) / ".prefect").resolve())))
 
 
-def named_store(name: str, root: Path) -> Store:
+def named_store(name: str, root: Place) -> Store:
     """A store by path, or the latest one of a variant by name."""
     from mimiidg_build.store import open_store
 
     return open_store(store_path(name, root))
 
 
-def store_path(name: str, root: Path) -> Path:
+def store_path(name: str, root: Place) -> Place:
     """Where a store lies that is given by path, or by variant: its latest. It may be damaged, or not there."""
     from mimiidg_build.store import latest, variant_dir
 
-    directory = variant_dir(root, name)
-    path = directory if directory.is_dir() and not Path(name).exists() else Path(name)
+    directory, given = variant_dir(root, name), place(name)
+    path = directory if isinstance(given, Path) and not given.exists() and directory.is_dir() else given
     return path / f"{latest(path)}.zarr" if (path / "latest").is_file() else path
 
 
-def named_dataset(name: str, root: Path) -> DatasetManifest | None:
+def named_dataset(name: str, root: Place) -> DatasetManifest | None:
     """The dataset that a name means, if it means neither a variant nor a store."""
     from mimiidg_build.manifest import load_dataset
     from mimiidg_build.store import variant_dir

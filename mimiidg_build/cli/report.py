@@ -9,6 +9,7 @@ import click
 
 from mimiidg_build import progress
 from mimiidg_build.cli.options import common, named_store
+from mimiidg_build.places import Place
 
 
 @click.command()
@@ -19,7 +20,7 @@ from mimiidg_build.cli.options import common, named_store
     help="Where to write. [default: ROOT/reports/<variant>/<fingerprint>.html]",
 )
 @common
-def report(variant: str, output: Path | None, root: Path, as_json: bool, quiet: bool) -> None:
+def report(variant: str, output: Path | None, root: Place, as_json: bool, quiet: bool) -> None:
     """Write one self-contained HTML page about a variant's store, given by name or path.
 
     Dataset, spectrograms with sound, SNR, levels, attribute values, validation findings, and the results of every

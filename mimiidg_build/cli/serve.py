@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flows.server import Server
+    from mimiidg_build.places import Place
 
 
 @click.command()
@@ -46,7 +47,7 @@ def serve(
     offline: bool,
     scheduler: str,
     workers: int | None,
-    root: Path,
+    root: Place,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -77,7 +78,12 @@ def serve(
         else:
             own.wait()
         started(1)
-    parameters = {"root": str(root.absolute()), "scheduler": scheduler, "workers": workers, "offline": offline}
+    parameters = {
+        "root": str(root.absolute() if isinstance(root, Path) else root),
+        "scheduler": scheduler,
+        "workers": workers,
+        "offline": offline,
+    }
     made = [deployment(variant, name, schedule, **parameters) for name, variant in named.items()]
     url = os.environ["PREFECT_API_URL"]
 
@@ -115,7 +121,7 @@ def by_name(variants: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def own_server(root: Path, port: int) -> Server:
+def own_server(root: Place, port: int) -> Server:
     """A Prefect server of this command's own."""
     from flows.server import Server
 

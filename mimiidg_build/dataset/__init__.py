@@ -13,6 +13,7 @@ shards, or through zarr where a shard cannot be mapped; the bytes are the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -271,13 +272,14 @@ class _Batches(Sampler[Numbers]):
 
 
 def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
-    """One reader over the shards of several arrays: mapped where all of them can be."""
+    """One reader over the shards of several arrays: mapped where all of them can be, and lie on this machine."""
     layouts = [array_layout(path) for path in paths]
     kinds = {(layout.shape[1:], layout.dtype) for layout in layouts}
     if len(kinds) > 1:
         raise UsageError(f"sections of different shapes or types cannot be one dataset: {sorted(map(str, kinds))}")
     shards: list[Shard] = [shard for layout in layouts for shard in layout.shards()]
-    if all(layout.is_plain for layout in layouts) and len({layout.shard_rows for layout in layouts}) == 1:
+    can_map = all(layout.is_plain and isinstance(layout.path, Path) for layout in layouts)
+    if can_map and len({layout.shard_rows for layout in layouts}) == 1:
         return MappedReader(layouts[0], shards), layouts
     return ZarrReader(shards), layouts
 

@@ -17,7 +17,6 @@ import struct
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import google_crc32c
@@ -25,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.errors import DataError
+from mimiidg_build.places import Place
+from mimiidg_build.store import zarr_place
 
 Array = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
@@ -35,8 +36,8 @@ CACHED_SHARDS = 4
 class Shard:
     """Rows ``start`` .. ``start + n_rows`` of the array at ``array``, which lie in ``file``."""
 
-    array: Path
-    file: Path
+    array: Place
+    file: Place
     start: int
     n_rows: int
 
@@ -55,7 +56,7 @@ class ArrayLayout:
         Its shards are the clips' own bytes, one chunk a clip: they can be mapped.
     """
 
-    path: Path
+    path: Place
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     shard_rows: int
@@ -80,7 +81,7 @@ class ArrayLayout:
         ]
 
 
-def array_layout(path: Path) -> ArrayLayout:
+def array_layout(path: Place) -> ArrayLayout:
     """Read an array's metadata.
 
     Raises
@@ -163,7 +164,7 @@ class ZarrReader:
         import zarr
 
         shard = self._shards[number]
-        array = zarr.open_array(shard.array, mode="r")
+        array = zarr.open_array(zarr_place(shard.array), mode="r")
         self._kept[number] = np.asarray(array[shard.start : shard.start + shard.n_rows])
         if len(self._kept) > CACHED_SHARDS:
             self._kept.popitem(last=False)

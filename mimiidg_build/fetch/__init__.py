@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from mimiidg_build.errors import FetchError, UsageError
 from mimiidg_build.fetch.http import Patience, Session
@@ -23,6 +22,7 @@ from mimiidg_build.fetch.lock import read_lock, record_dir
 from mimiidg_build.fetch.record import ask_record
 from mimiidg_build.fetch.steps import Action, Job, decide, ensure, refuse_missing
 from mimiidg_build.fetch.transfer import Progress
+from mimiidg_build.places import Place, place
 from schemas.manifests import Record, RecordFile
 
 __all__ = ["MAX_TRANSFERS", "Patience", "archive_checksums", "archive_path", "decide", "fetch_record"]
@@ -30,7 +30,7 @@ __all__ = ["MAX_TRANSFERS", "Patience", "archive_checksums", "archive_path", "de
 MAX_TRANSFERS = 2  # Zenodo has been seen to block a third download at once
 
 
-def archive_path(root: str | Path, record_id: str, name: str) -> Path:
+def archive_path(root: str | Place, record_id: str, name: str) -> Place:
     """Where an archive lives, fetched or not.
 
     Examples
@@ -38,12 +38,12 @@ def archive_path(root: str | Path, record_id: str, name: str) -> Path:
     >>> archive_path("data", "6529888", "fan.zip").as_posix()
     'data/archives/6529888/fan.zip'
     """
-    return record_dir(Path(root), record_id) / name
+    return record_dir(place(root), record_id) / name
 
 
 def fetch_record(
     record: Record,
-    root: str | Path,
+    root: str | Place,
     *,
     names: Collection[str] | None = None,
     base_url: str = "https://zenodo.org",
@@ -52,14 +52,14 @@ def fetch_record(
     max_transfers: int = MAX_TRANSFERS,
     patience: Patience | None = None,
     sleep: Callable[[float], object] | None = None,
-) -> dict[str, Path]:
+) -> dict[str, Place]:
     """Have the archives of a record on disk, verified.
 
     Parameters
     ----------
     record : Record
         The record, from a dataset manifest.
-    root : path
+    root : Place
         The data root; archives go to ``ROOT/archives/<record id>/``.
     names : Collection[str], optional
         Only these files of the record.
@@ -78,7 +78,7 @@ def fetch_record(
 
     Returns
     -------
-    dict[str, Path]
+    dict[str, Place]
         Path of each archive by name, in the record's order.
 
     Raises
@@ -93,7 +93,7 @@ def fetch_record(
         raise UsageError(f"max_transfers is {max_transfers}; from 1 to {MAX_TRANSFERS} downloads at once are allowed.")
     session = Session(base_url, patience or Patience(), sleep)
     try:
-        job = Job(record, record_dir(Path(root), record.id), base_url, offline, progress, session, {})
+        job = Job(record, record_dir(place(root), record.id), base_url, offline, progress, session, {})
         actions = {file.name: job.decide(file) for file in files}
         refuse_missing(job, [name for name, action in actions.items() if action == "missing"])
         if not offline and any(_needs_answer(job, file, actions[file.name]) for file in files):
@@ -104,9 +104,9 @@ def fetch_record(
     return {file.name: job.directory / file.name for file in files}
 
 
-def archive_checksums(record: Record, root: str | Path) -> dict[str, str]:
+def archive_checksums(record: Record, root: str | Place) -> dict[str, str]:
     """The md5 of each archive of the record that is or was on disk, from the lock file: a build's provenance."""
-    entries = read_lock(record_dir(Path(root), record.id))
+    entries = read_lock(record_dir(place(root), record.id))
     return {file.name: entries[file.name].md5 for file in record.files if file.name in entries}
 
 

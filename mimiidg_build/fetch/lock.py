@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
 
 from mimiidg_build.errors import FetchError
+from mimiidg_build.places import ObjectPath, Place, local
 
 LOCK_NAME = "archives.lock.json"
 
@@ -36,20 +36,23 @@ class LockEntry:
     pinned: Pinned
 
 
-def record_dir(root: Path, record_id: str) -> Path:
+def record_dir(root: Place, record_id: str) -> Place:
     """Where a record's archives live."""
     return root / "archives" / record_id
 
 
-def guard(directory: Path, name: str) -> FileLock:
+def guard(directory: Place, name: str) -> FileLock:
     """The lock that one process (and one thread of it) holds while it works on ``name`` in ``directory``."""
-    locks = directory / ".locks"
+    locks = local(directory) / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     return FileLock(locks / f"{name}.lock")
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: Place, content: object) -> None:
     """Write ``content`` so that a reader sees the old file or the new one, never a part."""
+    if isinstance(path, ObjectPath):
+        path.write(json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
+        return
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=2, sort_keys=True)
@@ -59,7 +62,7 @@ def write_json(path: Path, content: object) -> None:
     temporary.replace(path)
 
 
-def read_lock(directory: Path) -> dict[str, LockEntry]:
+def read_lock(directory: Place) -> dict[str, LockEntry]:
     """Every entry of the record's lock file; empty if there is none yet.
 
     Raises
@@ -84,7 +87,7 @@ def read_lock(directory: Path) -> dict[str, LockEntry]:
         ) from error
 
 
-def write_entry(directory: Path, name: str, entry: LockEntry) -> None:
+def write_entry(directory: Place, name: str, entry: LockEntry) -> None:
     """Set one entry, whatever other processes set in the meantime."""
     with guard(directory, LOCK_NAME):
         files = {n: asdict(e) for n, e in {**read_lock(directory), name: entry}.items()}

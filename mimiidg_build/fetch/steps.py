@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from filelock import Timeout
@@ -16,6 +15,7 @@ from mimiidg_build.fetch.http import Interrupted, Session, log
 from mimiidg_build.fetch.lock import LOCK_NAME, LockEntry, Pinned, guard, read_lock, write_entry
 from mimiidg_build.fetch.record import RemoteFile, agree, content_urls, page_url
 from mimiidg_build.fetch.transfer import Progress, Wanted, hash_file, transfer
+from mimiidg_build.places import Place
 from schemas.manifests import Record, RecordFile
 
 Action = Literal["reuse", "verify", "download", "missing"]
@@ -66,7 +66,7 @@ class Job:
     """What the steps of one ``fetch_record`` share. ``answer`` is the API's, empty where it need not be asked."""
 
     record: Record
-    directory: Path
+    directory: Place
     base_url: str
     offline: bool
     progress: Progress | None
@@ -79,7 +79,7 @@ class Job:
         )
 
 
-def _found(path: Path) -> tuple[int, int] | None:
+def _found(path: Place) -> tuple[int, int] | None:
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -123,13 +123,13 @@ def ensure(job: Job, file: RecordFile) -> None:
             _download(job, file, path)
     except OSError as error:
         raise FetchError(
-            f"{path} cannot be read or written: {error}. Likely cause: a full disk or its rights."
+            f"{path} cannot be read or written: {error.strerror or error}. Likely cause: a full disk, or rights."
         ) from error
     finally:
         lock.release()
 
 
-def _report(job: Job, path: Path) -> None:
+def _report(job: Job, path: Place) -> None:
     if job.progress is not None:
         size_bytes = path.stat().st_size
         job.progress(path.name, size_bytes, size_bytes)
@@ -155,12 +155,12 @@ def _expected(job: Job, file: RecordFile) -> tuple[str, Pinned] | None:
     return (entry.md5, "as found") if entry is not None else None
 
 
-def _pin(job: Job, path: Path, md5: str, pinned: Pinned) -> None:
+def _pin(job: Job, path: Place, md5: str, pinned: Pinned) -> None:
     stat = path.stat()
     write_entry(job.directory, path.name, LockEntry(md5, stat.st_size, stat.st_mtime_ns, pinned))
 
 
-def _verify(job: Job, file: RecordFile, path: Path) -> None:
+def _verify(job: Job, file: RecordFile, path: Place) -> None:
     """Hash a file that is there, and take it or leave it."""
     expected = _expected(job, file)
     before = _found(path)
@@ -182,7 +182,7 @@ def _verify(job: Job, file: RecordFile, path: Path) -> None:
     )
 
 
-def _download(job: Job, file: RecordFile, path: Path) -> None:
+def _download(job: Job, file: RecordFile, path: Place) -> None:
     """Fetch a file that is not there."""
     remote = job.answer.get(file.name)
     if remote is None:

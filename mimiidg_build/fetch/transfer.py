@@ -15,13 +15,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import httpx
 
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.http import Interrupted, NotFoundError, Session, TransientError, log
 from mimiidg_build.fetch.lock import write_json
+from mimiidg_build.places import ObjectPath, Place, copy, local
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -60,7 +60,7 @@ def continues(content_range: str | None, offset: int, size_bytes: int | None) ->
     return total is not None and int(match["last"]) == total - 1 and size_bytes in (None, total)
 
 
-def hash_file(path: Path, progress: Progress | None, session: Session | None = None) -> str:
+def hash_file(path: Place, progress: Progress | None, session: Session | None = None) -> str:
     """The md5 of a file on disk."""
     digest, done, size_bytes = hashlib.md5(usedforsecurity=False), 0, path.stat().st_size
     with path.open("rb") as file:
@@ -75,11 +75,16 @@ def hash_file(path: Path, progress: Progress | None, session: Session | None = N
 
 
 class Part:
-    """The part of a file that has arrived, its running md5, and the version that it is a part of."""
+    """The part of a file that has arrived, its running md5, and the version that it is a part of.
 
-    def __init__(self, target: Path, wanted: Wanted, progress: Progress | None) -> None:
-        self.path = target.with_name(f"{target.name}.part")
-        self._about = target.with_name(f"{target.name}.part.json")
+    It lies on this machine, beside the target or its counterpart: to an object nothing can be appended.
+    """
+
+    def __init__(self, target: Place, wanted: Wanted, progress: Progress | None) -> None:
+        here = local(target)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        self.path = here.with_name(f"{target.name}.part")
+        self._about = here.with_name(f"{target.name}.part.json")
         self._wanted, self._progress = wanted, progress
         self._open_existing()
 
@@ -151,8 +156,12 @@ class Part:
         if self._progress is not None:
             self._progress(self._wanted.name, self.size_bytes, total)
 
-    def publish(self, target: Path) -> None:
+    def publish(self, target: Place) -> None:
         """Give the whole, verified file its name."""
+        if isinstance(target, ObjectPath):
+            copy(self.path, target)
+            self.start_over()
+            return
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
         self.path.replace(target)
@@ -230,7 +239,7 @@ def _receive_from_any(session: Session, part: Part, wanted: Wanted) -> None:
     raise FetchError(f"{wanted.name} is nowhere to be had: {'; '.join(missing)}. Likely cause: the file was withdrawn.")
 
 
-def transfer(session: Session, target: Path, wanted: Wanted, progress: Progress | None) -> None:
+def transfer(session: Session, target: Place, wanted: Wanted, progress: Progress | None) -> None:
     """Fetch one archive into place, going on from what an earlier run left.
 
     Raises
@@ -239,11 +248,11 @@ def transfer(session: Session, target: Path, wanted: Wanted, progress: Progress 
         If it cannot be had, or what arrives twice is not what was published.
     """
     part = Part(target, wanted, progress)
-    free_bytes = shutil.disk_usage(target.parent).free
+    free_bytes = shutil.disk_usage(part.path.parent).free
     if wanted.size_bytes is not None and wanted.size_bytes - part.size_bytes > free_bytes:
         raise FetchError(
-            f"{wanted.name}: {wanted.size_bytes - part.size_bytes} bytes are still to come, {target.parent} has room "
-            f"for {free_bytes}. Free space there, or choose another root."
+            f"{wanted.name}: {wanted.size_bytes - part.size_bytes} bytes are still to come, {part.path.parent} has "
+            f"room for {free_bytes}. Free space there, or choose another root."
         )
     found = ""
     for _ in range(2):

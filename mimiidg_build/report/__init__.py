@@ -21,6 +21,7 @@ from mimiidg_build.acquire import read_release
 from mimiidg_build.benchmark.results import data_kind
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.manifest import load_dataset
+from mimiidg_build.places import Place, local
 from mimiidg_build.progress import Reporter
 from mimiidg_build.report import data_charts, score_charts, tables
 from mimiidg_build.report.data_charts import Chart
@@ -38,18 +39,18 @@ PAGE_BYTES = 14_000_000  # a page opens from disk at once and passes through mos
 CHART_BYTES = 24_000  # that charts and tables take per section and system, about
 
 
-def report_path(store: Store, root: Path) -> Path:
+def report_path(store: Store, root: Place) -> Path:
     """Where a store's report lies."""
-    return root / "reports" / str(store.attributes["variant"]["name"]) / f"{store.fingerprint}.html"
+    return local(root) / "reports" / str(store.attributes["variant"]["name"]) / f"{store.fingerprint}.html"
 
 
-def write_report(store: Store, root: Path, output: Path | None = None, reporter: Reporter | None = None) -> Path:
+def write_report(store: Store, root: Place, output: Path | None = None, reporter: Reporter | None = None) -> Path:
     """Write the report of a store.
 
     Parameters
     ----------
     store : Store
-    root : Path
+    root : Place
         Where runs, other variants and archives are looked for.
     output : Path, optional
         Instead of ``report_path``.
@@ -83,7 +84,7 @@ class Detail:
     losses: list[Chart]
 
 
-def render_page(store: Store, root: Path, reporter: Reporter) -> str:
+def render_page(store: Store, root: Place, reporter: Reporter) -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from matplotlib import rc_context
@@ -126,7 +127,7 @@ def _of_store(store: Store) -> dict[str, Any]:
     }
 
 
-def _of_data(store: Store, root: Path) -> dict[str, Any]:
+def _of_data(store: Store, root: Place) -> dict[str, Any]:
     counts = data_charts.count_values(store)
     found, unknown = _findings(store, root)
     return {
@@ -140,7 +141,7 @@ def _of_data(store: Store, root: Path) -> dict[str, Any]:
     }
 
 
-def _findings(store: Store, root: Path) -> tuple[pd.DataFrame | None, str]:
+def _findings(store: Store, root: Place) -> tuple[pd.DataFrame | None, str]:
     """What validation finds in the store's archives; or why that cannot be told."""
     machine_types = set(store.clips["machine_type"])
     try:
@@ -165,7 +166,7 @@ def _details(systems: list[System], told: Callable[[int], None]) -> Iterator[Det
         told(len(system.store.sections))
 
 
-def _of_sweep(store: Store, root: Path, systems: tuple[System, ...]) -> dict[str, Any]:
+def _of_sweep(store: Store, root: Place, systems: tuple[System, ...]) -> dict[str, Any]:
     """AUC against SNR, where other variants make a sweep of it, and against the number of known anomalies."""
     found, known = read_sweep(store, root, systems), by_known_anomalies(systems)
     return {

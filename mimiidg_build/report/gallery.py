@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,6 +27,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch import archive_path
 from mimiidg_build.manifest import load_table1
+from mimiidg_build.places import Place
 from mimiidg_build.report.tables import with_minus
 from mimiidg_build.store import Store
 from mimiidg_build.tables import power_db, snr_title
@@ -103,13 +103,13 @@ def shown_duration_s(n_parts: int, room_bytes: int, clip_s: float) -> float:
     return max(SHORTEST_S, min(clip_s, math.floor(10 * room_s) / 10))
 
 
-def make_gallery(store: Store, root: Path, room_bytes: int, told: Callable[[int], None] = lambda n: None) -> Gallery:
+def make_gallery(store: Store, root: Place, room_bytes: int, told: Callable[[int], None] = lambda n: None) -> Gallery:
     """Choose, read, draw and encode the examples of every section.
 
     Parameters
     ----------
     store : Store
-    root : Path
+    root : Place
         Where the archives are; without them the parts of a mixture are not known.
     room_bytes : int
         Of the page, for all pictures and sounds: clips are shown as long as there is room for.
@@ -136,12 +136,12 @@ def make_gallery(store: Store, root: Path, room_bytes: int, told: Callable[[int]
 class ClipReader:
     """Reads examples: rows of the clip table joined with the mix plan, samples, and what the archives add."""
 
-    def __init__(self, store: Store, root: Path, n_samples: int) -> None:
+    def __init__(self, store: Store, root: Place, n_samples: int) -> None:
         self.store, self.root, self.n_samples = store, root, n_samples
         columns = [name for name in store.mix_plan.columns if name not in store.clips.columns]
         self.table = pd.concat([store.clips, store.mix_plan[columns]], axis=1)
         self.unknown = ""
-        self._archive: Callable[[Path], Archive] = cache(open_archive)
+        self._archive: Callable[[Place], Archive] = cache(open_archive)
 
     def chosen(self, machine_type: str, section: str) -> Iterator[pd.Series]:
         """One test clip a cell; the anomaly with the same attributes as the normal clip of its domain, if there is."""

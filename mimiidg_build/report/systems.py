@@ -21,6 +21,7 @@ from mimiidg_build.benchmark.results import Estimate, combine, published
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluate import Evaluation, read_results
 from mimiidg_build.models import MODELS
+from mimiidg_build.places import Place, local, matching
 from mimiidg_build.store import Store, open_store
 
 RESULTS = "results.json"
@@ -139,7 +140,7 @@ class Runs:
     unfinished: tuple[str, ...]  # names of directories
 
 
-def read_runs(store: Store, root: Path) -> Runs:
+def read_runs(store: Store, root: Place) -> Runs:
     """Every system that was run on a store, and the runs that are not finished.
 
     Raises
@@ -147,7 +148,7 @@ def read_runs(store: Store, root: Path) -> Runs:
     DataError
         A finished run's results cannot be read, or are not of this store's sections.
     """
-    directory = root / "runs" / str(store.attributes["variant"]["name"]) / store.fingerprint
+    directory = local(root) / "runs" / str(store.attributes["variant"]["name"]) / store.fingerprint
     grouped: dict[tuple[str, str, str, int], list[SeedRun]] = {}
     unfinished = []
     for path in sorted(directory.glob("*/config.json")):
@@ -230,13 +231,13 @@ def read_scores(directory: Path, store: Store) -> dict[str, pd.DataFrame]:
     return read
 
 
-def read_sweep(store: Store, root: Path, systems: Sequence[System]) -> dict[tuple[str, str], list[System]]:
+def read_sweep(store: Store, root: Place, systems: Sequence[System]) -> dict[tuple[str, str], list[System]]:
     """The same systems on variants that differ from this store's in SNR alone, by (model, label), by rising SNR.
 
     Only systems with at least two SNRs are there.
     """
     everywhere = [system for system in systems if system.is_plain]
-    for latest in sorted((root / "variants").glob("*/latest")):
+    for latest in matching(root / "variants", "*/latest"):
         if latest.parent.name == store.attributes["variant"]["name"]:
             continue
         try:

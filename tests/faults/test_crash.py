@@ -141,7 +141,7 @@ def test_killed_at_random_moments(place: Place, fault: Any, seeds: range) -> Non
 def test_stopped_by_hand(place: Place, fault: Any) -> None:
     """Ctrl-C while it renders: it says that what is finished is kept, and it is."""
     fault("build stopped with Ctrl-C", cases=1)
-    process = place.start("build", place.template / "two.toml", "--quiet", "--workers", 1, slow=0.1)
+    process = place.start("build", place.template / "two.toml", "--quiet", "--workers", 1, slow=0.5)
     while not list(place.directory("two").glob("*.journal/*.json")):
         time.sleep(0.01)
     os.kill(process, signal.SIGINT)
@@ -167,7 +167,8 @@ PARTS = ["zarr.json", "valve/zarr.json", "valve/section_01/*/zarr.json", "*.parq
 def test_emptied_by_a_power_cut(place: Place, fault: Any) -> None:
     """Whatever was not flushed when the power went is there and empty: nothing of it is taken for finished."""
     fault("power cut: files of an unfinished build are empty", cases=len(PARTS))
-    place.build("one", crash_publishing_at=10)
+    whole = steps_of(place, "crash_publishing_at").index("rename") + 1  # dies when all is written but the name
+    place.build("one", crash_publishing_at=whole)
     shutil.copytree(place.directory("one"), place.root / "killed")
     for part in PARTS:
         forget(place, "one")
