@@ -377,11 +377,14 @@ def _client(bucket: str, prefix: str = "") -> S3Store:
 def _connected(bucket: str, prefix: str, endpoint: str, process: int) -> S3Store:
     from obstore.store import S3Store
 
-    limits = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=10)}
     return S3Store(
         bucket,
         prefix=prefix or None,
-        client_options={"allow_http": endpoint.startswith("http://"), **limits},
+        client_options={
+            "allow_http": endpoint.startswith("http://"),
+            "timeout": timedelta(seconds=60),
+            "connect_timeout": timedelta(seconds=10),
+        },
         retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=60)},
     )
 

@@ -93,7 +93,9 @@ def test_the_mel_scale_is_librosas_and_invertible(frequency_hz: float) -> None:
 def test_silence_is_the_floor() -> None:
     silent = logmel(np.zeros(160_000, np.int16))
     assert silent.shape == (313, 128)
-    np.testing.assert_array_equal(silent, np.float32(10) * np.log10(np.float32(FLOOR)))
+    assert (silent == silent[0, 0]).all()
+    # to the last bit but one: what numpy's own log10 gives here depends on the processor
+    np.testing.assert_array_max_ulp(silent[0, 0], np.float32(10 * np.log10(FLOOR)), maxulp=1)
     assert silent[0, 0] == pytest.approx(-156.5356)
 
 

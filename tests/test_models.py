@@ -414,7 +414,7 @@ def test_mobilenetv2_learns_its_sections_and_doubts_the_wrong_one():
     model = create("mobilenetv2", "smoke", 2, seed=0)
     logmel, known = noise(16, n_frames=64), labels(16, n_sections=2)
     logmel[known.section == 1, :, 60:80] += 20.0
-    losses = train(model, logmel, known, n_batches=50, batch_size=16)
+    losses = train(model, logmel, known, n_batches=100, batch_size=16)  # at 50 a clip may still be in doubt
     assert np.median(losses[-5:]) < 0.3 * losses[0]
     right = model.score(logmel, known)
     wrong = model.score(logmel, replace(known, section=1 - known.section))

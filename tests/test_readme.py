@@ -26,6 +26,8 @@ import pytest
 import soundfile as sf
 
 from mimiidg_build.cli import cli
+from mimiidg_build.places import ObjectPath
+from tests.object_storage import make_bucket
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK = re.compile(r"(?:<!-- (not run|file|until): ([^\n]*?) -->\n)?```(sh|python|toml)\n(.*?)```", re.DOTALL)
@@ -60,6 +62,14 @@ def test_what_is_left_out_has_a_reason_and_the_rest_is_run() -> None:
     assert sum(block.language == "python" for block in run) >= 3
 
 
+@pytest.fixture
+def my_bucket(bucket: ObjectPath, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader's bucket, and the environment that leads to it."""
+    make_bucket(storage, "my-bucket")
+    monkeypatch.delenv("MIMIIDG_WORK")
+
+
+@pytest.mark.usefixtures("my_bucket")
 @pytest.mark.parametrize("block", [b for b in blocks() if b.language == "sh"], ids=lambda block: f"line {block.line}")
 def test_every_command_shown_exists(block: Block) -> None:
     """Of the blocks that are not run, too: names of commands and options are right."""
@@ -86,6 +96,7 @@ def place(synthetic_archives: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("my_bucket")
 def test_what_is_shown_works_as_written(place: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MIMIIDG", "PYTHON"))}
     environment |= {

@@ -174,7 +174,7 @@ def _directly(
 
 
 def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **options: Any) -> list[Benchmark]:
-    embed_prefect(root)
+    embed_prefect(root, "benchmark")
     from flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.benchmark import collect, plan_runs
     from mimiidg_build.store import open_store

@@ -64,7 +64,7 @@ def fetch(
     with progress.reporter(quiet) as reporter:
         progress.use(reporter)
         if as_flow(prefect):
-            embed_prefect(root)
+            embed_prefect(root, "fetch_archives")
             from flows.fetch_archives import fetch_archives
 
             fetched = fetch_archives(dict.fromkeys(datasets, names), str(root), offline)
@@ -166,7 +166,7 @@ def build(
     with progress.reporter(quiet) as reporter:
         progress.use(reporter)
         if as_flow(prefect):
-            embed_prefect(root)
+            embed_prefect(root, "build_variant")
             from flows.build_variant import build_variant as build_flow
 
             content = wanted.model_dump(mode="json")

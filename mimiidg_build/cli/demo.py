@@ -81,7 +81,7 @@ def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None
     """Refresh the variant and benchmark it, as flows on Prefect's embedded server."""
     progress.use(reporter)
     started = reporter.step("start Prefect", 1, "server")
-    embed_prefect(root)
+    embed_prefect(root, "benchmark", "refresh")
     from flows.benchmark import benchmark
     from flows.refresh import refresh
 

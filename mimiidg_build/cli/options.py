@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,10 +176,11 @@ def as_flow(prefect: bool) -> bool:
     return prefect or bool(os.environ.get("PREFECT_API_URL"))
 
 
-def embed_prefect(root: Place) -> None:
+def embed_prefect(root: Place, *flows: str) -> None:
     """Have a Prefect server to run flows on: the configured one, or our own, which ends with this program.
 
-    Must come before the first import of the flows. What Prefect logs goes to the server; here it would be noise.
+    Must come before the first import of the flows. Those named are imported while the server starts: each takes
+    seconds. What Prefect logs goes to the server; here it would be noise.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if os.environ.get("PREFECT_API_URL"):
@@ -187,7 +189,10 @@ def embed_prefect(root: Place) -> None:
         from flows.server import Server
 
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
-        Server(prefect_home(root)).wait()
+        server = Server(prefect_home(root))
+        for name in flows:
+            import_module(f"flows.{name}")
+        server.wait()
 
 
 def check_prefect() -> None:

@@ -59,7 +59,7 @@ def simulate_store(variant: Variant, root: Path) -> Store:
     inputs = read_inputs(variant, root)
     decision = decide(inputs, root)
     planned = plan_sections(inputs, decision, root, runner())
-    stage.open_staging(decision, planned, variant.features.dtype)
+    stage.open_staging(decision)
     return stage.publish(inputs, decision, stage.render_sections(inputs, decision, planned, _sparse_run))
 
 
