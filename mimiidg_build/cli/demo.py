@@ -78,10 +78,12 @@ def smoke_runs(store: Store, root: Place) -> list[Run]:
 
 
 def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None, reporter: Reporter) -> None:
-    """Refresh the variant and benchmark it, as flows on Prefect's embedded server."""
+    """Refresh the variant and benchmark it, as flows on Prefect's embedded server; the release is made as it starts."""
+    from mimiidg_build.acquire import make_synthetic
+
     progress.use(reporter)
     started = reporter.step("start Prefect", 1, "server")
-    embed_prefect(root, "benchmark", "refresh")
+    embed_prefect(root, "benchmark", "refresh", meanwhile=lambda: make_synthetic(variant, root, reporter))
     from flows.benchmark import benchmark
     from flows.refresh import refresh
 

@@ -176,11 +176,11 @@ def as_flow(prefect: bool) -> bool:
     return prefect or bool(os.environ.get("PREFECT_API_URL"))
 
 
-def embed_prefect(root: Place, *flows: str) -> None:
+def embed_prefect(root: Place, *flows: str, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Have a Prefect server to run flows on: the configured one, or our own, which ends with this program.
 
-    Must come before the first import of the flows. Those named are imported while the server starts: each takes
-    seconds. What Prefect logs goes to the server; here it would be noise.
+    Must come before the first import of the flows. Those named are imported while the server starts, and ``meanwhile``
+    is called: it takes 10 s and more. What Prefect logs goes to the server; here it would be noise.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if os.environ.get("PREFECT_API_URL"):
@@ -192,6 +192,7 @@ def embed_prefect(root: Place, *flows: str) -> None:
         server = Server(prefect_home(root))
         for name in flows:
             import_module(f"flows.{name}")
+        meanwhile()
         server.wait()
 
 

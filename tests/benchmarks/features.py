@@ -83,7 +83,7 @@ def on_all_cores(pool: Executor, function: Callable[[Path], np.ndarray], paths: 
 def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     """Measure and print."""
     options = parser(__doc__)
-    options.add_argument("--clips", type=int, default=64)
+    options.add_argument("--clips", type=int, default=256)
     options.add_argument("--rounds", type=int, default=7)
     given = options.parse_args(arguments)
     keep_freed_memory()
