@@ -25,13 +25,13 @@ class Mixed(NamedTuple):
     n_saturated: int
 
 
-def mix(clip: Int16, layers: Sequence[tuple[Float32, float]], attenuation: float = 1.0) -> Mixed:
+def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuation: float = 1.0) -> Mixed:
     """Mix one clip.
 
     Parameters
     ----------
     clip : np.ndarray [shape=(n_samples,)], int16
-    layers : sequence of (noise clip [shape=(n_samples,)], gain)
+    layers : sequence of (noise clip [shape=(n_samples,)], int16 or float32 at full scale 1; gain)
     attenuation : float in (0, 1]
 
     Returns
@@ -44,7 +44,8 @@ def mix(clip: Int16, layers: Sequence[tuple[Float32, float]], attenuation: float
     machine = clip.astype(np.float32)
     mixed = machine * np.float32(attenuation)
     for noise, gain in layers:
-        mixed += noise * np.float32(gain * attenuation * FULL_SCALE)
+        full_scale = 1 if noise.dtype == np.int16 else FULL_SCALE
+        mixed += noise * np.float32(gain * attenuation * full_scale)
     np.rint(mixed, out=mixed)
     n_saturated = 0
     if mixed.max() > 32767 or mixed.min() < -32768:  # rare, and counting takes five times as long

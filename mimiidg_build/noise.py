@@ -24,7 +24,7 @@ import pandas as pd
 from blake3 import blake3
 
 from mimiidg_build.archive import Archive, open_archive
-from mimiidg_build.audio import level, noise_pieces
+from mimiidg_build.audio import Float32, Int16, level, noise_pieces
 from mimiidg_build.errors import DataError
 from mimiidg_build.kept_table import read_kept, write_kept
 from mimiidg_build.places import ObjectPath, Place, place
@@ -55,26 +55,25 @@ class NoiseBank:
     table: pd.DataFrame
 
     def read(self, row: int) -> npt.NDArray[np.float32]:
-        """One noise clip, as :func:`read_noise_clip`."""
-        return read_noise_clip(self.path, row, self.n_samples)
+        """One noise clip [shape=(n_samples,)], float32, full scale 1."""
+        samples = read_noise_clip(self.path, row, self.n_samples)
+        return samples * np.float32(1 / 32768) if samples.dtype == np.int16 else samples.astype(np.float32)
 
 
-def read_noise_clip(path: Place, row: int, n_samples: int) -> npt.NDArray[np.float32]:
-    """A noise clip of a bank.
+def read_noise_clip(path: Place, row: int, n_samples: int) -> Int16 | Float32:
+    """A noise clip of a bank, as it lies there.
 
     Read rather than mapped: mapped pages would count as the process's memory.
 
     Returns
     -------
-    np.ndarray [shape=(n_samples,)], float32, full scale 1
+    np.ndarray [shape=(n_samples,)], int16, or float32 at full scale 1
     """
     dtype = np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
     offset, n_bytes = row * n_samples * dtype.itemsize, n_samples * dtype.itemsize
     if isinstance(path, ObjectPath):
-        samples = np.frombuffer(path.read_at(offset, n_bytes), dtype)
-    else:
-        samples = np.fromfile(path, dtype, n_samples, offset=offset)
-    return samples * np.float32(1 / 32768) if dtype.kind == "i" else samples
+        return np.frombuffer(path.read_at(offset, n_bytes), dtype)
+    return np.fromfile(path, dtype, n_samples, offset=offset)
 
 
 def list_recordings(

@@ -42,6 +42,17 @@ def test_it_is_the_formula_and_never_wraps(
     assert sure <= mixed.n_saturated <= possible
 
 
+@given(clips, clips, st.floats(0, 4), st.floats(0.01, 1))
+def test_noise_as_it_lies_in_a_bank_is_the_same_noise(
+    clip: np.ndarray, noise: np.ndarray, gain: float, attenuation: float
+) -> None:
+    noise = np.resize(noise, len(clip))
+    as_stored = mix(clip, [(noise, gain)], attenuation)
+    as_float = mix(clip, [(noise * np.float32(1 / 32768), gain)], attenuation)
+    np.testing.assert_array_equal(as_stored.samples, as_float.samples)
+    assert as_stored[1:] == as_float[1:]
+
+
 @given(clips)
 def test_no_noise_leaves_the_samples_alone(clip: np.ndarray) -> None:
     mixed = mix(clip, [])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 from hypothesis import given, settings
@@ -201,8 +202,12 @@ def test_any_row_of_a_bank_is_read(
     path = tmp_path_factory.mktemp("bank") / f"x.{dtype}"
     path.write_bytes(content.astype(f"<{content.dtype.str[1:]}").tobytes())
     row = data.draw(st.integers(0, rows - 1))
-    scale = 32768 if dtype == "int16" else 1
-    np.testing.assert_array_equal(read_noise_clip(path, row, n_samples), content[row] / np.float32(scale))
+    np.testing.assert_array_equal(found := read_noise_clip(path, row, n_samples), content[row])
+    assert found.dtype == dtype
+    scale = np.float32(32768 if dtype == "int16" else 1)
+    read = NoiseBank("A", "x", path, n_samples, pd.DataFrame()).read(row)
+    np.testing.assert_array_equal(read, content[row] / scale)
+    assert read.dtype == np.float32
 
 
 def test_a_bank_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

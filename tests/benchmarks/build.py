@@ -37,7 +37,7 @@ from mimiidg_build.shards import whole_file
 from mimiidg_build.store import variant_dir
 from mimiidg_build.synthesis import SyntheticSpec
 from schemas.variants import Variant
-from tests.benchmarks import Ratio, parser, report, working_root
+from tests.benchmarks import CORES, Ratio, parser, report, working_root
 
 N_SAMPLES = 160_000
 FLOORS = ("inflate and CRC", "decode", "one FFT pass", "one write")
@@ -115,7 +115,7 @@ def forget_levels(root: Path) -> None:
         path.unlink()
 
 
-def build_s(variant: Variant, root: Path, workers: int) -> Seconds:
+def build_s(variant: Variant, root: Path, workers: int | None) -> Seconds:
     """Seconds of one build."""
     shutil.rmtree(variant_dir(root, variant.name), ignore_errors=True)
     os.sync()  # what others wrote is not this build's to flush
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, help="where the archives are kept; a temporary folder by default")
     options.add_argument("--percent", type=float, default=10, help="size of the release; 5 is 900 clips")
-    options.add_argument("--workers", type=int, default=os.cpu_count())
+    options.add_argument("--workers", type=int, help="of the builds, in place of their own choice")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args(arguments)
     dataset = SyntheticSpec(given.percent, 0).name
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
         ways: dict[str, list[Seconds]] = {}
         floor_s: list[dict[str, Seconds]] = []
         for _ in range(given.rounds):
-            floor_s.append(floors(archives, Path(scratch), given.workers))
+            floor_s.append(floors(archives, Path(scratch), CORES))
             forget_levels(root)
             for name, variant in zip(BUILDS, (mixed, mixed, plain), strict=True):
                 ways.setdefault(name, []).append(build_s(variant, root, given.workers))
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     ]
     ratios = [Ratio(f"build / floors, {name}", best[name][0] / total[0], 1.2, at_least=False) for name in BUILDS]
     ratios += [Ratio(f"build, {name}", n_clips / best[name][0], 400, unit=" clips/s") for name in BUILDS]
-    report("build", f"a build of {n_clips:,} clips with {given.workers} workers", rows, ratios, given.save)
+    report("build", f"a build of {n_clips:,} clips on {CORES} cores", rows, ratios, given.save)
     return ratios
 
 
