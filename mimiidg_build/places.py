@@ -23,7 +23,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
@@ -170,12 +170,12 @@ class ObjectPath(PurePosixPath):
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, content: bytes | IO[bytes], *, replaces: str | None = None) -> None:
+    def write(self, content: bytes | IO[bytes] | Iterator[bytes], *, replaces: str | None = None) -> None:
         """Put an object here, whole or not at all.
 
         Parameters
         ----------
-        content : bytes or binary file
+        content : bytes, binary file, or blocks one after the other
         replaces : str, optional
             Only if the object that is here is of this version (of :meth:`read_version`; ``ABSENT`` for none).
 
@@ -200,6 +200,14 @@ class ObjectPath(PurePosixPath):
             import obstore
 
             obstore.delete(store, self.key)
+
+    def remove_below(self) -> None:
+        """Remove every object below."""
+        keys = [key for key, _ in self._listed()]
+        with _asking(self) as store:
+            import obstore
+
+            obstore.delete(store, keys)
 
     @property
     def zarr_store(self) -> zarr.abc.store.Store:
@@ -259,14 +267,10 @@ def place(text: str | os.PathLike[str]) -> Place:
     text = str(text)
     if "://" not in text:
         return Path(text)
-    bucket, _, key = text.removeprefix(SCHEME).partition("/")
-    if (
-        not text.startswith(SCHEME)
-        or not bucket
-        or any(part in ("", ".", "..") for part in key.rstrip("/").split("/")[:-1])
-    ):
+    parts = text.removeprefix(SCHEME).removesuffix("/").split("/")
+    if not text.startswith(SCHEME) or any(part in ("", ".", "..") for part in parts):
         raise UsageError(f"{text!r} names no place: expected a path, or a URL like s3://bucket/prefix")
-    return ObjectPath("/", bucket, *key.strip("/").split("/"))
+    return ObjectPath("/", *parts)
 
 
 def local(where: Place) -> Path:
@@ -359,8 +363,7 @@ def copy(source: Place, target: Place) -> None:
 def remove_tree(where: Place) -> None:
     """Remove everything below a place; nothing there is nothing to do."""
     if isinstance(where, ObjectPath):
-        for name in where.sizes():
-            (where / name).unlink(missing_ok=True)
+        where.remove_below()
     else:
         shutil.rmtree(where, ignore_errors=True)
 
@@ -369,12 +372,29 @@ def remove_tree(where: Place) -> None:
 
 
 def _client(bucket: str, prefix: str = "") -> S3Store:
-    """A client of a bucket, one a process: connections do not survive a fork."""
-    return _connected(bucket, prefix, os.environ.get("AWS_ENDPOINT_URL", ""), os.getpid())
+    """A client of a bucket.
+
+    Raises
+    ------
+    UsageError
+        This process was forked from one that had a client: obstore's threads are not in it, and it would wait for ever.
+    """
+    if _first_process() != os.getpid():
+        raise UsageError(
+            f"{SCHEME}{bucket} cannot be read in a process forked from one that has read from object storage. Start "
+            'fresh ones: DataLoader(..., multiprocessing_context="spawn").'
+        )
+    return _connected(bucket, prefix, os.environ.get("AWS_ENDPOINT_URL", ""))
+
+
+@cache
+def _first_process() -> int:
+    """The process that made the first client; what is forked from it has this answer, too."""
+    return os.getpid()
 
 
 @lru_cache(maxsize=64)
-def _connected(bucket: str, prefix: str, endpoint: str, process: int) -> S3Store:
+def _connected(bucket: str, prefix: str, endpoint: str) -> S3Store:
     from obstore.store import S3Store
 
     return S3Store(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, create, model_class
-from mimiidg_build.models.attention import Attention, AttentionSettings, arcface, doubt, waves_of
+from mimiidg_build.models.arcface import arcface, doubt
+from mimiidg_build.models.attention import Attention, AttentionSettings, waves_of
 from mimiidg_build.models.attention.inputs import LogMel, Wavegram, mel_filters
 from mimiidg_build.models.base import Epoch, Labels
 

@@ -25,6 +25,7 @@ from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.manifest import derive, load_dataset, load_variant
 from mimiidg_build.places import ObjectPath, file_sizes, local
+from mimiidg_build.progress import Reporter
 from mimiidg_build.run_tasks import runner
 from mimiidg_build.stage import move_latest
 from mimiidg_build.store import Store, list_stores, open_store, variant_dir
@@ -93,6 +94,8 @@ def test_readers(remote: ObjectPath, root: Path) -> None:
         assert torch.equal(clips[range(10)]["features"], expected)
     loader = DataLoader(streamed, batch_size=10, num_workers=1, multiprocessing_context="spawn")
     assert torch.equal(next(iter(loader))["features"], expected)
+    with pytest.raises(UsageError, match="cannot be read in a process forked .*multiprocessing_context=.spawn"):
+        next(iter(DataLoader(streamed, batch_size=10, num_workers=1, multiprocessing_context="fork")))
     from obstore.store import S3Store  # without this package
 
     bare = zarr.storage.ObjectStore(
@@ -243,7 +246,7 @@ def test_a_root_that_is_none(bucket: ObjectPath, capsys: pytest.CaptureFixture[s
     assert captured.err == f"error: {message}\n" and captured.out == ""
 
 
-class KillAfterFirst:
+class KillAfterFirst(Reporter):
     """Kills a worker once the first shard is in the journal."""
 
     def __init__(self, victim: subprocess.Popen[bytes]) -> None:
@@ -258,8 +261,6 @@ class KillAfterFirst:
 
         return told
 
-    def transfer(self, *told: object) -> None: ...
-
 
 def test_a_cluster_without_a_shared_file_system(
     remote: ObjectPath, root: Path, start: Callable[[], Cluster], monkeypatch: pytest.MonkeyPatch
@@ -269,7 +270,7 @@ def test_a_cluster_without_a_shared_file_system(
     cluster.worker(MIMIIDG_WORK="/proc/nothing-can-be-written-here")
     victim = cluster.worker(MIMIIDG_WORK="/proc/nothing-can-be-written-here")
     cluster.wait_for_workers(2)
-    killer: Any = KillAfterFirst(victim)
+    killer = KillAfterFirst(victim)
     store = build_variant(VARIANT, remote, scheduler=cluster.address, reporter=killer).store
     assert 0 < killer.clips_then < len(store.clips), "it was killed in the middle"
     assert content(store) == content(build_variant(VARIANT, root).store)

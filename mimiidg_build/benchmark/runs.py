@@ -255,6 +255,7 @@ def train_and_score(run: Run, part: Part, device: str = "auto", reporter: Report
 def _train_and_score(run: Run, part: Part, device: str, reporter: Reporter) -> None:
     from mimiidg_build import scoring
     from mimiidg_build.dataset import ClipDataset
+    from mimiidg_build.models.base import MAIN
     from mimiidg_build.train import checkpoint
 
     chosen, begun = choose_device(device), time.monotonic()
@@ -287,7 +288,7 @@ def _train_and_score(run: Run, part: Part, device: str, reporter: Reporter) -> N
         "epochs": len(losses),
         "last_loss": losses[-1].loss if losses else None,
         "scores": list(threshold),
-        "threshold": threshold[""],
+        "threshold": threshold[MAIN],
         "device": str(chosen),
         "training_s": round(sum(loss.duration_s for loss in losses), 3),
         "duration_s": round(time.monotonic() - begun, 3),

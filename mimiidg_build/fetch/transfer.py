@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ import httpx
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.http import Interrupted, NotFoundError, Session, TransientError, log
 from mimiidg_build.fetch.lock import write_json
-from mimiidg_build.places import ObjectPath, Place, copy, local
+from mimiidg_build.places import ObjectPath, Place, local
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -156,10 +156,10 @@ class Part:
         if self._progress is not None:
             self._progress(self._wanted.name, self.size_bytes, total)
 
-    def publish(self, target: Place) -> None:
-        """Give the whole, verified file its name."""
+    def publish(self, target: Place, session: Session) -> None:
+        """Give the whole, verified file its name, or put it into its bucket."""
         if isinstance(target, ObjectPath):
-            copy(self.path, target)
+            target.write(self._blocks(f"{target.name} to {target.bucket}", session))
             self.start_over()
             return
         with self.path.open("rb") as file:
@@ -171,6 +171,18 @@ class Part:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def _blocks(self, title: str, session: Session) -> Iterator[bytes]:
+        """What has arrived, as it is sent on."""
+        done = 0
+        with self.path.open("rb") as file:
+            while block := file.read(4 * REPORT_BYTES):
+                if session.stop.is_set():
+                    raise Interrupted
+                yield block
+                done += len(block)
+                if self._progress is not None:
+                    self._progress(title, done, self.size_bytes)
 
 
 def refuse_page(response: httpx.Response) -> None:
@@ -262,7 +274,7 @@ def transfer(session: Session, target: Place, wanted: Wanted, progress: Progress
                 part.start_over()
             _receive_from_any(session, part, wanted)
         if part.md5 == wanted.md5:
-            part.publish(target)
+            part.publish(target, session)
             return
         found = f"md5 {part.md5} and {part.size_bytes} bytes"
         log.warning("%s arrived with %s, expected md5 %s; starting over", wanted.name, found, wanted.md5)
