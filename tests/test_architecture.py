@@ -45,7 +45,7 @@ def test_arrows(path: Path) -> None:
             assert "flows" not in top(used), "the library runs without the flows"
         if name not in TORCH:
             assert "torch" not in used or name == "benchmark", "torch stays in the training stage"
-        if name != "places":
+        if name != "object_storage":
             assert "obstore" not in used, "object storage stays in one place"
         if name != "run_tasks":
             assert not {"dask", "distributed"} & used, "dask stays in one place"

@@ -163,6 +163,6 @@ def test_what_fails_names_the_place(bucket: ObjectPath, monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match="for reading only"):
         bucket.open("wb")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr("mimiidg_build.places.RETRIES", 0)
+    monkeypatch.setattr("mimiidg_build.object_storage.RETRIES", 0)
     with pytest.raises(OSError, match="the object storage at http://127.0.0.1:1 fails: HTTP error"):
         (bucket / "data").is_dir()
