@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+KEPT = "What is finished is kept: run the same command again to go on."
+
 
 class MimiidgError(Exception):
     """The data or the run failed: what happened, what was expected, the likely cause. Exit code 1."""

@@ -57,7 +57,7 @@ class NoiseBank:
     def read(self, row: int) -> npt.NDArray[np.float32]:
         """One noise clip [shape=(n_samples,)], float32, full scale 1."""
         samples = read_noise_clip(self.path, row, self.n_samples)
-        return samples * np.float32(1 / 32768) if samples.dtype == np.int16 else samples.astype(np.float32)
+        return samples * np.float32(1 / 32768) if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
 
 
 def read_noise_clip(path: Place, row: int, n_samples: int) -> Int16 | Float32:

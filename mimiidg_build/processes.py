@@ -10,8 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
 from typing import Any
+
+from mimiidg_build.errors import KEPT, DataError
 
 
 @contextlib.contextmanager
@@ -53,6 +56,11 @@ def process_pool(
     n : int
     initializer : callable, optional
         Called with ``arguments`` in each process first.
+
+    Raises
+    ------
+    DataError
+        One of them was killed, and whoever waited for it did not say so otherwise.
     """
     pool = ProcessPoolExecutor(
         n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
@@ -62,6 +70,8 @@ def process_pool(
             for _ in range(n):
                 pool.submit(time.sleep, 0.05)  # each starts one, as long as none is idle
         yield pool
+    except BrokenProcessPool:
+        raise DataError(f"a worker process was killed, likely for want of memory: use fewer. {KEPT}") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -345,25 +345,25 @@ def move_latest(store: Store) -> None:
     DataError
         It cannot be written.
     """
-    directory, content = store.path.parent, f"{store.fingerprint}\n".encode()
     while not is_latest(store.path):
-        if not isinstance(directory, ObjectPath):
-            write_object(directory, "latest", content)
-            flush(directory)
-            continue
-        try:
-            try:
-                version = (directory / "latest").read_version()[1]
-            except FileNotFoundError:
-                version = ABSENT
-            (directory / "latest").write(content, replaces=version)
-        except FileExistsError:
-            log.warning("%s/latest was moved by another machine just now; looking again", directory)
-        except OSError as error:
-            raise DataError(
-                f"{error.filename} cannot be written: {error.strerror}. Run the same command again."
-            ) from error
+        _point(store.path.parent, f"{store.fingerprint}\n".encode())
     remove_tree(store.path.with_suffix(".journal"))
+
+
+def _point(directory: Place, content: bytes) -> None:
+    """Write ``latest``, unless another machine did between the look and the put."""
+    if not isinstance(directory, ObjectPath):
+        write_object(directory, "latest", content)
+        flush(directory)
+        return
+    latest = directory / "latest"
+    try:
+        version = latest.read_version()[1] if latest.is_file() else ABSENT
+        latest.write(content, replaces=version)
+    except FileExistsError:
+        log.warning("%s was moved by another machine just now; looking again", latest)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be written: {error.strerror}. Run the same command again.") from error
 
 
 def flush(path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 from mimiidg_build.acquire import fetch_dataset
 from mimiidg_build.audio import encode_wav
 from mimiidg_build.manifest import load_dataset
-from mimiidg_build.places import ObjectPath
+from mimiidg_build.places import ObjectPath, file_sizes
+from mimiidg_build.store import Store
 from tests.faults.summary import pytest_terminal_summary
 from tests.object_storage import make_bucket, s3_server
 
@@ -70,6 +71,20 @@ def bucket(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Obj
     }.items():
         monkeypatch.setenv(variable, value)
     return ObjectPath("/", name)
+
+
+@pytest.fixture
+def remote(bucket: ObjectPath, synthetic_archives: Path) -> ObjectPath:
+    """A root on object storage that holds the 1 % synthetic release, put there by hand."""
+    for name in file_sizes(synthetic_archives):
+        if ".locks" not in name:
+            (bucket / "data" / name).write((synthetic_archives / name).read_bytes())
+    return bucket / "data"
+
+
+def content(store: Store) -> dict[str, bytes]:
+    """Every file of a store."""
+    return {name: (store.path / name).read_bytes() for name in file_sizes(store.path)}
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.manifest import derive, load_variant
 from mimiidg_build.progress import Reporter
 from mimiidg_build.run_tasks import runner
-from mimiidg_build.store import Store, variant_dir
-from tests.conftest import DATASET
+from mimiidg_build.store import variant_dir
+from tests.conftest import DATASET, content
 
 VARIANT = derive(load_variant("demo"), dataset=DATASET)
 
@@ -86,10 +86,10 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
 
 
 class KillOne(Reporter):
-    """Kills a worker after the first shard, as the operating system might, in the middle of writing another."""
+    """Kills a worker after the first shard, as the operating system might."""
 
-    def __init__(self, worker: subprocess.Popen[bytes], root: Path) -> None:
-        self.worker, self.root, self.clips_then = worker, root, 0
+    def __init__(self, worker: subprocess.Popen[bytes]) -> None:
+        self.worker, self.clips_then = worker, 0
 
     def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
         def told(n: int) -> None:
@@ -97,16 +97,26 @@ class KillOne(Reporter):
                 self.worker.send_signal(signal.SIGKILL)
                 self.worker.wait()
                 self.clips_then = n
-                (staging,) = variant_dir(self.root, VARIANT.name).glob("*.partial")
-                shard = staging / "valve/section_02/audio/c/0/0.1.partial"
-                shard.parent.mkdir(parents=True, exist_ok=True)
-                shard.write_bytes(b"half a shard")
+                self.leave()
 
         return told
 
+    def leave(self) -> None:
+        """What it left."""
 
-def content(store: Store) -> dict[str, bytes]:
-    return {f.relative_to(store.path).as_posix(): f.read_bytes() for f in store.path.rglob("*") if f.is_file()}
+
+class KillOneThatWrites(KillOne):
+    """Kills it in the middle of writing another shard."""
+
+    def __init__(self, worker: subprocess.Popen[bytes], root: Path) -> None:
+        super().__init__(worker)
+        self.root = root
+
+    def leave(self) -> None:
+        (staging,) = variant_dir(self.root, VARIANT.name).glob("*.partial")
+        shard = staging / "valve/section_02/audio/c/0/0.1.partial"
+        shard.parent.mkdir(parents=True, exist_ok=True)
+        shard.write_bytes(b"half a shard")
 
 
 def test_a_worker_killed_in_the_middle_changes_no_byte(root: Path, start: Callable[[], Cluster]) -> None:
@@ -114,7 +124,7 @@ def test_a_worker_killed_in_the_middle_changes_no_byte(root: Path, start: Callab
     cluster.worker()
     victim = cluster.worker()
     cluster.wait_for_workers(2)
-    killer = KillOne(victim, root)
+    killer = KillOneThatWrites(victim, root)
     store = build_variant(VARIANT, root, scheduler=cluster.address, reporter=killer).store
     assert 0 < killer.clips_then < len(store.clips), "it was killed in the middle"
     found = content(store)

@@ -25,12 +25,11 @@ from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.manifest import derive, load_dataset, load_variant
 from mimiidg_build.places import ObjectPath, file_sizes, local
-from mimiidg_build.progress import Reporter
 from mimiidg_build.run_tasks import runner
 from mimiidg_build.stage import move_latest
-from mimiidg_build.store import Store, list_stores, open_store, variant_dir
-from tests.conftest import DATASET
-from tests.test_cluster import Cluster, start, wait_for
+from mimiidg_build.store import list_stores, open_store, variant_dir
+from tests.conftest import DATASET, content
+from tests.test_cluster import Cluster, KillOne, start, wait_for
 
 __all__ = ["start"]  # a fixture
 
@@ -38,16 +37,16 @@ VARIANT = derive(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/
 
 
 @pytest.fixture
-def remote(bucket: ObjectPath, synthetic_archives: Path) -> ObjectPath:
-    """A root on object storage that holds the 1 % synthetic release, put there by hand."""
-    for name in file_sizes(synthetic_archives):
-        if ".locks" not in name:
-            (bucket / "data" / name).write((synthetic_archives / name).read_bytes())
-    return bucket / "data"
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The section of every shard that this process renders from now on."""
+    sections, render = list[str](), stage.render_shard
 
+    def told(task: Any) -> Any:
+        sections.append(task.section)
+        return render(task)
 
-def content(store: Store) -> dict[str, bytes]:
-    return {name: (store.path / name).read_bytes() for name in file_sizes(store.path)}
+    monkeypatch.setattr(stage, "render_shard", told)
+    return sections
 
 
 def names(root: ObjectPath) -> set[str]:
@@ -105,7 +104,7 @@ def test_readers(remote: ObjectPath, root: Path) -> None:
     assert np.array_equal(zarr.open_group(bare, mode="r")["fan/section_00/audio"][0], here.audio("fan", "00")[0])
 
 
-def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, rendered: list[str]) -> None:
     variant = derive(load_variant("demo"), dataset=DATASET)  # of 15 shards
     directory = variant_dir(remote, variant.name)
     arguments = ["build", "demo", "--dataset", DATASET, "--workers", "1"]
@@ -121,13 +120,6 @@ def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, monkeypatch:
     with pytest.raises(DataError, match="is not finished. Run the `mimiidg build` that began it again"):
         open_store(listed.path)
     done = sum(".journal/" in name for name in file_sizes(directory))
-    rendered, render = [], stage.render_shard
-
-    def counted(task: Any) -> Any:
-        rendered.append(task.start)
-        return render(task)
-
-    monkeypatch.setattr(stage, "render_shard", counted)
     store = build_variant(variant, remote).store
     assert 1 <= done < 15 and len(rendered) == 15 - done, "what was finished is not rendered again"
     assert len(store.sections) == 15
@@ -144,17 +136,9 @@ def test_ctrl_c(remote: ObjectPath) -> None:
     assert said.splitlines()[-1] == "stopped. What is finished is kept: run the same command again to go on."
 
 
-def test_new_noise_renders_what_changed_and_keeps_the_store_before(
-    remote: ObjectPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_noise_renders_what_changed_and_keeps_the_store_before(remote: ObjectPath, rendered: list[str]) -> None:
     first = build_variant(VARIANT, remote).store
-    rendered, render = [], stage.render_shard
-
-    def counted(task: Any) -> Any:
-        rendered.append(task.section)
-        return render(task)
-
-    monkeypatch.setattr(stage, "render_shard", counted)
+    rendered.clear()
     offset = VARIANT.model_copy(update={"snr_db": {"fan/01": 3.0}})
     second = build_variant(offset, remote).store
     assert rendered == ["fan/section_01"], "the other sections are copied within the bucket"
@@ -219,7 +203,7 @@ def test_looked_after_from_the_command_line(
 
 
 def test_runs_and_reports_stay_on_this_machine(
-    remote: ObjectPath, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    remote: ObjectPath, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_variant(VARIANT, remote)
     monkeypatch.setenv("MIMIIDG_ROOT", str(remote))
@@ -248,39 +232,20 @@ def test_a_root_that_is_none(bucket: ObjectPath, capsys: pytest.CaptureFixture[s
     assert captured.err == f"error: {message}\n" and captured.out == ""
 
 
-class KillAfterFirst(Reporter):
-    """Kills a worker once the first shard is in the journal."""
-
-    def __init__(self, victim: subprocess.Popen[bytes]) -> None:
-        self.victim, self.clips_then = victim, 0
-
-    def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
-        def told(n: int) -> None:
-            if title == "render" and n and not self.clips_then:
-                self.victim.send_signal(signal.SIGKILL)
-                self.victim.wait()
-                self.clips_then = n
-
-        return told
-
-
-def test_a_cluster_without_a_shared_file_system(
-    remote: ObjectPath, root: Path, start: Callable[[], Cluster], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_without_a_shared_file_system(remote: ObjectPath, root: Path, start: Callable[[], Cluster]) -> None:
     """Its workers know nothing but the bucket; one of them is killed in the middle."""
     cluster = start()
     cluster.worker(MIMIIDG_WORK="/proc/nothing-can-be-written-here")
     victim = cluster.worker(MIMIIDG_WORK="/proc/nothing-can-be-written-here")
     cluster.wait_for_workers(2)
-    killer = KillAfterFirst(victim)
+    killer = KillOne(victim)
     store = build_variant(VARIANT, remote, scheduler=cluster.address, reporter=killer).store
     assert 0 < killer.clips_then < len(store.clips), "it was killed in the middle"
     assert content(store) == content(build_variant(VARIANT, root).store)
-    stranger = cluster.worker(AWS_ENDPOINT_URL="http://127.0.0.1:1")
+    cluster.worker(AWS_ENDPOINT_URL="http://127.0.0.1:1")
     cluster.wait_for_workers(2)
     with pytest.raises(UsageError, match=r"1 of the cluster's workers, first tcp://.*, cannot read s3://.*same AWS_"):
         runner(cluster.address, root=remote)(abs, [(1,)], print)
-    stranger.kill()
 
 
 def test_the_flows(remote: ObjectPath, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mimiidg_build.errors import DataError
 from mimiidg_build.processes import process_pool, without_ctrl_c
 
 
@@ -32,6 +33,16 @@ def test_ctrl_c_comes_after_the_block_whichever_thread_the_system_gives_it_to(th
     assert steps == ["undisturbed"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+def test_a_killed_worker_is_one_error() -> None:
+    with (
+        pytest.raises(DataError, match="a worker process was killed, likely for want of memory"),
+        process_pool(2) as pool,
+    ):
+        waiting = pool.submit(time.sleep, 60)
+        os.kill(next(iter(pool._processes)), signal.SIGKILL)
+        waiting.result()
 
 
 def test_workers_start_at_once_and_ignore_ctrl_c() -> None:

@@ -23,7 +23,7 @@ from mimiidg_build.cli.demo import demo
 from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.report import report
 from mimiidg_build.cli.serve import serve
-from mimiidg_build.errors import MimiidgError
+from mimiidg_build.errors import KEPT, MimiidgError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, click.Abort):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
-        click.echo("stopped. What is finished is kept: run the same command again to go on.", err=True)
+        click.echo(f"stopped. {KEPT}", err=True)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -24,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mimiidg_build.errors import DataError
 from mimiidg_build.processes import process_pool
 from mimiidg_build.synthesis import SyntheticSpec, archive_names
 from mimiidg_build.synthesis.dsp import SAMPLE_RATE
@@ -182,13 +180,7 @@ def write_release(
             write_archive(spec, name, directory, on_clip)
         return paths
     jobs = [(spec, name, start) for name in missing for start in range(0, len(entries(spec, name)), BATCH)]
-    try:
-        with process_pool(workers) as pool:
-            for name, batches in groupby(_in_order(pool, jobs, 4 * workers), key=itemgetter(0)):
-                _write(directory / name, (member for _, batch in batches for member in batch), on_clip)
-    except BrokenProcessPool:
-        raise DataError(
-            "a process that made clips was killed, likely for want of memory. Finished archives are kept: run the "
-            "same command again."
-        ) from None
+    with process_pool(workers) as pool:
+        for name, batches in groupby(_in_order(pool, jobs, 4 * workers), key=itemgetter(0)):
+            _write(directory / name, (member for _, batch in batches for member in batch), on_clip)
     return paths

@@ -17,8 +17,8 @@ from mimiidg_build.build import build_variant
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.manifest import derive, load_variant
 from mimiidg_build.places import ObjectPath, file_sizes
-from mimiidg_build.store import Store, open_store
-from tests.conftest import DATASET
+from mimiidg_build.store import open_store
+from tests.conftest import DATASET, content
 from tests.faults.summary import Tries
 
 VARIANT = derive(load_variant("demo"), dataset=DATASET, sections=["valve"])
@@ -93,15 +93,6 @@ class Passing(BaseHTTPRequestHandler):
     def log_message(self, *about: object) -> None: ...
 
 
-@pytest.fixture
-def remote(bucket: ObjectPath, synthetic_archives: Path) -> ObjectPath:
-    """A root in a bucket, with the archives that the variant needs."""
-    for name in ("valve.zip", "noise.zip", "archives.lock.json"):
-        content = (synthetic_archives / "archives" / DATASET / name).read_bytes()
-        (bucket / "data/archives" / DATASET / name).write(content)
-    return bucket / "data"
-
-
 @contextlib.contextmanager
 def misbehaving(storage: str, monkeypatch: pytest.MonkeyPatch, *how: str, share: float, seed: int) -> Iterator[Proxy]:
     """Within the block the bucket is behind a server that misbehaves."""
@@ -114,10 +105,6 @@ def misbehaving(storage: str, monkeypatch: pytest.MonkeyPatch, *how: str, share:
     finally:
         proxy.shutdown()
         proxy.server_close()
-
-
-def content(store: Store) -> dict[str, bytes]:
-    return {name: (store.path / name).read_bytes() for name in file_sizes(store.path)}
 
 
 @pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 9), marks=pytest.mark.slow)], ids=["1", "9"])
