@@ -111,7 +111,8 @@ def build_variant(
     make_synthetic(variant, root, reporter)
     inputs = read_inputs(variant, root, plan=plan, allow=allow, release=release)
     decision = decide(inputs, root)
-    if decision.finished is not None and is_latest(decision.finished.path):  # a read-only ROOT is enough to see it
+    # a read-only ROOT is enough to see it; a journal that is still there is an interrupted run's, for this to remove
+    if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
         return Built(decision.finished, True, inputs.release.findings)
     with building(root, variant.name):
         decision = decide(inputs, root)

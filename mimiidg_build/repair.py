@@ -17,7 +17,7 @@ from mimiidg_build.progress import Reporter
 from mimiidg_build.render import ShardResult, render_shard, render_unwritten
 from mimiidg_build.run_tasks import Runner
 from mimiidg_build.shards import hash_object, write_file, write_object
-from mimiidg_build.store import FOREIGN, METADATA, METADATA_COPY, find_damage, is_sealed, open_store
+from mimiidg_build.store import FOREIGN, METADATA, METADATA_COPY, Store, find_damage, is_sealed, open_store
 from mimiidg_build.verify import same_inputs
 
 TABLES = ("clips.parquet", "mix_plan.parquet")
@@ -79,28 +79,35 @@ def repair(path: Place, root: Place, run: Runner, reporter: Reporter | None = No
         size_bytes = sum(entry["size_bytes"] for entry in store.attributes["objects"].values())
         found = find_damage(store, reporter.step("verify", size_bytes, "bytes"))
         damaged = {name for name, what in found.items() if what != FOREIGN}
-        if not damaged:
-            return restored
-        inputs, changed = same_inputs(store, root)
-        if changed:
-            raise DataError(f"{path} cannot be repaired:\n" + "\n".join(changed))
-        staging, journal = path.with_suffix(".zarr.partial"), path.with_suffix(".journal")
-        decision = Decision(store.fingerprint, None, staging, journal)
-        planned = plan_sections(inputs, decision, root, run)
-        stage.open_staging(decision)
-        n_clips = {section.section.id: len(section.clips) for section in planned}
-        for name, content in stage.array_metadata(n_clips, inputs.variant.features.dtype).items():
-            if name in damaged:
-                write_object(staging, name, content)
-        _render(inputs, decision, planned, damaged, run, reporter)
-        for name in sorted(damaged):
-            recorded = store.attributes["objects"][name]["blake3"]
-            if (staging / name).is_file() and hash_object(staging, name).blake3 == recorded:
-                _put(staging / name, path / name)
-                restored.append(name)
-        remove_tree(staging)
-        remove_tree(journal)
+        beside = Decision(store.fingerprint, None, path.with_suffix(".zarr.partial"), path.with_suffix(".journal"))
+        if damaged:
+            restored += _restore(store, root, beside, damaged, run, reporter)
+        remove_tree(beside.staging)  # there without damage, too, if a run was interrupted here
+        remove_tree(beside.journal)
         return restored
+
+
+def _restore(
+    store: Store, root: Place, decision: Decision, damaged: set[str], run: Runner, reporter: Reporter
+) -> list[str]:
+    """Make the damaged objects in a partial store and put in place those that come out as recorded; their names."""
+    inputs, changed = same_inputs(store, root)
+    if changed:
+        raise DataError(f"{store.path} cannot be repaired:\n" + "\n".join(changed))
+    planned = plan_sections(inputs, decision, root, run)
+    stage.open_staging(decision)
+    n_clips = {section.section.id: len(section.clips) for section in planned}
+    for name, content in stage.array_metadata(n_clips, inputs.variant.features.dtype).items():
+        if name in damaged:
+            write_object(decision.staging, name, content)
+    _render(inputs, decision, planned, damaged, run, reporter)
+    restored = []
+    for name in sorted(damaged):
+        made, recorded = decision.staging / name, store.attributes["objects"][name]["blake3"]
+        if made.is_file() and hash_object(decision.staging, name).blake3 == recorded:
+            _put(made, store.path / name)
+            restored.append(name)
+    return restored
 
 
 def _render(

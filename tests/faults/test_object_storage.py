@@ -27,23 +27,23 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Err
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on to a server, but for a share of them, on which it does one of the faults."""
+    """Passes requests on to a server, but for a share of those to ``where``, on which it does one of the faults."""
 
     daemon_threads = True
 
-    def __init__(self, url: str, faults: tuple[str, ...], share: float, seed: int) -> None:
+    def __init__(self, url: str, faults: tuple[str, ...], share: float, seed: int, where: str) -> None:
         super().__init__(("127.0.0.1", 0), Passing)
-        self.behind, self.faults, self.share = urlsplit(url), faults, share
+        self.behind, self.faults, self.share, self.where = urlsplit(url), faults, share, where
         self.random, self.guard, self.n_faults = random.Random(seed), threading.Lock(), 0
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def fault(self) -> str:
+    def fault(self, path: str) -> str:
         """What to do to the next request; empty for nothing."""
         with self.guard:
-            if self.random.random() >= self.share:
+            if self.where not in path or self.random.random() >= self.share:
                 return ""
             self.n_faults += 1
             return self.random.choice(self.faults)
@@ -58,7 +58,7 @@ class Passing(BaseHTTPRequestHandler):
 
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        fault = self.server.fault()
+        fault = self.server.fault(self.path)
         if fault == "dropped before":
             self.close_connection = True
             return
@@ -94,9 +94,11 @@ class Passing(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def misbehaving(storage: str, monkeypatch: pytest.MonkeyPatch, *how: str, share: float, seed: int) -> Iterator[Proxy]:
-    """Within the block the bucket is behind a server that misbehaves."""
-    proxy = Proxy(storage, how, share, seed)
+def misbehaving(
+    storage: str, monkeypatch: pytest.MonkeyPatch, *how: str, share: float, seed: int, where: str = ""
+) -> Iterator[Proxy]:
+    """Within the block the bucket is behind a server that misbehaves, where a request's path and query hold a text."""
+    proxy = Proxy(storage, how, share, seed, where)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
         with monkeypatch.context() as patched:
@@ -141,3 +143,18 @@ def test_rights_that_are_withdrawn(
         build_variant(VARIANT, remote)
     assert not (remote / "variants").is_dir()
     assert not build_variant(VARIANT, remote).was_finished
+
+
+def test_a_journal_that_could_not_be_removed(
+    remote: ObjectPath, storage: str, monkeypatch: pytest.MonkeyPatch, fault: Tries
+) -> None:
+    """The store is finished and latest by then: the next build finds it, and removes what is left."""
+    fault("a build on object storage that fails at its last request", cases=1)
+    with (
+        misbehaving(storage, monkeypatch, "403", share=1.0, seed=0, where="?delete"),
+        pytest.raises((MimiidgError, OSError), match=r"\.journal"),
+    ):
+        build_variant(VARIANT, remote)
+    built = build_variant(VARIANT, remote)
+    assert built.was_finished
+    assert {name.split("/")[1] for name in file_sizes(remote / "variants")} == {"latest", built.store.path.name}
