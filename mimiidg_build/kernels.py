@@ -13,12 +13,15 @@ the masks), and all steps share one array with constant places in it, of which i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+log = logging.getLogger(__name__)
 
 LANES = 16
 HALF = LANES // 2
@@ -46,7 +49,8 @@ def compiled(*signatures: tuple[Any, ...]) -> Callable[[Function], Function]:
     def decorated(function: Function) -> Function:
         try:
             return numba.njit(list(signatures), nogil=True, cache=True)(function)
-        except RuntimeError:  # nothing can be kept, neither beside this file nor in the user's cache
+        except RuntimeError as error:
+            log.warning("%s; every process compiles anew. Set NUMBA_CACHE_DIR to a folder that can be written.", error)
             return numba.njit(list(signatures), nogil=True)(function)
 
     return decorated

@@ -123,8 +123,8 @@ def render_unwritten(task: ShardTask) -> ShardResult:
 def _render(task: ShardTask, store: Place | None) -> ShardResult:
     """Clip by clip, so that memory holds one clip a worker and every byte is hashed and written while it is cached.
 
-    No call here reaches BLAS, and scipy's FFT runs on the thread that calls it: the workers alone decide how many
-    threads there are, whatever the numeric libraries' settings.
+    No call here reaches BLAS, and all else runs on the thread that calls it: the workers alone decide how many threads
+    there are, whatever the numeric libraries' settings.
     """
     keep_freed_memory()
     feature_dtype = np.dtype(task.feature_dtype).newbyteorder("<")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 WORKERS_WITHIN_S = 30.0  # a cluster may still be starting, or restart workers that died
 CONNECT_WITHIN_S, POLL_S = 10.0, 5.0
-ALIKE = ("dask", "distributed", "mimiidg_build", "numpy", "scipy", "soundfile")
+ALIKE = ("dask", "distributed", "mimiidg_build", "numba", "numpy", "scipy", "soundfile")
 
 
 class Runner(Protocol):

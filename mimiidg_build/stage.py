@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 SNR_TOLERANCE_DB = 0.05
 MEASURED = ("power", "peak", "measured_added_noise_snr_db", "n_saturated")  # per clip, by rendering
-VERSIONED = ("numpy", "scipy", "soundfile", "zarr")
+VERSIONED = ("numba", "numpy", "scipy", "soundfile", "zarr")
 
 
 @dataclass(frozen=True)
