@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,10 @@ with get_client(sync_client=True) as client:
 print(json.dumps({"paths": paths, "artifacts": artifacts, "runs": runs}))
 """
 
+# Prefect's embedded server may be stopped amid a transaction, of which its database library complains
+# (PrefectHQ/prefect#16504). Commands show nothing of it; flows that are called from Python keep Prefect's console.
+EMBEDDED_SERVER_STOPPED = re.compile(r"[\d:.]+ \| ERROR +\| sqlalchemy\.pool.*?CancelledError\n", re.DOTALL)
+
 
 def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> None:
     import json
@@ -39,7 +44,7 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
         [sys.executable, "-c", RUN, str(root), DATASET], capture_output=True, text=True, env=environment, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "", "a run in a terminal is quiet"
+    assert EMBEDDED_SERVER_STOPPED.sub("", done.stderr) == "", "a run in a terminal is quiet"
     result = json.loads(done.stdout)
     library = build_variant(derive(load_variant("demo"), dataset=DATASET, sections=["fan"]), root)
     assert library.was_finished and result["paths"] == [str(library.store.path)] * 2
