@@ -56,7 +56,7 @@ def compiled(*signatures: tuple[Any, ...]) -> Callable[[Function], Function]:
     return decorated
 
 
-def step(function: Function) -> Function:
+def part(function: Function) -> Function:
     """A part of a compiled function."""
     return numba.njit(nogil=True)(function)
 
@@ -115,7 +115,7 @@ IM = RE + 8 * BLOCK
 EARLY = IM + 8 * BLOCK  # the frames' first halves: even samples, then odd ones
 LATE = EARLY + 8 * BLOCK  # and their second halves
 ODD = 4 * BLOCK
-HALVES = 260 * HALF
+HALVES = 260 * HALF  # from one eight of blocks to the other
 LOWER = LATE + 8 * BLOCK  # power of bins 0, 1, 2 ..
 N_ROWS = 280  # so many of them, to have room for a band across the middle, and zeros for :data:`TAPS`
 N_POWERS = N_ROWS - TAPS
@@ -193,24 +193,24 @@ def _turned(x: Any, y: Any, c: Any, s: Any) -> Any:
     )  # fmt: skip
 
 
-@step
+@part
 def _beside(pairs: Array, at: int, halves: Array) -> None:
     """The pairs of samples of 16 blocks beside each other: those of the first eight, then of the others."""
     for half in range(2):
-        a = (at + half * HALF * 256) & 0xFFFFFFFF
+        a = (at + half * HALF * PAIRS) & 0xFFFFFFFF
         b = half * HALVES
-        for i in range(256):
+        for i in range(PAIRS):
             halves[b + 8 * i] = pairs[a + i]
-            halves[b + 8 * i + 1] = pairs[a + i + 256]
-            halves[b + 8 * i + 2] = pairs[a + i + 512]
-            halves[b + 8 * i + 3] = pairs[a + i + 768]
-            halves[b + 8 * i + 4] = pairs[a + i + 1024]
-            halves[b + 8 * i + 5] = pairs[a + i + 1280]
-            halves[b + 8 * i + 6] = pairs[a + i + 1536]
-            halves[b + 8 * i + 7] = pairs[a + i + 1792]
+            halves[b + 8 * i + 1] = pairs[a + i + PAIRS]
+            halves[b + 8 * i + 2] = pairs[a + i + 2 * PAIRS]
+            halves[b + 8 * i + 3] = pairs[a + i + 3 * PAIRS]
+            halves[b + 8 * i + 4] = pairs[a + i + 4 * PAIRS]
+            halves[b + 8 * i + 5] = pairs[a + i + 5 * PAIRS]
+            halves[b + 8 * i + 6] = pairs[a + i + 6 * PAIRS]
+            halves[b + 8 * i + 7] = pairs[a + i + 7 * PAIRS]
 
 
-@step
+@part
 def _apart(halves: Array, work: Array, to: int) -> None:
     """Even and odd samples, the two eights of blocks by turns."""
     for block in range(4):
@@ -223,7 +223,7 @@ def _apart(halves: Array, work: Array, to: int) -> None:
             work[b + ODD + 2 * i + 1] = f32(i32(halves[a + i + HALVES] >> 16))
 
 
-@step
+@part
 def _gather(pairs: Array, at: int, halves: Array, work: Array) -> None:
     """The samples of 16 frames, lane by lane: a frame's halves are two blocks of 512, one after the other."""
     _beside(pairs, at, halves)
@@ -232,9 +232,9 @@ def _gather(pairs: Array, at: int, halves: Array, work: Array) -> None:
     _apart(halves, work, LATE)
 
 
-@step
+@part
 def _windowed_radix_8(work: Array, window: Array) -> None:
-    """The transform's first BLOCK, over windowed frames."""
+    """The transform's first step, over windowed frames."""
     for j in range(64):
         c, s = _row(TURNS_512[0], j), _row(TURNS_512[1], j)
         n = 2 * j
@@ -256,7 +256,7 @@ def _windowed_radix_8(work: Array, window: Array) -> None:
             _store(work, IM + i, BLOCK, y)
 
 
-@step
+@part
 def _radix_8_twice(work: Array) -> None:
     """The other two steps, in place, 64 points after the other."""
     for block in range(8):
@@ -282,7 +282,7 @@ def _place(k: int) -> int:
     return (k & 0o7) * BLOCK + ((k & 0o70) | (k & 0o700) >> 6) * LANES
 
 
-@step
+@part
 def _power(work: Array) -> None:
     """Power of the real frames' bins, from the transform of their pairs: of bins k and 512 - k together."""
     for k in range(N_POWERS):
@@ -297,7 +297,7 @@ def _power(work: Array) -> None:
             work[UPPER + to] = (er - dr) * (er - dr) + (ei - di) * (ei - di)
 
 
-@step
+@part
 def _mel(work: Array, first_row: Array, first_weight: Array, weights: Array) -> None:
     """Every band's weighted sum of bins, :data:`TAPS` at a time."""
     for band in range(BANDS):
@@ -319,7 +319,7 @@ def _mel(work: Array, first_row: Array, first_weight: Array, weights: Array) -> 
             k += TAPS * LANES
 
 
-@step
+@part
 def _decibels(values: Array, bits: Array, floor: float, exponents: Array, decibels: Array) -> None:
     """10 log10 of positive numbers, right to a unit in the last place of its natural logarithm.
 
@@ -366,8 +366,8 @@ def logmel(samples: Array, window: Array, floor: float, first_row: Array, first_
     n_frames = 1 + len(samples) // POINTS
     n_blocks = -(-n_frames // LANES) * LANES + 1
     padded = np.zeros(n_blocks * POINTS, np.int16)
-    padded[POINTS : POINTS + len(samples)] = samples
-    pairs = padded.view(np.int32)
+    padded[POINTS : POINTS + len(samples)] = samples  # centred: frame k has blocks k and k + 1
+    pairs = padded.view(np.int32)  # an even sample in the lower half, as little-endian machines have it
     halves, exponents = np.empty(2 * HALVES, i32), np.empty(BANDS * LANES, i32)
     work, decibels = np.zeros(SCRATCH, f32), np.empty(BANDS * LANES, f32)
     mel = work[MEL:]
