@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -145,7 +146,9 @@ def test_the_reporter_suits_where_it_goes(
 
 @pytest.mark.usefixtures("restored")
 def test_a_programs_reporter_is_silent_until_it_sets_one() -> None:
-    assert type(current()) is Reporter
+    # in a program of its own: other tests ran commands, which set theirs
+    fresh = "from mimiidg_build.progress import Reporter, current; assert type(current()) is Reporter"
+    subprocess.run([sys.executable, "-c", fresh], check=True)
     plain = PlainReporter()
     use(plain)
     assert current() is plain
