@@ -32,6 +32,7 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
     ----------
     clip : np.ndarray [shape=(n_samples,)], int16
     layers : sequence of (noise clip [shape=(n_samples,)], int16 or float32 at full scale 1; gain)
+        Two at most.
     attenuation : float in (0, 1]
 
     Returns
@@ -41,8 +42,9 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
     """
     if not layers and attenuation == 1:
         return Mixed(clip, 0.0, 0)
-    if any(noise.shape != clip.shape for noise, _ in layers):
-        raise ValueError(f"a clip of {clip.shape} samples and noise of {[noise.shape for noise, _ in layers]}")
+    if len(layers) > 2 or any(noise.shape != clip.shape for noise, _ in layers):
+        found = ", ".join(str(noise.shape) for noise, _ in layers)
+        raise ValueError(f"expected at most two layers of noise of shape {clip.shape}, as the clip is, got {found}")
     from mimiidg_build import kernels  # half a second of import that deciding upon a build does without
 
     scales = [attenuation * (1 if noise.dtype == np.int16 else FULL_SCALE) for noise, _ in layers]

@@ -69,6 +69,8 @@ def test_samples_need_not_lie_side_by_side_nor_be_ours_to_change() -> None:
         assert mixed[1:] == expected[1:]
 
 
-def test_noise_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a clip of \(10,\) samples and noise of \[\(10,\), \(9,\)\]"):
-        mix(np.zeros(10, np.int16), [(np.zeros(10, np.int16), 1.0), (np.zeros(9, np.int16), 1.0)])
+@pytest.mark.parametrize("lengths", [[10, 9], [11], [10, 10, 10]], ids=["shorter", "longer", "three layers"])
+def test_other_layers_are_refused(lengths: list[int]) -> None:
+    layers = [(np.zeros(length, np.int16), 1.0) for length in lengths]
+    with pytest.raises(ValueError, match=r"at most two layers of noise of shape \(10,\), as the clip is, got \(1"):
+        mix(np.zeros(10, np.int16), layers)
