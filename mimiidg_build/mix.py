@@ -49,14 +49,17 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
 
     scales = [attenuation * (1 if noise.dtype == np.int16 else FULL_SCALE) for noise, _ in layers]
     gains = [np.float32(gain * scale) for (_, gain), scale in zip(layers, scales, strict=True)]
+    gains += [np.float32(0)] * (2 - len(gains))  # a layer that is not there
     dtype = np.result_type(np.int16, *(noise.dtype for noise, _ in layers))
     noises = [np.ascontiguousarray(noise, dtype) for noise, _ in layers] or [clip]
     samples = np.empty_like(clip)
     n_saturated, clip_clip, clip_mixed, mixed_mixed = kernels.mix(
         np.ascontiguousarray(clip),
         np.float32(attenuation),
-        *(noises[0], gains[0] if gains else np.float32(0)),
-        *(noises[-1], gains[1] if len(gains) > 1 else np.float32(0)),
+        noises[0],
+        gains[0],
+        noises[-1],
+        gains[1],
         samples,
     )
     added = mixed_mixed / attenuation**2 - 2 * clip_mixed / attenuation + clip_clip
