@@ -17,9 +17,9 @@ from flows.build_variant import build_variant
 from flows.fetch_archives import is_worth_a_retry
 from mimiidg_build import progress
 from mimiidg_build.benchmark import Part, Run, Trainers, collect, compare_rows, parts_of, plan_runs, stored
-from mimiidg_build.manifest import parse_variant
-from mimiidg_build.places import Place, place
-from mimiidg_build.store import Store, open_store
+from mimiidg_build.datasets.variant import parse_variant
+from mimiidg_build.storage.places import Place, place
+from mimiidg_build.store.store import Store, open_store
 from schemas.variants import Variant
 
 

@@ -12,19 +12,20 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.fetch_archives import is_worth_a_retry
-from mimiidg_build import progress, stage
-from mimiidg_build.acquire import make_synthetic
-from mimiidg_build.build import building
-from mimiidg_build.findings import summarise
-from mimiidg_build.inputs import Inputs, read_inputs
-from mimiidg_build.manifest import parse_variant
-from mimiidg_build.mix_plan import records
-from mimiidg_build.places import Place, place
-from mimiidg_build.plan_build import Decision, PlannedSection, decide, plan_sections
-from mimiidg_build.run_tasks import runner
-from mimiidg_build.stage import RenderedSection
-from mimiidg_build.store import Store
-from mimiidg_build.tables import section_rows
+from mimiidg_build import progress
+from mimiidg_build.build import stage
+from mimiidg_build.build.build import building
+from mimiidg_build.build.inputs import Inputs, read_inputs
+from mimiidg_build.build.plan_build import Decision, PlannedSection, decide, plan_sections
+from mimiidg_build.build.stage import RenderedSection
+from mimiidg_build.datasets.findings import summarise
+from mimiidg_build.datasets.rows import records
+from mimiidg_build.datasets.variant import parse_variant
+from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.storage.places import Place, place
+from mimiidg_build.store.store import Store
+from mimiidg_build.store.summary import section_rows
 
 # A small section has one shard, for one worker; more than two sections at once would only take memory.
 RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=2))

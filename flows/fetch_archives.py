@@ -9,10 +9,10 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from mimiidg_build import progress
-from mimiidg_build.acquire import fetch_dataset
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import MimiidgError
-from mimiidg_build.manifest import load_dataset
-from mimiidg_build.places import Place, place
+from mimiidg_build.fetch.dataset import fetch_dataset
+from mimiidg_build.storage.places import Place, place
 
 
 def is_worth_a_retry(task: object, run: object, state: object) -> bool:

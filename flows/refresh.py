@@ -16,12 +16,12 @@ from prefect.cache_policies import NO_CACHE
 from flows.build_variant import build_variant
 from flows.fetch_archives import fetch_archives
 from mimiidg_build import progress
-from mimiidg_build.acquire import needed_archives
-from mimiidg_build.manifest import load_variant, parse_variant
-from mimiidg_build.places import Place, place
+from mimiidg_build.datasets.release import needed_archives
+from mimiidg_build.datasets.variant import load_variant, parse_variant
 from mimiidg_build.progress import PlainReporter
 from mimiidg_build.report import report_path, write_report
-from mimiidg_build.store import list_stores, open_store
+from mimiidg_build.storage.places import Place, place
+from mimiidg_build.store.store import list_stores, open_store
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)

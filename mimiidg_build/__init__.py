@@ -1,3 +1,5 @@
 """Build datasets like MIMII DG and benchmark anomalous sound detectors on them."""
 
-__version__ = "0.1.0"
+from mimiidg_build.settings import __version__
+
+__all__ = ["__version__"]

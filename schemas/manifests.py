@@ -144,6 +144,17 @@ class Section(Strict):
         """``machine_type/section``, as variant files name it."""
         return f"{self.machine_type}/{self.section}"
 
+    @property
+    def noise_kinds(self) -> list[str]:
+        """Every noise kind that the section may use, sorted."""
+        return sorted({kind for layer in self.noise for kind in self._kinds_of(layer)})
+
+    def _kinds_of(self, layer: NoiseLayer) -> set[str]:
+        if layer.attribute:
+            values = (combo.get(layer.attribute) for domain in DOMAINS for combo in self.values(domain))
+            return {value for value in values if value}
+        return {*(layer.source or []), *(layer.target or [])}
+
     def values(self, domain: str, printed: bool = False) -> list[dict[str, str]]:
         """Every combination of attribute values that the domain takes, in manifest order."""
         grids = getattr(self, domain)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimiidg_build.acquire import fetch_dataset
-from mimiidg_build.audio import encode_wav
-from mimiidg_build.manifest import load_dataset
-from mimiidg_build.places import ObjectPath, file_sizes
-from mimiidg_build.store import Store
+from mimiidg_build.audio.wav import encode_wav
+from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.fetch.dataset import fetch_dataset
+from mimiidg_build.storage.places import ObjectPath, file_sizes
+from mimiidg_build.store.store import Store
 from tests.faults.summary import pytest_terminal_summary
 from tests.object_storage import make_bucket, s3_server
 

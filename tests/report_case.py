@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from mimiidg_build.benchmark import benchmark
-from mimiidg_build.build import build_variant
-from mimiidg_build.manifest import derive, load_variant
-from mimiidg_build.store import Store
+from mimiidg_build.build.build import build_variant
+from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.store.store import Store
 from tests.conftest import DATASET
 
 SECTIONS = ["fan", "valve/01"]

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from mimiidg_build.report.svg import PALETTE
-from tests.test_report_page import CHROMIUM, FLAGS
+from tests.report.test_report_page import CHROMIUM, FLAGS
 
 VIEW = {"width": 1200, "height": 940}
 WIDTH = 1600  # of the picture

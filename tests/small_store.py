@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from mimiidg_build.features import N_MELS
-from mimiidg_build.shards import write_shard
-from mimiidg_build.store import FORMAT_VERSION, Store, open_store, section_path, variant_dir
+from mimiidg_build.features.logmel import N_MELS
+from mimiidg_build.store.shards import write_shard
+from mimiidg_build.store.store import FORMAT_VERSION, Store, open_store, section_path, variant_dir
 
 SECTIONS = ("fan/00", "fan/01", "valve/00")
 CELLS = (  # split, domain, condition, clips

@@ -26,7 +26,7 @@ import pytest
 import soundfile as sf
 
 from mimiidg_build.cli import cli
-from mimiidg_build.places import ObjectPath
+from mimiidg_build.storage.places import ObjectPath
 from tests.object_storage import make_bucket
 
 README = Path(__file__).resolve().parents[1] / "README.md"

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, compare_rows
 from mimiidg_build.benchmark.runs import Part, Run, evaluate_run, parts_of, plan_runs, train_and_score
 from mimiidg_build.benchmark.trainers import Trainers
-from mimiidg_build.manifest import derive
-from mimiidg_build.places import Place
+from mimiidg_build.datasets.variant import derive
 from mimiidg_build.progress import Reporter
-from mimiidg_build.store import Store, open_store, variant_dir
+from mimiidg_build.storage.places import Place
+from mimiidg_build.store.store import Store, open_store, variant_dir
 from schemas.variants import Variant
 
 __all__ = [
@@ -105,7 +105,7 @@ def sweep_variants(variant: Variant, snr_offsets_db: Sequence[float]) -> list[Va
 
     Examples
     --------
-    >>> from mimiidg_build.manifest import load_variant
+    >>> from mimiidg_build.datasets.variant import load_variant
     >>> [variant.name for variant in sweep_variants(load_variant("paper"), [-6, 0])]
     ['paper-snr-6dB', 'paper']
     """

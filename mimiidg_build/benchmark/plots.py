@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, data_kind
-from mimiidg_build.shards import write_file
-from mimiidg_build.tables import snr_title
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.store.summary import snr_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

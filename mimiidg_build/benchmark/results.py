@@ -22,10 +22,10 @@ import pandas as pd
 import scipy.stats
 
 from mimiidg_build.benchmark.runs import Run
-from mimiidg_build.confidence import LEVEL
-from mimiidg_build.evaluate import Evaluation, Interval
-from mimiidg_build.store import Store
-from mimiidg_build.tables import snr_title
+from mimiidg_build.evaluation.confidence import LEVEL
+from mimiidg_build.evaluation.evaluate import Evaluation, Interval
+from mimiidg_build.store.store import Store
+from mimiidg_build.store.summary import snr_title
 
 SHOWN = {"source": "auc_source", "target": "auc_target", "all": "auc_all", "pAUC": "pauc"}
 Row = dict[str, Any]

@@ -35,19 +35,19 @@ import pandas as pd
 from filelock import FileLock
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.evaluate import Evaluation, evaluate
+from mimiidg_build.evaluation.evaluate import Evaluation, evaluate
 from mimiidg_build.models import create, model_class
-from mimiidg_build.places import Place, local
 from mimiidg_build.progress import Reporter
-from mimiidg_build.shards import write_file
-from mimiidg_build.store import Store
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.places import Place, local
+from mimiidg_build.store.store import Store
 
 if TYPE_CHECKING:
     import torch
 
-    from mimiidg_build.dataset import ClipDataset
     from mimiidg_build.models.base import Detector, Settings
-    from mimiidg_build.train.checkpoint import EpochLoss
+    from mimiidg_build.training.checkpoint import EpochLoss
+    from mimiidg_build.training.clip_dataset import ClipDataset
 
 
 @dataclass(frozen=True)
@@ -253,10 +253,9 @@ def train_and_score(run: Run, part: Part, device: str = "auto", reporter: Report
 
 
 def _train_and_score(run: Run, part: Part, device: str, reporter: Reporter) -> None:
-    from mimiidg_build import scoring
-    from mimiidg_build.dataset import ClipDataset
     from mimiidg_build.models.base import MAIN
-    from mimiidg_build.train import checkpoint
+    from mimiidg_build.training import checkpoint, scoring
+    from mimiidg_build.training.clip_dataset import ClipDataset
 
     chosen, begun = choose_device(device), time.monotonic()
     cls = model_class(run.model)
@@ -303,7 +302,7 @@ def _title(run: Run, part: Part) -> str:
 
 
 def _train(run: Run, part: Part, model: Detector, pool: ClipDataset, reporter: Reporter) -> list[EpochLoss]:
-    from mimiidg_build import train
+    from mimiidg_build.training import train
 
     if run.n_epochs == 0:
         return []
@@ -371,7 +370,7 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     DataError
         A part is not finished.
     """
-    from mimiidg_build.scoring import read_scored
+    from mimiidg_build.training.scoring import read_scored
 
     unfinished = [part.name for part in run.parts() if not run.is_finished(part)]
     if unfinished:

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from mimiidg_build.benchmark.runs import Part, Run, choose_device, train_and_score
 from mimiidg_build.errors import DataError
-from mimiidg_build.processes import process_pool, without_ctrl_c
+from mimiidg_build.parallel.processes import process_pool, without_ctrl_c
 from mimiidg_build.progress import Reporter
 
 TELL_EVERY_S = 0.5

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import click
 
-from mimiidg_build import __version__
 from mimiidg_build.cli import data
 from mimiidg_build.cli.benchmark import benchmark, evaluate
 from mimiidg_build.cli.complete import completion
@@ -24,6 +23,7 @@ from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.report import report
 from mimiidg_build.cli.serve import serve
 from mimiidg_build.errors import KEPT, MimiidgError
+from mimiidg_build.settings import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -13,13 +13,13 @@ from mimiidg_build import progress
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import as_flow, common, embed_prefect, print_table
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
-from mimiidg_build.places import Place, local, place
+from mimiidg_build.storage.places import Place, local, place
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Benchmark
-    from mimiidg_build.evaluate import Evaluation
+    from mimiidg_build.evaluation.evaluate import Evaluation
     from mimiidg_build.progress import Reporter
-    from mimiidg_build.store import Store
+    from mimiidg_build.store.store import Store
     from schemas.variants import Variant
 
 
@@ -145,8 +145,9 @@ def benchmark(
 
 def named_variant(name: str, root: Place) -> Variant:
     """A variant by name or file, or that of a store under ROOT or at a path."""
-    from mimiidg_build.manifest import load_variant, parse_variant, shipped_names
-    from mimiidg_build.store import open_store, variant_dir
+    from mimiidg_build.datasets.toml_files import shipped_names
+    from mimiidg_build.datasets.variant import load_variant, parse_variant
+    from mimiidg_build.store.store import open_store, variant_dir
 
     if name in shipped_names("variants") or name.endswith(".toml"):
         return load_variant(name)
@@ -161,7 +162,7 @@ def _directly(
 ) -> list[Benchmark]:
     from mimiidg_build.benchmark import benchmark as run_benchmark
     from mimiidg_build.benchmark import stored
-    from mimiidg_build.build import build_variant
+    from mimiidg_build.build.build import build_variant
 
     def build(variant: Variant) -> Store:
         return build_variant(variant, root, reporter=reporter).store
@@ -177,7 +178,7 @@ def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **option
     embed_prefect(root, "benchmark")
     from flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.benchmark import collect, plan_runs
-    from mimiidg_build.store import open_store
+    from mimiidg_build.store.store import open_store
 
     paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)
     return [collect(plan_runs(open_store(path), root, **options)) for path in paths]
@@ -216,7 +217,7 @@ def evaluate(directory: Path, truth: tuple[Path, ...], root: Place, as_json: boo
 
     Example: mimiidg evaluate my_scores --truth attributes --json
     """
-    from mimiidg_build.evaluate import evaluate_directory
+    from mimiidg_build.evaluation.evaluate import evaluate_directory
 
     found = evaluate_directory(directory, truth or None)
     if as_json:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from mimiidg_build.places import place
+from mimiidg_build.storage.places import place
 
 
 def _matching(values: Iterable[str], incomplete: str, *, or_file: bool = False) -> list[CompletionItem]:

@@ -28,7 +28,7 @@ from mimiidg_build.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mimiidg_build.places import Place
+    from mimiidg_build.storage.places import Place
     from schemas.manifests import DatasetManifest
 
 
@@ -54,8 +54,9 @@ def fetch(
 
     Example: mimiidg fetch mimii_dg --file fan.zip --file valve.zip
     """
-    from mimiidg_build.acquire import check_files, fetch_dataset
-    from mimiidg_build.manifest import load_dataset
+    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.datasets.release import check_files
+    from mimiidg_build.fetch.dataset import fetch_dataset
 
     manifests = [load_dataset(name) for name in datasets]
     check_files(manifests, files)
@@ -93,12 +94,12 @@ def validate(
 
     Example: mimiidg validate mimii_dg --machine valve
     """
-    from mimiidg_build.acquire import read_release
-    from mimiidg_build.findings import summarise
-    from mimiidg_build.manifest import load_dataset
-    from mimiidg_build.mix_plan import records
+    from mimiidg_build.datasets.findings import summarise
+    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.datasets.rows import records
+    from mimiidg_build.fetch.dataset import read_dataset
 
-    release = read_release(load_dataset(dataset), root, lambda machine: not machines or machine in machines, allow)
+    release = read_dataset(load_dataset(dataset), root, lambda machine: not machines or machine in machines, allow)
     findings = release.findings
     errors = int((findings["severity"] == "error").sum())
     if as_json:
@@ -147,9 +148,9 @@ def build(
 
     Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve
     """
-    from mimiidg_build.build import build_variant
-    from mimiidg_build.manifest import load_dataset
-    from mimiidg_build.store import open_store
+    from mimiidg_build.build.build import build_variant
+    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.store.store import open_store
 
     wanted = chosen_variant(
         variant,
@@ -189,8 +190,8 @@ def list_(root: Place, as_json: bool, quiet: bool) -> None:
 
     Example: mimiidg list
     """
-    from mimiidg_build.store import list_stores
-    from mimiidg_build.tables import store_rows
+    from mimiidg_build.store.store import list_stores
+    from mimiidg_build.store.summary import store_rows
 
     listed = list_stores(root)
     if as_json:
@@ -218,10 +219,10 @@ def verify(
 
     Example: mimiidg verify demo --repair
     """
-    from mimiidg_build.repair import repair
-    from mimiidg_build.run_tasks import runner
-    from mimiidg_build.store import open_store, verify_objects
-    from mimiidg_build.verify import render_again
+    from mimiidg_build.parallel.run_tasks import runner
+    from mimiidg_build.store.store import open_store, verify_objects
+    from mimiidg_build.upkeep.repair import repair
+    from mimiidg_build.upkeep.verify import render_again
 
     root = absolute_for_cluster(root, scheduler)
     dataset = named_dataset(name, root)
@@ -241,7 +242,7 @@ def verify(
 
 
 def _verify_archives(dataset: DatasetManifest, mend: bool, root: Place, as_json: bool, quiet: bool) -> None:
-    from mimiidg_build.verify import damaged_archives, replace_archives
+    from mimiidg_build.upkeep.verify import damaged_archives, replace_archives
 
     with progress.reporter(quiet) as reporter:
         damage = damaged_archives(dataset, root, reporter.transfer)
@@ -289,8 +290,8 @@ def prune(
 
     Example: mimiidg prune --dry-run
     """
-    from mimiidg_build.prune import ORDINARY
-    from mimiidg_build.prune import prune as prune_root
+    from mimiidg_build.upkeep.prune import ORDINARY
+    from mimiidg_build.upkeep.prune import prune as prune_root
 
     verdicts = prune_root(root, variants, keep=keep, unfinished=unfinished, runs=runs, dry_run=dry_run)
     goes = "would go" if dry_run else "removed"
@@ -326,7 +327,7 @@ def export(store: str, directory: Path, as_zip: bool, root: Place, as_json: bool
 
     Example: mimiidg export demo exported --zip
     """
-    from mimiidg_build.export import export as export_store
+    from mimiidg_build.upkeep.export import export as export_store
 
     opened = named_store(store, root)
     with progress.reporter(quiet) as reporter:

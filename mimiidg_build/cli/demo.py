@@ -20,9 +20,9 @@ from mimiidg_build.cli.options import (
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Run
-    from mimiidg_build.places import Place
     from mimiidg_build.progress import Reporter
-    from mimiidg_build.store import Store
+    from mimiidg_build.storage.places import Place
+    from mimiidg_build.store.store import Store
     from schemas.variants import Variant
 
 MODELS = ["nearest_neighbour", "autoencoder", "mobilenetv2"]
@@ -46,9 +46,9 @@ def demo(
     Example: mimiidg demo --percent 10
     """
     from mimiidg_build.benchmark import collect, compare_rows
-    from mimiidg_build.manifest import derive, load_variant
-    from mimiidg_build.store import open_store, variant_dir
-    from mimiidg_build.synthesis import SyntheticSpec
+    from mimiidg_build.datasets.synthetic import SyntheticSpec
+    from mimiidg_build.datasets.variant import derive, load_variant
+    from mimiidg_build.store.store import open_store, variant_dir
 
     root = absolute_for_cluster(root, scheduler)
     variant = derive(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
@@ -79,7 +79,7 @@ def smoke_runs(store: Store, root: Place) -> list[Run]:
 
 def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None, reporter: Reporter) -> None:
     """Refresh the variant and benchmark it, as flows on Prefect's embedded server; the release is made as it starts."""
-    from mimiidg_build.acquire import make_synthetic
+    from mimiidg_build.fetch.dataset import make_synthetic
 
     progress.use(reporter)
     started = reporter.step("start Prefect", 1, "server")
@@ -95,8 +95,8 @@ def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None
 
 def finished_store(variant: Variant, root: Place) -> Store | None:
     """The variant's store, if its archives are there and it is built from them already."""
-    from mimiidg_build.acquire import archives_are_there
-    from mimiidg_build.inputs import read_inputs
-    from mimiidg_build.plan_build import decide
+    from mimiidg_build.build.inputs import read_inputs
+    from mimiidg_build.build.plan_build import decide
+    from mimiidg_build.fetch.dataset import archives_are_there
 
     return decide(read_inputs(variant, root), root).finished if archives_are_there(variant, root) else None

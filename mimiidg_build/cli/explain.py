@@ -10,10 +10,10 @@ import click
 from mimiidg_build import progress
 from mimiidg_build.cli.options import common, named_store, print_table
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
-from mimiidg_build.places import Place
+from mimiidg_build.storage.places import Place
 
 if TYPE_CHECKING:
-    from mimiidg_build.explain import ClipMaps, MapStatistics
+    from mimiidg_build.report.explain import ClipMaps, MapStatistics
 
 FAMILY = [name for name, where in (MODELS | ABLATIONS).items() if where.startswith("attention:")]
 
@@ -48,7 +48,7 @@ def explain(
 
     Example: mimiidg explain demo --profile smoke --clip fan/section_00_source_test_normal_0000_m-n_W
     """
-    from mimiidg_build.explain import (
+    from mimiidg_build.report.explain import (
         Explainer,
         figure_path,
         find_clip,
@@ -78,7 +78,7 @@ def explain(
 
 def _content(clip: ClipMaps, statistics: list[MapStatistics]) -> dict[str, Any]:
     """What programs are told: maps by mel bin."""
-    from mimiidg_build.explain import mel_hz
+    from mimiidg_build.report.explain import mel_hz
 
     maps = zip(clip.channels, clip.maps, strict=True)
     return {

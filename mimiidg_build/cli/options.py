@@ -14,10 +14,10 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.errors import UsageError
-from mimiidg_build.places import Place, local, place
+from mimiidg_build.storage.places import Place, local, place
 
 if TYPE_CHECKING:
-    from mimiidg_build.store import Store
+    from mimiidg_build.store.store import Store
     from schemas.manifests import DatasetManifest
     from schemas.variants import Variant
 
@@ -108,7 +108,7 @@ def run_options(command: Command) -> Command:
 
 def absolute_for_cluster(root: Place, scheduler: str) -> Place:
     """ROOT as a cluster's workers need it, who start in folders of their own."""
-    from mimiidg_build.run_tasks import is_cluster
+    from mimiidg_build.parallel.run_tasks import is_cluster
 
     return root.absolute() if is_cluster(scheduler) and isinstance(root, Path) else root
 
@@ -139,7 +139,7 @@ def store_content(store: Store) -> dict[str, Any]:
 
 def print_store(store: Store, as_json: bool, note: str = "") -> None:
     """The section table and the path, which every build ends with."""
-    from mimiidg_build.tables import section_rows
+    from mimiidg_build.store.summary import section_rows
 
     if as_json:
         click.echo(json.dumps(store_content(store)))
@@ -154,7 +154,7 @@ def chosen_variant(
     name: str, *, noise: Sequence[str], sections: Sequence[str], variant_name: str | None, **changes: Any
 ) -> Variant:
     """The variant that a command line means."""
-    from mimiidg_build.manifest import derive, load_variant, parse_variant, with_absolute_noise
+    from mimiidg_build.datasets.variant import derive, load_variant, parse_variant, with_absolute_noise
 
     variant = load_variant(name)
     if noise:
@@ -223,14 +223,14 @@ def prefect_home(root: Place) -> Path:
 
 def named_store(name: str, root: Place) -> Store:
     """A store by path, or the latest one of a variant by name."""
-    from mimiidg_build.store import open_store
+    from mimiidg_build.store.store import open_store
 
     return open_store(store_path(name, root))
 
 
 def store_path(name: str, root: Place) -> Place:
     """Where a store lies that is given by path, or by variant: its latest. It may be damaged, or not there."""
-    from mimiidg_build.store import latest, variant_dir
+    from mimiidg_build.store.store import latest, variant_dir
 
     directory, given = variant_dir(root, name), place(name)
     path = directory if isinstance(given, Path) and not given.exists() and directory.is_dir() else given
@@ -239,8 +239,8 @@ def store_path(name: str, root: Place) -> Place:
 
 def named_dataset(name: str, root: Place) -> DatasetManifest | None:
     """The dataset that a name means, if it means neither a variant nor a store."""
-    from mimiidg_build.manifest import load_dataset
-    from mimiidg_build.store import variant_dir
+    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.store.store import variant_dir
 
     if variant_dir(root, name).is_dir():
         return None

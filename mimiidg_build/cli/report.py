@@ -9,7 +9,7 @@ import click
 
 from mimiidg_build import progress
 from mimiidg_build.cli.options import common, named_store
-from mimiidg_build.places import Place
+from mimiidg_build.storage.places import Place
 
 
 @click.command()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flows.server import Server
-    from mimiidg_build.places import Place
+    from mimiidg_build.storage.places import Place
 
 
 @click.command()
@@ -61,7 +61,7 @@ def serve(
 
     Example: mimiidg serve --server --cron "0 2 * * *" --variant workshop.toml
     """
-    from mimiidg_build.run_tasks import runner
+    from mimiidg_build.parallel.run_tasks import runner
 
     named = by_name(variants)
     runner(scheduler, workers)  # says now, not at night, that there is no such scheduler
@@ -109,7 +109,9 @@ def by_name(variants: Sequence[str]) -> dict[str, str]:
     UsageError
         One cannot be loaded, or two have one name.
     """
-    from mimiidg_build.manifest import load_dataset, load_variant, shipped_names
+    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.datasets.toml_files import shipped_names
+    from mimiidg_build.datasets.variant import load_variant
 
     named: dict[str, str] = {}
     for given in variants:

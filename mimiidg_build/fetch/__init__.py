@@ -22,7 +22,7 @@ from mimiidg_build.fetch.lock import read_lock, record_dir
 from mimiidg_build.fetch.record import ask_record
 from mimiidg_build.fetch.steps import Action, Job, decide, ensure, refuse_missing
 from mimiidg_build.fetch.transfer import Progress
-from mimiidg_build.places import Place, place
+from mimiidg_build.storage.places import Place, place
 from schemas.manifests import Record, RecordFile
 
 __all__ = ["MAX_TRANSFERS", "Patience", "archive_checksums", "archive_path", "decide", "fetch_record"]

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from mimiidg_build import __version__
 from mimiidg_build.errors import FetchError
+from mimiidg_build.settings import __version__
 
 USER_AGENT = f"mimiidg_build/{__version__} (+research dataset builder; python-httpx)"
 MAX_JSON_BYTES = 16 * 2**20  # a record with some thousand files

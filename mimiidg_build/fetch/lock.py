@@ -15,7 +15,7 @@ from typing import Literal
 from filelock import FileLock
 
 from mimiidg_build.errors import FetchError
-from mimiidg_build.places import ObjectPath, Place, local
+from mimiidg_build.storage.places import ObjectPath, Place, local
 
 LOCK_NAME = "archives.lock.json"
 

@@ -15,7 +15,7 @@ from mimiidg_build.fetch.http import Interrupted, Session, log
 from mimiidg_build.fetch.lock import LOCK_NAME, LockEntry, Pinned, guard, read_lock, write_entry
 from mimiidg_build.fetch.record import RemoteFile, agree, content_urls, page_url
 from mimiidg_build.fetch.transfer import Progress, Wanted, hash_file, transfer
-from mimiidg_build.places import Place
+from mimiidg_build.storage.places import Place
 from schemas.manifests import Record, RecordFile
 
 Action = Literal["reuse", "verify", "download", "missing"]

@@ -21,7 +21,7 @@ import httpx
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.http import Interrupted, NotFoundError, Session, TransientError, log
 from mimiidg_build.fetch.lock import write_json
-from mimiidg_build.places import ObjectPath, Place, local
+from mimiidg_build.storage.places import ObjectPath, Place, local
 
 Progress = Callable[[str, int, int | None], None]
 

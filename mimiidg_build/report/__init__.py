@@ -16,12 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from mimiidg_build import __version__
-from mimiidg_build.acquire import read_release
 from mimiidg_build.benchmark.results import data_kind
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import MimiidgError
-from mimiidg_build.manifest import load_dataset
-from mimiidg_build.places import Place, local
+from mimiidg_build.fetch.dataset import read_dataset
 from mimiidg_build.progress import Reporter
 from mimiidg_build.report import data_charts, score_charts, tables
 from mimiidg_build.report.data_charts import Chart
@@ -29,9 +27,11 @@ from mimiidg_build.report.gallery import make_gallery
 from mimiidg_build.report.svg import PALETTE, style
 from mimiidg_build.report.systems import System, by_known_anomalies, read_runs, read_sweep
 from mimiidg_build.report.tables import Table
-from mimiidg_build.shards import write_file
-from mimiidg_build.store import Store
-from mimiidg_build.tables import snr_title
+from mimiidg_build.settings import __version__
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.places import Place, local
+from mimiidg_build.store.store import Store
+from mimiidg_build.store.summary import snr_title
 
 __all__ = ["report_path", "write_report"]
 
@@ -146,7 +146,7 @@ def _findings(store: Store, root: Place) -> tuple[pd.DataFrame | None, str]:
     machine_types = set(store.clips["machine_type"])
     try:
         dataset = load_dataset(store.attributes["variant"]["dataset"])
-        return read_release(dataset, root, machine_types.__contains__).findings, ""
+        return read_dataset(dataset, root, machine_types.__contains__).findings, ""
     except MimiidgError as error:
         return None, str(error)
 

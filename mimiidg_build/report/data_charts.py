@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from mimiidg_build.mix_plan import records
+from mimiidg_build.build.stage import SNR_TOLERANCE_DB
+from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.svg import canvas, colour, inline
-from mimiidg_build.stage import SNR_TOLERANCE_DB
-from mimiidg_build.store import Store
-from mimiidg_build.tables import power_db, snr_title
+from mimiidg_build.store.store import Store
+from mimiidg_build.store.summary import power_db, snr_title
 from schemas.manifests import DOMAINS
 
 if TYPE_CHECKING:

@@ -21,16 +21,16 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from mimiidg_build.archive import Archive, open_archive
-from mimiidg_build.audio import FULL_SCALE, Float32, Int16, decode_clip, level
+from mimiidg_build.audio.archive import Archive, open_archive
+from mimiidg_build.audio.wav import FULL_SCALE, Float32, Int16, decode_clip, level
+from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError
-from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
+from mimiidg_build.features.logmel import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch import archive_path
-from mimiidg_build.manifest import load_table1
-from mimiidg_build.places import Place
 from mimiidg_build.report.tables import with_minus
-from mimiidg_build.store import Store
-from mimiidg_build.tables import power_db, snr_title
+from mimiidg_build.storage.places import Place
+from mimiidg_build.store.store import Store
+from mimiidg_build.store.summary import power_db, snr_title
 
 CELLS = (("source", "normal"), ("target", "normal"), ("source", "anomaly"))
 DEPTH_DB = 60.0  # shown below a section's loudest bin

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimiidg_build import metrics
 from mimiidg_build.benchmark.results import Estimate
-from mimiidg_build.mix_plan import records
+from mimiidg_build.datasets.rows import records
+from mimiidg_build.evaluation import metrics
 from mimiidg_build.report.data_charts import MARKERS, PANEL, ROW, Chart, value_canvas, value_labels, value_order
 from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.report.systems import System, snr_offset_db
 from mimiidg_build.report.tables import signed_db
-from mimiidg_build.tables import snr_title
+from mimiidg_build.store.summary import snr_title
 from schemas.manifests import DOMAINS
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from mimiidg_build import score_files
 from mimiidg_build.benchmark.results import Estimate, combine, published
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluate import Evaluation, read_results
+from mimiidg_build.evaluation import score_files
+from mimiidg_build.evaluation.evaluate import Evaluation, read_results
 from mimiidg_build.models import MODELS
-from mimiidg_build.places import Place, local, matching
-from mimiidg_build.store import Store, open_store
+from mimiidg_build.storage.places import Place, local, matching
+from mimiidg_build.store.store import Store, open_store
 
 RESULTS = "results.json"
 

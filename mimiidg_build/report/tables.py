@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build.benchmark.results import SHOWN, Estimate
-from mimiidg_build.findings import summarise
-from mimiidg_build.manifest import load_table1
-from mimiidg_build.mix_plan import records
+from mimiidg_build.datasets.findings import summarise
+from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.data_charts import GROUPS, ValueCount
 from mimiidg_build.report.systems import System, snr_offset_db
-from mimiidg_build.store import Store
-from mimiidg_build.tables import power_db, section_rows, snr_title
+from mimiidg_build.store.store import Store
+from mimiidg_build.store.summary import power_db, section_rows, snr_title
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mimiidg_build.processes import process_pool
-from mimiidg_build.synthesis import SyntheticSpec, archive_names
+from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
+from mimiidg_build.parallel.processes import process_pool
 from mimiidg_build.synthesis.dsp import SAMPLE_RATE
 from mimiidg_build.synthesis.factory import synthesize_noise
 from mimiidg_build.synthesis.layout import Clip, Entry, Recording, entries

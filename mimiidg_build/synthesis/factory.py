@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from mimiidg_build.datasets.synthetic import NOISE_KINDS
 from mimiidg_build.errors import UsageError
-from mimiidg_build.synthesis import NOISE_KINDS
 from mimiidg_build.synthesis.dsp import (
     N_SAMPLES,
     SAMPLE_RATE,

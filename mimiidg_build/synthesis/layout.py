@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.synthetic import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts, noise_count
 from mimiidg_build.errors import UsageError
-from mimiidg_build.manifest import load_table1
-from mimiidg_build.synthesis import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts, noise_count
 from mimiidg_build.synthesis.dsp import stream
 from schemas.manifests import Section
 

@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 from scipy.fft import rfft
 
-from mimiidg_build.acquire import make_synthetic
-from mimiidg_build.archive import Archive, open_archive
-from mimiidg_build.audio import decode_clip
-from mimiidg_build.build import build_variant
-from mimiidg_build.features import N_FFT, N_MELS, n_frames
-from mimiidg_build.manifest import derive, load_variant
-from mimiidg_build.memory import keep_freed_memory
-from mimiidg_build.render import SHARD_CLIPS
-from mimiidg_build.shards import whole_file
-from mimiidg_build.store import variant_dir
-from mimiidg_build.synthesis import SyntheticSpec
+from mimiidg_build.audio.archive import Archive, open_archive
+from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.render import SHARD_CLIPS
+from mimiidg_build.datasets.synthetic import SyntheticSpec
+from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.features.logmel import N_FFT, N_MELS, n_frames
+from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.parallel.memory import keep_freed_memory
+from mimiidg_build.storage.files import whole_file
+from mimiidg_build.store.store import variant_dir
 from schemas.variants import Variant
 from tests.benchmarks import CORES, Ratio, parser, report, working_root
 

@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mimiidg_build.acquire import make_synthetic
-from mimiidg_build.manifest import derive, load_variant
-from mimiidg_build.store import variant_dir
-from mimiidg_build.synthesis import SyntheticSpec, clip_counts
+from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts
+from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.store.store import variant_dir
 from tests.benchmarks import Ratio, parser, report, working_root
 from tests.benchmarks.build import forget_levels
 from tests.benchmarks.commands import mimiidg

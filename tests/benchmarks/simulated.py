@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from mimiidg_build import stage
-from mimiidg_build.audio import encode_wav
-from mimiidg_build.features import N_MELS, n_frames
-from mimiidg_build.inputs import read_inputs
-from mimiidg_build.plan_build import decide, plan_sections
-from mimiidg_build.render import SHARD_CLIPS, ShardResult, ShardTask
-from mimiidg_build.run_tasks import runner
-from mimiidg_build.shards import StoredObject
-from mimiidg_build.store import Store
-from mimiidg_build.synthesis import SyntheticSpec, archive_names
+from mimiidg_build.audio.wav import encode_wav
+from mimiidg_build.build import stage
+from mimiidg_build.build.inputs import read_inputs
+from mimiidg_build.build.plan_build import decide, plan_sections
+from mimiidg_build.build.render import SHARD_CLIPS, ShardResult, ShardTask
+from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
+from mimiidg_build.features.logmel import N_MELS, n_frames
+from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.storage.files import StoredObject
+from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.archive import Packed, _write
 from mimiidg_build.synthesis.layout import Table, entries
 from schemas.variants import Variant

@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mimiidg_build.manifest import derive, load_variant
-from mimiidg_build.synthesis import SyntheticSpec
+from mimiidg_build.datasets.synthetic import SyntheticSpec
+from mimiidg_build.datasets.variant import derive, load_variant
 from tests.benchmarks import Ratio, parser, report
 from tests.benchmarks.commands import Took, mimiidg, run
 from tests.benchmarks.simulated import simulate_archives, simulate_store

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mimiidg_build.dataset import ClipDataset
 from mimiidg_build.models import create
 from mimiidg_build.models.base import Detector, Labels
-from mimiidg_build.store import open_store
-from mimiidg_build.train import train
+from mimiidg_build.store.store import open_store
+from mimiidg_build.training.clip_dataset import ClipDataset
+from mimiidg_build.training.train import train
 from tests.benchmarks import CORES, Ratio, parser, report
 
 OURS, LOADER, MATHS = "ours", "per-vector DataLoader", "forward and backward"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mimiidg_build.fetch import Patience, archive_path, fetch_record
-from mimiidg_build.local_zenodo import Asked, LocalZenodo, ZenodoHandler
+from mimiidg_build.synthesis.local_zenodo import Asked, LocalZenodo, ZenodoHandler
 from schemas.manifests import Record, RecordFile
 
 ID = "6529888"

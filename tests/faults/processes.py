@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from mimiidg_build.manifest import load_table1
-from mimiidg_build.synthesis import parse_name
+from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.synthetic import parse_name
 from mimiidg_build.synthesis.layout import section_clips
 from tests.conftest import pack_release, write_dataset
 
@@ -39,11 +39,11 @@ WARM = (
     "dask.dataframe",  # pandera asks for it
     "distributed",  # dask does
     "mimiidg_build.benchmark.runs",
-    "mimiidg_build.build",
+    "mimiidg_build.build.build",
     "mimiidg_build.cli.data",
-    "mimiidg_build.dataset",
-    "mimiidg_build.prune",
-    "mimiidg_build.repair",
+    "mimiidg_build.training.clip_dataset",
+    "mimiidg_build.upkeep.prune",
+    "mimiidg_build.upkeep.repair",
     "rich.table",
     "zarr",
 )
@@ -213,7 +213,7 @@ def crash_at(step: int) -> None:
 
 def crash_publishing_at(step: int) -> None:
     """The same, counted from the moment when the last section is rendered."""
-    from mimiidg_build import stage
+    from mimiidg_build.build import stage
 
     publish = stage.publish
 
@@ -242,7 +242,7 @@ def largest_file(size_bytes: int) -> None:
 
 def slow(seconds: float) -> None:
     """Every shard takes this much longer."""
-    from mimiidg_build import render
+    from mimiidg_build.build import render
 
     written = render.write_entry
 
@@ -275,7 +275,7 @@ def list_unflushed_at_rename(_: bool) -> None:
 
 def slow_epochs(seconds: float) -> None:
     """Every epoch of a training takes this much longer."""
-    from mimiidg_build import train
+    from mimiidg_build.training import train
 
     save = train.save_checkpoint
 
@@ -313,8 +313,8 @@ def read_latest(variant: str, until: str) -> int:
 
     A dataset of its clips is kept open all the while: what it reads first it must be able to read again.
     """
-    from mimiidg_build.dataset import ClipDataset
-    from mimiidg_build.store import find_damage, open_store
+    from mimiidg_build.store.store import find_damage, open_store
+    from mimiidg_build.training.clip_dataset import ClipDataset
 
     held = ClipDataset(open_store(variant), memory_budget_bytes=0)
     first = held.read(np.arange(len(held))).numpy()
@@ -336,8 +336,8 @@ def read_latest(variant: str, until: str) -> int:
 
 def hold(statement: str, path: str) -> int:
     """Have something open until killed."""
-    from mimiidg_build.dataset import ClipDataset
-    from mimiidg_build.store import open_store
+    from mimiidg_build.store.store import open_store
+    from mimiidg_build.training.clip_dataset import ClipDataset
 
     names = {"path": path, "ClipDataset": ClipDataset, "open_store": open_store, "pickle": pickle}
     exec(statement, names)
@@ -350,7 +350,7 @@ def train(store: str, root: str, epochs: str) -> int:
     """Train a small model on a store and score its test clips; prints the epochs that were trained."""
     from mimiidg_build.benchmark.runs import plan_runs, train_and_score
     from mimiidg_build.progress import Reporter
-    from mimiidg_build.store import open_store
+    from mimiidg_build.store.store import open_store
 
     trained: list[int] = []
 
@@ -372,8 +372,9 @@ ACTIONS: dict[str, Callable[..., int]] = {
 
 def shorten() -> None:
     """Short clips, small shards, in this process."""
-    from mimiidg_build import export, inputs, plan_build, render, stage
-    from mimiidg_build.manifest import load_table1
+    from mimiidg_build.build import inputs, plan_build, render, stage
+    from mimiidg_build.datasets.manifest import load_table1
+    from mimiidg_build.upkeep import export
 
     load_table1().__dict__["n_samples"] = N_SAMPLES
     for module in (export, inputs, plan_build, render, stage):

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimiidg_build.archive import open_archive
+from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.cli import main
 from mimiidg_build.errors import DataError
+from tests.audio.test_archive import pack
 from tests.conftest import pack_release, write_dataset
 from tests.faults.summary import Tries
-from tests.test_archive import pack
 
 
 def pack_info(path: Path, change: Callable[[zipfile.ZipInfo], object], name: str = "a.wav") -> Path:

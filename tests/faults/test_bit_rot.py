@@ -16,9 +16,9 @@ import zarr
 
 from mimiidg_build.cli import main
 from mimiidg_build.errors import DataError
-from mimiidg_build.local_zenodo import LocalZenodo
-from mimiidg_build.prune import prune
-from mimiidg_build.store import METADATA, METADATA_COPY, find_damage, list_stores, open_store
+from mimiidg_build.store.store import METADATA, METADATA_COPY, find_damage, list_stores, open_store
+from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+from mimiidg_build.upkeep.prune import prune
 from tests.conftest import write_dataset
 from tests.faults.processes import Place, files
 

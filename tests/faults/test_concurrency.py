@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.locks import alone
-from mimiidg_build.prune import prune
-from mimiidg_build.store import open_store, verify_objects
+from mimiidg_build.storage.locks import alone
+from mimiidg_build.store.store import open_store, verify_objects
+from mimiidg_build.upkeep.prune import prune
 from tests.faults.processes import Place, Processes, files
 from tests.small_store import make_store
 
@@ -184,7 +184,7 @@ def test_opening_what_is_being_removed(tmp_path: Path, fault: Any) -> None:
 
 def test_what_is_mapped_stays_readable(tmp_path: Path) -> None:
     """Repaired or removed, a file that is mapped keeps its bytes for whoever has it."""
-    from mimiidg_build.dataset import ClipDataset
+    from mimiidg_build.training.clip_dataset import ClipDataset
 
     older, _ = superseded(tmp_path)
     clips = ClipDataset(open_store(older), memory_budget_bytes=0)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.prune import prune
-from mimiidg_build.store import find_damage, open_store
+from mimiidg_build.store.store import find_damage, open_store
+from mimiidg_build.upkeep.prune import prune
 from tests.faults.processes import CRASHED, Place, files
 
 EPOCHS = 8

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mimiidg_build.dataset import ClipDataset
-from mimiidg_build.prune import prune
-from mimiidg_build.store import find_damage, open_store
+from mimiidg_build.store.store import find_damage, open_store
+from mimiidg_build.training.clip_dataset import ClipDataset
+from mimiidg_build.upkeep.prune import prune
 from tests.faults.processes import Ended, Place, Processes, files
 
 KIB = 1024

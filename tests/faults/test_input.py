@@ -22,12 +22,14 @@ import pytest
 import soundfile as sf
 from pydantic import BaseModel
 
-from mimiidg_build.attributes import parse_attribute_table, read_attribute_table
-from mimiidg_build.audio import decode_clip, encode_wav, noise_pieces
+from mimiidg_build.audio.wav import decode_clip, encode_wav, noise_pieces
 from mimiidg_build.cli import main
-from mimiidg_build.clip_names import ClipName
+from mimiidg_build.datasets.attributes import parse_attribute_table, read_attribute_table
+from mimiidg_build.datasets.clip_names import ClipName
+from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.datasets.toml_files import RESOURCES, shipped_names
+from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.manifest import RESOURCES, load_dataset, load_variant, shipped_names
 from tests.conftest import pack_release, write_dataset
 from tests.faults.summary import Tries
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch import Patience, fetch_record
-from mimiidg_build.local_zenodo import Asked, LocalZenodo, ZenodoHandler
+from mimiidg_build.synthesis.local_zenodo import Asked, LocalZenodo, ZenodoHandler
 from schemas.manifests import RecordFile
 from tests.faults.misbehaving import (
     BODY,

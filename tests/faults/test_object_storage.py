@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mimiidg_build.build import build_variant
+from mimiidg_build.build.build import build_variant
+from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.errors import MimiidgError
-from mimiidg_build.manifest import derive, load_variant
-from mimiidg_build.places import ObjectPath, file_sizes
-from mimiidg_build.store import open_store
+from mimiidg_build.storage.places import ObjectPath, file_sizes
+from mimiidg_build.store.store import open_store
 from tests.conftest import DATASET, content
 from tests.faults.summary import Tries
 

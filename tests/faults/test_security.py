@@ -12,12 +12,13 @@ import pytest
 
 from flows.server import HOST
 from mimiidg_build.cli import main
+from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.export import export
 from mimiidg_build.fetch.http import is_loopback
-from mimiidg_build.local_zenodo import LocalZenodo
-from mimiidg_build.manifest import load_dataset, load_variant
-from mimiidg_build.store import open_store
+from mimiidg_build.store.store import open_store
+from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+from mimiidg_build.upkeep.export import export
 from tests.faults.summary import Tries
 from tests.small_store import make_store
 

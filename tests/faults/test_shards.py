@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import zarr
 
-from mimiidg_build.run_tasks import runner
-from mimiidg_build.shards import write_shard
+from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.store.shards import write_shard
 
 N_CLIPS, SHARD_CLIPS = 64, 16
 CLIPS = np.random.default_rng(0).integers(1, 999, (N_CLIPS, 2000), dtype=np.int16)

@@ -1,0 +1,199 @@
+"""What decides a store's bytes, read and validated before any audio is opened, and the fingerprints made of it.
+
+A fingerprint is the sha256 of the canonical form of everything that decides the bytes: archives' checksums, clip table,
+Table 1's row, the variant's settings, the noise recordings' digests, the versions of the code that computes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mimiidg_build.features import logmel as features
+from mimiidg_build.mixing import mix, mix_plan, noise
+from mimiidg_build.datasets.release import Release
+from mimiidg_build.fetch.dataset import read_dataset
+from mimiidg_build.fetch.dataset import noise_archive
+from mimiidg_build.errors import UsageError
+from mimiidg_build.datasets.findings import raise_on_errors
+from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
+from mimiidg_build.mixing.noise import Recording
+from mimiidg_build.storage.places import Place
+from mimiidg_build.build.render import SHARD_CLIPS
+from mimiidg_build.store.store import FORMAT_VERSION
+from schemas.manifests import NoiseSource, Section
+from schemas.tables import MixPlan
+from schemas.variants import Variant
+
+
+def digest(content: object) -> str:
+    """sha256 of the canonical form of JSON-able content.
+
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that decides a store's bytes, read and validated; no audio opened yet."""
+
+    variant: Variant
+    release: Release
+    noise: dict[str, list[Recording]]
+    plan: pd.DataFrame | None = None
+    fingerprints: dict[str, str] = field(default_factory=dict)  # section id -> digest
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the store."""
+        return digest({"format": FORMAT_VERSION, "variant": self.variant.name, "sections": self.fingerprints})[:32]
+
+    def clips(self, section: Section) -> pd.DataFrame:
+        """The section's rows of the clip table."""
+        clips = self.release.clips
+        chosen = (clips["machine_type"] == section.machine_type) & (clips["section"] == section.section)
+        return clips[chosen].reset_index(drop=True)
+
+    @property
+    def sections(self) -> list[Section]:
+        """Table 1's rows of the sections to build."""
+        rows = (load_table1().section(*section_id.split("/")) for section_id in self.fingerprints)
+        return [row for row in rows if row is not None]
+
+
+def read_inputs(
+    variant: Variant,
+    root: Place,
+    *,
+    plan: Path | None = None,
+    allow: Collection[str] = (),
+    release: Release | None = None,
+) -> Inputs:
+    """Read archives' directories, tables and noise recordings' names: what a fingerprint needs.
+
+    Parameters
+    ----------
+    variant : Variant
+    root : Place
+    plan : Path, optional
+        A mix plan to render instead of drawing one (parquet or CSV).
+    allow : collection of str
+        Kinds of findings that are warnings rather than errors.
+    release : Release, optional
+        The dataset, if it was read already.
+
+    Raises
+    ------
+    DataError, FetchError, UsageError
+        The data has errors; an archive is missing; a section, SNR or noise kind that the variant needs is not given.
+    """
+    dataset = load_dataset(variant.dataset)
+    if release is None:
+        machines = {choice.split("/")[0] for choice in variant.sections}
+        release = read_dataset(dataset, root, lambda machine: not machines or machine in machines, allow)
+    raise_on_errors(release.findings)
+    sections = [
+        row for key in release.sections if variant.wants(*key) and (row := load_table1().section(*key)) is not None
+    ]
+    absent = [c for c in variant.sections if not any(variant_part_of(c, s) for s in sections)]
+    if absent or not sections:
+        held = ", ".join("/".join(key) for key in release.sections) or "nothing"
+        raise UsageError(
+            f"variant {variant.name} wants {', '.join(absent) or 'sections'}, but {dataset.name} holds {held}."
+        )
+    mixing = variant.mixing == "table1"
+    recordings = _noise_recordings(variant, sections, default_noise(dataset), root) if mixing else {}
+    given = read_plan(plan) if plan else None
+    inputs = Inputs(variant, release, recordings, given)
+    return Inputs(variant, release, recordings, given, {s.id: section_fingerprint(inputs, s) for s in sections})
+
+
+def variant_part_of(choice: str, section: Section) -> bool:
+    """Whether ``fan`` or ``fan/00`` names the section."""
+    return choice in (section.machine_type, section.id)
+
+
+def _noise_recordings(
+    variant: Variant, sections: list[Section], defaults: dict[str, NoiseSource], root: Place
+) -> dict[str, list[Recording]]:
+    """Recordings of every kind that the sections use, or one error that names every kind that nobody gave."""
+    for section in sections:  # an SNR that nobody stated is known before any noise is looked for
+        for domain in ("source", "target"):
+            mix_plan.snr_db(section, section.values(domain)[0], variant)
+    kinds: dict[str, list[str]] = {}
+    for section in sections:
+        for kind in section.noise_kinds:
+            kinds.setdefault(kind, []).append(section.id)
+    sources = {kind: variant.noise.get(kind) or ([defaults[kind]] if kind in defaults else []) for kind in kinds}
+    missing = [f"{kind} ({', '.join(kinds[kind])})" for kind, given in sources.items() if not given]
+    if missing:
+        raise UsageError(
+            f"no noise is given for {'; '.join(missing)}. The factory noise of MIMII DG was never published: give your "
+            f"own with --noise {next(iter(kinds))}=FOLDER or under [noise] in the variant, leave those sections out, "
+            "or try the synthetic release (--dataset synthetic)."
+        )
+    return {
+        kind: noise.list_recordings(kind, given, lambda name, file: noise_archive(root, name, file))
+        for kind, given in sources.items()
+    }
+
+
+def section_fingerprint(inputs: Inputs, section: Section) -> str:
+    """Digest of everything that decides the bytes of one section."""
+    variant, clips = inputs.variant, inputs.clips(section)
+    content: dict[str, Any] = {
+        "format": [FORMAT_VERSION, SHARD_CLIPS, features.VERSION],
+        "features": variant.features.model_dump(),
+        "clips": clips.drop(columns="archive").to_csv(index=False),
+        "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},
+        "mixing": variant.mixing,
+    }
+    if variant.mixing == "table1":
+        content |= {
+            "mix": [mix_plan.VERSION, mix.VERSION, noise.VERSION],
+            "recording": inputs.release.dataset.recording,
+            "table1": section.model_dump(include={"noise", "snr_db", "snr_attribute", "snr_db_by_value"}),
+            "snr": [variant.snr_offset_db, variant.snr_db.get(section.id)],
+            "seed": variant.seed,
+            "full_scale": variant.full_scale,
+            "noise": {
+                kind: noise.kind_fingerprint(kind, inputs.noise[kind], load_table1().n_samples)
+                for kind in section.noise_kinds
+            },
+        }
+    if inputs.plan is not None:
+        rows = inputs.plan[(inputs.plan["machine_type"] + "/" + inputs.plan["section"]) == section.id]
+        content["plan"] = rows.to_csv(index=False)
+    return digest(content)[:32]
+
+
+def read_plan(path: Path) -> pd.DataFrame:
+    """A mix plan from a parquet or CSV file.
+
+    Raises
+    ------
+    UsageError
+        Not readable, or not a mix plan.
+    """
+    from pandera.errors import SchemaErrors
+
+    strings = {name: str for name in MixPlan.to_schema().columns if not name.endswith(("_db", "_gain", "attenuation"))}
+    try:
+        if path.suffix == ".csv":
+            plan = pd.read_csv(path, dtype=strings, keep_default_na=False, na_values={"added_noise_snr_db": [""]})
+        else:
+            plan = pd.read_parquet(path)
+        return MixPlan.validate(plan, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases[["column", "check", "failure_case", "index"]].head(5).to_string(index=False)
+        raise UsageError(f"{path}: not a mix plan (`mix_plan.parquet` of a store is one):\n{cases}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as a mix plan: {error}") from None

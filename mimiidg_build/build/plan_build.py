@@ -1,0 +1,199 @@
+"""Building a variant: decide what must be done, plan, render section by section, publish.
+
+A store's name is the fingerprint of everything that decides its bytes, so a second build of the same inputs is a no-op.
+A store is built under ``<fingerprint>.zarr.partial`` beside ``<fingerprint>.journal``, verified, renamed, then
+``latest`` moves; a run that finds a partial store goes on where it stopped. On object storage, where nothing can be
+renamed, it is built under its own name, and is no store before its root's metadata is there, which comes last.
+Sections whose own fingerprint stands in an earlier store of the variant are linked from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from mimiidg_build.mixing import levels, mix_plan, noise
+from mimiidg_build.datasets.rows import records
+from mimiidg_build.errors import DataError
+from mimiidg_build.build.inputs import Inputs
+from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.mixing.noise import NoiseBank
+from mimiidg_build.storage.places import ObjectPath, Place, matching
+from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
+from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.store.store import Store, is_finished, open_store, section_path, variant_dir
+from schemas.manifests import Section
+from schemas.tables import MixPlan
+
+OnClips = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What must be done: the finished store if there is one, else what to render and what to take from where."""
+
+    fingerprint: str
+    finished: Store | None
+    staging: Place
+    journal: Place
+    reuse: dict[str, Store] = field(default_factory=dict)  # section id -> an earlier store that has it
+
+
+def decide(inputs: Inputs, root: Place) -> Decision:
+    """Whether the variant must be built, and which sections an earlier store of it already has."""
+    directory, fingerprint = variant_dir(root, inputs.variant.name), inputs.fingerprint
+    final, journal = directory / f"{fingerprint}.zarr", directory / f"{fingerprint}.journal"
+    staging = final if isinstance(final, ObjectPath) else final.with_name(f"{final.name}.partial")
+    if is_finished(final):
+        return Decision(fingerprint, open_store(final), staging, journal)
+    reuse: dict[str, Store] = {}
+    for path in matching(directory, "*.zarr"):
+        try:
+            earlier = open_store(path)
+        except DataError:
+            continue  # a damaged or older store gives nothing; `mimiidg verify` names it
+        for section_id, section in earlier.sections.items():
+            if inputs.fingerprints.get(section_id) == section["fingerprint"]:
+                reuse[section_id] = earlier
+    return Decision(fingerprint, None, staging, journal, reuse)
+
+
+@dataclass(frozen=True)
+class PlannedSection:
+    """A section ready to render: its clips, their levels and plan, row for row, and its shards' tasks."""
+
+    section: Section
+    clips: pd.DataFrame
+    levels: pd.DataFrame  # NaN where nothing is mixed, so nothing depends on them: rendering measures them
+    plan: pd.DataFrame
+    tasks: list[ShardTask]
+
+
+def plan_sections(
+    inputs: Inputs, decision: Decision, root: Place, run: Runner, on_clips: OnClips = lambda n: None
+) -> list[PlannedSection]:
+    """Prepare the noise, measure levels, and plan every section.
+
+    Parameters
+    ----------
+    inputs, decision
+    root : Place
+    run : Runner
+    on_clips : callable
+        Told how many more clips' levels are known.
+    """
+    n_samples = load_table1().n_samples
+    with ThreadPoolExecutor(1) as beside:  # Ctrl-C comes to the main thread, where libsndfile's callbacks would lose it
+        made = beside.map(lambda kind: noise.bank(kind, inputs.noise[kind], root, n_samples), inputs.noise)
+        banks = dict(zip(inputs.noise, made, strict=True))
+    known = []
+    wanted = set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])
+    for key in sorted(wanted):
+        members = inputs.release.clips.loc[inputs.release.clips["archive"] == key, "member"].tolist()
+        if inputs.variant.mixing == "none":
+            # no gain hangs on them, so a second pass over the audio, a third of the time, is not worth it
+            measured = pd.DataFrame({"member": members, "power": math.nan, "peak": math.nan})
+            on_clips(len(members))
+        else:
+            path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
+            measured = levels.load_levels(path, checksum, members, n_samples, run, on_clips)
+        known.append(measured.reset_index(drop=True).assign(archive=key))
+    all_levels = pd.concat(known, ignore_index=True)
+    planned = [_plan_one(inputs, decision, section, all_levels, banks) for section in inputs.sections]
+    # as a whole: pandera takes 25 ms a call, however few the rows
+    MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
+    return planned
+
+
+def _plan_one(
+    inputs: Inputs, decision: Decision, section: Section, all_levels: pd.DataFrame, banks: dict[str, NoiseBank]
+) -> PlannedSection:
+    clips = inputs.clips(section)
+    key = ["archive", "member"]
+    clip_levels = clips[key].merge(all_levels, how="left", on=key, validate="one_to_one")
+    tables = {kind: bank.table for kind, bank in banks.items()}
+    if inputs.plan is not None:
+        plan = _given_plan(inputs.plan, section, clips, tables)
+    else:
+        n_noise_clips = {kind: len(table) for kind, table in tables.items()}
+        mixing = inputs.variant.mixing == "table1"
+        drawn = mix_plan.draw_noise(section, clips, n_noise_clips, inputs.variant.seed) if mixing else [[]] * len(clips)
+        cross_powers = levels.cross_powers(drawn, banks)
+        plan = mix_plan.plan_section(section, clips, clip_levels, drawn, tables, cross_powers, inputs.variant)
+    tasks = _shard_tasks(inputs, decision, section, plan, clip_levels, banks)
+    return PlannedSection(section, clips, clip_levels, plan, tasks)
+
+
+def _given_plan(
+    plan: pd.DataFrame, section: Section, clips: pd.DataFrame, tables: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """A user's plan, row for row with the section's clips.
+
+    Raises
+    ------
+    DataError
+        It lacks clips, names others, or names noise that is not there.
+    """
+    rows = plan[(plan["machine_type"] == section.machine_type) & (plan["section"] == section.section)]
+    if set(rows["clip"]) != set(clips["clip"]):
+        odd = sorted(set(rows["clip"]) ^ set(clips["clip"]))
+        raise DataError(f"the given plan and the dataset differ in {len(odd)} clips of {section.id}, first {odd[0]}.")
+    if rows["attenuation"].nunique() != 1:
+        raise DataError(f"the given plan has several attenuations in {section.id}; a section has one.")
+    for number in range(1, mix_plan.MAX_LAYERS + 1):
+        for kind, clip in set(zip(rows[f"noise_{number}_kind"], rows[f"noise_{number}_clip"], strict=True)):
+            if kind and (kind not in tables or clip not in set(tables[kind]["noise_clip"])):
+                raise DataError(f"the given plan wants noise {kind}: {clip} in {section.id}, which is not given.")
+    ordered = rows.set_index("clip").loc[clips["clip"]].reset_index()[list(plan.columns)]
+    ordered[["archive", "member"]] = clips[["archive", "member"]]
+    return ordered
+
+
+def _shard_tasks(
+    inputs: Inputs,
+    decision: Decision,
+    section: Section,
+    plan: pd.DataFrame,
+    clip_levels: pd.DataFrame,
+    banks: dict[str, NoiseBank],
+) -> list[ShardTask]:
+    """The section's shards, each with all it needs."""
+    rows_of = {
+        kind: dict(zip(bank.table["noise_clip"], bank.table["row"], strict=True)) for kind, bank in banks.items()
+    }
+    tasks = []
+    clips = [
+        ClipTask(
+            inputs.release.archives[row["archive"]],
+            row["member"],
+            tuple(
+                (banks[kind].path, rows_of[kind][row[f"noise_{k}_clip"]], row[f"noise_{k}_gain"])
+                for k in range(1, mix_plan.MAX_LAYERS + 1)
+                if (kind := row[f"noise_{k}_kind"])
+            ),
+            None if math.isnan(power) else (power, peak),
+        )
+        for row, power, peak in zip(
+            records(plan), clip_levels["power"].tolist(), clip_levels["peak"].tolist(), strict=True
+        )
+    ]
+    for start in range(0, len(clips), SHARD_CLIPS):
+        tasks.append(
+            ShardTask(
+                staging=decision.staging,
+                journal=decision.journal,
+                section=section_path(section.machine_type, section.section),
+                start=start,
+                n_clips=len(clips),
+                n_samples=load_table1().n_samples,
+                a=float(clip_levels["power"].mean()),
+                attenuation=float(plan["attenuation"].iloc[0]),
+                feature_dtype=inputs.variant.features.dtype,
+                clips=tuple(clips[start : start + SHARD_CLIPS]),
+            )
+        )
+    return tasks

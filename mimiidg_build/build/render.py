@@ -1,0 +1,161 @@
+"""Rendering one shard of a section: inflate, decode, mix, log-mel, write both arrays' rows, note it in the journal.
+
+One task, one shard, one writer. A task is plain data and needs nothing but the archives and noise banks it names, so it
+runs in any thread, process or machine, and gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mimiidg_build.audio.archive import Archive, open_archive
+from mimiidg_build.audio.wav import decode_clip, level
+from mimiidg_build.features.logmel import logmel
+from mimiidg_build.parallel.memory import keep_freed_memory
+from mimiidg_build.mixing.mix import added_noise_snr_db, mix
+from mimiidg_build.mixing.noise import read_noise_clip
+from mimiidg_build.storage.places import Place
+from mimiidg_build.storage.files import StoredObject, hash_object, write_file
+from mimiidg_build.store.shards import open_shard
+
+# 20 MB of samples and 10 MB of log-mel: few enough files (570 of a whole release), and small enough that a section of
+# 1,200 clips keeps 16 cores busy and a kill costs a worker a fifth of a second of work.
+SHARD_CLIPS = 64
+
+
+@dataclass(frozen=True)
+class ClipTask:
+    """One clip: where its recording is, its noise layers as (noise bank, row, gain), and power and peak if known."""
+
+    archive: Place
+    member: str
+    layers: tuple[tuple[Place, int, float], ...]
+    level: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """The clips of one shard: rows ``start`` .. of a section of ``n_clips``."""
+
+    staging: Place
+    journal: Place
+    section: str  # path of the section's group, fan/section_00
+    start: int
+    n_clips: int
+    n_samples: int
+    a: float  # mean power of the section's recordings; NaN where no noise is added and nobody measured
+    attenuation: float
+    feature_dtype: str
+    clips: tuple[ClipTask, ...]
+
+    @property
+    def entry(self) -> Place:
+        """The shard's file in the journal."""
+        return self.journal / f"{self.section.replace('/', '-')}-{self.start // SHARD_CLIPS:04d}.json"
+
+    @property
+    def objects(self) -> tuple[str, str]:
+        """Paths within the store of the shard's two files."""
+        number = self.start // SHARD_CLIPS
+        return f"{self.section}/audio/c/{number}/0", f"{self.section}/logmel/c/{number}/0/0"
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What a shard's journal entry says: the objects written, and per clip the recording's power and peak, the SNR
+    measured (NaN: no noise was added) and the samples clipped."""
+
+    section: str
+    start: int
+    objects: tuple[StoredObject, ...]
+    power: tuple[float, ...]
+    peak: tuple[float, ...]
+    measured_snr_db: tuple[float, ...]
+    n_saturated: tuple[int, ...]
+
+
+@lru_cache(maxsize=32)
+def _archive(path: Place) -> Archive:
+    """Archives stay open between the tasks of a worker; their members are read independently of each other."""
+    return open_archive(path)
+
+
+class Rendered(NamedTuple):
+    """A clip as stored, and what was measured of it: the recording's power and peak, the SNR, the samples clipped."""
+
+    samples: npt.NDArray[np.int16]
+    logmel: npt.NDArray[np.float32]
+    power: float
+    peak: float
+    measured_snr_db: float
+    n_saturated: int
+
+
+def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
+    """Inflate, decode, mix and transform one clip of the shard."""
+    data = _archive(clip.archive).read(clip.member)
+    recording = decode_clip(data, f"{clip.archive.name}: {clip.member}", n_samples=task.n_samples)
+    power, peak = clip.level or level(recording)
+    layers = [(read_noise_clip(path, k, task.n_samples), gain) for path, k, gain in clip.layers]
+    mixed = mix(recording, layers, task.attenuation)
+    snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
+    return Rendered(mixed.samples, logmel(mixed.samples), power, peak, snr_db, mixed.n_saturated)
+
+
+def render_shard(task: ShardTask) -> ShardResult:
+    """Render, write and journal a shard. Idempotent: run twice, the same bytes under the same names."""
+    result = _render(task, task.staging)
+    write_entry(task.entry, result)
+    return result
+
+
+def render_unwritten(task: ShardTask) -> ShardResult:
+    """What :func:`render_shard` would write and note, without writing it."""
+    return _render(task, None)
+
+
+def _render(task: ShardTask, store: Place | None) -> ShardResult:
+    """Clip by clip, so that memory holds one clip a worker and every byte is hashed and written while it is cached.
+
+    No call here reaches BLAS, and all else runs on the thread that calls it: the workers alone decide how many threads
+    there are, whatever the numeric libraries' settings.
+    """
+    keep_freed_memory()
+    feature_dtype = np.dtype(task.feature_dtype).newbyteorder("<")
+    rows = (task.start, len(task.clips), task.n_clips, SHARD_CLIPS)
+    measured = []
+    with (
+        open_shard(store, f"{task.section}/logmel", *rows, n_axes=3) as logmels,
+        open_shard(store, f"{task.section}/audio", *rows, n_axes=2) as audio,
+    ):
+        for clip in task.clips:
+            rendered = render_clip(task, clip)
+            audio.append(rendered.samples.astype("<i2", copy=False))
+            logmels.append(rendered.logmel.astype(feature_dtype, copy=False))
+            measured.append(rendered[2:])
+    return ShardResult(task.section, task.start, (audio.object, logmels.object), *zip(*measured, strict=True))
+
+
+def write_entry(path: Place, result: ShardResult) -> None:
+    """Note a finished shard, whole or not at all."""
+    write_file(path, [json.dumps(asdict(result)).encode()])
+
+
+def read_entry(task: ShardTask) -> ShardResult | None:
+    """What an earlier run finished, if its objects still have the bytes that it noted; else None."""
+    try:
+        noted = json.loads(task.entry.read_bytes())
+        objects = tuple(StoredObject(**entry) for entry in noted["objects"])
+        if any(hash_object(task.staging, entry.path) != entry for entry in objects):
+            return None
+        per_clip = (tuple(noted[name]) for name in ("power", "peak", "measured_snr_db", "n_saturated"))
+        return ShardResult(noted["section"], noted["start"], objects, *per_clip)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,157 @@
+"""A release as read: which of its archives hold what, its clip table, and what validation found.
+
+Nothing is fetched and nothing unpacked here: :mod:`mimiidg_build.fetch` says where verified archives lie.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import pandas as pd
+
+from mimiidg_build.audio.archive import open_archive
+from mimiidg_build.datasets import synthetic
+from mimiidg_build.datasets.clip_table import build_clip_table, is_attribute_table
+from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
+from mimiidg_build.errors import UsageError
+from mimiidg_build.storage.places import Place
+from schemas.manifests import MACHINE_TYPES, DatasetManifest, Record
+from schemas.sections import SectionId
+from schemas.variants import Variant
+
+
+class VerifiedArchive(NamedTuple):
+    """An archive on disk whose bytes were seen to be the published ones."""
+
+    path: Place
+    md5: str
+
+
+def machine_type_of(name: str) -> str | None:
+    """The machine type that an archive's name tells.
+
+    >>> machine_type_of("eval_data_fan_train.zip"), machine_type_of("noise.zip"), machine_type_of("dev_ToyCar.zip")
+    ('fan', None, None)
+    """
+    parts = re.split(r"[_.-]", name)
+    return next((machine for machine in MACHINE_TYPES if machine in parts), None)
+
+
+def clip_archives(
+    dataset: DatasetManifest, wants: Callable[[str], bool] = lambda machine: True
+) -> list[tuple[Record, str]]:
+    """(record, file name) of every archive that holds clips of a wanted machine type."""
+    return [
+        (record, file.name)
+        for record in dataset.records
+        for file in record.files
+        if (machine := machine_type_of(file.name)) and wants(machine)
+    ]
+
+
+def needed_archives(variant: Variant) -> dict[str, list[str]]:
+    """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
+    dataset = load_dataset(variant.dataset)
+    sections = [section for section in load_table1().sections if variant.wants(section.machine_type, section.section)]
+    machines = {section.machine_type for section in sections}
+    needed = {dataset.name: [name for _, name in clip_archives(dataset, machines.__contains__)]}
+    if variant.mixing == "table1":
+        defaults = default_noise(dataset)
+        for kind in sorted({kind for section in sections for kind in section.noise_kinds}):
+            default = [defaults[kind]] if kind in defaults else []
+            for source in variant.noise.get(kind) or default:
+                if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
+                    needed[source.dataset].append(source.file)
+    return needed
+
+
+def check_files(datasets: Collection[DatasetManifest], files: Collection[str]) -> None:
+    """Refuse file names that none of the datasets has.
+
+    Raises
+    ------
+    UsageError
+    """
+    known = [file.name for dataset in datasets for record in dataset.records for file in record.files]
+    unknown = [name for name in files if name not in known]
+    if unknown:
+        raise UsageError(f"no file is named {', '.join(unknown)}; there are {', '.join(dict.fromkeys(known))}")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A dataset's archives as read: where they are, their checksums, the clip table and what validation found.
+
+    ``archives`` and ``checksums`` are keyed ``<record id>/<file name>``, as the clip table's ``archive`` column.
+    """
+
+    dataset: DatasetManifest
+    archives: dict[str, Place]
+    checksums: dict[str, str]
+    clips: pd.DataFrame
+    findings: pd.DataFrame
+
+    @cached_property
+    def sections(self) -> list[SectionId]:
+        """Every section that has clips, in clip-table order."""
+        return list(dict.fromkeys(map(SectionId, self.clips["machine_type"], self.clips["section"])))
+
+
+def check_layout(dataset: DatasetManifest) -> None:
+    """Refuse a dataset whose clips cannot be told from its members' names.
+
+    Raises
+    ------
+    UsageError
+        It is not in MIMII DG's layout, so it can be fetched only.
+    """
+    if dataset.layout != "mimii_dg":
+        raise UsageError(f"{dataset.name} has a layout of its own: it can be fetched and give noise, not be built.")
+
+
+def read_release(
+    dataset: DatasetManifest, archives: Mapping[str, VerifiedArchive], allow: Collection[str] = ()
+) -> Release:
+    """Read and validate the archives of a dataset.
+
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    archives : mapping of ``<record id>/<file name>`` to VerifiedArchive
+        Those that hold the clips, or some of them.
+    allow : collection of str
+        Kinds of findings that are warnings rather than errors.
+
+    Returns
+    -------
+    Release
+
+    Raises
+    ------
+    UsageError
+        The dataset is not in MIMII DG's layout, so it can be fetched only.
+    DataError
+        An archive is damaged or its members' names are not safe.
+    """
+    check_layout(dataset)
+    members: dict[str, Mapping[str, int]] = {}
+    tables: dict[tuple[str, str], bytes] = {}
+    for key, verified in archives.items():
+        archive = open_archive(verified.path)
+        members[key] = {name: info.size_bytes for name, info in archive.members.items()}
+        tables |= {(key, name): archive.read(name) for name in archive.members if is_attribute_table(name)}
+    clips, findings = build_clip_table(members, tables, load_table1(), expected_counts=_counts(dataset))
+    findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
+    paths = {key: verified.path for key, verified in archives.items()}
+    return Release(dataset, paths, {key: verified.md5 for key, verified in archives.items()}, clips, findings)
+
+
+def _counts(dataset: DatasetManifest) -> dict[str, int]:
+    """Clips per section that the dataset should have; empty where nobody published them."""
+    if dataset.synthetic:
+        return synthetic.clip_counts(synthetic.parse_name(dataset.name).percent)
+    return load_table1().counts if dataset.name == "mimii_dg" else {}

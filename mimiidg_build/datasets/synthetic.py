@@ -1,0 +1,133 @@
+"""Synthetic releases as datasets: names, archives, counts. Their sound is made in :mod:`mimiidg_build.synthesis`.
+
+A release is named ``synthetic[-<percent>pct][-seed<k>][-eval]``: ``percent`` of the 18,000 published clips, a seed, and
+whether sections 03-05 come too. Everything follows from that name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from mimiidg_build.errors import UsageError
+
+MACHINES = ("bearing", "fan", "gearbox", "slider", "valve")
+NOISE_KINDS = {kind: f"factory_noise_{kind}/*.wav" for kind in "ABCD"} | {kind: f"pump_{kind}/*.wav" for kind in "WXYZ"}
+
+_GRAMMAR = "synthetic[-<percent>pct][-seed<k>][-eval]"
+_NAME = re.compile(r"synthetic(?:-([0-9]+(?:\.[0-9]+)?)pct)?(?:-seed([0-9]+))?(-eval)?")
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """What decides every byte of a synthetic release.
+
+    Parameters
+    ----------
+    percent : size in percent of the published release, 1 to 100
+    seed : non-negative; another seed draws everything anew
+    evaluation : whether sections 03-05 are made too
+
+    Raises
+    ------
+    UsageError : a percent or a seed out of range
+    """
+
+    percent: float = 5.0
+    seed: int = 0
+    evaluation: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.percent) and 1 <= self.percent <= 100):
+            raise UsageError(f"synthetic release: percent must be from 1 to 100, found {self.percent:g}")
+        if self.seed < 0:
+            raise UsageError(f"synthetic release: seed must be 0 or more, found {self.seed}")
+
+    @property
+    def name(self) -> str:
+        """The canonical name.
+
+        >>> SyntheticSpec(percent=2.5, seed=1, evaluation=True).name
+        'synthetic-2.5pct-seed1-eval'
+        """
+        percent = repr(float(self.percent)).removesuffix(".0")
+        return f"synthetic-{percent}pct-seed{self.seed}{'-eval' if self.evaluation else ''}"
+
+
+def is_synthetic(name: str) -> bool:
+    """Whether a dataset name means the synthetic release, well-formed or not.
+
+    >>> [is_synthetic(name) for name in ("synthetic", "synthetic-5pct", "mimii_dg", "synthetics")]
+    [True, True, False, False]
+    """
+    return name == "synthetic" or name.startswith("synthetic-")
+
+
+def parse_name(name: str) -> SyntheticSpec:
+    """The release that a name means. What the name leaves out takes its default: 5 %, seed 0, no evaluation sections.
+
+    Raises
+    ------
+    UsageError : the name does not follow the grammar, or a number is out of range
+
+    >>> parse_name("synthetic-20pct-eval").name
+    'synthetic-20pct-seed0-eval'
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UsageError(f"{name!r} is no synthetic release: expected {_GRAMMAR}, such as synthetic-5pct-seed0")
+    percent, seed, evaluation = match.groups()
+    return SyntheticSpec(float(percent or 5), int(seed or 0), evaluation is not None)
+
+
+def archive_names(spec: SyntheticSpec) -> list[str]:
+    """File names of the release's archives, in the order in which they are written.
+
+    >>> archive_names(SyntheticSpec())
+    ['bearing.zip', 'fan.zip', 'gearbox.zip', 'slider.zip', 'valve.zip', 'noise.zip']
+    """
+    names = [f"{machine}.zip" for machine in MACHINES] + ["noise.zip"]
+    return names + [f"{machine}_eval.zip" for machine in MACHINES if spec.evaluation]
+
+
+def noise_count(percent: float) -> int:
+    """Recordings of each noise kind.
+
+    >>> noise_count(5), noise_count(100)
+    (6, 60)
+    """
+    return max(6, round(0.6 * percent))
+
+
+def n_recordings(spec: SyntheticSpec) -> int:
+    """Clips and noise recordings of the release.
+
+    >>> n_recordings(SyntheticSpec(percent=5))
+    948
+    """
+    clips = sum(clip_counts(spec.percent).values()) * 3 * len(MACHINES) * (1 + spec.evaluation)
+    return clips + noise_count(spec.percent) * len(NOISE_KINDS)
+
+
+def clip_counts(percent: float) -> dict[str, int]:
+    """Clips of one section per domain_split_condition; 100 % gives the published counts (Table 2).
+
+    Small releases keep proportionally more test clips, so that an AUC is still made of more than one pair.
+
+    >>> clip_counts(100)["source_train_normal"], sum(clip_counts(100).values()) * 15
+    (990, 18000)
+    >>> clip_counts(5)["target_test_anomaly"], sum(clip_counts(5).values())
+    (5, 60)
+    """
+    n_clips = round(12 * percent)
+    n_test = max(round(n_clips / 24), min(5, n_clips // 8), 1)
+    n_target_train = max(1, round(n_clips / 120))
+    return {
+        "source_train_normal": n_clips - n_target_train - 4 * n_test,
+        "target_train_normal": n_target_train,
+        "source_test_normal": n_test,
+        "source_test_anomaly": n_test,
+        "target_test_normal": n_test,
+        "target_test_anomaly": n_test,
+    }

@@ -1,0 +1,92 @@
+"""Variants: what to build from a dataset. Loaded from files, derived from each other, checked against Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
+from mimiidg_build.errors import UsageError
+from schemas.variants import Variant
+
+
+def load_variant(name: str) -> Variant:
+    """A variant: a shipped name or the path of a TOML file, whose relative noise paths count from its own folder.
+
+    Raises
+    ------
+    UsageError
+        No such variant, a mistake in the file, or a section that Table 1 does not have.
+    """
+    place = find_file("variants", name)
+    variant = parse_variant(read_toml(place), place)
+    return with_absolute_noise(variant, Path(name).resolve().parent) if is_path(name) else variant
+
+
+def parse_variant(content: dict[str, Any], place: object = "variant") -> Variant:
+    """A variant from a variant file's content, as a flow's parameters carry it.
+
+    Raises
+    ------
+    UsageError
+        A mistake in the content; ``place`` says where it stands.
+    """
+    variant = validated(Variant, content, place)
+    check_sections(variant, str(place))
+    return variant
+
+
+def derive(variant: Variant, **changes: Any) -> Variant:
+    """The variant with some keys set anew, and a name that says so where they differ.
+
+    >>> derive(load_variant("paper"), snr_offset_db=6.0, seed=1).name
+    'paper-snr+6dB-seed1'
+
+    Raises
+    ------
+    UsageError
+        A value that a variant refuses.
+    """
+    changes = {key: value for key, value in changes.items() if value is not None and value != getattr(variant, key)}
+    parts: dict[str, Callable[[Any], str]] = {
+        "dataset": lambda v: Path(v).stem,
+        "snr_offset_db": lambda v: f"snr{v:+g}dB",
+        "seed": lambda v: f"seed{v}",
+        "sections": lambda v: "-".join(choice.replace("/", "") for choice in v),
+        "full_scale": str,
+    }
+    name = "-".join([variant.name, *(part(changes[key]) for key, part in parts.items() if key in changes)])
+    return parse_variant(variant.model_dump() | {"name": name} | changes, "command line")
+
+
+def check_sections(variant: Variant, place: str) -> None:
+    """Refuse sections that Table 1 does not list."""
+    known = {section.id for section in load_table1().sections}
+    for key in [*variant.snr_db, *(choice for choice in variant.sections if "/" in choice)]:
+        if key not in known:
+            raise UsageError(f"{place}: {key!r} is no section of Table 1; it has {', '.join(sorted(known))}")
+
+
+def _absolute(base: Path, place: str) -> str:
+    if "://" in place:
+        return place
+    try:
+        return str(base / Path(place).expanduser())
+    except RuntimeError:
+        raise UsageError(f"noise from {place!r}: nobody of that name has a home directory here") from None
+
+
+def with_absolute_noise(variant: Variant, base: Path) -> Variant:
+    """The variant with its noise paths made absolute, counted from ``base``."""
+    noise = {
+        kind: [
+            source.model_copy(
+                update={k: _absolute(base, v) for k, v in (("folder", source.folder), ("archive", source.archive)) if v}
+            )
+            for source in sources
+        ]
+        for kind, sources in variant.noise.items()
+    }
+    return variant.model_copy(update={"noise": noise})

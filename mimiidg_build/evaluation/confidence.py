@@ -1,0 +1,127 @@
+"""How sure a metric is: bootstrap intervals over clips, and the closed form of Hanley and McNeil for one AUC.
+
+Conventions
+-----------
+A resample draws, with replacement, as many clips as there are, within each cell (section, domain, condition): so the
+design of the test set is kept, and a section's AUCs and pAUC move together. Arrays are (resample, section).
+
+The draws of a section depend on (seed, machine type, section) alone, not on which other sections are evaluated.
+Intervals are percentile intervals. They tell how a metric would vary with other test clips; not with another training
+seed, which is a second source of spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import NormalDist
+
+import numpy as np
+
+from mimiidg_build.evaluation.metrics import (
+    MAX_FPR,
+    OFFICIAL,
+    Cells,
+    Floats,
+    at_levels,
+    harmonic_mean,
+    mcclish,
+    partial_area,
+    rates,
+)
+
+LEVEL = 0.95
+N_RESAMPLES = 1000
+
+
+def bootstrap(
+    sections: Mapping[tuple[str, str], Cells], n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> dict[str, Floats]:
+    """Resampled metrics of every section.
+
+    Parameters
+    ----------
+    sections : mapping of (machine type, section number) to Cells
+    n_resamples : int
+    seed : int, 0 or larger
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(n_resamples, n_sections)]
+        One array per name of ``metrics.SECTION_AUCS``, sections in the order given.
+    """
+    columns = [resample(cells, n_resamples, _generator(seed, *key)) for key, cells in sections.items()]
+    if not columns:
+        raise ValueError("bootstrap: expected at least one section, found none")
+    return {name: np.stack([column[name] for column in columns], axis=1) for name in columns[0]}
+
+
+def resample(cells: Cells, n_resamples: int, rng: np.random.Generator) -> dict[str, Floats]:
+    """Every AUC and pAUC of one section under resampling: {name: np.ndarray [shape=(n_resamples,)]}."""
+    levels = np.unique(np.concatenate([*cells]))[::-1]
+
+    def draw(scores: Floats) -> Floats:
+        # How often each level is drawn is all a ROC curve needs, and that is multinomial: no clip is ever copied.
+        counts = at_levels(scores, levels)
+        drawn = np.zeros((n_resamples, levels.size))
+        present = counts > 0
+        drawn[:, present] = rng.multinomial(scores.size, counts[present] / scores.size, size=n_resamples)
+        return drawn
+
+    source_normal, source_anomaly, target_normal, target_anomaly = map(draw, cells)
+    anomaly, everything = rates(source_anomaly + target_anomaly), rates(source_normal + target_normal)
+    partial = partial_area(everything, anomaly, MAX_FPR)
+    return {
+        "auc_source": partial_area(rates(source_normal), anomaly),
+        "auc_target": partial_area(rates(target_normal), anomaly),
+        "auc_all": partial_area(everything, anomaly),
+        "auc_source_within": partial_area(rates(source_normal), rates(source_anomaly)),
+        "auc_target_within": partial_area(rates(target_normal), rates(target_anomaly)),
+        "pauc": mcclish(partial, MAX_FPR),
+        "pauc_raw": partial / MAX_FPR,
+    }
+
+
+def official_score_samples(samples: Mapping[str, Floats]) -> Floats:
+    """The official score of every resample of ``bootstrap``: np.ndarray [shape=(n_resamples,)]."""
+    return harmonic_mean(np.concatenate([samples[name] for name in OFFICIAL], axis=1), axis=1)
+
+
+def interval(samples: Floats, level: float = LEVEL) -> tuple[float, float]:
+    """Percentile interval of resampled values [shape=(n_resamples,)].
+
+    >>> interval(np.arange(101.0), level=0.5)
+    (25.0, 75.0)
+    """
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def hanley_mcneil_error(auc: float, n_normal: int, n_anomaly: int) -> float:
+    """Standard error of one AUC (Hanley and McNeil 1982, equations 1 and 2, exponential approximation).
+
+    At chance it is the exact error of the Mann-Whitney statistic, sqrt((n + m + 1) / (12 n m)):
+
+    >>> hanley_mcneil_error(0.5, n_normal=50, n_anomaly=100) == (151 / 60_000) ** 0.5
+    True
+    """
+    if not 0.0 <= auc <= 1.0 or n_normal < 1 or n_anomaly < 1:
+        raise ValueError(f"expected an AUC in [0, 1] of at least one clip each, found {auc}, {n_normal}, {n_anomaly}")
+    q1 = auc / (2.0 - auc)  # two anomalous clips both rank above one normal clip
+    q2 = 2.0 * auc**2 / (1.0 + auc)  # one anomalous clip ranks above two normal clips
+    variance = auc * (1.0 - auc) + (n_anomaly - 1) * (q1 - auc**2) + (n_normal - 1) * (q2 - auc**2)
+    return float(np.sqrt(max(variance, 0.0) / (n_normal * n_anomaly)))
+
+
+def hanley_mcneil_interval(auc: float, n_normal: int, n_anomaly: int, level: float = LEVEL) -> tuple[float, float]:
+    """Normal interval of one AUC around Hanley and McNeil's standard error, cut at 0 and 1.
+
+    >>> [round(bound, 3) for bound in hanley_mcneil_interval(0.9, n_normal=50, n_anomaly=100)]
+    [0.852, 0.948]
+    """
+    reach = NormalDist().inv_cdf((1 + level) / 2) * hanley_mcneil_error(auc, n_normal, n_anomaly)
+    return max(0.0, auc - reach), min(1.0, auc + reach)
+
+
+def _generator(seed: int, machine_type: str, section: str) -> np.random.Generator:
+    """A stream of its own for each section."""
+    return np.random.default_rng([seed, *f"{machine_type}/{section}".encode()])

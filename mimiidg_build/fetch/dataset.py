@@ -1,0 +1,176 @@
+"""A dataset's archives on disk: from Zenodo, or made here for a synthetic release.
+
+A synthetic release is generated, served over local HTTP with Zenodo's record API, and fetched by the very code that
+fetches the real records. Its served copy is deleted once every archive is verified.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection
+
+from mimiidg_build import settings
+from mimiidg_build.datasets import synthetic
+from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.datasets.release import (
+    Release,
+    VerifiedArchive,
+    check_layout,
+    clip_archives,
+    needed_archives,
+    read_release,
+)
+from mimiidg_build.errors import DataError, FetchError, UsageError
+from mimiidg_build.fetch import archive_checksums, archive_path, fetch_record
+from mimiidg_build.progress import Reporter
+from mimiidg_build.storage.places import Place, local
+from schemas.manifests import DatasetManifest
+from schemas.variants import Variant
+
+
+def fetch_dataset(
+    dataset: DatasetManifest,
+    root: Place,
+    *,
+    names: Collection[str] | None = None,
+    offline: bool = False,
+    base_url: str | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Place]:
+    """Have a dataset's archives on disk, verified.
+
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    root : Place
+    names : collection of str, optional
+        Only these files.
+    offline : bool
+        Use what is there; an archive that is not is an error.
+    base_url : str, optional
+        Record API; ``MIMIIDG_ZENODO_URL`` or Zenodo itself by default.
+    reporter : Reporter, optional
+        Shows transfers, and the making of a synthetic release.
+
+    Returns
+    -------
+    dict of ``<record id>/<file name>`` to path
+
+    Raises
+    ------
+    FetchError, UsageError
+    """
+    reporter = reporter or Reporter()
+    if dataset.synthetic:
+        return _fetch_synthetic(dataset, root, names, offline, reporter)
+    fetched: dict[str, Place] = {}
+    for record in dataset.records:
+        wanted = [file.name for file in record.files if names is None or file.name in names]
+        if wanted:
+            url = base_url or settings.zenodo_url()
+            paths = fetch_record(record, root, names=wanted, base_url=url, offline=offline, progress=reporter.transfer)
+            fetched |= {f"{record.id}/{name}": path for name, path in paths.items()}
+    return fetched
+
+
+def _fetch_synthetic(
+    dataset: DatasetManifest,
+    root: Place,
+    names: Collection[str] | None,
+    offline: bool,
+    reporter: Reporter,
+) -> dict[str, Place]:
+    """Generate what is not there, serve it, fetch it."""
+    from mimiidg_build.synthesis.archive import write_release
+    from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+
+    record = dataset.records[0]
+    wanted = [file.name for file in record.files if names is None or file.name in names]
+    try:
+        paths = fetch_record(record, root, names=wanted, offline=True)
+    except FetchError:
+        if offline:
+            raise
+        served = local(root) / "archives" / f"{record.id}.served"
+        spec = synthetic.parse_name(dataset.name)
+        write_release(spec, served, on_clip=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
+        with LocalZenodo({record.id: served}) as server:
+            paths = fetch_record(record, root, names=wanted, base_url=server.url, progress=reporter.transfer)
+        if len(wanted) == len(record.files):
+            shutil.rmtree(served)
+    return {f"{record.id}/{name}": path for name, path in paths.items()}
+
+
+def read_dataset(
+    dataset: DatasetManifest,
+    root: Place,
+    wants: Callable[[str], bool] = lambda machine: True,
+    allow: Collection[str] = (),
+) -> Release:
+    """Read and validate the fetched archives of a dataset; nothing is fetched, nothing unpacked.
+
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    root : Place
+    wants : callable
+        Which machine types.
+    allow : collection of str
+        Kinds of findings that are warnings rather than errors.
+
+    Returns
+    -------
+    Release
+
+    Raises
+    ------
+    UsageError
+        The dataset is not in MIMII DG's layout, so it can be fetched only.
+    FetchError
+        An archive is missing or not verified.
+    DataError
+        An archive is damaged or its members' names are not safe.
+    """
+    check_layout(dataset)
+    names = [name for _, name in clip_archives(dataset, wants)]
+    try:
+        paths = fetch_dataset(dataset, root, names=names, offline=True)
+    except FetchError as error:
+        raise FetchError(f"{error}\nor let `mimiidg fetch {dataset.name}` do it.") from None
+    checksums = {f"{r.id}/{name}": md5 for r in dataset.records for name, md5 in archive_checksums(r, root).items()}
+    return read_release(dataset, {key: VerifiedArchive(path, checksums[key]) for key, path in paths.items()}, allow)
+
+
+def make_synthetic(variant: Variant, root: Place, reporter: Reporter | None = None) -> None:
+    """Have a variant's synthetic release on disk; a release of any other kind must have been fetched."""
+    if synthetic.is_synthetic(variant.dataset):
+        fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
+
+
+def archives_are_there(variant: Variant, root: Place) -> bool:
+    """Whether every archive that the variant needs has been fetched."""
+    for name, files in needed_archives(variant).items():
+        for record in load_dataset(name).records:
+            wanted = {file.name for file in record.files} & set(files)
+            if wanted - archive_checksums(record, root).keys():
+                return False
+            if not all(archive_path(root, record.id, file).is_file() for file in wanted):
+                return False
+    return True
+
+
+def noise_archive(root: Place, dataset_name: str, file: str) -> Place:
+    """Where a fetched archive that gives noise lies.
+
+    Raises
+    ------
+    DataError
+        It is not there; the message says how to fetch it.
+    """
+    for record in load_dataset(dataset_name).records:
+        if any(entry.name == file for entry in record.files):
+            path = archive_path(root, record.id, file)
+            if path.is_file():
+                return path
+            raise DataError(f"{path} is not there. Fetch it: mimiidg fetch {dataset_name} --file {file}")
+    raise UsageError(f"dataset {dataset_name} has no file {file}")

@@ -1,0 +1,6 @@
+"""Storage: a path on this machine or in a bucket, as one.
+
+In: paths and URLs. Out: whole files or none, digests, locks, and tables that are cached beside what they were measured
+from. Two back ends, one protocol; nothing above this room asks where a path lies.
+Imports: errors, settings, schemas.
+"""

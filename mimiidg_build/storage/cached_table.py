@@ -1,0 +1,52 @@
+"""Tables kept beside what they were measured from, so that it is measured once.
+
+Such a table can always be made again, so it is believed only if it is exactly what was written, and of the same thing:
+its metadata has a digest of its columns, its rows and the identity of what was measured. Anything else counts as not
+there.
+"""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.places import Place
+
+KEY = b"identity"
+
+
+def write_kept(path: Place, frame: pd.DataFrame, identity: str) -> None:
+    """Keep a table, whole or not at all.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), KEY: _digest(frame, identity)}
+    content = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), content)
+    write_file(path, [content.getvalue()])
+
+
+def read_kept(path: Place, identity: str) -> pd.DataFrame | None:
+    """A table that was kept; None if there is none, if it is of something else, or if it is damaged."""
+    try:
+        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        frame = table.to_pandas()
+        noted = table.schema.metadata[KEY]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+    return frame if noted == _digest(frame, identity) else None
+
+
+def _digest(frame: pd.DataFrame, identity: str) -> bytes:
+    columns = [(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
+    rows = pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()
+    return blake3(repr((identity, columns)).encode() + rows).hexdigest().encode()

@@ -1,0 +1,313 @@
+"""Finished stores: opening, listing, verifying. Immutable zarr v3 groups, written by :mod:`mimiidg_build.build`.
+
+ROOT/variants/<variant>/<fingerprint>.zarr/
+    zarr.json                            attributes: variant, provenance, sections, digest of every object, seal
+    zarr.json.copy                       the same again: the digests are what everything else is repaired by
+    clips.parquet, mix_plan.parquet      one row per clip; column ``row`` is the row in its section's arrays
+    <machine>/section_<NN>/audio         int16   (clip, sample)
+    <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB
+ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
+
+The *seal* is the digest of zarr.json itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. An open store is
+held (:mod:`mimiidg_build.storage.locks`): as long as the :class:`Store` lives, ``mimiidg prune`` leaves it where it is.
+
+ROOT may be on object storage (``s3://bucket/prefix``). There are no locks there: nothing is held, and nothing pruned.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from blake3 import blake3
+
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.storage.files import hash_object
+from mimiidg_build.storage.locks import Hold
+from mimiidg_build.storage.places import ObjectPath, Place, file_sizes, matching, place
+
+if TYPE_CHECKING:
+    import zarr
+
+FORMAT_VERSION = 1
+ARRAYS = ("audio", "logmel")
+METADATA, METADATA_COPY = "zarr.json", "zarr.json.copy"
+UNSEALED = "0" * 64
+FOREIGN = "not part of the store"
+
+
+def section_path(machine_type: str, section: str) -> str:
+    """Path of a section's group within a store.
+
+    >>> section_path("fan", "00")
+    'fan/section_00'
+    """
+    return f"{machine_type}/section_{section}"
+
+
+def variant_dir(root: Place, variant: str) -> Place:
+    """Where a variant's stores lie."""
+    return root / "variants" / variant
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished store.
+
+    ``store.clips`` is the clip table, ``store.mix_plan`` the plan, ``store.audio("fan", "00")`` and
+    ``store.logmel("fan", "00")`` the arrays in the clip table's row order, ``store.attributes`` everything else.
+    """
+
+    path: Place
+    attributes: dict[str, Any]
+    hold: Hold | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that decided the store's bytes."""
+        return str(self.attributes["fingerprint"])
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """Per section (``"fan/00"``): n_clips, a, attenuation, counts, SNR."""
+        return dict(self.attributes["sections"])
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """The clip table (``schemas.tables.StoredClips``)."""
+        return pd.read_parquet(io.BytesIO((self.path / "clips.parquet").read_bytes()))
+
+    @cached_property
+    def mix_plan(self) -> pd.DataFrame:
+        """The mix plan (``schemas.tables.MixPlan``), row for row with the clip table."""
+        return pd.read_parquet(io.BytesIO((self.path / "mix_plan.parquet").read_bytes()))
+
+    @cached_property
+    def group(self) -> zarr.Group:
+        """The zarr group."""
+        import zarr
+
+        return zarr.open_group(zarr_place(self.path), mode="r")
+
+    def audio(self, machine_type: str, section: str) -> zarr.Array[Any]:
+        """Samples of a section [shape=(n_clips, n_samples)], int16."""
+        return self._array(machine_type, section, "audio")
+
+    def logmel(self, machine_type: str, section: str) -> zarr.Array[Any]:
+        """Log-mel of a section [shape=(n_clips, n_frames, 128)], dB."""
+        return self._array(machine_type, section, "logmel")
+
+    def _array(self, machine_type: str, section: str, name: str) -> zarr.Array[Any]:
+        import zarr
+
+        if f"{machine_type}/{section}" not in self.attributes["sections"]:
+            raise UsageError(f"{self.path} has no section {machine_type}/{section}; it has {', '.join(self.sections)}")
+        array = self.group[f"{section_path(machine_type, section)}/{name}"]
+        if not isinstance(array, zarr.Array):
+            raise DataError(f"{self.path}: {array.path} is no array; run `mimiidg verify`.")
+        return array
+
+
+def zarr_place(path: Place) -> Any:
+    """A place as zarr takes it."""
+    return path.zarr_store if isinstance(path, ObjectPath) else path
+
+
+def open_store(path: str | Place) -> Store:
+    """Open a finished store, or the latest one of a variant's directory, and hold it.
+
+    Parameters
+    ----------
+    path : str or Place
+        ``<fingerprint>.zarr``, or ROOT/variants/<variant>; ``s3://bucket/prefix/variants/<variant>`` on object storage.
+
+    Raises
+    ------
+    DataError
+        No store, an unfinished or damaged one, or one of another format.
+    """
+    path = place(path)
+    if path.name.endswith(".partial"):
+        raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
+    if (path / METADATA).is_file() or not (path / "latest").is_file():
+        return _opened(path)
+    while True:
+        named = latest(path)
+        try:
+            return _opened(path / f"{named}.zarr")
+        except DataError:
+            if latest(path) == named:
+                raise  # else a build moved `latest` and somebody pruned, between two lines of this function
+
+
+def _opened(path: Place) -> Store:
+    is_there, pattern = (path / METADATA).is_file(), "*.zarr" if isinstance(path, ObjectPath) else "*.partial"
+    partial = [] if is_there or not path.is_dir() else matching(path, pattern)
+    if partial:
+        raise DataError(f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again.")
+    hold = None if isinstance(path, ObjectPath) else Hold(path)
+    if not is_there and not (path / METADATA_COPY).is_file():
+        if isinstance(path, ObjectPath) and path.suffix == ".zarr" and path.is_dir():
+            raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
+        raise DataError(f"{path} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
+    attributes = read_metadata(path / METADATA)["attributes"]
+    if attributes["format_version"] != FORMAT_VERSION:
+        found = attributes["format_version"]
+        raise DataError(f"{path} has format {found}, this program reads {FORMAT_VERSION}. Build it again.")
+    for key, name in (("variant", attributes["variant"]["name"]), ("fingerprint", attributes["fingerprint"])):
+        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.+-]*", name):  # runs and reports lie under these names
+            raise DataError(f"{path}: its {key} is called {name!r}, which names no folder. It is damaged or a forgery.")
+    return Store(path, attributes, hold)
+
+
+def latest(directory: Place) -> str:
+    """The fingerprint that a variant's ``latest`` names.
+
+    Raises
+    ------
+    DataError
+        There is none, or it is no fingerprint.
+    """
+    try:
+        named = (directory / "latest").read_bytes().decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        raise DataError(f"{directory} has no `latest`: no build of the variant was finished.") from None
+    if not re.fullmatch("[0-9A-Za-z_-]+", named):
+        raise DataError(f"{directory}/latest is damaged: it names no store. The variant's `mimiidg build` mends it.")
+    return named
+
+
+def sealed(metadata: dict[str, Any]) -> bytes:
+    """The root's metadata as stored, with the seal among its attributes.
+
+    >>> content = sealed({"attributes": {"format_version": 1}})
+    >>> is_sealed(content), is_sealed(content.replace(b"1", b"2", 1)), is_sealed(b'{"attributes": {}}')
+    (True, False, False)
+    """
+    metadata = metadata | {"attributes": metadata["attributes"] | {"seal": UNSEALED}}
+    content = json.dumps(metadata, indent=1).encode()
+    return content.replace(UNSEALED.encode(), blake3(content).hexdigest().encode())
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether the root's metadata is what was written, byte for byte."""
+    try:
+        seal = str(json.loads(content)["attributes"]["seal"]).encode()
+    except (ValueError, KeyError, TypeError):
+        return False
+    return len(seal) == 64 and blake3(content.replace(seal, UNSEALED.encode())).hexdigest().encode() == seal
+
+
+def read_metadata(path: Place) -> dict[str, Any]:
+    """A store's root metadata.
+
+    Raises
+    ------
+    DataError
+        It is missing, not a store's, or not what was written.
+    """
+    repair = f"Likely cause: bit rot; `mimiidg verify {path.parent} --repair` takes its copy."
+    try:
+        content = path.read_bytes()
+        metadata = json.loads(content)
+        attributes = dict(metadata["attributes"])
+        attributes["format_version"]
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. {repair}") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path} is not a store of this program, or it is damaged. {repair}") from None
+    if "seal" in attributes and not is_sealed(content):
+        raise DataError(f"{path} is damaged: it is not what its seal was made of. {repair}")
+    return {**metadata, "attributes": attributes}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A store as ``mimiidg list`` shows it."""
+
+    variant: str
+    fingerprint: str
+    state: str  # latest, kept, partial or damaged
+    n_clips: int
+    n_sections: int
+    size_bytes: int
+    path: Place
+
+
+def list_stores(root: Place) -> list[Listed]:
+    """Every store under ROOT, finished or not, by variant."""
+    listed = []
+    for path in [path for kind in ("zarr", "zarr.partial") for path in matching(root / "variants", f"*/*.{kind}")]:
+        size = sum(file_sizes(path).values())
+        fingerprint = path.name.split(".")[0]
+        if not is_finished(path):
+            state, counts = "partial", []
+        else:
+            state = "latest" if is_latest(path) else "kept"
+            try:
+                counts = [section["n_clips"] for section in open_store(path).sections.values()]
+            except DataError:
+                state, counts = "damaged", []
+        listed.append(Listed(path.parent.name, fingerprint, state, sum(counts), len(counts), size, path))
+    return listed
+
+
+def is_finished(path: Place) -> bool:
+    """Whether a store has been published under this name; it may be damaged since."""
+    if isinstance(path, ObjectPath):
+        return (path / METADATA).is_file()
+    return path.suffix != ".partial" and path.is_dir()
+
+
+def is_latest(path: Place) -> bool:
+    """Whether its variant's ``latest`` names this store."""
+    try:
+        return latest(path.parent) == path.name.removesuffix(".zarr")
+    except DataError:
+        return False
+
+
+def find_damage(store: Store, on_bytes: Callable[[int], None] = lambda n: None) -> dict[str, str]:
+    """Compare every file of a store with its recorded size and digest.
+
+    Returns
+    -------
+    dict of path within the store to what is wrong with it
+        Damaged, missing and foreign files; empty if the store is whole.
+    """
+    damage = {}
+    recorded: dict[str, dict[str, Any]] = store.attributes["objects"]
+    for path, expected in recorded.items():
+        if not (store.path / path).is_file():
+            damage[path] = "missing"
+            continue
+        try:
+            found = hash_object(store.path, path)
+        except OSError as error:
+            damage[path] = f"cannot be read: {error.strerror}"
+            continue
+        on_bytes(found.size_bytes)
+        if found.size_bytes != expected["size_bytes"]:
+            damage[path] = f"{found.size_bytes} bytes, expected {expected['size_bytes']}: truncated or overwritten"
+        elif found.blake3 != expected["blake3"]:
+            damage[path] = "content differs from its recorded digest: bit rot, or it was changed"
+    content = (store.path / METADATA).read_bytes()
+    if not is_sealed(content):
+        damage[METADATA] = "it carries no seal: written by an earlier version, or damaged"
+    elif not (store.path / METADATA_COPY).is_file():
+        damage[METADATA_COPY] = "missing"
+    elif (store.path / METADATA_COPY).read_bytes() != content:
+        damage[METADATA_COPY] = f"differs from {METADATA}: bit rot, or it was changed"
+    foreign = sorted(file_sizes(store.path).keys() - set(recorded) - {METADATA, METADATA_COPY})
+    return damage | dict.fromkeys(foreign, FOREIGN)
+
+
+def verify_objects(store: Store, on_bytes: Callable[[int], None] = lambda n: None) -> list[str]:
+    """One line for every damaged, missing or foreign file of a store; empty if it is whole."""
+    return [f"{path}: {what}" for path, what in find_damage(store, on_bytes).items()]

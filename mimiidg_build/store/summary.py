@@ -1,0 +1,74 @@
+"""Rows of the tables that a person sees at the end of a command, in a report, or as an artifact of a flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mimiidg_build.store.store import Listed, Store
+
+
+def snr_title(store: Store) -> str:
+    """What a store's SNR may be called: the paper's only where the recordings were clean."""
+    return "SNR" if store.attributes["recording"] == "clean" else "added-noise SNR"
+
+
+def section_rows(store: Store) -> list[dict[str, Any]]:
+    """One row per section: clips, a, attenuation, planned and measured SNR."""
+    clips, title = store.clips, snr_title(store)
+    measured = clips.groupby(["machine_type", "section"])["measured_added_noise_snr_db"]
+    spans = {
+        "/".join(key): (low, high)
+        for key, low, high in zip(measured.min().index, measured.min(), measured.max(), strict=True)
+    }
+    rows = []
+    for section_id, section in store.sections.items():
+        planned = section.get("planned_added_noise_snr_db", [])
+        low, high = spans[section_id]
+        rows.append(
+            {
+                "section": section_id,
+                "clips": section["n_clips"],
+                "a [dB]": f"{power_db(section['a']):.2f}",
+                "attenuation [dB]": f"{2 * power_db(section['attenuation']):.2f}",
+                f"{title} planned [dB]": span(planned[0], planned[-1], 1) if planned else "no noise added",
+                f"{title} measured [dB]": span(low, high, 3) if planned else "",
+            }
+        )
+    return rows
+
+
+def power_db(power: float) -> float:
+    """Power in dB of full scale.
+
+    >>> power_db(0.001)
+    -30.0
+    """
+    return round(10 * math.log10(power), 6) if power > 0 else float("-inf")
+
+
+def span(low: float, high: float, digits: int) -> str:
+    """A value, or a range of values.
+
+    >>> span(-6, -6, 1), span(-15, 3, 1)
+    ('-6.0', '-15.0 .. 3.0')
+    """
+    first, last = (f"{round(value, digits) + 0.0:.{digits}f}" for value in (low, high))  # + 0.0: no negative zero
+    return first if first == last else f"{first} .. {last}"
+
+
+def store_rows(listed: Sequence[Listed]) -> list[dict[str, Any]]:
+    """One row per store: variant, fingerprint, state, size."""
+    return [
+        {
+            "variant": store.variant,
+            "fingerprint": store.fingerprint[:12],
+            "state": store.state,
+            "sections": store.n_sections,
+            "clips": store.n_clips,
+            "MB": f"{store.size_bytes / 1e6:,.0f}",
+            "path": str(store.path),
+        }
+        for store in listed
+    ]

@@ -1,0 +1,199 @@
+"""A store's variant back as WAV files and attribute tables, in the released layout and naming.
+
+    DIR/<machine>/{train,test}/section_..wav     44 bytes of header, 160,000 samples, as the released files
+    DIR/<machine>/attributes_<NN>.csv
+With ``as_zip``: DIR/<machine>.zip holding the same, md5sums.txt, and dataset.toml, a manifest that this program (and a
+person) can read, so that the export is a dataset of its own.
+
+All of it is written to DIR/.partial and moved to its place at the end; an export that was interrupted starts over.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mimiidg_build.audio.archive import name_problem
+from mimiidg_build.audio.wav import encode_wav
+from mimiidg_build.build.render import SHARD_CLIPS
+from mimiidg_build.datasets.attributes import section_attributes
+from mimiidg_build.datasets.clip_names import ClipName
+from mimiidg_build.datasets.rows import records
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.store.store import Store
+
+PARTIAL = ".partial"
+ZIP_TIME = (2022, 5, 1, 0, 0, 0)  # one fixed time for every member: equal stores give equal archives
+
+
+def full_name(clip: dict[str, Any]) -> str:
+    """A clip's file name with every attribute, which evaluation test clips do not carry.
+
+    >>> full_name(dict(section="03", domain="source", split="test", condition="normal", index=1, d1p="m-n", d1v="W",
+    ...                d2p="", d2v=""))
+    'section_03_source_test_normal_0001_m-n_W.wav'
+    """
+    return ClipName(
+        clip["section"],
+        clip["domain"],
+        clip["split"],
+        clip["condition"],
+        int(clip["index"]),
+        tuple(section_attributes(clip).items()),
+    ).file_name
+
+
+def attribute_table(clips: pd.DataFrame) -> bytes:
+    """``attributes_NN.csv`` of one section; the full name as last column where the file names hide the truth."""
+    rows = records(clips)
+    columns = ["d1p", "d1v"] + (["d2p", "d2v"] if (clips["d2p"] != "").any() else [])
+    hidden = [row for row in rows if full_name(row) != Path(row["member"]).name]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file_name", *columns, *(["file_name_with_full_attributes"] if hidden else [])])
+    for row in rows:
+        if hidden and row not in hidden:
+            continue  # the evaluation set's tables list the clips whose names hide the truth
+        last = [str(Path(row["member"]).with_name(full_name(row)))] if hidden else []
+        writer.writerow([row["member"], *(row[c] for c in columns), *last])
+    return text.getvalue().encode()
+
+
+def members(store: Store, machine_type: str) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of every file of a machine type: tables, then clips, a shard's worth of audio at a time."""
+    clips = store.clips[store.clips["machine_type"] == machine_type]
+    for section, rows in clips.groupby("section"):
+        yield f"{machine_type}/attributes_{section}.csv", attribute_table(rows)
+    for section, rows in clips.groupby("section"):
+        audio = store.audio(machine_type, str(section))
+        names = rows.sort_values("row")["member"].tolist()
+        for start in range(0, len(names), SHARD_CLIPS):
+            block = np.asarray(audio[start : start + SHARD_CLIPS])
+            for name, samples in zip(names[start : start + SHARD_CLIPS], block, strict=True):
+                yield name, encode_wav(samples)
+
+
+def export(
+    store: Store, directory: Path, *, as_zip: bool = False, on_clips: Callable[[int], None] = lambda n: None
+) -> list[Path]:
+    """Write a store's variant in the released layout.
+
+    Parameters
+    ----------
+    store : Store
+    directory : Path
+        Made if it is not there; it must not hold an export already.
+    as_zip : bool
+        One archive per machine type, with md5 sums and a dataset manifest.
+    on_clips : callable
+        Told how many more clips are written.
+
+    Returns
+    -------
+    list of Path
+        What stands in ``directory`` now.
+
+    Raises
+    ------
+    UsageError
+        The directory is not empty.
+    DataError
+        The clip table holds a name that would be written outside the directory, or it cannot be written.
+    """
+    there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    if there - {PARTIAL} or directory.is_file():
+        raise UsageError(f"{directory} is there already and not empty; give a new directory.")
+    for name in {*store.clips["machine_type"], *store.clips["section"], *store.clips["member"]}:
+        if problem := name_problem(name):
+            raise DataError(
+                f"{store.path}/clips.parquet: {name!r} has {problem}; nothing is written outside {directory}."
+            )
+    partial = directory / PARTIAL
+    if partial.exists():
+        shutil.rmtree(partial)
+    _write(store, partial, as_zip, on_clips)
+    for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".toml"):  # the manifest last
+        os.rename(path, directory / path.name)
+    partial.rmdir()
+    return sorted(directory.iterdir())
+
+
+def _write(store: Store, directory: Path, as_zip: bool, on_clips: Callable[[int], None]) -> None:
+    archives = []
+    for machine_type in sorted(set(store.clips["machine_type"])):
+        content = members(store, machine_type)
+        if as_zip:
+            archives.append(_write_zip(directory / f"{machine_type}.zip", content, on_clips))
+            continue
+        for name, data in content:
+            write_file(directory / name, [data])
+            on_clips(name.endswith(".wav"))
+    if as_zip:
+        sums = {path.name: _md5(path) for path in archives}
+        write_file(directory / "md5sums.txt", ["".join(f"{md5}  {name}\n" for name, md5 in sums.items()).encode()])
+        write_file(directory / "dataset.toml", [_manifest(store, archives, sums).encode()])
+
+
+def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_clips: Callable[[int], None]) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, data in content:
+                info = zipfile.ZipInfo(name, ZIP_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, data, compresslevel=1)
+                on_clips(name.endswith(".wav"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}. Make room, then export again.") from error
+    return path
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _quoted(text: str) -> str:
+    """A TOML string, whatever stands in it.
+
+    >>> print(_quoted('the "fan"'))
+    "the \\"fan\\""
+    """
+    return json.dumps(text, ensure_ascii=False)  # what JSON escapes, TOML reads the same
+
+
+def _manifest(store: Store, archives: list[Path], sums: dict[str, str]) -> str:
+    """A dataset manifest of the export. Where noise was added, its recordings are mixed now."""
+    attributes = store.attributes
+    name = re.sub("[^A-Za-z0-9_-]", "_", f"{attributes['variant']['name']}-{store.fingerprint[:12]}")
+    recording = "mixed" if attributes["variant"]["mixing"] == "table1" else attributes["recording"]
+    lines = [
+        f'name = "{name}"',
+        f"title = {_quoted(attributes['variant']['name'] + ', exported from ' + attributes['dataset'])}",
+        f'recording = "{recording}"',
+        'layout = "mimii_dg"',
+        f"citation = {_quoted(attributes['citation'])}",
+        "",
+        "[[records]]",
+        f'id = "{name}"',
+        f'title = "{name}"',
+        f"license = {_quoted(attributes['license'])}",
+    ]
+    for path in archives:
+        lines += ["", "[[records.files]]", f'name = "{path.name}"', f"size_bytes = {path.stat().st_size}"]
+        lines += [f'md5 = "{sums[path.name]}"']
+    return "\n".join(lines) + "\n"

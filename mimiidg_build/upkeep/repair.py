@@ -1,0 +1,146 @@
+"""Repairing a finished store: what is damaged is made again, compared with its recorded digest, and put in place.
+
+The metadata has a copy. Everything else is a pure function of archives and noise, so the damaged shards (and only they)
+are rendered again into a partial store beside, and an object is taken from there only if it has the very digest that
+was recorded: a repair gives back the bytes that were lost, or says why it cannot.
+"""
+
+from __future__ import annotations
+
+from mimiidg_build.build import stage
+from mimiidg_build.build.build import locked
+from mimiidg_build.build.inputs import Inputs
+from mimiidg_build.build.plan_build import Decision, PlannedSection, plan_sections
+from mimiidg_build.build.render import ShardResult, render_shard, render_unwritten
+from mimiidg_build.errors import DataError
+from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.progress import Reporter
+from mimiidg_build.storage.files import hash_object, write_file, write_object
+from mimiidg_build.storage.places import ObjectPath, Place, file_sizes, move, remove_tree
+from mimiidg_build.store.store import FOREIGN, METADATA, METADATA_COPY, Store, find_damage, is_sealed, open_store
+from mimiidg_build.upkeep.verify import same_inputs
+
+TABLES = ("clips.parquet", "mix_plan.parquet")
+
+
+def restore_metadata(path: Place) -> list[str]:
+    """Make a store's metadata and its copy whole from each other; what was restored.
+
+    Raises
+    ------
+    DataError
+        Neither is whole.
+    """
+    names = (METADATA, METADATA_COPY)
+    contents = {name: (path / name).read_bytes() if (path / name).is_file() else b"" for name in names}
+    whole = [name for name in names if is_sealed(contents[name])]
+    if not whole:
+        raise DataError(
+            f"{path}: neither {METADATA} nor {METADATA_COPY} is what was written, so nothing says what the store held. "
+            "Remove the store and build its variant again."
+        )
+    restored = [name for name in names if contents[name] != contents[whole[0]]]
+    for name in restored:
+        write_file(path / name, [contents[whole[0]]])
+    return restored
+
+
+def repair(path: Place, root: Place, run: Runner, reporter: Reporter | None = None) -> list[str]:
+    """Make what is damaged in a store anew.
+
+    Parameters
+    ----------
+    path : Place
+        The store.
+    root : Place
+        Where archives and noise are.
+    run : Runner
+    reporter : Reporter, optional
+        Shows progress.
+
+    Returns
+    -------
+    list of str
+        What was restored. What was not, ``find_damage`` still names: files that are no part of the store, and what
+        comes out in other bytes than were recorded, as a table does with another pyarrow.
+
+    Raises
+    ------
+    DataError, FetchError, UsageError
+        The archives or the noise are not what the store was built from, or are damaged themselves.
+    """
+    reporter = reporter or Reporter()
+    with locked(path.parent, f"a build of {path.parent.name} is running; waiting for it"):
+        restored = restore_metadata(path)
+        store = open_store(path)
+        for name in file_sizes(path):
+            if name.endswith(".partial"):
+                (path / name).unlink()
+        size_bytes = sum(entry["size_bytes"] for entry in store.attributes["objects"].values())
+        found = find_damage(store, reporter.step("verify", size_bytes, "bytes"))
+        damaged = {name for name, what in found.items() if what != FOREIGN}
+        beside = Decision(store.fingerprint, None, path.with_suffix(".zarr.partial"), path.with_suffix(".journal"))
+        if damaged:
+            restored += _restore(store, root, beside, damaged, run, reporter)
+        remove_tree(beside.staging)  # there without damage, too, if a run was interrupted here
+        remove_tree(beside.journal)
+        return restored
+
+
+def _restore(
+    store: Store, root: Place, decision: Decision, damaged: set[str], run: Runner, reporter: Reporter
+) -> list[str]:
+    """Make the damaged objects in a partial store and put in place those that come out as recorded; their names."""
+    inputs, changed = same_inputs(store, root)
+    if changed:
+        raise DataError(f"{store.path} cannot be repaired:\n" + "\n".join(changed))
+    planned = plan_sections(inputs, decision, root, run)
+    stage.open_staging(decision)
+    n_clips = {section.section.id: len(section.clips) for section in planned}
+    for name, content in stage.array_metadata(n_clips, inputs.variant.features.dtype).items():
+        if name in damaged:
+            write_object(decision.staging, name, content)
+    _render(inputs, decision, planned, damaged, run, reporter)
+    restored = []
+    for name in sorted(damaged):
+        made, recorded = decision.staging / name, store.attributes["objects"][name]["blake3"]
+        if made.is_file() and hash_object(decision.staging, name).blake3 == recorded:
+            _put(made, store.path / name)
+            restored.append(name)
+    return restored
+
+
+def _render(
+    inputs: Inputs,
+    decision: Decision,
+    planned: list[PlannedSection],
+    damaged: set[str],
+    run: Runner,
+    reporter: Reporter,
+) -> None:
+    """Damaged shards into the partial store; the tables too, for which every clip's measured SNR must be known."""
+    with_tables = not damaged.isdisjoint(TABLES)
+    tasks = [task for section in planned for task in section.tasks]
+    wanted = [task for task in tasks if not damaged.isdisjoint(task.objects)]
+    rest = [task for task in tasks if with_tables and task not in wanted]
+    on_clips = reporter.step("repair", sum(len(task.clips) for task in wanted + rest))
+    results: dict[tuple[str, int], ShardResult] = {}
+    for function, some in ((render_shard, wanted), (render_unwritten, rest)):
+        for result in run(function, [(task,) for task in some], lambda result: on_clips(len(result.n_saturated))):
+            results[result.section, result.start] = result
+    if with_tables:
+        rendered = {}
+        for section in planned:
+            shards = [results[task.section, task.start] for task in section.tasks]
+            rendered[section.section.id] = stage.finished_section(inputs, section, shards)
+        for name, content in stage.tables(rendered).items():
+            write_object(decision.staging, name, content)
+
+
+def _put(source: Place, target: Place) -> None:
+    if isinstance(target, ObjectPath):
+        move(source, target)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    move(source, target)
+    stage.flush(target.parent)

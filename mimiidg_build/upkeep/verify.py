@@ -1,0 +1,128 @@
+"""Verifying: a finished store, every byte against its digest and, deep, every clip rendered anew; and archives.
+
+An archive that was verified once is used from then on as long as its size and time of change are the same; here it is
+read again, whole, and held against its checksum: bit rot changes neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from mimiidg_build.build.inputs import Inputs, read_inputs
+from mimiidg_build.build.plan_build import decide, plan_sections
+from mimiidg_build.build.render import render_unwritten
+from mimiidg_build.errors import FetchError
+from mimiidg_build.fetch import archive_checksums, archive_path
+from mimiidg_build.fetch.dataset import fetch_dataset
+from mimiidg_build.fetch.transfer import Progress, hash_file
+from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.progress import Reporter
+from mimiidg_build.storage.places import Place, move
+from mimiidg_build.store.store import Store
+from schemas.manifests import DatasetManifest
+from schemas.variants import Variant
+
+
+def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
+    """What a store was built from, read anew, and one line for every section for which that is not the same any more.
+
+    Raises
+    ------
+    DataError, FetchError, UsageError
+        The archives or the noise are not there any more.
+    """
+    inputs = read_inputs(Variant.model_validate(store.attributes["variant"]), root)
+    return inputs, [
+        f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version)"
+        for section_id, section in store.sections.items()
+        if inputs.fingerprints.get(section_id) != section["fingerprint"]
+    ]
+
+
+def render_again(store: Store, root: Place, run: Runner, on_clips: Callable[[int], None] = lambda n: None) -> list[str]:
+    """Plan and render the store's variant anew from the archives and noise, and compare with what is stored.
+
+    Parameters
+    ----------
+    store : Store
+    root : Place
+        Where archives and noise are.
+    run : Runner
+    on_clips : callable
+        Told how many more clips are compared.
+
+    Returns
+    -------
+    list of str
+        One line for everything that differs; empty if every byte comes out the same.
+
+    Raises
+    ------
+    DataError, FetchError, UsageError
+        The archives or the noise are not there any more.
+    """
+    inputs, changed = same_inputs(store, root)
+    if changed:
+        return changed
+    planned = plan_sections(inputs, decide(inputs, root), root, run)
+    plan = pd.concat([section.plan for section in planned], ignore_index=True)
+    problems = [] if plan.equals(store.mix_plan) else ["mix_plan.parquet: the plan comes out otherwise"]
+    tasks = [(task,) for section in planned for task in section.tasks]
+    for result in run(render_unwritten, tasks, lambda result: on_clips(len(result.n_saturated))):
+        for rendered in result.objects:
+            if store.attributes["objects"][rendered.path]["blake3"] != rendered.blake3:
+                problems.append(f"{rendered.path}: renders to other bytes than are recorded")
+    return problems
+
+
+def damaged_archives(dataset: DatasetManifest, root: Place, progress: Progress | None = None) -> dict[str, str]:
+    """Read every archive of a dataset that is there, and compare it with its checksum.
+
+    Returns
+    -------
+    dict of ``<record id>/<file name>`` to what is wrong with it
+        Empty if all are whole.
+
+    Raises
+    ------
+    FetchError
+        None is there.
+    """
+    damage, n_found = {}, 0
+    for record in dataset.records:
+        checksums = archive_checksums(record, root)
+        for file in record.files:
+            path, expected = archive_path(root, record.id, file.name), file.md5 or checksums.get(file.name)
+            if not path.is_file():
+                continue
+            n_found += 1
+            if expected is None:
+                damage[f"{record.id}/{file.name}"] = f"never verified; run `mimiidg fetch {dataset.name}`"
+            elif (found := hash_file(path, progress)) != expected:
+                damage[f"{record.id}/{file.name}"] = f"md5 {found}, expected {expected}: bit rot, or it was changed"
+    if not n_found:
+        raise FetchError(f"no archive of {dataset.name} is under {root}. Get them: mimiidg fetch {dataset.name}")
+    return damage
+
+
+def replace_archives(dataset: DatasetManifest, root: Place, keys: list[str], reporter: Reporter) -> None:
+    """Fetch damaged archives again, and only them. Until the new one is there, the old one is kept aside.
+
+    Raises
+    ------
+    FetchError
+        They cannot be had; the old ones are where they were.
+    """
+    aside = {path: path.with_name(f"{path.name}.damaged") for path in (root / "archives" / key for key in keys)}
+    for path, kept in aside.items():
+        move(path, kept)
+    try:
+        fetch_dataset(dataset, root, names=[key.split("/", 1)[1] for key in keys], reporter=reporter)
+    finally:
+        for path, kept in aside.items():
+            if path.exists():
+                kept.unlink()
+            else:
+                move(kept, path)

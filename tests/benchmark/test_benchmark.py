@@ -1,0 +1,386 @@
+"""Benchmarks: what is run, what is reused, what the tables say."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mimiidg_build import benchmark as bench
+from mimiidg_build.benchmark import Run, benchmark, collect, compare_rows, plan_runs, stored, train_and_score
+from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
+from mimiidg_build.benchmark.results import Estimate, combine, published
+from mimiidg_build.benchmark.runs import choose_device
+from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.evaluation.evaluate import evaluate_directory
+from mimiidg_build.models import autoencoder
+from mimiidg_build.progress import Reporter
+from mimiidg_build.store.store import Store, variant_dir
+from tests.small_store import make_store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MODELS = ["autoencoder", "nearest_neighbour"]
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def store(root: Path) -> Store:
+    return make_store(root)
+
+
+@pytest.fixture(scope="module")
+def found(store: Store, root: Path) -> bench.Benchmark:
+    return benchmark(store, root, MODELS, profile="smoke", seeds=2, device="cpu")
+
+
+def test_what_is_run(store: Store, tmp_path: Path) -> None:
+    runs = plan_runs(store, tmp_path, [*MODELS, "autoencoder"], "paper", seeds=3)
+    assert [(run.model, run.seed) for run in runs] == [
+        ("autoencoder", 0),
+        ("autoencoder", 1),
+        ("autoencoder", 2),
+        ("nearest_neighbour", 0),  # a second seed would change nothing
+    ]
+    assert [part.name for part in runs[0].parts()] == ["fan", "valve"]
+    assert runs[1].directory == tmp_path / "runs/small/small/autoencoder-paper-1"
+    assert runs[0].n_epochs == 100
+    assert not (tmp_path / "runs").exists(), "planning writes nothing"
+
+
+@pytest.mark.parametrize(
+    ("scope", "parts"),
+    [
+        ("machine_type", [("fan", ("fan",), None), ("valve", ("valve",), None)]),
+        ("section", [("fan_00", ("fan",), "00"), ("fan_01", ("fan",), "01"), ("valve_00", ("valve",), "00")]),
+        ("all", [("all", ("fan", "valve"), None)]),
+    ],
+)
+def test_parts_by_scope(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, parts: list[Any]
+) -> None:
+    monkeypatch.setattr(autoencoder.Autoencoder, "scope", scope)
+    (run,) = plan_runs(store, tmp_path, ["autoencoder"], "smoke", 1, epochs=1)
+    assert [(part.name, part.machine_types, part.section) for part in run.parts()] == parts
+    result = benchmark(store, tmp_path, ["autoencoder"], profile="smoke", epochs=1, device="cpu")
+    assert len(result.models[0].sections) == 3
+
+
+@pytest.mark.parametrize(
+    ("epochs", "label"),
+    [
+        (None, "paper"),
+        (100, "paper"),  # the profile's own
+        (7, "paper-7epochs"),  # never mistaken for a run of the profile
+    ],
+)
+def test_label(store: Store, tmp_path: Path, epochs: int | None, label: str) -> None:
+    ae, nn = plan_runs(store, tmp_path, MODELS, "paper", 1, epochs)
+    assert ae.label == label and ae.directory.name == f"autoencoder-{label}-0"
+    assert nn.label == "paper"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["autoencoder"], "papers", 1), "autoencoder has no profile 'papers'"),
+        ((["autoencodr"], "paper", 1), "no model 'autoencodr'"),
+        ((["autoencoder"], "paper", 0), "at least one seed"),
+        ((["autoencoder"], "paper", 1, 0), "one epoch"),
+        (([], "paper", 1), "at least one model"),
+    ],
+)
+def test_wrong_use(store: Store, tmp_path: Path, arguments: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_runs(store, tmp_path, *arguments)
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("warp", "cuda:99"):
+        with pytest.raises(UsageError, match=f"no device '{name}'"):
+            choose_device(name)
+
+
+def test_run_directory(found: bench.Benchmark) -> None:
+    run = found.models[0].runs[1]
+    names = {path.name for path in run.directory.iterdir() if not path.name.startswith(".lock_")}
+    sections = ("fan_section_00", "fan_section_01", "valve_section_00")
+    assert names == {
+        "config.json",
+        "results.json",
+        *(f"{kind}_{section}_test.csv" for kind in ("anomaly_score", "decision_result") for section in sections),
+        *(f"{kind}_{part}" for part in ("fan.pt", "valve.pt") for kind in ("weights",)),
+        *(f"loss_{part}.csv" for part in ("fan", "valve")),
+        *(f"summary_{part}.json" for part in ("fan", "valve")),
+    }
+    summary = json.loads((run.directory / "summary_fan.json").read_text())
+    assert summary["sections"] == ["fan/00", "fan/01"]
+    assert summary["n_parameters"] == 267_928 and summary["epochs"] == 3 and summary["n_training_clips"] == 18
+    assert json.loads((run.directory / "config.json").read_text())["seed"] == 1
+    weights = torch.load(run.directory / "weights_fan.pt", weights_only=True)
+    other = torch.load(found.models[0].runs[0].directory / "weights_fan.pt", weights_only=True)
+    assert any(not torch.equal(weights[name], other[name]) for name in weights), "seeds differ"
+
+
+def test_results_are_those_of_the_files(found: bench.Benchmark) -> None:
+    """Any evaluator of the official format finds what is reported."""
+    for model in found.models:
+        for run, evaluation in zip(model.runs, model.evaluations, strict=True):
+            from_files = evaluate_directory(run.directory)
+            assert from_files.to_dict() == evaluation.to_dict()
+            assert json.loads((run.directory / "results.json").read_text()) == json.loads(evaluation.to_json())
+
+
+def test_finds_the_anomalies_that_stand_out(found: bench.Benchmark, tmp_path: Path) -> None:
+    """Once trained for long enough."""
+    learned = benchmark(found.store, tmp_path, ["autoencoder"], profile="smoke", epochs=40, device="cpu")
+    for model in (*learned.models, found.models[1]):
+        assert model.mean("auc_all").value > 0.9, model.name
+
+
+def test_a_second_time_does_nothing(found: bench.Benchmark, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mimiidg_build.training.train as train_module
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(train_module, "train", fails)
+    stamps = {path: path.stat().st_mtime_ns for path in root.rglob("weights_*.pt")}
+    again = benchmark(found.store, root, MODELS, profile="smoke", seeds=2, device="cpu")
+    assert again.to_dict() == found.to_dict()
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("weights_*.pt")} == stamps
+    with pytest.raises(AssertionError, match="trained again"):
+        benchmark(found.store, root, MODELS, profile="smoke", seeds=3, device="cpu")
+
+
+def test_parts_in_any_order_give_the_same_files(found: bench.Benchmark, tmp_path: Path) -> None:
+    (run,) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 1)
+    for part in reversed(run.parts()):
+        train_and_score(run, part, "cpu")
+    for path in found.models[0].runs[0].directory.glob("anomaly_score_*"):
+        assert (run.directory / path.name).read_bytes() == path.read_bytes()
+
+
+class Interrupting(Reporter):
+    """Stops at the second epoch's news, as Ctrl-C would."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, title: str, text: str) -> None:
+        self.notes.append(f"{title}: {text}")
+        if len(self.notes) == 2:
+            raise KeyboardInterrupt
+
+
+class Noting(Interrupting):
+    def note(self, title: str, text: str) -> None:
+        self.notes.append(f"{title}: {text}")
+
+
+def test_interrupted_and_run_again(found: bench.Benchmark, tmp_path: Path) -> None:
+    (run,) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 1)
+    fan, valve = run.parts()
+    with pytest.raises(KeyboardInterrupt):
+        train_and_score(run, fan, "cpu", Interrupting())
+    assert (run.directory / "checkpoint_fan.pt").is_file()
+    with pytest.raises(DataError, match="fan, valve not finished. Run the same benchmark again"):
+        collect([run])
+    noting = Noting()
+    train_and_score(run, fan, "cpu", noting)
+    assert len(noting.notes) == 1 and noting.notes[0].startswith("autoencoder fan seed 0: epoch 3 of 3, loss ")
+    train_and_score(run, valve, "cpu")
+    for path in found.models[0].runs[0].directory.glob("anomaly_score_*"):
+        assert (run.directory / path.name).read_bytes() == path.read_bytes(), "as if it had not been interrupted"
+    assert not list(run.directory.glob("checkpoint_*"))
+
+
+def test_other_settings_in_the_directory(found: bench.Benchmark, tmp_path: Path) -> None:
+    (run,) = plan_runs(found.store, tmp_path, ["nearest_neighbour"], "smoke", 1)
+    train_and_score(run, run.parts()[0], "cpu")
+    path = run.directory / "config.json"
+    path.write_text(path.read_text().replace('"batch_size": 128', '"batch_size": 64'))
+    with pytest.raises(UsageError, match="holds a run of other settings: batch_size 64, expected 128. Move"):
+        train_and_score(run, run.parts()[0], "cpu")
+    path.write_text("{")
+    with pytest.raises(DataError, match="config.json cannot be read"):
+        train_and_score(run, run.parts()[0], "cpu")
+
+
+def test_table(found: bench.Benchmark) -> None:
+    rows = found.rows()
+    assert [row["section"] for row in rows] == ["fan/00", "fan/01", "valve/00", "mean", "official score"] * 2
+    assert list(rows[0]) == ["model", "section", "source", "target", "all", "pAUC"]
+    model = found.models[0]
+    values = [evaluation.sections["auc_source"][0] for evaluation in model.evaluations]
+    assert rows[0]["source"] == f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
+    assert "±" not in rows[5]["source"], "one seed has no spread"
+    mean = model.mean("auc_target")
+    assert rows[3]["target"] == f"{100 * mean.value:.2f} ({100 * mean.low:.1f} .. {100 * mean.high:.1f})"
+    assert rows[4]["source"] == str(model.official_score)
+    assert mean.value == pytest.approx(model.sections["auc_target"].mean(), abs=1e-15)
+
+
+def test_title_says_synthetic(found: bench.Benchmark, tmp_path: Path) -> None:
+    assert found.title == "small (synthetic data, for trying only): smoke profile, 2 seeds, AUC in %"
+    store = make_store(tmp_path, synthetic=False, dataset="mimii_dg", dataset_title="MIMII DG")
+    assert bench.Benchmark(store, found.models).title.startswith("small (MIMII DG): smoke profile")
+
+
+def test_the_papers_table_beside_ours(found: bench.Benchmark, tmp_path: Path) -> None:
+    store = make_store(tmp_path, synthetic=False, dataset="mimii_dg", dataset_title="MIMII DG")
+    rows = bench.Benchmark(store, found.models).rows()
+    assert (rows[0]["paper source"], rows[0]["paper target"]) == ("84.69", "39.35")
+    assert (rows[2]["section"], rows[2]["paper source"]) == ("valve/00", "54.24")
+    assert (rows[3]["section"], rows[3]["paper source"], rows[3]["paper target"]) == ("mean", "67.21", "53.99")
+    assert {row["paper source"] for row in rows[4:]} == {""}, "the paper has no nearest neighbour"
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "mobilenetv2"])
+def test_published_averages(model: str) -> None:
+    """The paper's own averages follow from its table."""
+    table = published(model)
+    average = table.pop("average")
+    assert len(table) == 15
+    for column in (0, 1):
+        assert average[column] == pytest.approx(np.mean([row[column] for row in table.values()]), abs=0.0051)
+
+
+def test_per_attribute_value(found: bench.Benchmark) -> None:
+    rows = found.value_rows()
+    assert len(rows) == 3 * 3
+    assert rows[0].keys() == {"section", "attribute", "value", "domain", "normal clips", *MODELS}
+    first = [row for row in rows if row["section"] == "fan/00"]
+    assert [(row["attribute"], row["value"], row["domain"], row["normal clips"]) for row in first] == [
+        ("m-n", "W", "source", 2),
+        ("m-n", "X", "source", 1),
+        ("m-n", "Y", "target", 3),
+    ]
+    target = next(row for row in first if row["value"] == "Y")  # all target normals carry it
+    assert target["autoencoder"] == f"{100 * found.models[0].sections['auc_target'].iloc[0]:.2f}"
+
+
+def test_json(found: bench.Benchmark) -> None:
+    content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert content["synthetic"] is True and content["variant"] == "small"
+    model = content["models"][0]
+    assert model["model"] == "autoencoder" and [run["seed"] for run in model["runs"]] == [0, 1]
+    assert {"machine_type", "section", "auc_source", "auc_target", "auc_all", "pauc"} == set(model["sections"][0])
+    assert model["official_score_interval"][0] <= model["official_score"] <= model["official_score_interval"][1]
+    official = [run["official_score"] for run in model["runs"]]
+    assert model["official_score"] == pytest.approx(np.mean(official), abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("values", "intervals", "expected"),
+    [
+        ([0.7], [(0.65, 0.8)], (0.7, 0.65, 0.8)),
+        # equal seeds: the clips' interval alone
+        ([0.7, 0.7], [(0.6, 0.8), (0.6, 0.8)], (0.7, 0.6, 0.8)),
+        # t of 1 degree of freedom 12.706, s / sqrt(2) = 0.01; clips reach 0.1 down, 0.05 up
+        (
+            [0.69, 0.71],
+            [(0.59, 0.74), (0.61, 0.76)],
+            (0.7, 0.7 - math.hypot(0.1, 0.12706), 0.7 + math.hypot(0.05, 0.12706)),
+        ),
+        ([0.0, 1.0], [(0.0, 0.0), (1.0, 1.0)], (0.5, 0.0, 1.0)),
+    ],
+)
+def test_seeds_drawn_together(values: Any, intervals: Any, expected: tuple[float, float, float]) -> None:
+    found = combine(values, intervals)
+    assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-5)
+    assert isinstance(found, Estimate)
+
+
+def at_offset(found: bench.Benchmark, root: Path, offset_db: float) -> bench.Benchmark:
+    name = f"small{offset_db:+g}"
+    store = make_store(root, name, variant={"name": name, "snr_offset_db": offset_db})
+    return bench.Benchmark(store, found.models)
+
+
+def test_comparison(found: bench.Benchmark, tmp_path: Path) -> None:
+    sweep = [at_offset(found, tmp_path, offset) for offset in (6.0, -6.0)]
+    rows = compare_rows(sweep)
+    assert [(row["SNR offset [dB]"], row["model"]) for row in rows] == [
+        ("-6", "autoencoder"),
+        ("-6", "nearest_neighbour"),
+        ("+6", "autoencoder"),
+        ("+6", "nearest_neighbour"),
+    ]
+    assert rows[0]["official score"] == str(found.models[0].official_score)
+    path = plot_snr_sweep(sweep, tmp_path / "reports" / "snr.png")
+    assert path.read_bytes().startswith(PNG)
+
+
+def test_loss_plot(found: bench.Benchmark, tmp_path: Path) -> None:
+    assert plot_losses(found, tmp_path / "loss.png").read_bytes().startswith(PNG)
+
+
+def test_sweep_variants() -> None:
+    base = load_variant("paper")
+    swept = bench.sweep_variants(base, [6.0, -6.0, 0.0, 6.0])
+    assert [(variant.name, variant.snr_offset_db) for variant in swept] == [
+        ("paper-snr-6dB", -6.0),
+        ("paper", 0.0),
+        ("paper-snr+6dB", 6.0),
+    ]
+    assert bench.sweep_variants(base, []) == [base]
+
+
+def test_stored(store: Store, tmp_path: Path) -> None:
+    """A finished store of this very variant is taken as it is; any other is built."""
+    variant = derive(load_variant("demo"), sections=["fan"])
+    there = make_store(tmp_path, variant.name, variant=json.loads(variant.model_dump_json()))
+    built: list[str] = []
+
+    def build(wanted: Any) -> Store:
+        built.append(wanted.name)
+        return store
+
+    assert stored(variant, tmp_path, build).path == there.path and built == []
+    changed = variant.model_copy(update={"seed": 5})
+    assert stored(changed, tmp_path, build) is store and built == [variant.name]
+    (variant_dir(tmp_path, variant.name) / "latest").unlink()
+    stored(variant, tmp_path, build)
+    assert len(built) == 2
+
+
+def test_mismatched_splits(tmp_path: Path) -> None:
+    """A section without training clips cannot be scored by a model that numbers sections."""
+    store = make_store(tmp_path)
+    clips = store.clips
+    lacking = (clips["machine_type"] == "fan") & (clips["section"] == "00") & (clips["split"] == "train")
+    clips[~lacking].to_parquet(store.path / "clips.parquet")
+    from mimiidg_build.store.store import open_store
+
+    again = open_store(store.path)
+    run = Run(again, tmp_path, "autoencoder", "smoke", 0)
+    with pytest.raises(DataError, match=r"fan: training clips of .*fan/01.*, test clips of .*fan/00.*fan/01"):
+        train_and_score(run, run.parts()[0], "cpu")
+
+
+@pytest.mark.parametrize(
+    ("variant", "offset", "base"),
+    [
+        ("demo-snr-6dB", -6.0, "demo"),
+        ("demo-snr+1.5dB", 1.5, "demo"),
+        ("demo", 0.0, "demo"),
+        ("snr+6dB", 0.0, "snr+6dB"),
+    ],
+)
+def test_a_sweep_has_one_name(found: bench.Benchmark, variant: str, offset: float, base: str) -> None:
+    attributes = found.store.attributes | {"variant": {"name": variant, "snr_offset_db": offset}}
+    assert bench.Benchmark(Store(found.store.path, attributes), found.models).base_variant == base

@@ -1,0 +1,211 @@
+"""Runs: which anomalies a training is told of, what it reads, and several scores of one model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mimiidg_build import models
+from mimiidg_build.benchmark import benchmark, compare_rows, plan_runs, train_and_score
+from mimiidg_build.benchmark.plots import plot_known_anomalies
+from mimiidg_build.benchmark.runs import draw_anomalies
+from mimiidg_build.errors import UsageError
+from mimiidg_build.evaluation.evaluate import evaluate_directory
+from mimiidg_build.models.base import MAIN, Array, Epoch, Labels, ScoreTable, Settings
+from mimiidg_build.models.nearest_neighbour import NearestNeighbour
+from mimiidg_build.store.store import Store, open_store
+from mimiidg_build.training.checkpoint import load
+from tests.small_store import SHARD_CLIPS, make_store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+N_FRAMES, N_SAMPLES = 313, 160_000  # 10 s: some networks take nothing else
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="module")
+def whole_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("root"), n_frames=N_FRAMES, n_samples=N_SAMPLES)
+
+
+class Semi(NearestNeighbour):
+    """Learns one weight, takes known anomalies, and has further scores."""
+
+    profiles = {"smoke": Settings(epochs=1, learning_rate=1.0, batch_size=8, tuning_epochs=2)}
+    scope = "section"
+    width = None
+    uses_outliers = True
+    told: list[tuple[Epoch, list[bool]]] = []
+
+    def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
+        super().__init__(settings, n_sections, seed)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def begin_epoch(self, epoch: Epoch, chunks: Any) -> None:
+        self.told.append((epoch, [known for _, labels in chunks for known in labels.known_anomaly.tolist()]))
+
+    def loss(self, batch: torch.Tensor, labels: Labels) -> torch.Tensor:
+        return -self.weight.sum()
+
+    def _scores(self, features: torch.Tensor, labels: Labels) -> dict[str, torch.Tensor]:
+        own = self._score(features, labels)
+        return {MAIN: own, "reverse": -own}
+
+    def derived_scores(self, training: ScoreTable, test: ScoreTable) -> tuple[dict[str, Array], dict[str, Array]]:
+        truth = (test.clips["condition"] == "anomaly").to_numpy(np.float64)
+        return {"oracle": training.scores[MAIN]}, {"oracle": truth}
+
+
+@pytest.fixture
+def semi(monkeypatch: pytest.MonkeyPatch) -> type[Semi]:
+    module = types.ModuleType("mimiidg_build.models.semi")
+    module.Semi = Semi  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(models.MODELS, "semi", "semi:Semi")
+    Semi.told.clear()
+    return Semi
+
+
+def test_known_anomalies_are_the_first_of_more(store: Store) -> None:
+    drawn = [draw_anomalies(store, "fan/00", k, 0)["clip"].tolist() for k in range(5)]
+    assert [len(of) for of in drawn] == list(range(5))
+    assert all(of == drawn[4][: len(of)] for of in drawn)
+    assert draw_anomalies(store, "fan/00", 4, 1)["clip"].tolist() != drawn[4], "another seed draws others"
+    assert ["source" in clip for clip in drawn[4]] in ([True, False] * 2, [False, True] * 2), "domains take turns"
+    chosen = draw_anomalies(store, "valve/00", 3, 0)
+    assert set(chosen["condition"]) == {"anomaly"} and set(chosen["machine_type"]) == {"valve"}
+
+
+@pytest.mark.parametrize(
+    ("model", "numbers", "message"),
+    [
+        ("semi", [6], "fan/00 of .* has 6 anomalies: 6 known ones would leave none"),
+        ("semi", [5], "5 known ones would leave none of a domain to test with"),
+        ("semi", [-1], "from 0, found -1"),
+        ("autoencoder", [0, 2], "autoencoder takes no known anomalies in its profile 'smoke'"),
+    ],
+)
+def test_known_anomalies_used_wrongly(
+    store: Store, tmp_path: Path, semi: type[Semi], model: str, numbers: list[int], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_runs(store, tmp_path, [model], "smoke", 1, known_anomalies=numbers)
+
+
+def test_known_anomalies_go_on_from_the_run_without(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
+    found = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[2])
+    run = found.models[0].runs[0]
+    assert run.directory.name == "semi-smoke-k2-0" and run.base.directory.name == "semi-smoke-0"
+    epochs = [epoch for epoch, _ in semi.told[:3]]
+    assert epochs == [Epoch(0, 1), Epoch(0, 2, True), Epoch(1, 2, True)]
+    assert [sum(known) for _, known in semi.told[:3]] == [0, 2, 2]
+    base, tuned = (load(of.directory / "weights_fan_00.pt")["weight"].item() for of in (run.base, run))
+    assert base == pytest.approx(4.0, abs=0.01), "27 clips in batches of 8: Adam's four steps of 1"
+    assert tuned == pytest.approx(base + 2 * 4, abs=0.01), "29 clips, twice"
+    assert len(run.told_of()) == 6
+    scored = (run.directory / "anomaly_score_fan_section_00_test.csv").read_text().splitlines()
+    assert len(scored) == 12 - 2
+    assert not any(f"{clip}.wav" in line for clip in run.told_of(["fan/00"])["clip"] for line in scored)
+
+
+def test_all_are_compared_on_clips_that_none_was_told_of(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
+    """Without the two that leave the test set, though the files of the run without known anomalies hold them."""
+    found = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 1, 2])
+    assert found.known_anomalies == 2 and "tested without the 2 anomalies of each section" in found.title
+    runs = [model.runs[0] for model in found.models[::3]]
+    assert [run.known_anomalies for run in runs] == [0, 1, 2]
+    told = runs[2].told_of()["clip"].tolist()
+    for run, model in zip(runs, found.models[::3], strict=True):
+        test = store.clips[(store.clips["split"] == "test") & ~store.clips["clip"].isin(told[:2])]
+        of_fan_00 = test[(test["machine_type"] == "fan") & (test["section"] == "00")]
+        lines = (run.directory / "anomaly_score_fan_section_00_test.csv").read_text().split()
+        scores = {name.removesuffix(".wav"): float(score) for name, score in (line.split(",") for line in lines)}
+        normal, anomaly = (
+            [scores[clip] for clip in of_fan_00[of_fan_00["condition"] == condition]["clip"]]
+            for condition in ("normal", "anomaly")
+        )
+        assert (len(scores), len(normal), len(anomaly)) == (12 - run.known_anomalies, 6, 4)
+        by_hand = np.mean([a > n for a in anomaly for n in normal])
+        assert model.evaluations[0].sections["auc_all"][0] == pytest.approx(by_hand)
+        own = json.loads((run.directory / "results.json").read_text())
+        assert own == json.loads(evaluate_directory(run.directory).to_json()), "results.json is of the run's own files"
+    alone = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu")
+    assert alone.known_anomalies == 0 and "tested without" not in alone.title
+
+
+def test_every_score_is_written_and_evaluated(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
+    found = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 2])
+    names = [model.name for model in found.models]
+    assert names == [
+        *("semi", "semi (reverse)", "semi (oracle)"),
+        *("semi, k = 2", "semi (reverse), k = 2", "semi (oracle), k = 2"),
+    ]
+    own, reverse, oracle = (model.mean("auc_all").value for model in found.models[:3])
+    assert (own + reverse, oracle) == pytest.approx((1.0, 1.0))
+    rows = compare_rows([found])
+    assert [row["model"] for row in rows] == names
+    assert {row["parameters"] for row in rows} == {"1 x 3"}
+    assert all(row["training"].endswith(" s") for row in rows)
+    directory = found.models[0].runs[0].directory
+    assert (directory / "oracle" / "results.json").is_file()
+    content = found.to_dict()["models"]
+    assert [(of["score"], of["known_anomalies"]) for of in content[1::3]] == [("reverse", 0), ("reverse", 2)]
+    path = plot_known_anomalies(found, tmp_path / "k.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def poison(store: Store, target: Path, spared: set[tuple[str, str, int]]) -> Store:
+    """A copy whose test clips are others, but for those spared."""
+    shutil.copytree(store.path, target)
+    for row in store.clips[store.clips["split"] == "test"].to_dict("records"):
+        if (row["machine_type"], row["section"], row["row"]) in spared:
+            continue
+        number, inner = divmod(row["row"], SHARD_CLIPS)
+        section = target / f"{row['machine_type']}/section_{row['section']}"
+        for name, tail, clip in (
+            ("logmel", "0/0", np.linspace(-50, 20, N_FRAMES * 128, dtype=np.float32)),
+            ("audio", "0", np.arange(N_SAMPLES, dtype=np.int16)),
+        ):
+            with (section / f"{name}/c/{number}/{tail}").open("r+b") as shard:
+                shard.seek(inner * clip.nbytes)
+                shard.write(clip.tobytes())
+    return open_store(target)
+
+
+def cases() -> list[tuple[str, int]]:
+    takes_anomalies = [name for name in models.MODELS if models.model_class(name).profiles["smoke"].tuning_epochs]
+    return [(name, 0) for name in models.MODELS] + [(name, 2) for name in takes_anomalies[-1:]]
+
+
+@pytest.mark.parametrize(("name", "k"), cases())
+def test_training_reads_no_test_clip_but_the_known_anomalies(
+    whole_store: Store, tmp_path: Path, name: str, k: int
+) -> None:
+    """Weights, and thresholds, which come from training scores, are the same whatever the other test clips hold."""
+    (run,) = plan_runs(whole_store, tmp_path / "clean", [name], "smoke", 1, epochs=1, known_anomalies=[k])
+    told = run.told_of() if k else run.told_of().iloc[:0]
+    spared = set(zip(told["machine_type"], told["section"], told["row"], strict=True))
+    poisoned = poison(whole_store, tmp_path / "small.zarr", spared)
+    (other,) = plan_runs(poisoned, tmp_path / "poisoned", [name], "smoke", 1, epochs=1, known_anomalies=[k])
+    part = run.parts()[0]
+    for of in (run, other):
+        train_and_score(of, part, "cpu")
+    weights = [load(of.directory / f"weights_{part.name}.pt") for of in (run, other)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    summaries = [json.loads((of.directory / f"summary_{part.name}.json").read_text()) for of in (run, other)]
+    assert summaries[0]["threshold"] == summaries[1]["threshold"]
+    assert len(summaries[0]["known_anomalies"]) == k * len(summaries[0]["sections"])
+    scores = [(of.directory / "anomaly_score_fan_section_00_test.csv").read_bytes() for of in (run, other)]
+    assert scores[0] != scores[1], "the test clips were the same"

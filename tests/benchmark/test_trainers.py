@@ -1,0 +1,107 @@
+"""Trainings side by side: the same files as one after the other, watched from outside, and nothing lost to a kill."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mimiidg_build.benchmark import Trainers, benchmark, plan_runs
+from mimiidg_build.errors import DataError
+from mimiidg_build.progress import Reporter
+from mimiidg_build.store.store import Store
+from tests.small_store import make_store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Watching(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = {}
+        self.done: dict[str, int] = {}
+        self.notes: list[str] = []
+
+    def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
+        self.totals[title] = total
+
+        def told(n: int) -> None:
+            self.done[title] = self.done.get(title, 0) + n
+
+        return told
+
+    def note(self, title: str, text: str) -> None:
+        self.notes.append(f"{title}: {text}")
+
+
+class Killing(Watching):
+    """Kills the workers when the first epoch is finished, as a machine short of memory would."""
+
+    def note(self, title: str, text: str) -> None:
+        super().note(title, text)
+        for child in multiprocessing.active_children():
+            if "Manager" not in child.name:
+                child.kill()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("root"))
+
+
+def scores(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.rglob("*.csv")}
+
+
+def test_two_at_once_give_the_same_files(store: Store, tmp_path: Path) -> None:
+    watching = Watching()
+    options = {"profile": "smoke", "device": "cpu"}
+    benchmark(store, tmp_path / "two", ["autoencoder"], workers=2, reporter=watching, **options)
+    benchmark(store, tmp_path / "one", ["autoencoder"], workers=1, **options)
+    assert scores(tmp_path / "two") == scores(tmp_path / "one") != {}
+    assert watching.done == watching.totals and len(watching.totals) == 4, "training and scores, of fan and valve"
+    assert any("epoch 3 of 3" in note for note in watching.notes)
+
+
+def test_a_killed_worker_is_named_and_the_run_goes_on(store: Store, tmp_path: Path) -> None:
+    (run,) = plan_runs(store, tmp_path, ["autoencoder"], "smoke", 1, epochs=30)
+    parts = [(run, part) for part in run.parts()]
+    with (
+        pytest.raises(DataError, match=r"autoencoder, fan: its process was killed.*run the same benchmark again"),
+        Trainers("cpu", 2, len(parts), Killing()) as trainers,
+    ):
+        trainers.run_all(parts)
+    kept = [path.stem.removeprefix("checkpoint_") for path in run.directory.glob("checkpoint_*.pt")]
+    assert kept, "the finished epoch is kept"
+    watching = Watching()
+    with Trainers("cpu", 2, len(parts), watching) as trainers:
+        trainers.run_all(parts)
+    assert all(run.is_finished(part) for part in run.parts())
+    again = [
+        part for part in kept for note in watching.notes if note.startswith(f"autoencoder {part} seed 0: epoch 1 ")
+    ]
+    assert again == [], "no finished epoch is trained again"
+
+
+def test_no_more_workers_than_parts(store: Store) -> None:
+    assert Trainers("cpu", 8, 1, Reporter()).n_workers == 1
+    assert Trainers("cpu", 2, 5, Reporter()).n_workers == 2
+    assert Trainers("cpu", 1, 5, Reporter()).n_workers == 1
+
+
+def test_one_worker_is_this_process(store: Store, tmp_path: Path) -> None:
+    (run,) = plan_runs(store, tmp_path, ["nearest_neighbour"], "smoke", 1)
+    seen: list[threading.Thread] = []
+
+    class Seeing(Reporter):
+        def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
+            seen.append(threading.current_thread())
+            return lambda n: None
+
+    with Trainers("cpu", 1, 2, Seeing()) as trainers:
+        trainers.run_all([(run, part) for part in run.parts()])
+    assert set(seen) == {threading.main_thread()}, "where Ctrl-C arrives"

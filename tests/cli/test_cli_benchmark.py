@@ -1,0 +1,126 @@
+"""The commands ``benchmark`` and ``evaluate``: what they print, build, refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mimiidg_build.cli.benchmark import benchmark, evaluate
+from mimiidg_build.errors import DataError, UsageError
+from tests.conftest import DATASET
+from tests.small_store import make_store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run(*arguments: object) -> Result:
+    command = {"benchmark": benchmark, "evaluate": evaluate}[str(arguments[0])]
+    return CliRunner().invoke(command, [str(a) for a in arguments[1:]], catch_exceptions=False)
+
+
+def variant_file(directory: Path) -> Path:
+    path = directory / "mine.toml"
+    path.write_text(f'name = "mine"\ndataset = "{DATASET}"\nsections = ["fan"]\n')
+    return path
+
+
+def test_sweep_builds_and_compares(root: Path, tmp_path: Path) -> None:
+    """Nothing is built beforehand; the second time nothing is done again."""
+    arguments = ["benchmark", variant_file(tmp_path), "--model", "nearest_neighbour", "--profile", "smoke", "--quiet"]
+    arguments += ["--snr-offset", "-6", "6", "--root", root, "--device", "cpu"]
+    done = run(*arguments, "--json")
+    content = json.loads(done.stdout)
+    assert [(of["variant"], of["snr_offset_db"]) for of in content["variants"]] == [
+        ("mine-snr-6dB", -6.0),
+        ("mine-snr+6dB", 6.0),
+    ]
+    sections = content["variants"][0]["models"][0]["runs"][0]["sections"]
+    assert [(of["machine_type"], of["section"]) for of in sections] == [("fan", "00"), ("fan", "01"), ("fan", "02")]
+    assert {"auc_source", "auc_target", "auc_all", "pauc", "f1_source"} <= set(sections[0])
+    assert Path(content["figures"][0]).read_bytes().startswith(b"\x89PNG")
+    stores = {path: path.stat().st_mtime_ns for path in root.rglob("zarr.json")}
+    again = run(*arguments, "--values", "--losses")
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("zarr.json")} == stores
+    for text in (
+        "mine-snr-6dB (synthetic data",
+        "official score",
+        "SNR offset [dB]",
+        "per attribute value",
+        "loss.png",
+    ):
+        assert text in again.stdout
+    assert str(root / "runs" / "mine-snr+6dB") in again.stdout
+
+
+def test_a_store_without_its_variant_file(tmp_path: Path) -> None:
+    """By name under ROOT, or by path; its archives need not be there."""
+    from mimiidg_build.datasets.variant import derive, load_variant
+
+    variant = derive(load_variant("demo"), sections=["fan", "valve"])
+    store = make_store(tmp_path, variant.name, variant=json.loads(variant.model_dump_json()))
+    for name in (variant.name, str(store.path)):
+        done = run("benchmark", name, "--model", "nearest_neighbour", "--root", tmp_path, "--quiet", "--json")
+        assert json.loads(done.stdout)["variants"][0]["path"] == str(store.path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo"], "Missing option '--model'"),
+        (["demo", "--model", "autoencodr"], "'autoencodr' is not one of 'autoencoder'"),
+        (["demo", "--model", "autoencoder", "--profile", "big"], "'big' is not one of 'paper', 'released', 'cpu'"),
+        (["demo", "--model", "autoencoder", "--seeds", "0"], "0 is not in the range"),
+    ],
+)
+def test_wrong_use(arguments: list[str], message: str) -> None:
+    done = run("benchmark", *arguments)
+    assert done.exit_code == 2 and message in done.stderr
+
+
+def test_unknown_variant(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no variant is named 'demi'. Did you mean 'demo'"):
+        run("benchmark", "demi", "--model", "autoencoder", "--root", tmp_path)
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    lines = []
+    for domain in ("source", "target"):
+        for condition, values in (("normal", (1, 3)), ("anomaly", (2, 4))):
+            for index, score in enumerate(values):
+                lines.append(f"section_00_{domain}_test_{condition}_{index:04d}_m-n_W.wav,{score}\n")
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores/anomaly_score_fan_section_00_test.csv").write_text("".join(lines))
+    return tmp_path / "scores"
+
+
+def test_evaluate(scores: Path) -> None:
+    content = json.loads(run("evaluate", scores, "--json").stdout)
+    (section,) = content["sections"]
+    assert (section["machine_type"], section["section"]) == ("fan", "00")
+    assert [section[name] for name in ("auc_source", "auc_target", "auc_all")] == [0.75] * 3
+    assert section["f1_source"] is None, "there are no decisions"
+    assert 0 < content["official_score"] < 1
+    text = run("evaluate", scores).stdout
+    assert "fan/00" in text and "75.00" in text and "harmonic mean" in text and "official score" in text
+
+
+def test_evaluate_with_truth(scores: Path, tmp_path: Path) -> None:
+    path = scores / "anomaly_score_fan_section_00_test.csv"
+    names = [line.split(",")[0] for line in path.read_text().splitlines()]
+    hidden = {name: f"section_00_{number:04d}.wav" for number, name in enumerate(names)}
+    expected = json.loads(run("evaluate", scores, "--json").stdout)["official_score"]
+    text = path.read_text()
+    for name, hides in hidden.items():
+        text = text.replace(name, hides)
+    path.write_text(text)
+    with pytest.raises(DataError, match="line 1: is section_00_0000.wav normal or anomalous"):
+        run("evaluate", scores)
+    rows = [f"fan/test/{hides},m-n,W,fan/test/{name}\n" for name, hides in hidden.items()]
+    (tmp_path / "fan").mkdir()
+    (tmp_path / "fan/attributes_00.csv").write_text("file_name,d1p,d1v,full\n" + "".join(rows))
+    done = run("evaluate", scores, "--truth", tmp_path / "fan", "--json")
+    assert json.loads(done.stdout)["official_score"] == expected

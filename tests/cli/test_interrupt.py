@@ -1,0 +1,154 @@
+"""Ctrl-C, real: at a terminal it reaches every process of a command at once, from elsewhere the command alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mimiidg_build.datasets.variant import load_variant
+from tests.conftest import DATASET
+from tests.small_store import make_store
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "mimiidg_build", *sys.argv[1:]])
+"""
+MARK = "MIMIIDG_TEST_MARK"
+
+
+class Interrupted:
+    """A command, stopped when ``trigger`` is seen in what it says, or is true."""
+
+    def __init__(
+        self, arguments: list[str], directory: Path, trigger: str | Callable[[], bool], *, terminal: bool
+    ) -> None:
+        mark = uuid.uuid4().hex
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")} | {MARK: mark}
+        read, write = pty.openpty() if terminal else os.pipe()
+        command = ["-c", IN_A_TERMINAL] if terminal else ["-m", "mimiidg_build"]
+        process = subprocess.Popen(
+            [sys.executable, *command, *arguments],
+            stdin=write if terminal else subprocess.DEVNULL,
+            stdout=write,
+            stderr=write,
+            cwd=directory,
+            env=environment | {"COLUMNS": "100", "TERM": "xterm"},
+        )
+        os.close(write)
+        self.said = ""
+        try:
+            self._listen(read, trigger if callable(trigger) else lambda: trigger in self.said, 120)
+            if terminal:
+                os.write(read, b"\x03")
+            else:
+                process.send_signal(signal.SIGINT)
+            self._listen(read, lambda: False, 60)
+            self.exit_code = process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(read)
+        self.last_line = self.said.strip().splitlines()[-1]
+        end = time.monotonic() + 10  # helpers of Python's own notice that their parent is gone, and go
+        while (survivors := marked(mark)) and time.monotonic() < end:
+            time.sleep(0.1)
+        self.survivors = survivors
+
+    def _listen(self, read: int, is_enough: Callable[[], bool], within_s: float) -> None:
+        end = time.monotonic() + within_s
+        while not is_enough():
+            assert time.monotonic() < end, f"it goes on and on: {self.said}"
+            if select.select([read], [], [], 0.02)[0]:
+                data = b""
+                with contextlib.suppress(OSError):  # a terminal that everybody left
+                    data = os.read(read, 65536)
+                if not data:
+                    return
+                self.said += data.decode(errors="replace")
+
+
+def marked(mark: str) -> list[str]:
+    """Processes, whatever became of their parents, that were started with the mark in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
+                found.append(process.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "trigger", "terminal"),
+    [
+        (["build", "demo", "--dataset", DATASET], "levels: 180 of 180", False),
+        (["build", "demo", "--dataset", DATASET], "render", True),
+        (["build", "demo", "--dataset", DATASET, "--scheduler", "processes"], "render", True),
+        (["fetch", "synthetic-5pct-seed7"], "synthesize", True),
+        (["benchmark", "small", "--model", "autoencoder", "--epochs", "100000", "--workers", "2"], "windows", True),
+        (["demo", "--percent", "1"], "levels", True),
+        (["demo", "--percent", "1"], "start Prefect", True),
+    ],
+    ids=["build-pipe", "build", "build-processes", "fetch", "benchmark", "demo", "demo-at-once"],
+)
+def test_ctrl_c_stops_everything_and_says_how_to_go_on(
+    root: Path, arguments: list[str], trigger: str, terminal: bool
+) -> None:
+    if arguments[0] == "benchmark":
+        variant = load_variant("demo").model_copy(update={"name": "small"})
+        make_store(root, "small", variant=variant.model_dump(mode="json"))
+    stopped = Interrupted([*arguments, "--root", str(root)], root.parent, trigger, terminal=terminal)
+    # 130 in a shell, either way: Python itself dies of the signal if it came while code was made from text at import
+    assert stopped.exit_code in (130, -signal.SIGINT), stopped.said
+    assert stopped.last_line == "stopped. What is finished is kept: run the same command again to go on."
+    assert not re.search("Traceback|KeyboardInterrupt|Crash|rror", stopped.said), stopped.said
+    assert stopped.survivors == []
+    assert terminal or "\x1b" not in stopped.said, "no control codes where there is no terminal"
+
+
+def test_an_interrupted_build_is_listed_and_goes_on(root: Path, tmp_path: Path) -> None:
+    build = ["build", "demo", "--dataset", DATASET, "--root", str(root)]
+    Interrupted(build, tmp_path, lambda: any(root.glob("variants/*/*.journal/*")), terminal=False)
+    (listed,) = json.loads(run("list", "--root", str(root), "--json"))
+    assert listed["state"] == "partial"
+    assert run(*build, "--quiet", "--json")
+    assert [store["state"] for store in json.loads(run("list", "--root", str(root), "--json"))] == ["latest"]
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "mimiidg_build", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout
+
+
+def test_processes_do_not_outlive_a_killed_command(root: Path) -> None:
+    mark = uuid.uuid4().hex
+    arguments = ["build", "demo", "--dataset", DATASET, "--root", str(root), "--scheduler", "processes"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mimiidg_build", *arguments],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {MARK: mark},
+    )
+    found: list[str] = []
+    end = time.monotonic() + 60
+    while len(found) < 3 and time.monotonic() < end:
+        found = marked(mark)
+    process.kill()
+    process.wait()
+    while marked(mark):
+        assert time.monotonic() < end, "worker processes wait for a parent that is dead"
+        time.sleep(0.1)

@@ -1,0 +1,99 @@
+"""The shipped dataset manifests: valid, complete, and no more than what was found published."""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from schemas.manifests import DatasetManifest
+
+DATASETS = Path(__file__).parents[2] / "data_manifests" / "datasets"
+
+# Files per record, how many of them have a published md5, a published size, an approximate size.
+COUNTS = {
+    "mimii_dg": {"6529888": (5, 5, 1, 4)},
+    "mimii_due": {"4740355": (10, 10, 10, 0)},
+    "mimii": {"3384388": (12, 12, 12, 0)},
+    "dcase2020": {"3678171": (6, 6, 6, 0), "3727685": (6, 6, 6, 0), "3841772": (6, 6, 0, 0)},
+    "dcase2022": {"6355122": (7, 0, 0, 0), "6462969": (7, 0, 0, 0), "6586456": (7, 0, 0, 0)},
+}
+
+
+def load(name: str) -> DatasetManifest:
+    return DatasetManifest.model_validate(tomllib.loads((DATASETS / f"{name}.toml").read_text(encoding="utf-8")))
+
+
+def test_every_shipped_manifest_is_known_here() -> None:
+    assert {path.stem for path in DATASETS.glob("*.toml")} >= set(COUNTS)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts(name: str) -> None:
+    manifest = load(name)
+    assert manifest.name == name
+    assert not manifest.synthetic
+    found = {
+        record.id: (
+            len(record.files),
+            sum(file.md5 is not None for file in record.files),
+            sum(file.size_bytes is not None for file in record.files),
+            sum(file.approximate_size_bytes is not None for file in record.files),
+        )
+        for record in manifest.records
+    }
+    assert found == COUNTS[name]
+
+
+@pytest.mark.parametrize("path", sorted(DATASETS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_manifest_is_valid(path: Path) -> None:
+    manifest = load(path.stem)
+    assert manifest.name == path.stem
+    assert manifest.recording == ("clean" if manifest.synthetic else "mixed")
+    assert "\n" not in manifest.citation.strip()
+    assert all(record.license for record in manifest.records)
+
+
+def test_no_md5_stands_twice() -> None:
+    # Two archives with one md5 would be a slip of the hand: all of these are different files.
+    md5s = [file.md5 for name in COUNTS for record in load(name).records for file in record.files if file.md5]
+    assert len(md5s) == len(set(md5s)) == 5 + 10 + 12 + 18
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "md5", "size_bytes"),
+    [
+        ("mimii_dg", "fan.zip", "a1a9b488934a82426bacc933d87aacde", 928_511_244),
+        ("mimii_dg", "valve.zip", "1da37b2e82942dfba720984541e2ef60", None),
+        ("mimii_due", "dev_data_pump.zip", "8c7090f0974336404070315a1e1445f4", 1_077_021_452),
+        ("mimii", "-6_dB_fan.zip", "f02ae808a58d84b6815b7ec38ff30879", 10_878_096_548),
+        ("dcase2020", "eval_data_test_valve.zip", "f69c551d2088691050d20cccca9d631c", None),
+    ],
+)
+def test_values_as_published(name: str, file: str, md5: str, size_bytes: int | None) -> None:
+    (found,) = [f for record in load(name).records for f in record.files if f.name == file]
+    assert (found.md5, found.size_bytes) == (md5, size_bytes)
+
+
+def test_pumps_of_mimii_due_are_four_disjoint_kinds_and_ours() -> None:
+    manifest = load("mimii_due")
+    assert set(manifest.noise) == {"W", "X", "Y", "Z"}
+    assert "ours" in (manifest.noise_note or "")
+    clips = [
+        f"pump/{folder}/section_{section}_{domain}_{split}_{condition}_0000.wav"
+        for folder, split in (("train", "train"), ("source_test", "test"), ("target_test", "test"))
+        for section in ("00", "01", "02")
+        for domain in ("source", "target")
+        for condition in ("normal", "anomaly")
+    ]
+    taken = {kind: set(fnmatch.filter(clips, source.members)) for kind, source in manifest.noise.items()}
+    assert all(taken.values())
+    assert not any("anomaly" in clip for clips in taken.values() for clip in clips)
+    assert sum(map(len, taken.values())) == len(set().union(*taken.values()))
+
+
+def test_licences_found_published() -> None:
+    assert load("mimii_dg").records[0].license == "CC-BY-4.0"
+    assert load("mimii_due").records[0].license == "CC-BY-NC-SA-4.0"

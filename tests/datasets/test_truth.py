@@ -1,0 +1,135 @@
+"""The truth about clips: from names, attribute tables and the organisers' lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mimiidg_build.datasets import truth
+from mimiidg_build.datasets.truth import ClipTruth
+from mimiidg_build.errors import DataError, UsageError
+
+ATTRIBUTES = Path(__file__).parents[2] / "shared" / "real" / "attributes"
+HEADER = "file_name,d1p,d1v,file_name_with_full_attributes\n"
+ROW = "fan/test/section_03_0000.wav,m-n,X,fan/test/section_03_source_test_normal_0000_m-n_X.wav\n"
+LIST = "ground_truth_fan_section_03_test.csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "reason"),
+    [
+        ("section_00_source_test_normal_0000_m-n_W.wav", ClipTruth("source", "normal", "m-n_W"), "development clip"),
+        (
+            "section_02_target_test_anomaly_0049_v1pat_04_v2pat_05.wav",
+            ClipTruth("target", "anomaly", "v1pat_04_v2pat_05"),
+            "two attributes",
+        ),
+        (
+            "section_00_source_test_normal_0000_car_A1_spd_28V_mic_1.wav",
+            ClipTruth("source", "normal", "car_A1_spd_28V_mic_1"),
+            "another machine, three attributes",
+        ),
+        ("section_00_source_test_normal_0000.wav", ClipTruth("source", "normal", ""), "no attribute"),
+        ("section_03_0000.wav", None, "hidden"),
+        ("section_00_source_train_normal_0000_m-n_W.wav", None, "a training clip has no place in a test"),
+        ("section_00_source_test_strange_0000_m-n_W.wav", None, "no condition"),
+    ],
+)
+def test_names_tell_the_truth(name, expected, reason):
+    assert truth.truth_of_name(name) == expected, reason
+
+
+@pytest.mark.skipif(not ATTRIBUTES.is_dir(), reason=f"the released tables are not at {ATTRIBUTES}")
+def test_released_tables_short_rows_included():
+    told = truth.read_truth(ATTRIBUTES)
+    assert len(told) == 600
+    # A short row of the valve's table, whose attribute column says v1pat; the full name is right.
+    assert told["valve", "section_05_0001.wav"] == ClipTruth("source", "normal", "v2pat_05")
+    assert told["bearing", "section_04_0000.wav"] == ClipTruth("target", "anomaly", "vel_8_loc_H")
+    for machine_type in ("bearing", "fan", "valve"):
+        cells = [(t.domain, t.condition) for (name, _), t in told.items() if name == machine_type]
+        assert {cell: cells.count(cell) for cell in set(cells)} == {
+            (domain, condition): 50 for domain in ("source", "target") for condition in ("normal", "anomaly")
+        }
+
+
+def test_tables_without_full_names_take_the_truth_from_the_first_column(tmp_path):
+    table = tmp_path / "attributes_00.csv"
+    table.write_text("file_name,d1p,d1v\nfan/test/section_00_target_test_anomaly_0001_m-n_Y.wav,m-n,Y\n")
+    name = "section_00_target_test_anomaly_0001_m-n_Y.wav"
+    assert truth.read_truth(table) == {("fan", name): ClipTruth("target", "anomaly", "m-n_Y")}
+
+
+def test_machine_type_is_the_folder_where_the_table_names_none(tmp_path):
+    (tmp_path / "valve").mkdir()
+    table = tmp_path / "valve" / "attributes_03.csv"
+    table.write_text(HEADER + "section_03_0000.wav,pat,06,section_03_target_test_normal_0000_pat_06.wav\n")
+    assert list(truth.read_truth(tmp_path)) == [("valve", "section_03_0000.wav")]
+
+
+def test_lists_give_condition_and_in_a_domain_folder_domain(tmp_path):
+    for folder, codes in (("ground_truth_data", "10"), ("ground_truth_domain", "01")):
+        (tmp_path / folder).mkdir()
+        rows = [f"section_03_{index:04d}.wav,{code}\r\n" for index, code in enumerate(codes)]
+        (tmp_path / folder / LIST).write_text("".join(rows))
+    expected = {
+        ("fan", "section_03_0000.wav"): ClipTruth("source", "anomaly"),
+        ("fan", "section_03_0001.wav"): ClipTruth("target", "normal"),
+    }
+    assert truth.read_truth(tmp_path) == expected
+    assert (
+        truth.read_truth([tmp_path / "ground_truth_domain" / LIST, tmp_path / "ground_truth_data" / LIST]) == expected
+    )
+    alone = truth.read_truth(tmp_path / "ground_truth_data")
+    assert alone["fan", "section_03_0000.wav"] == ClipTruth("", "anomaly"), "conditions alone leave the domain open"
+
+
+def test_tables_that_agree_are_merged_and_tables_that_do_not_are_refused(tmp_path):
+    (tmp_path / "attributes_03.csv").write_text(HEADER + ROW)
+    (tmp_path / LIST).write_text("section_03_0000.wav,0\n")
+    assert truth.read_truth(tmp_path) == {("fan", "section_03_0000.wav"): ClipTruth("source", "normal", "m-n_X")}
+    (tmp_path / LIST).write_text("section_03_0000.wav,1\n")
+    with pytest.raises(DataError, match=rf"{LIST}, line 1: fan section_03_0000.wav is 'anomaly' here, but 'normal' in"):
+        truth.read_truth(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        (LIST, "section_03_0000.wav,2\n", rf"{LIST}, line 1: expected \(file name, 0 or 1\), found"),
+        (LIST, "section_03_0000.wav,0\nsection_03_0001.wav\n", "line 2: expected"),
+        (
+            "attributes_03.csv",
+            HEADER + ROW + "fan/test/section_03_0001.wav,m-n,X\n",
+            "line 3: expected a full clip name",
+        ),
+        ("anything.csv", "section_03_0000.wav,0\n", "anything.csv: expected a table with a header"),
+    ],
+)
+def test_bad_tables_name_file_and_line(tmp_path, name, text, match):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=match):
+        truth.read_truth(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "match"), [("nowhere", "nowhere does not exist"), ("", "holds no tables; expected attributes_NN.csv")]
+)
+def test_ground_truth_that_is_not_there(tmp_path, folder, match):
+    (tmp_path / "result.csv").touch()
+    with pytest.raises(UsageError, match=match):
+        truth.read_truth(tmp_path / folder)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "pairs"),
+    [
+        ("", []),
+        ("m-n_W", [("m-n", "W")]),
+        ("pat_04_panel_bs-c", [("pat", "04"), ("panel", "bs-c")]),
+        ("noAttribute", []),
+    ],
+)
+def test_attribute_pairs(attributes, pairs):
+    assert truth.attribute_pairs(attributes) == pairs

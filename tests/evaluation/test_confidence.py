@@ -1,0 +1,110 @@
+"""Intervals: against the plain way of doing it, coverage, and the exact cases."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from mimiidg_build.evaluation import confidence, metrics
+
+
+def section(seed: int = 0, n: int = 50, shift: float = 1.0) -> metrics.Cells:
+    """Scores rounded to one digit, so that there are ties."""
+    rng = np.random.default_rng(seed)
+    return metrics.Cells(*(rng.normal(mean, 1.0, n).round(1) for mean in (0.0, shift, 0.5, shift)))
+
+
+def test_a_resample_that_draws_every_clip_once_gives_the_metrics_themselves():
+    class Identity:
+        """Draws each level as often as it is there."""
+
+        def multinomial(self, n, shares, size):
+            return np.tile(np.rint(n * shares), (size, 1))
+
+    cells = section()
+    found = confidence.resample(cells, 2, Identity())
+    expected = metrics.section_metrics(cells)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], [value, value], atol=1e-12, err_msg=name)
+
+
+def test_bootstrap_agrees_with_resampling_clips_one_by_one():
+    cells, rng = section(), np.random.default_rng(1)
+    plain = [
+        metrics.section_metrics(metrics.Cells(*(rng.choice(cell, cell.size) for cell in cells))) for _ in range(1500)
+    ]
+    fast = confidence.bootstrap({("fan", "00"): cells}, n_resamples=1500)
+    for name in metrics.SECTION_AUCS:
+        slow = np.array([row[name] for row in plain])
+        assert fast[name].mean() == pytest.approx(slow.mean(), abs=4 * slow.std() / 1500**0.5 * 1.5), name
+        assert fast[name].std() == pytest.approx(slow.std(), rel=0.15), name
+
+
+def test_draws_of_a_section_depend_on_seed_and_section_alone():
+    fan, valve = section(0), section(1)
+    both = confidence.bootstrap({("fan", "00"): fan, ("valve", "00"): valve}, 20, seed=5)
+    turned = confidence.bootstrap({("valve", "00"): valve, ("fan", "00"): fan}, 20, seed=5)
+    alone = confidence.bootstrap({("fan", "00"): fan}, 20, seed=5)
+    for name in metrics.SECTION_AUCS:
+        np.testing.assert_array_equal(both[name], turned[name][:, ::-1])
+        np.testing.assert_array_equal(both[name][:, :1], alone[name])
+    other = confidence.bootstrap({("fan", "00"): fan}, 20, seed=6)
+    twin = confidence.bootstrap({("fan", "01"): fan}, 20, seed=5)
+    assert not np.array_equal(alone["auc_all"], other["auc_all"]), "another seed draws anew"
+    assert not np.array_equal(alone["auc_all"], twin["auc_all"]), "two sections with the same scores draw apart"
+
+
+def test_a_perfect_section_has_no_spread():
+    cells = metrics.Cells(*map(np.array, ([0.0, 1.0], [5.0, 6.0], [2.0, 3.0], [7.0, 8.0])))
+    samples = confidence.bootstrap({("fan", "00"): cells}, 50)
+    assert all((of == 1.0).all() for of in samples.values())
+    assert confidence.interval(confidence.official_score_samples(samples)) == (1.0, 1.0)
+
+
+def test_official_score_samples_are_harmonic_means_over_sections():
+    samples = confidence.bootstrap({("fan", "00"): section(0), ("fan", "01"): section(1)}, 10)
+    rows = [{name: samples[name][3, column] for name in metrics.OFFICIAL} for column in (0, 1)]
+    assert confidence.official_score_samples(samples)[3] == pytest.approx(metrics.official_score(rows))
+
+
+def test_intervals_cover_the_true_auc_about_as_often_as_they_say():
+    truth = NormalDist().cdf(1 / 2**0.5)  # of N(0, 1) against N(1, 1)
+    hits = {"bootstrap": 0, "hanley": 0}
+    for seed in range(200):
+        rng = np.random.default_rng([7, seed])
+        normal, anomaly = rng.normal(0, 1, 50), rng.normal(1, 1, 50)
+        cells = metrics.Cells(normal, anomaly, normal, anomaly)
+        samples = confidence.resample(cells, 300, rng)["auc_source_within"]
+        low, high = confidence.interval(samples)
+        hits["bootstrap"] += low <= truth <= high
+        low, high = confidence.hanley_mcneil_interval(metrics.auc(normal, anomaly), 50, 50)
+        hits["hanley"] += low <= truth <= high
+    assert all(175 <= count <= 199 for count in hits.values()), hits
+
+
+@pytest.mark.parametrize(("n_normal", "n_anomaly"), [(1, 1), (50, 50), (50, 100), (3, 200)])
+def test_hanley_mcneil_at_chance_is_the_mann_whitney_error(n_normal, n_anomaly):
+    exact = ((n_normal + n_anomaly + 1) / (12 * n_normal * n_anomaly)) ** 0.5
+    assert confidence.hanley_mcneil_error(0.5, n_normal, n_anomaly) == pytest.approx(exact)
+
+
+def test_hanley_mcneil_by_hand():
+    # A = 0.9, Q1 = 9/11, Q2 = 162/190; more anomalies and more normals weigh differently.
+    variance = (0.09 + 99 * (9 / 11 - 0.81) + 49 * (162 / 190 - 0.81)) / 5000
+    assert confidence.hanley_mcneil_error(0.9, n_normal=50, n_anomaly=100) == pytest.approx(variance**0.5)
+    assert confidence.hanley_mcneil_interval(1.0, 50, 50) == (1.0, 1.0)
+    assert confidence.hanley_mcneil_interval(0.99, 5, 5)[1] == 1.0, "cut at 1"
+
+
+@pytest.mark.parametrize("arguments", [(1.5, 5, 5), (-0.1, 5, 5), (0.5, 0, 5), (0.5, 5, 0)])
+def test_hanley_mcneil_refuses_impossible_input(arguments):
+    with pytest.raises(ValueError, match=r"expected an AUC in \[0, 1\]"):
+        confidence.hanley_mcneil_error(*arguments)
+
+
+def test_bootstrap_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one section"):
+        confidence.bootstrap({})

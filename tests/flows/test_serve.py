@@ -1,0 +1,250 @@
+"""Schedules, with a real Prefect server: what a person does with ``mimiidg serve``, seen through the server's API."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import httpx
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mimiidg_build.cli import main
+from mimiidg_build.store.store import open_store
+from tests.conftest import DATASET
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+VARIANT = f"""
+name = "nightly"
+dataset = "{DATASET}"
+sections = ["fan/01", "fan/02"]
+[noise]
+C = "hall"  # of fan/01 alone
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def record(path: Path, seed: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    sf.write(path, np.random.default_rng(seed).normal(0, 0.1, 480_000), 16_000)
+
+
+class Serving:
+    """``mimiidg serve`` with its own server, in an otherwise empty directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.root = directory, directory / "mimiidg-data"
+        (directory / "nightly.toml").write_text(VARIANT)
+        record(directory / "hall/first.wav", 1)
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
+        self.environment["PREFECT_RUNNER_POLL_FREQUENCY"] = "1"
+        options = ["--server", "--port", free_port(), "--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--json"]
+        with (directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command("serve", "--variant", "nightly.toml", *options),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=directory,
+                env=self.environment,
+                start_new_session=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log
+        self.told = json.loads(line)
+        self.deployment = self.told["deployments"][0]["id"]
+
+    @staticmethod
+    def command(*arguments: object) -> list[str]:
+        return [sys.executable, "-m", "mimiidg_build", *map(str, arguments)]
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def api(self, path: str, content: object = None) -> Any:
+        url = f"{self.told['server']}/{path}"
+        while True:
+            answer = httpx.get(url, timeout=30) if content is None else httpx.post(url, json=content, timeout=30)
+            if answer.status_code != 503:  # its database is busy; Prefect's own client asks again, too
+                break
+            time.sleep(1)
+        answer.raise_for_status()
+        return answer.json()
+
+    def start_runs(self, n: int = 1) -> list[dict[str, Any]]:
+        return [self.api(f"deployments/{self.deployment}/create_flow_run", {}) for _ in range(n)]
+
+    def finished(self, runs: Sequence[dict[str, Any]], within_s: float = 240) -> list[dict[str, Any]]:
+        """The runs when they are over, in the order of their ends."""
+        end = time.monotonic() + within_s
+        while True:
+            found = [self.api(f"flow_runs/{run['id']}") for run in runs]
+            if all(run["state"]["type"] in FINAL for run in found):
+                return sorted(found, key=lambda run: str(run["state"]["timestamp"]))
+            assert time.monotonic() < end, (found, self.log)
+            time.sleep(0.5)
+
+    def artifacts(self, run: dict[str, Any]) -> dict[str, Any]:
+        """What a run and the runs within it have left, by key."""
+        of = {"flow_runs": {"parent_flow_run_id": {"any_": [run["id"]]}}}
+        ids = [run["id"], *(child["id"] for child in self.api("flow_runs/filter", of))]
+        found = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": ids}}})
+        return {artifact["key"]: artifact["data"] for artifact in found}
+
+    def logged(self, run: dict[str, Any], within_s: float = 60) -> list[str]:
+        """A run's messages in the API. Prefect sends them by the batch, later, and loses one on a busy machine."""
+        end = time.monotonic() + within_s
+        while True:
+            found = self.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+            if found or time.monotonic() > end:
+                return [log["message"] for log in found]
+            time.sleep(0.5)
+
+    def store(self) -> Path:
+        return open_store(self.root / "variants/nightly").path
+
+    def stop(self) -> int:
+        """Ctrl-C, as a terminal sends it: to every process of the command."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def serving(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    directory = tmp_path_factory.mktemp("serve")
+    shutil.copytree(synthetic_archives / "archives", directory / "mimiidg-data/archives")
+    serving = Serving(directory)
+    yield serving
+    serving.stop()
+    if serving.process.stdout is not None:
+        serving.process.stdout.close()
+
+
+def test_a_deployment_is_registered(serving: Serving) -> None:
+    (found,) = serving.api("deployments/filter", {})
+    assert (found["name"], found["paused"]) == ("nightly", False)
+    (schedule,) = found["schedules"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 2 * * *", "Europe/Berlin")
+    assert found["parameters"]["variants"] == [str(serving.directory / "nightly.toml")]
+    assert found["parameters"]["root"] == str(serving.root)
+
+
+def test_a_run_builds_and_its_results_are_seen(serving: Serving) -> None:
+    # two at once: the second is turned away while the first runs, instead of doing its work again
+    runs = serving.finished(serving.start_runs(2))
+    assert sorted(run["state"]["type"] for run in runs) == ["CANCELLED", "COMPLETED"]
+    run = next(run for run in runs if run["state"]["type"] == "COMPLETED")
+    assert run["name"] == "refresh nightly"
+    artifacts = serving.artifacts(run)
+    assert [row["section"] for row in json.loads(artifacts["sections"])] == ["fan/01", "fan/02"]
+    assert artifacts["refresh"] == f"- `{serving.store()}`: built"
+    page = Path(unquote(urlparse(artifacts["report"].split("(")[1].rstrip(")")).path))
+    assert page.parent == serving.root / "reports/nightly" and "<html" in page.read_text()
+    assert "render: 24 of 24 clips, " in serving.log, "progress is seen"
+    assert any("clips" in message or "built" in message for message in serving.logged(run)), serving.logged(run)
+
+
+def test_a_run_with_nothing_new_does_nothing_and_says_so(serving: Serving) -> None:
+    def state() -> dict[Path, tuple[int, int]]:
+        kept = [p for p in serving.root.rglob("*") if p.is_file() and ".prefect" not in p.parts and p.suffix != ".lock"]
+        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept}
+
+    before = state()
+    (run,) = serving.finished(serving.start_runs())
+    assert run["state"]["type"] == "COMPLETED"
+    assert serving.artifacts(run)["refresh"] == f"- `{serving.store()}`: nothing new"
+    assert state() == before
+
+
+def test_new_noise_rebuilds_only_what_it_changes(serving: Serving) -> None:
+    old = serving.store()
+    record(serving.directory / "hall/second.wav", 2)
+    (run,) = serving.finished(serving.start_runs())
+    new = serving.store()
+    assert run["state"]["type"] == "COMPLETED" and new != old
+    assert serving.artifacts(run)["refresh"] == f"- `{new}`: built"
+    shard = "section_{}/logmel/c/0/0/0"
+    assert (old / "fan" / shard.format("02")).samefile(new / "fan" / shard.format("02")), "the other section is reused"
+    assert not (old / "fan" / shard.format("01")).samefile(new / "fan" / shard.format("01"))
+    assert len(open_store(old).clips) == 24, "readers of the one before read on"
+
+
+def test_a_mistake_in_the_variant_fails_the_run_with_its_message(serving: Serving) -> None:
+    path = serving.directory / "nightly.toml"
+    path.write_text(VARIANT.replace("fan/02", "fan/09"))
+    (run,) = serving.finished(serving.start_runs())
+    path.write_text(VARIANT)
+    assert run["state"]["type"] == "FAILED"
+    assert "'fan/09' is no section of Table 1" in run["state"]["message"]
+
+
+def test_wrong_use_registers_nothing(serving: Serving) -> None:
+    environment = serving.environment | {"PREFECT_API_URL": serving.told["server"]}
+    command = serving.command("serve", "--variant", "released", "--cron", "0 2 * *")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=serving.directory, env=environment)
+    assert done.returncode == 2 and "'0 2 * *' is no cron expression: write minute, hour" in done.stderr
+    assert [found["name"] for found in serving.api("deployments/filter", {})] == ["nightly"]
+
+
+def test_ctrl_c_ends_all_of_it(serving: Serving) -> None:
+    assert serving.stop() == 130
+    assert "Traceback" not in serving.log and serving.log.rstrip().splitlines()[-1].startswith("stopped.")
+    with pytest.raises(httpx.ConnectError):
+        serving.api("health")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "message"),
+    [
+        ([], "", "no Prefect server is configured. Let this command run one with --server"),
+        ([], "http://127.0.0.1:1/api", "no Prefect server answers at PREFECT_API_URL=http://127.0.0.1:1/api"),
+        (["--server"], "http://127.0.0.1:1/api", "--server: there is one already"),
+        (["--variant", "papre"], "", "no variant is named 'papre'. Did you mean 'paper'"),
+        (["--variant", "demo"], "", "two variants are named demo"),
+        (["--scheduler", "treads"], "", "no scheduler is named 'treads'"),
+    ],
+)
+def test_wrong_use(
+    arguments: list[str],
+    url: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
+        monkeypatch.setenv(name, "INFO")  # it sets them itself: here, not for the tests after this one
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    assert main(["serve", "--variant", "demo", *arguments, "--root", str(tmp_path)]) == 2
+    output = capsys.readouterr()
+    assert message in output.err and output.out == ""
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    from flows.server import Server
+    from mimiidg_build.errors import UsageError
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UsageError, match=f"port {port} of this machine is taken .*give another --port"):
+            Server(tmp_path, port)

@@ -1,0 +1,126 @@
+"""Levels: measured once, kept beside the archive under its checksum, never used for another content."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mimiidg_build.audio.wav import encode_wav, level
+from mimiidg_build.errors import DataError
+from mimiidg_build.mixing import levels
+from mimiidg_build.mixing.levels import TASK_CLIPS, cross_powers, load_levels
+from mimiidg_build.mixing.noise import NoiseBank
+from mimiidg_build.parallel.run_tasks import runner
+from schemas.tables import Levels
+
+N = 400
+CLIPS = {
+    f"fan/train/{i}.wav": np.random.default_rng(i).integers(-30_000, 30_000, N).astype(np.int16) for i in range(150)
+}
+MEMBERS = list(CLIPS)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(tmp_path / "fan.zip", "w") as file:
+        file.writestr("fan/attributes_00.csv", b"")
+        for name, samples in CLIPS.items():
+            file.writestr(name, encode_wav(samples))
+    return tmp_path / "fan.zip"
+
+
+def refuse(
+    function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
+) -> list[Any]:
+    raise AssertionError("measured although it was known")
+
+
+def load(
+    archive: Path, checksum: str = "md5:1", members: list[str] = MEMBERS, run: Any = None, **more: Any
+) -> pd.DataFrame:
+    return load_levels(archive, checksum, members, N, run or runner("threads", 2), **more)
+
+
+def test_levels_are_those_of_the_samples(archive: Path) -> None:
+    told: list[int] = []
+    found = load(archive, on_clips=told.append)
+    Levels.validate(found.reset_index(drop=True))
+    assert found.index.tolist() == MEMBERS
+    for member, samples in CLIPS.items():
+        assert (found["power"][member], found["peak"][member]) == level(samples)
+    assert sorted(told) == [150 - 2 * TASK_CLIPS, TASK_CLIPS, TASK_CLIPS]  # batches of a task each
+
+
+def test_levels_are_kept_beside_the_archive_and_measured_once(archive: Path) -> None:
+    first = load(archive)
+    kept = archive.with_name("fan.zip.levels.parquet")
+    assert sorted(p.name for p in archive.parent.iterdir()) == ["fan.zip", kept.name]
+    before = kept.stat().st_mtime_ns
+    told: list[int] = []
+    again = load(archive, run=refuse, on_clips=told.append)
+    pd.testing.assert_frame_equal(again, first)
+    assert told == [150]
+    assert kept.stat().st_mtime_ns == before
+    pd.testing.assert_frame_equal(load(archive, members=MEMBERS[::-1], run=refuse).loc[MEMBERS], first)
+
+
+@pytest.mark.parametrize("change", ["checksum", "members", "version", "damaged", "empty", "another table"])
+def test_levels_of_anything_else_are_measured_anew(archive: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    first = load(archive)
+    kept = archive.with_name("fan.zip.levels.parquet")
+    checksum, members = "md5:1", MEMBERS
+    if change == "checksum":
+        checksum = "md5:2"
+    elif change == "members":
+        members = MEMBERS[:100]
+    elif change == "version":
+        monkeypatch.setattr(levels, "VERSION", "levels-0")
+    elif change == "another table":
+        pd.DataFrame({"member": ["x"]}).to_parquet(kept)
+    else:
+        kept.write_bytes(kept.read_bytes()[:-100] if change == "damaged" else b"")
+    with pytest.raises(AssertionError, match="measured although"):
+        load(archive, checksum, members, refuse)
+    found = load(archive, checksum, members)
+    pd.testing.assert_frame_equal(found, first.loc[members])
+    pd.testing.assert_frame_equal(load(archive, checksum, members, refuse), found)  # and kept in the old ones' place
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_levels_do_not_depend_on_who_measures(archive: Path, workers: int) -> None:
+    serial = levels.measure_members(archive, MEMBERS, N)
+    found = load(archive, run=runner("threads", workers))
+    assert list(found[["member", "power", "peak"]].itertuples(index=False, name=None)) == serial
+
+
+def test_a_bad_clip_is_named_and_nothing_is_kept(archive: Path) -> None:
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("fan/train/short.wav", encode_wav(np.zeros(N - 1, np.int16)))
+    with pytest.raises(DataError, match=r"^fan.zip: fan/train/short.wav: expected .* Likely cause: it is truncated"):
+        load(archive, members=[*MEMBERS, "fan/train/short.wav"])
+    assert [p.name for p in archive.parent.iterdir()] == ["fan.zip"]
+
+
+def a_bank(path: Path, kind: str, values: np.ndarray) -> NoiseBank:
+    file = path / f"{kind}.{values.dtype}"
+    file.write_bytes(values.tobytes())
+    return NoiseBank(kind, kind, file, values.shape[1], pd.DataFrame())
+
+
+def test_cross_powers_are_means_of_products(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    factory = rng.integers(-30_000, 30_000, (3, N)).astype(np.int16)
+    pump = rng.normal(0, 0.2, (2, N)).astype(np.float32)
+    banks = {"A": a_bank(tmp_path, "A", factory), "W": a_bank(tmp_path, "W", pump)}
+    drawn = [[("A", 2), ("W", 1)], [("A", 0)], [], [("A", 2), ("W", 1)], [("A", 1), ("W", 0)], [("W", 0), ("W", 0)]]
+    found = cross_powers(drawn, banks)
+    assert found.dtype == np.float64
+    two, one = (float(np.mean(factory[i] / 32768 * pump[k].astype(np.float64))) for i, k in ((2, 1), (1, 0)))
+    square = float(np.mean(pump[0].astype(np.float64) ** 2))
+    np.testing.assert_allclose(found, [two, 0, 0, two, one, square], rtol=1e-12)

@@ -1,0 +1,475 @@
+"""The report: its numbers against the store and the results, what it says when something is missing, hostile names."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import rc_context
+
+from mimiidg_build.audio.wav import level
+from mimiidg_build.build.build import build_variant
+from mimiidg_build.cli.report import report
+from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.errors import DataError
+from mimiidg_build.evaluation import metrics
+from mimiidg_build.evaluation.evaluate import evaluate_directory
+from mimiidg_build.progress import Reporter
+from mimiidg_build.report import (
+    CHART_BYTES,
+    PAGE_BYTES,
+    gallery,
+    render_page,
+    report_path,
+    score_charts,
+    svg,
+    systems,
+    tables,
+    write_report,
+)
+from mimiidg_build.store.store import Store, open_store
+from tests.conftest import DATASET
+from tests.report_case import Page, make_case
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SECTIONS = "Sections: clips, mean power before mixing, attenuation and SNR"
+MEANS = "Means over all sections in %, with 95 % intervals"
+SWEEP = "AUC against SNR, means over sections in %, with 95 % intervals"
+AUTOENCODER = "autoencoder, smoke-2epochs profile: AUC in %, with 95 % intervals"
+HOSTILE = "<script>alert(1)</script>\"'&amp;{{ 7 * 7 }}$x^2$"
+
+
+@pytest.fixture(scope="module")
+def case(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
+    """A store with runs, and its root. Not to be changed."""
+    root = tmp_path_factory.mktemp("report") / "root"
+    return make_case(root, synthetic_archives), root
+
+
+@pytest.fixture(scope="module")
+def told(case: tuple[Store, Path]) -> dict[str, Any]:
+    """What ``mimiidg report`` says to a program."""
+    done = CliRunner().invoke(report, ["case", "--root", str(case[1]), "--json", "--quiet"], catch_exceptions=False)
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+@pytest.fixture(scope="module")
+def html(told: dict[str, Any]) -> str:
+    return Path(told["path"]).read_text()
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def changed(store: Store, **attributes: object) -> Store:
+    """The store with other attributes, in memory; its tables are read already."""
+    other = replace(store, attributes=store.attributes | attributes)
+    other.__dict__.update({"clips": store.clips, "mix_plan": store.mix_plan})
+    return other
+
+
+def run_directory(case: tuple[Store, Path], name: str) -> Path:
+    return case[1] / "runs" / "case" / case[0].fingerprint / name
+
+
+# ---- The dataset -----------------------------------------------------------------------------------------------------
+
+
+def test_title_says_synthetic(html: str, page: Page) -> None:
+    assert "<title>case (synthetic data, for trying only) – mimiidg report</title>" in html
+    assert re.search(r"<h1[^>]*>case <span[^>]*>synthetic data, for trying only</span></h1>", html)
+
+
+def test_sections_are_the_stores(case: tuple[Store, Path], page: Page) -> None:
+    store = case[0]
+    texts = {row["Section"]: row for row in page.tables[SECTIONS]}
+    assert list(texts) == list(store.sections)
+    for name, section in store.sections.items():
+        row = page.numbers[SECTIONS][list(texts).index(name)]
+        of = store.clips[(store.clips["machine_type"] + "/" + store.clips["section"]) == name]
+        assert int(row["Clips"]) == len(of)
+        assert int(row["Train target"]) == ((of["split"] == "train") & (of["domain"] == "target")).sum()
+        assert int(row["Test"]) == (of["split"] == "test").sum()
+        assert float(row["Power a [dB]"]) == pytest.approx(10 * np.log10(of["power"].mean()), abs=1e-6)
+        assert float(row["Attenuation [dB]"]) == pytest.approx(20 * np.log10(section["attenuation"]), abs=1e-5)
+    assert texts["fan/00"]["Planned SNR [dB]"] == "−6.0" and texts["fan/00"]["Measured SNR [dB]"] == "−6.000"
+    assert texts["fan/02"]["Planned SNR [dB]"] == "−15.0 .. 3.0"
+    assert texts["fan/01"]["Domain shift"] == "Mixing of different factory noise"
+
+
+def test_attribute_values_are_counted(case: tuple[Store, Path], page: Page) -> None:
+    clips = case[0].clips
+    expected: Counter[tuple[str, ...]] = Counter()
+    for clip in clips.to_dict("records"):
+        group = (
+            "Train"
+            if clip["split"] == "train"
+            else f"Test, {'normal' if clip['condition'] == 'normal' else 'anomalous'}"
+        )
+        for name, value in ((clip["d1p"], clip["d1v"]), (clip["d2p"], clip["d2v"])):
+            if name:
+                expected[f"{clip['machine_type']}/{clip['section']}", name, value, clip["domain"], group] += 1
+    found: Counter[tuple[str, ...]] = Counter()
+    for row in page.tables["Clips per attribute value"]:
+        for group in ("Train", "Test, normal", "Test, anomalous"):
+            found[row["Section"], row["Attribute"], row["Value"], row["Domain"], group] += int(row[group])
+    assert +found == expected
+
+
+def test_findings_are_validations(case: tuple[Store, Path], page: Page) -> None:
+    from mimiidg_build.datasets.findings import summarise
+    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.fetch.dataset import read_dataset
+
+    found = summarise(read_dataset(load_dataset(DATASET), case[1], {"fan", "valve"}.__contains__).findings)
+    rows = page.tables["Validation findings"]
+    assert [(row["Where"], row["First one"]) for row in rows] == list(
+        zip(found["table"], found["example"], strict=True)
+    )
+    assert len(rows) > 0
+
+
+# ---- The gallery -----------------------------------------------------------------------------------------------------
+
+
+def test_parts_make_the_mixture(case: tuple[Store, Path]) -> None:
+    """Machine and noise add up to what is stored, at the level and the SNR of the plan."""
+    store, root = case
+    reader = gallery.ClipReader(store, root, 160_000)
+    for name, section in store.sections.items():
+        rows = list(reader.chosen(*name.split("/")))
+        assert [(row["domain"], row["condition"]) for row in rows] == list(gallery.CELLS)
+        for row in rows:
+            parts = reader.samples(row)
+            stored = store.audio(row["machine_type"], row["section"])[int(row["row"])]
+            np.testing.assert_array_equal(parts["mixture"], stored)
+            np.testing.assert_array_equal(parts["machine"].astype(int) + parts["noise"], stored)
+            assert level(parts["machine"])[0] == pytest.approx(row["attenuation"] ** 2 * row["power"], rel=1e-3)
+            ratio = section["a"] * row["attenuation"] ** 2 / level(parts["noise"])[0]
+            assert 10 * np.log10(ratio) == pytest.approx(row["added_noise_snr_db"], abs=0.01)
+
+
+def test_every_section_is_seen_and_heard(case: tuple[Store, Path], page: Page) -> None:
+    """Three clips a section, three parts each; a sound is the clip at the gain that is told."""
+    n_parts = 9 * len(case[0].sections)
+    images, sounds = page.all("img"), page.all("audio")
+    assert len(images) == len(sounds) == n_parts
+    assert all(image["alt"].startswith("Log-mel spectrogram: ") for image in images)
+    assert len({image["alt"] for image in images}) == n_parts, "each is told apart"
+    kind, _, data = sounds[0]["src"].partition(";base64,")
+    assert kind == "data:audio/ogg"
+    heard, rate = sf.read(io.BytesIO(base64.b64decode(data)))
+    reader = gallery.ClipReader(case[0], case[1], 160_000)
+    row = next(iter(reader.chosen("fan", "00")))
+    clip = case[0].audio("fan", "00")[int(row["row"])] / 32768
+    assert (rate, len(heard)) == (16_000, 160_000)
+    assert np.corrcoef(heard, clip)[0, 1] > 0.9
+    gain_db = float(re.search(r"sound ([+-][0-9.]+) dB", "".join(page.text)).group(1))  # type: ignore[union-attr]
+    assert 10 * np.log10(np.mean(heard**2) / np.mean(clip**2)) == pytest.approx(gain_db, abs=0.5)
+
+
+def test_without_the_archives(case: tuple[Store, Path], tmp_path: Path) -> None:
+    """The mixture is in the store; its parts are not, and the page says how to get them."""
+    text = write_report(case[0], tmp_path, tmp_path / "page.html").read_text()
+    shown = Page(text)
+    assert len(shown.all("img")) == 3 * len(case[0].sections)
+    told = " ".join(shown.text)
+    assert "is not there: `mimiidg fetch synthetic-1pct-seed0` brings it back" in told
+    assert "cannot be validated now" in told
+    assert "No detector has been benchmarked on this store yet." in told and "mimiidg benchmark case --model" in told
+    assert "There is one SNR only." in told
+
+
+def test_other_archives_are_not_taken_for_the_stores(case: tuple[Store, Path]) -> None:
+    louder = changed(case[0])
+    louder.__dict__["clips"] = louder.clips.assign(power=louder.clips["power"] * 1.01)
+    shown = gallery.make_gallery(louder, case[1], PAGE_BYTES)
+    assert {len(example.parts) for section in shown.sections for example in section.examples} == {1}
+    assert "is not the archive that the store was built from" in shown.unknown
+
+
+@given(st.integers(1, 30), st.sampled_from([1, 3]), st.integers(0, 10))
+def test_gallery_leaves_room_for_the_charts(n_sections: int, n_parts: int, n_systems: int) -> None:
+    """Ten systems on all sections of development and evaluation still make a page below 15 MB."""
+    n_shown, charts_bytes = 3 * n_sections * n_parts, CHART_BYTES * n_sections * (1 + n_systems)
+    seconds = gallery.shown_duration_s(n_shown, PAGE_BYTES - charts_bytes, 10.0)
+    page_bytes = n_shown * (gallery.IMAGE_BYTES + seconds * gallery.SOUND_BYTES_PER_S * 4 / 3) + charts_bytes
+    assert gallery.SHORTEST_S <= seconds <= 10 and page_bytes < 15e6
+    assert seconds == 10 or page_bytes > 0.9 * PAGE_BYTES, "clips are as long as there is room for"
+
+
+def test_a_sound_takes_no_more_than_is_reckoned() -> None:
+    """White noise at full level takes most."""
+    noise = np.random.default_rng(0).normal(0, 9000, 160_000).clip(-32768, 32767).astype(np.int16)
+    assert len(gallery.encode_sound(noise, 0.0)) <= 10 * gallery.SOUND_BYTES_PER_S * 4 / 3
+
+
+def test_a_variant_without_noise(root: Path) -> None:
+    variant = derive(load_variant("demo"), dataset=DATASET, sections=["valve/00"], mixing="none")
+    store = build_variant(variant, root).store
+    shown = Page(render_page(store, root, Reporter()))
+    assert "This variant adds no noise" in "".join(shown.text)
+    assert [image["alt"].split(",")[0] for image in shown.all("img")] == ["Log-mel spectrogram: recording"] * 3
+
+
+# ---- The benchmark ---------------------------------------------------------------------------------------------------
+
+
+def test_benchmark_is_what_the_runs_say(case: tuple[Store, Path], page: Page) -> None:
+    """Two seeds: their mean, and an interval around it."""
+    told = [
+        json.loads((run_directory(case, f"autoencoder-smoke-2epochs-{seed}") / "results.json").read_text())
+        for seed in (0, 1)
+    ]
+    rows, texts = page.numbers[AUTOENCODER], page.tables[AUTOENCODER]
+    titles = {"AUC source": "auc_source", "AUC target": "auc_target", "AUC all": "auc_all", "pAUC": "pauc"}
+    for place, sections in enumerate(zip(*(of["sections"] for of in told), strict=True)):
+        assert texts[place]["Section"] == f"{sections[0]['machine_type']}/{sections[0]['section']}"
+        for title, metric in titles.items():
+            mean = np.mean([of[metric] for of in sections])
+            assert float(rows[place][title]) == pytest.approx(mean)
+            value, interval = texts[place][title].split()
+            low, high = map(float, interval.split("–"))
+            assert float(value) == pytest.approx(100 * mean, abs=0.005) and low <= 100 * mean + 0.05 <= high + 0.1
+    mean, official = rows[-2], rows[-1]
+    assert float(mean["AUC target"]) == pytest.approx(np.mean([of["means"]["arithmetic"]["auc_target"] for of in told]))
+    assert float(official["AUC source"]) == pytest.approx(np.mean([of["official_score"] for of in told]))
+    compared = {row["System"]: row for row in page.tables[MEANS]}
+    assert compared["autoencoder"]["Seeds"] == "2" and compared["nearest_neighbour"]["Seeds"] == "1"
+    assert compared["autoencoder"]["Official score"] == texts[-1]["AUC source"]
+
+
+def test_roc_curves_are_of_the_scores(case: tuple[Store, Path], html: str) -> None:
+    """The AUC beside a curve is the evaluation's."""
+    directory = run_directory(case, "nearest_neighbour-smoke-0")
+    for row in evaluate_directory(directory, n_resamples=0).sections.to_dict("records"):
+        note = f"source {100 * row['auc_source']:.1f} · target {100 * row['auc_target']:.1f}"
+        assert (
+            f"ROC curves of {row['machine_type']}/{row['section']}, nearest_neighbour. AUC in percent: {note}" in html
+        )
+
+
+def test_histograms_tell_the_decisions(case: tuple[Store, Path], html: str) -> None:
+    """What lies above the drawn threshold is what the run called anomalous."""
+    store, root = case
+    (system,) = [of for of in systems.read_runs(store, root).systems if of.model == "nearest_neighbour"]
+    scored = evaluate_directory(system.runs[0].directory, n_resamples=0)
+    for row in scored.sections.to_dict("records"):
+        name = f"{row['machine_type']}/{row['section']}"
+        clips = system.scored[name]
+        cell = clips[(clips["domain"] == "source")]
+        expected = metrics.precision_recall_f1(cell["condition"] == "anomaly", cell["score"] > system.thresholds[name])
+        assert row["recall_source"] == expected["recall"]
+        anomalous = cell[cell["condition"] == "anomaly"]
+        above = int((anomalous["score"] > system.thresholds[name]).sum())
+        assert f"source anomaly {above} of {len(anomalous)}" in html
+
+
+def test_per_value_and_losses(case: tuple[Store, Path], page: Page, html: str) -> None:
+    values = page.tables["nearest_neighbour: AUC per attribute value"]
+    told = json.loads((run_directory(case, "nearest_neighbour-smoke-0") / "results.json").read_text())["values"]
+    assert [(row["Value"], row["AUC [%]"]) for row in values] == [
+        (of["value"], f"{100 * of['auc']:.2f}") for of in told
+    ]
+    last = (run_directory(case, "autoencoder-smoke-2epochs-0") / "loss_fan.csv").read_text().split()[-1].split(",")[1]
+    assert f"Training loss of autoencoder, fan, over 2 epochs. Last: {float(last):.4g}" in html
+    assert "This system trains nothing." in html
+
+
+def test_the_papers_results_stand_beside(case: tuple[Store, Path], page: Page) -> None:
+    """Only where the data are the paper's: here a store that says so."""
+    assert not any("Paper source" in row for rows in page.tables.values() for row in rows)
+    found = systems.read_runs(changed(case[0], dataset="mimii_dg"), case[1]).systems
+    (autoencoder,) = [of for of in found if of.model == "autoencoder"]
+    table = tables.benchmark(autoencoder)
+    rows = {cells[0].text: dict(zip(table.columns, cells, strict=True)) for cells in (*table.rows, *table.foot)}
+    assert (rows["fan/00"]["Paper source"].text, rows["fan/00"]["Paper target"].number) == ("84.69", 39.35)
+    assert (rows["mean"]["Paper source"].number, rows["mean"]["Paper target"].number) == (67.21, 53.99)
+    assert rows["official score"]["Paper source"].text == ""
+    compared = tables.comparison(found)
+    papers = {
+        cells[0].text: dict(zip(compared.columns, cells, strict=True))["Paper source"].text for cells in compared.rows
+    }
+    assert papers == {"autoencoder": "67.21", "nearest_neighbour": ""}
+    with rc_context(svg.style()):  # type: ignore[arg-type]
+        assert "fan/00, source, paper: 84.69" in score_charts.section_chart(0, autoencoder).svg
+
+
+def test_snr_sweep(case: tuple[Store, Path], page: Page) -> None:
+    """The other variant's results come from its own runs."""
+    louder = open_store(case[1] / "variants" / "case-snr+6dB")
+    (system,) = systems.read_runs(louder, case[1]).systems
+    rows = page.tables[SWEEP]
+    assert [(row["Model"], row["SNR offset [dB]"], row["Variant"]) for row in rows] == [
+        ("nearest_neighbour", "0", "case"),
+        ("nearest_neighbour", "+6", "case-snr+6dB"),
+    ]
+    assert rows[1]["Mean AUC target"].startswith(f"{100 * system.mean('auc_target').value:.2f} ")
+
+
+def test_unfinished_runs_are_named(page: Page) -> None:
+    assert "autoencoder-smoke-5epochs-0" in "".join(page.text)
+    assert not any("5epochs" in row.get("Profile", "") for row in page.tables[MEANS])
+
+
+def copied_run(case: tuple[Store, Path], root: Path, name: str, **config: object) -> Path:
+    """The nearest neighbour's run under another root and name, with another configuration."""
+    target = root / "runs" / "case" / case[0].fingerprint / name
+    shutil.copytree(run_directory(case, "nearest_neighbour-smoke-0"), target)
+    path = target / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return target
+
+
+def test_scores_seeds_and_known_anomalies_are_told_apart(case: tuple[Store, Path], tmp_path: Path) -> None:
+    copied_run(case, tmp_path, "nearest_neighbour-smoke-0")
+    copied_run(case, tmp_path, "nearest_neighbour-smoke-1", seed=1)
+    known = copied_run(case, tmp_path, "nearest_neighbour-smoke-k2-0", known_anomalies=2)
+    shutil.copytree(known, known / "oracle", ignore=shutil.ignore_patterns("config.json"))
+    found = systems.read_runs(case[0], tmp_path).systems
+    assert [(of.name, of.label, len(of.runs)) for of in found] == [
+        ("nearest_neighbour", "smoke", 2),
+        ("nearest_neighbour, k = 2", "smoke", 1),
+        ("nearest_neighbour (oracle), k = 2", "smoke", 1),
+    ]
+    shown = Page(render_page(case[0], tmp_path, Reporter()))
+    rows = shown.tables["AUC against known anomalies, means over sections in %, with 95 % intervals"]
+    assert [(row["System"], row["Known anomalies k"]) for row in rows] == [
+        ("nearest_neighbour", "0"),
+        ("nearest_neighbour", "2"),
+    ]
+
+
+def test_damaged_runs_are_named(case: tuple[Store, Path], tmp_path: Path) -> None:
+    target = copied_run(case, tmp_path, "nearest_neighbour-smoke-0")
+    scores = target / "anomaly_score_fan_section_00_test.csv"
+    first = scores.read_text()
+    scores.write_text(first.replace("section_00_source_test_normal_0000", "section_00_source_test_normal_9999"))
+    with pytest.raises(DataError, match="scores section_00_source_test_normal_9999.*which is no test clip"):
+        write_report(case[0], tmp_path)
+    scores.unlink()
+    (target / "decision_result_fan_section_00_test.csv").unlink()
+    with pytest.raises(DataError, match="holds no scores of fan/00"):
+        write_report(case[0], tmp_path)
+    results = target / "results.json"
+    content = json.loads(results.read_text())
+    results.write_text(json.dumps(content | {"sections": content["sections"][1:]}))
+    with pytest.raises(DataError, match="is of other sections than"):
+        write_report(case[0], tmp_path)
+    results.write_text("{}")
+    with pytest.raises(DataError, match=r"results.json: no results of this program"):
+        write_report(case[0], tmp_path)
+    assert not list(tmp_path.rglob("*.html*")), "no page appears that is not whole"
+
+
+# ---- The page --------------------------------------------------------------------------------------------------------
+
+
+def test_hostile_names_are_text(case: tuple[Store, Path], tmp_path: Path) -> None:
+    """Whatever data says is shown as it is, and never becomes part of the page."""
+    store, root = case
+    variant = store.attributes["variant"] | {"title": HOSTILE}
+    provenance = store.attributes["provenance"] | {"noise": {HOSTILE: {HOSTILE: HOSTILE}}}
+    hostile = changed(store, variant=variant, dataset_title=HOSTILE, citation=HOSTILE, provenance=provenance)
+    first = store.clips["d1v"] == store.clips["d1v"].iloc[0]
+    hostile.__dict__["clips"] = store.clips.assign(d1v=store.clips["d1v"].mask(first, HOSTILE), d1p=HOSTILE)
+    hostile.__dict__["mix_plan"] = store.mix_plan.assign(noise_1_kind=HOSTILE)
+    runs = tmp_path / "runs" / "case" / store.fingerprint
+    shutil.copytree(root / "runs" / "case" / store.fingerprint, runs)
+    (runs / "autoencoder-smoke-5epochs-0").rename(runs / "<img src=x onerror=alert(1)>")
+    text = render_page(hostile, tmp_path, Reporter())
+    shown = Page(text)
+    assert "<script>alert" not in text and "<img src=x" not in text
+    assert len(shown.all("script")) == 2
+    assert not [given for _, given in shown.elements if any(name.startswith("on") for name in given)]
+    assert "".join(shown.text).count(HOSTILE) > 10, "as it was written, {{ and $ included"
+    assert {row["Attribute"] for row in shown.tables["Clips per attribute value"]} == {HOSTILE, "panel"}
+
+
+def test_page_stands_alone(html: str, page: Page) -> None:
+    """Nothing is loaded, from nowhere; references lead to what is there; ids are unique."""
+    ids = [of["id"] for _, of in page.elements if "id" in of]
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    for tag, of in page.elements:
+        for name in ("src", "href", "xlink:href", "poster", "action"):
+            if name in of:
+                assert of[name].startswith("data:") or of[name][1:] in ids, f"<{tag} {name}={of[name][:80]}>"
+        assert of.get("aria-labelledby", ids[0]) in ids
+    assert {name for name in re.findall(r"url\(([^)]*)\)", html) if name[1:] not in ids} == set()
+    assert "default-src 'none'" in next(of["content"] for of in page.all("meta") if "http-equiv" in of)
+    assert "@import" not in html
+    assert len(html.encode()) < 15e6
+    charts = re.sub(r'"data:[^"]*"', "", html)
+    assert len(charts) < CHART_BYTES * 4 * 3 + 100_000, "what is left free for charts is what they take"
+
+
+def test_page_can_be_read_without_seeing(page: Page) -> None:
+    """Landmarks, one first heading, no level left out, names for whatever is an image or a control."""
+    tags = Counter(tag for tag, _ in page.elements)
+    assert tags["main"] == tags["nav"] == tags["h1"] == 1
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert all(below <= above + 1 for above, below in zip(levels, levels[1:], strict=False))
+    assert all(given.get("aria-label") and given["role"] == "img" for given in page.all("svg"))
+    assert all(given.get("scope") for given in page.all("th"))
+    assert tags["caption"] == tags["table"]
+    assert all(given.get("aria-label") for given in page.all("button") if given.get("class") == "play")
+    assert dict(page.elements)["html"]["lang"] == "en"
+    assert ("a", {"class": "skip", "href": "#main"}) in page.elements
+
+
+def test_drawings_take_the_pages_colours() -> None:
+    """A colour that the themes do not have would be right in one of them at most."""
+    with rc_context(svg.style()):  # type: ignore[arg-type]
+        figure, axes = svg.canvas(100, 80)
+        axes.plot([0, 1], [0, 1], color=svg.colour("source"), gid="line")
+        axes.set_xlabel("$x$ <b>")
+        drawn = str(svg.inline(figure, "one", 'a "label"', {"line": "<tip>"}))
+        assert "var(--source)" in drawn and "#" not in re.sub(r'(href="|url\()#', "", drawn)
+        assert "$x$ &lt;b&gt;" in drawn and "<title>&lt;tip&gt;</title>" in drawn
+        assert 'aria-label="a &quot;label&quot;"' in drawn and "<style" not in drawn and "font-family" not in drawn
+        axes.plot([0, 1], [1, 0], color="#123456")
+        with pytest.raises(ValueError, match="drawn with #123456, which the page's palette has not"):
+            svg.inline(figure, "two", "")
+
+
+# ---- The command -----------------------------------------------------------------------------------------------------
+
+
+def test_command(case: tuple[Store, Path], told: dict[str, Any]) -> None:
+    store, root = case
+    path = root / "reports" / "case" / f"{store.fingerprint}.html"
+    assert told["path"] == str(path) == str(report_path(store, root))
+    assert (told["size_bytes"], told["store"]) == (path.stat().st_size, str(store.path))
+    with pytest.raises(DataError, match="is no store"):
+        CliRunner().invoke(report, ["cse", "--root", str(root)], catch_exceptions=False)
+
+
+def test_command_needs_no_torch(case: tuple[Store, Path], tmp_path: Path) -> None:
+    """By the store's path, to a place of one's own, with progress."""
+    page = tmp_path / "new" / "page.html"
+    arguments = ["report", str(case[0].path), "--root", str(tmp_path), "--output", str(page)]
+    code = (
+        "import sys; from mimiidg_build.cli import main; assert main(sys.argv[1:]) == 0; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(page), "False"] and page.is_file()
+    assert "report: 4 of 4 sections" in done.stderr

@@ -1,0 +1,282 @@
+"""Clips of a store as tensors: what is chosen, the same bytes whichever way, the same order whoever reads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import pytest
+import torch
+import zarr
+from torch.utils.data import DataLoader
+
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.store.store import Store, open_store
+from mimiidg_build.training import order
+from mimiidg_build.training.clip_dataset import ClipDataset
+from tests.small_store import N_CLIPS, N_FRAMES, N_SAMPLES, SECTIONS, SHARD_CLIPS, make_store, write_array
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("root"), compressed=True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "n_clips", "section_ids"),
+    [
+        ({}, 3 * N_CLIPS, SECTIONS),
+        ({"machine_types": "fan"}, 2 * N_CLIPS, ("fan/00", "fan/01")),
+        ({"machine_types": ["valve", "fan"], "sections": "00"}, 2 * N_CLIPS, ("fan/00", "valve/00")),
+        ({"sections": ["fan/01"]}, N_CLIPS, ("fan/01",)),
+        ({"split": "train"}, 3 * 9, SECTIONS),
+        ({"split": "test", "conditions": "anomaly"}, 3 * 6, SECTIONS),
+        ({"split": "test", "conditions": "normal", "domains": "target", "machine_types": "fan"}, 6, SECTIONS[:2]),
+    ],
+)
+def test_what_is_chosen(store: Store, choice: dict[str, Any], n_clips: int, section_ids: tuple[str, ...]) -> None:
+    clips = ClipDataset(store, **choice)
+    assert len(clips) == n_clips
+    assert clips.section_ids == section_ids
+    every = clips[range(n_clips)]
+    for number in range(n_clips):
+        row = clips.clips.iloc[number]
+        assert clips.section_ids[every["section"][number]] == f"{row['machine_type']}/{row['section']}"
+        assert every["is_target"][number] == (row["domain"] == "target")
+        assert every["is_anomaly"][number] == (row["condition"] == "anomaly")
+        stored = store.logmel(row["machine_type"], row["section"])[row["row"]]
+        np.testing.assert_array_equal(every["features"][number], stored)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"machine_types": "pump"}, "no machine type 'pump'; it has fan, valve"),
+        ({"sections": ["00", "02"]}, "no section '02'; it has 00, 01, fan/00"),
+        ({"split": "dev"}, "no split 'dev'; it has test, train"),
+        ({"domains": "goal"}, "no domain 'goal'"),
+        ({"split": "train", "conditions": "anomaly"}, "no clip with split 'train', condition 'anomaly'"),
+    ],
+)
+def test_what_is_not_there(store: Store, choice: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ClipDataset(store, **choice)
+
+
+@pytest.mark.parametrize("features", ["logmel", "audio"])
+def test_three_ways_to_the_same_bytes(store: Store, compressed: Store, features: Any) -> None:
+    held = ClipDataset(store, features=features)
+    mapped = ClipDataset(store, features=features, memory_budget_bytes=0)
+    zarred = ClipDataset(compressed, features=features, memory_budget_bytes=0)
+    assert [of.access for of in (held, mapped, zarred)] == ["memory", "mapped", "zarr"]
+    assert held.resident is not None and mapped.resident is None
+    numbers = np.random.default_rng(0).permutation(len(held))[:40]
+    expected = held.read(numbers)
+    assert expected.dtype == {"logmel": torch.float32, "audio": torch.int16}[features]
+    assert expected.shape[1:] == {"logmel": (N_FRAMES, 128), "audio": (N_SAMPLES,)}[features]
+    assert expected.float().abs().min(dim=0).values.max() > 0
+    assert torch.equal(mapped.read(numbers), expected)
+    assert torch.equal(zarred.read(numbers), expected)
+
+
+def test_budget_decides(store: Store) -> None:
+    size = ClipDataset(store).size_bytes
+    assert size == 3 * N_CLIPS * N_FRAMES * 128 * 4
+    assert ClipDataset(store, memory_budget_bytes=size).access == "memory"
+    assert ClipDataset(store, memory_budget_bytes=size - 1).access == "mapped"
+
+
+def test_item_and_batch(store: Store) -> None:
+    clips = ClipDataset(store, memory_budget_bytes=0)
+    one, some = clips[5], clips[[5, 2, -1]]
+    assert one["features"].shape == (N_FRAMES, 128) and one["clip"] == 5
+    assert some["clip"].tolist() == [5, 2, len(clips) - 1]
+    for name, value in one.items():
+        assert torch.equal(some[name][0], value), name
+    with pytest.raises(IndexError, match=f"clip {len(clips)} of {len(clips)}"):
+        clips[len(clips)]
+    batch = next(iter(DataLoader(clips, batch_size=4)))  # torch's own collation
+    assert torch.equal(batch["features"], clips[[0, 1, 2, 3]]["features"])
+
+
+def test_labels(store: Store) -> None:
+    clips = ClipDataset(store, machine_types="fan", split="train")
+    labels = clips.labels()
+    assert labels.section.tolist() == [0] * 9 + [1] * 9
+    assert labels.is_target.tolist() == ([False] * 6 + [True] * 3) * 2
+    assert labels.training_row.tolist() == list(range(18))
+    assert set(ClipDataset(store, split="test").labels().training_row.tolist()) == {-1}
+
+
+def pass_over(clips: ClipDataset, num_workers: int, epoch: int, **options: Any) -> list[list[int]]:
+    loader = clips.loader(5, shuffle=True, num_workers=num_workers, **options)
+    loader.set_epoch(epoch)
+    seen = []
+    for batch in loader:
+        assert torch.equal(batch["features"], clips.read(batch["clip"].numpy()))
+        seen.append(batch["clip"].tolist())
+    assert len(seen) == len(loader)
+    return seen
+
+
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_order_is_the_seeds_alone(store: Store, budget: int) -> None:
+    """Not the workers', nor that of earlier passes; every clip once; another one for another seed or epoch."""
+    clips = ClipDataset(store, memory_budget_bytes=budget, seed=3)
+    first = pass_over(clips, 0, epoch=0)
+    numbers = [number for batch in first for number in batch]
+    assert sorted(numbers) == list(range(len(clips))) != numbers
+    assert pass_over(clips, 2, epoch=0) == first, "the number of workers changed the order"
+    assert pass_over(clips, 0, epoch=1) != first
+    assert pass_over(ClipDataset(store, memory_budget_bytes=budget, seed=4), 0, epoch=0) != first
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_however_they_start(store: Store, compressed: Store, context: str) -> None:
+    """Maps and caches that were used before the workers start must not follow them."""
+    for of in (store, compressed) if context == "fork" else (store,):
+        clips = ClipDataset(of, memory_budget_bytes=0)
+        expected = pass_over(clips, 0, epoch=0)
+        options = {"multiprocessing_context": multiprocessing.get_context(context), "pin_memory": False}
+        assert pass_over(clips, 1, epoch=0, **options) == expected
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_pickles_without_what_it_read(store: Store, compressed: Store, compress: bool) -> None:
+    clips = ClipDataset(compressed if compress else store, memory_budget_bytes=0)
+    before = len(pickle.dumps(clips))
+    expected = clips.read(range(len(clips)))
+    assert len(pickle.dumps(clips)) == before < clips.size_bytes
+    assert torch.equal(pickle.loads(pickle.dumps(clips)).read(range(len(clips))), expected)
+
+
+def test_streaming_reads_shard_after_shard(compressed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shuffled pass decodes every shard once, and only mixes clips of shards that are read together."""
+    clips = ClipDataset(compressed, memory_budget_bytes=0)
+    chunk_bytes = 2 * SHARD_CLIPS * clips.clip_bytes
+    chunks = clips.shuffled_chunks(0, chunk_bytes)
+    assert sorted(np.concatenate(chunks).tolist()) == list(range(len(clips)))
+    assert max(len(chunk) for chunk in chunks) <= 2 * SHARD_CLIPS
+    reads, original = [], zarr.Array.__getitem__
+
+    def counted(self: Any, key: Any) -> Any:
+        reads.append((str(self.store), str(key)))
+        return original(self, key)
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", counted)
+    for chunk in chunks:
+        clips.read(chunk)
+    n_shards = 3 * -(-N_CLIPS // SHARD_CLIPS)
+    assert len(reads) == len(set(reads)) == n_shards
+
+
+def test_shardwise_keeps_shards_whole() -> None:
+    shard = np.repeat(np.arange(10), 3)
+    chunks = order.shardwise(shard, 7, seed=1, epoch=2)
+    of_chunk = [set(shard[chunk].tolist()) for chunk in chunks]
+    assert [len(of) for of in of_chunk] == [2] * 5
+    assert sorted(n for of in of_chunk for n in of) == list(range(10))
+    assert any(shard[chunk].tolist() != sorted(shard[chunk].tolist()) for chunk in chunks)
+
+
+def damage_index(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-10] ^= 1
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def shorten_data(file: Path) -> None:
+    content = file.read_bytes()
+    index = 16 * SHARD_CLIPS + 4
+    file.write_bytes(content[:-index][:1000] + content[-index:])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_index, "the index at its end is damaged"),
+        (cut, "the index at its end is damaged"),
+        (shorten_data, "names chunks that it does not hold"),
+        (Path.unlink, "cannot be read"),
+        (lambda file: file.write_bytes(b""), "cannot be read"),
+    ],
+)
+def test_damaged_shards_are_named(store: Store, tmp_path: Path, damage: Any, message: str) -> None:
+    shutil.copytree(store.path, tmp_path / "small.zarr")
+    damage(tmp_path / "small.zarr/fan/section_00/logmel/c/1/0/0")
+    clips = ClipDataset(open_store(tmp_path / "small.zarr"), memory_budget_bytes=0)
+    clips.read([0])
+    with pytest.raises(DataError, match=rf"logmel/c/1/0/0.* {message}|logmel/c/1/0/0: {message}"):
+        clips.read([SHARD_CLIPS])
+
+
+def test_chunks_in_another_order_are_still_mapped(store: Store, tmp_path: Path) -> None:
+    """zarr itself may write a shard's chunks in any order; the index tells."""
+    shutil.copytree(store.path, tmp_path / "small.zarr")
+    file = tmp_path / "small.zarr/fan/section_00/logmel/c/0/0/0"
+    content, size = file.read_bytes(), N_FRAMES * 128 * 4
+    parts = [content[k * size : (k + 1) * size] for k in range(SHARD_CLIPS)]
+    index = np.array([[(SHARD_CLIPS - 1 - k) * size, size] for k in range(SHARD_CLIPS)], "<u8").tobytes()
+    file.write_bytes(b"".join(parts[::-1]) + index + struct.pack("<I", google_crc32c.value(index)))
+    again = open_store(tmp_path / "small.zarr")
+    np.testing.assert_array_equal(again.logmel("fan", "00")[:], store.logmel("fan", "00")[:])
+    clips = ClipDataset(again, memory_budget_bytes=0)
+    assert clips.access == "mapped"
+    assert torch.equal(clips.read(range(8)), ClipDataset(store).read(range(8)))
+
+
+def test_sections_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    small = make_store(tmp_path)
+    group = zarr.open_group(small.path, mode="a")
+    del group["fan/section_01/logmel"]
+    write_array(small.path, group, "fan/section_01/logmel", np.zeros((N_CLIPS, 10, 128), np.float32), False)
+    with pytest.raises(UsageError, match="different shapes"):
+        ClipDataset(small)
+
+
+def test_training_pool_adds_outliers_and_known_anomalies(store: Store) -> None:
+    anomalies = store.clips[(store.clips["split"] == "test") & (store.clips["condition"] == "anomaly")]
+    known = anomalies[anomalies["section"] == "01"].iloc[[2, 0]]
+    pool = ClipDataset.training_pool(store, machine_types="fan", sections="01", outliers=True, known_anomalies=known)
+    labels = pool.labels()
+    assert pool.split == "train" and pool.section_ids == ("fan/01",)
+    assert labels.section.tolist() == [0] * 9 + [-1] * 18 + [0] * 2
+    assert labels.known_anomaly.tolist() == [False] * 27 + [True] * 2
+    assert labels.is_normal.tolist() == [True] * 9 + [False] * 20
+    assert set(pool.clips["split"][:27]) == {"train"} and pool.clips["clip"][27:].tolist() == known["clip"].tolist()
+    every = {f"{of}/00" for of in ("fan", "valve")}
+    assert set(pool.clips["machine_type"][9:27] + "/" + pool.clips["section"][9:27]) == every
+    for number in (0, 12, 20, 28):  # of this section, of others, of the anomalies
+        row = pool.clips.iloc[number]
+        expected = store.logmel(row["machine_type"], row["section"])[row["row"]]
+        np.testing.assert_array_equal(pool.read([number])[0].numpy(), expected)
+
+
+def test_clips_to_test_do_not_tell_their_condition(store: Store) -> None:
+    test = ClipDataset(store, split="test")
+    assert test.clips["condition"].eq("anomaly").any()
+    assert not test.labels().known_anomaly.any()
+
+
+def test_without_some_clips(store: Store) -> None:
+    test = ClipDataset(store, machine_types="fan", split="test")
+    left_out = test.clips.iloc[[0, 13]]
+    rest = ClipDataset(store, machine_types="fan", split="test", without=left_out)
+    assert len(rest) == len(test) - 2
+    kept = test.clips.drop(index=[0, 13]).reset_index(drop=True)
+    assert rest.clips.equals(kept), "the same row number in another section stays"

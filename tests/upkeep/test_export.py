@@ -1,0 +1,124 @@
+"""Export: the released layout back, and round trips through it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mimiidg_build.audio.archive import open_archive
+from mimiidg_build.build.build import build_variant
+from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.errors import UsageError
+from mimiidg_build.fetch.dataset import fetch_dataset, read_dataset
+from mimiidg_build.store.store import Store
+from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+from mimiidg_build.upkeep.export import export
+from tests.conftest import DATASET
+
+
+@pytest.fixture
+def store(root: Path) -> Store:
+    return build_variant(derive(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/02"]), root).store
+
+
+def test_wav_files_and_tables(store: Store, tmp_path: Path) -> None:
+    export(store, tmp_path / "out")
+    wavs = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*.wav")}
+    assert set(wavs) == set(store.clips["member"])
+    first = store.clips.iloc[0]
+    assert wavs[first["member"]].stat().st_size == 320_044
+    samples, rate = sf.read(wavs[first["member"]], dtype="int16")
+    assert rate == 16_000
+    np.testing.assert_array_equal(samples, store.audio("fan", "00")[0])
+    rows = list(csv.reader((tmp_path / "out/valve/attributes_02.csv").read_text().splitlines()))
+    assert rows[0] == ["file_name", "d1p", "d1v", "d2p", "d2v"]
+    assert len(rows) == 13 and {len(row) for row in rows} == {5}
+
+
+def test_round_trip_through_a_release(store: Store, tmp_path: Path) -> None:
+    """Exported, served, fetched with its checksums, built as it is: the very same samples."""
+    export(store, tmp_path / "out", as_zip=True)
+    sums = dict(line.split("  ")[::-1] for line in (tmp_path / "out/md5sums.txt").read_text().splitlines())
+    assert sums == {n: hashlib.md5((tmp_path / "out" / n).read_bytes()).hexdigest() for n in ("fan.zip", "valve.zip")}
+    dataset = load_dataset(str(tmp_path / "out/dataset.toml"))
+    assert dataset.recording == "mixed", "noise was added, so its SNR can only be an added-noise SNR now"
+    with LocalZenodo({dataset.records[0].id: tmp_path / "out"}) as server:
+        fetch_dataset(dataset, tmp_path / "root2", base_url=server.url)
+    findings = read_dataset(dataset, tmp_path / "root2").findings
+    assert not (findings["severity"] == "error").any()
+    variant = derive(load_variant("released"), dataset=str(tmp_path / "out/dataset.toml"))
+    again = build_variant(variant, tmp_path / "root2").store
+    for section in store.sections:
+        np.testing.assert_array_equal(again.audio(*section.split("/"))[:], store.audio(*section.split("/"))[:])
+        np.testing.assert_array_equal(again.logmel(*section.split("/"))[:], store.logmel(*section.split("/"))[:])
+    assert again.clips["clip"].tolist() == store.clips["clip"].tolist()
+
+
+def test_equal_stores_give_equal_archives(store: Store, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        export(store, tmp_path / name, as_zip=True)
+    assert (tmp_path / "one/fan.zip").read_bytes() == (tmp_path / "two/fan.zip").read_bytes()
+
+
+def test_evaluation_sections_keep_their_truth_in_the_table(tmp_path: Path) -> None:
+    name = "synthetic-1pct-seed0-eval"
+    variant = derive(load_variant("released"), dataset=name, sections=["bearing/04"])
+    store = build_variant(variant, tmp_path / "root").store
+    assert set(store.clips["condition"]) == {"normal", "anomaly"}
+    export(store, tmp_path / "out", as_zip=True)
+    archive = open_archive(tmp_path / "out/bearing.zip")
+    table = archive.read("bearing/attributes_04.csv").decode()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert len(rows) == 4 and all("section_04_0" in row["file_name"] for row in rows)
+    dataset = load_dataset(str(tmp_path / "out/dataset.toml"))
+    folder = tmp_path / "root2/archives" / dataset.records[0].id
+    folder.mkdir(parents=True)
+    shutil.copy(tmp_path / "out/bearing.zip", folder)
+    fetch_dataset(dataset, tmp_path / "root2", offline=True)
+    clips = read_dataset(dataset, tmp_path / "root2").clips
+    columns = ["clip", "domain", "condition", "split", "index", "d1p", "d1v", "d2p", "d2v"]
+    assert clips[columns].to_dict() == store.clips[columns].to_dict()
+
+
+def test_never_into_a_directory_that_is_in_use(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is there already and not empty"):
+        export(store, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_an_interrupted_export_starts_over(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_zip: bool
+) -> None:
+    """Until it is all there, nothing of it is: neither a folder nor an archive that looks finished."""
+    export(store, tmp_path / "whole", as_zip=as_zip)
+    n_clips = 0
+
+    def stopped(n: int) -> None:
+        nonlocal n_clips
+        n_clips += n
+        if n_clips == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(store, tmp_path / "out", as_zip=as_zip, on_clips=stopped)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
+    written = export(store, tmp_path / "out", as_zip=as_zip)
+    assert sorted(written) == sorted((tmp_path / "out").iterdir())
+    content = [
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("whole", "out")
+    ]
+    assert content[0] == content[1]
+    with pytest.raises(UsageError, match="is there already and not empty"):
+        export(store, tmp_path / "out", as_zip=as_zip)
