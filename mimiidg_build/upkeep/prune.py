@@ -1,9 +1,9 @@
 """Removing what nobody needs any more: superseded stores, and what stopped or killed runs left behind.
 
 ``survey`` looks, ``decide`` says what goes and why, ``prune`` does it. Never removed: the store that ``latest`` names,
-``survey`` looks, ``decide`` says what goes and why, ``prune`` does it. Never removed: the store that ``latest`` names,
 a store that somebody holds open (:mod:`mimiidg_build.storage.locks`), anything of a variant that is being built or of
 an archive that is being fetched, an archive, a report. What could still go on (an interrupted build or transfer that
+nothing has replaced) and what cost training (runs) goes only when asked for.
 """
 
 from __future__ import annotations
