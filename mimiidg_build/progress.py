@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_S = 10.0
 
+OnProgress = Callable[[int], None]
+"""Called with how much more is done, from any thread."""
+OnTransfer = Callable[[str, int, int | None], None]
+"""Called with a file's name, the bytes that have arrived, and how many there will be, None where nobody knows."""
+
+
+def no_progress(n: int) -> None:
+    """What is called where nobody watches."""
+
 
 class Reporter:
     """Says nothing; the base of those that do."""
 
-    def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
+    def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
         """Begin a step; the function returned is told how much more is done, from any thread."""
         return lambda n: None
 
@@ -57,11 +66,11 @@ class PlainReporter(Reporter):
         self._transfers: dict[str, float] = {}
         self._noted: dict[str, float] = {}
 
-    def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
+    def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
         begun = last = time.monotonic()
         done = 0
 
-        def told(n: int) -> None:
+        def on_progress(n: int) -> None:
             nonlocal done, last
             with self._lock:
                 done += n
@@ -71,7 +80,7 @@ class PlainReporter(Reporter):
                     left = f", {duration(passed_s / done * (total - done))} left" if 0 < done < total else ""
                     self._write(f"{title}: {count(done, total, unit)}, {rate(done, passed_s, unit)}{left}")
 
-        return told
+        return on_progress
 
     def note(self, title: str, text: str) -> None:
         with self._lock:
@@ -163,17 +172,17 @@ class LiveReporter(Reporter):
         speed = rate(done, task.elapsed or 0, unit)
         self._progress.update(task_id, completed=done, count=count(done, total, unit), rate=speed)
 
-    def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
+    def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
         task_id = self._steps[title] = self._add(title, total, unit)
         lock, done = threading.Lock(), 0
 
-        def told(n: int) -> None:
+        def on_progress(n: int) -> None:
             nonlocal done
             with lock:
                 done += n
                 self._show(task_id, done)
 
-        return told
+        return on_progress
 
     def note(self, title: str, text: str) -> None:
         if title in self._steps:

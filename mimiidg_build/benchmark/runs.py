@@ -313,7 +313,7 @@ def _train(run: Run, part: Part, model: Detector, pool: ClipDataset, reporter: R
         reporter.note(title, f"epoch {loss.epoch} of {run.n_epochs}, loss {loss.loss:.4g}")
 
     return train.train(
-        model, pool, run.directory, part.name, epochs=run.n_epochs, tuning=tuning, told=told, on_epoch=on_epoch
+        model, pool, run.directory, part.name, epochs=run.n_epochs, tuning=tuning, on_progress=told, on_epoch=on_epoch
     )
 
 

@@ -123,6 +123,6 @@ def build_variant(
         n_clips = len(inputs.release.clips)
         planned = plan_sections(inputs, decision, root, run, reporter.step("levels", n_clips))
         stage.open_staging(decision)
-        on_clips = reporter.step("render", sum(len(section.clips) for section in planned))
-        rendered = stage.render_sections(inputs, decision, planned, run, on_clips)
+        on_progress = reporter.step("render", sum(len(section.clips) for section in planned))
+        rendered = stage.render_sections(inputs, decision, planned, run, on_progress)
         return Built(stage.publish(inputs, decision, rendered), False, inputs.release.findings)

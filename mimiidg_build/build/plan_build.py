@@ -9,6 +9,7 @@ Sections whose own fingerprint stands in an earlier store of the variant are lin
 
 from __future__ import annotations
 
+from mimiidg_build.progress import OnProgress, no_progress
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,6 @@ from mimiidg_build.store.store import Store, is_finished, open_store, section_pa
 from schemas.manifests import Section
 from schemas.tables import MixPlan
 
-OnClips = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PlannedSection:
 
 
 def plan_sections(
-    inputs: Inputs, decision: Decision, root: Place, run: Runner, on_clips: OnClips = lambda n: None
+    inputs: Inputs, decision: Decision, root: Place, run: Runner, on_progress: OnProgress = no_progress
 ) -> list[PlannedSection]:
     """Prepare the noise, measure levels, and plan every section.
 
@@ -83,7 +83,7 @@ def plan_sections(
     inputs, decision
     root : Place
     run : Runner
-    on_clips : callable
+    on_progress : callable
         Told how many more clips' levels are known.
     """
     n_samples = load_table1().n_samples
@@ -97,10 +97,10 @@ def plan_sections(
         if inputs.variant.mixing == "none":
             # no gain hangs on them, so a second pass over the audio, a third of the time, is not worth it
             measured = pd.DataFrame({"member": members, "power": math.nan, "peak": math.nan})
-            on_clips(len(members))
+            on_progress(len(members))
         else:
             path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
-            measured = levels.load_levels(path, checksum, members, n_samples, run, on_clips)
+            measured = levels.load_levels(path, checksum, members, n_samples, run, on_progress)
         known.append(measured.reset_index(drop=True).assign(archive=key))
     all_levels = pd.concat(known, ignore_index=True)
     planned = [_plan_one(inputs, decision, section, all_levels, banks) for section in inputs.sections]

@@ -8,6 +8,7 @@ metadata is what makes a store: there is nothing to flush and nothing to rename.
 
 from __future__ import annotations
 
+from mimiidg_build.progress import OnProgress, no_progress
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.storage.places import ABSENT, ObjectPath, Place, copy, file_sizes, remove_tree
-from mimiidg_build.build.plan_build import Decision, OnClips, PlannedSection
+from mimiidg_build.build.plan_build import Decision, PlannedSection
 from mimiidg_build.build.render import SHARD_CLIPS, ShardResult, read_entry, render_shard, write_entry
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.storage.files import StoredObject, hash_object, write_object
@@ -118,7 +119,7 @@ def render_sections(
     decision: Decision,
     planned: list[PlannedSection],
     run: Runner,
-    on_clips: OnClips = lambda n: None,
+    on_progress: OnProgress = no_progress,
 ) -> dict[str, RenderedSection]:
     """Render the sections' shards that are not finished yet, or link them from an earlier store, and check their SNR.
 
@@ -134,10 +135,10 @@ def render_sections(
         if earlier is not None and len(done) < len(section.tasks):
             done |= _link_section(decision, section, earlier)
         finished[section.tasks[0].section] = done
-        on_clips(sum(len(result.n_saturated) for result in done.values()))
+        on_progress(sum(len(result.n_saturated) for result in done.values()))
     waiting = [(task,) for section in planned for task in section.tasks if task.start not in finished[task.section]]
     # one graph for all sections: a small section has fewer shards than there are workers
-    for result in run(render_shard, waiting, lambda result: on_clips(len(result.n_saturated))):
+    for result in run(render_shard, waiting, lambda result: on_progress(len(result.n_saturated))):
         finished[result.section][result.start] = result
     return {
         section.section.id: finished_section(

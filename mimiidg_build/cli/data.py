@@ -331,7 +331,7 @@ def export(store: str, directory: Path, as_zip: bool, root: Place, as_json: bool
 
     opened = named_store(store, root)
     with progress.reporter(quiet) as reporter:
-        written = export_store(opened, directory, as_zip=as_zip, on_clips=reporter.step("export", len(opened.clips)))
+        written = export_store(opened, directory, as_zip=as_zip, on_progress=reporter.step("export", len(opened.clips)))
     if as_json:
         click.echo(json.dumps([str(path) for path in written]))
     else:

@@ -93,7 +93,7 @@ def _fetch_synthetic(
             raise
         served = local(root) / "archives" / f"{record.id}.served"
         spec = synthetic.parse_name(dataset.name)
-        write_release(spec, served, on_clip=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
+        write_release(spec, served, on_progress=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
         with LocalZenodo({record.id: served}) as server:
             paths = fetch_record(record, root, names=wanted, base_url=server.url, progress=reporter.transfer)
         if len(wanted) == len(record.files):

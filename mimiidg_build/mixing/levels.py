@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 
 import numpy as np
@@ -20,6 +20,7 @@ from mimiidg_build.audio.wav import decode_clip, level
 from mimiidg_build.mixing.noise import NoiseBank
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.cached_table import read_kept, write_kept
 from mimiidg_build.storage.places import Place
 from schemas.tables import Levels
@@ -41,7 +42,7 @@ def load_levels(
     members: list[str],
     n_samples: int,
     run: Runner,
-    on_clips: Callable[[int], None] = lambda n: None,
+    on_progress: OnProgress = no_progress,
 ) -> pd.DataFrame:
     """Levels of an archive's clips, measured where they are not known yet.
 
@@ -57,7 +58,7 @@ def load_levels(
         Expected length of each clip.
     run : Runner
         Where the tasks run.
-    on_clips : callable
+    on_progress : callable
         Told how many more clips are done.
 
     Returns
@@ -68,10 +69,12 @@ def load_levels(
     identity = hashlib.sha256(json.dumps([VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
     frame = read_kept(kept, identity)
     if frame is not None:
-        on_clips(len(members))
+        on_progress(len(members))
         return frame.set_index("member", drop=False)
     batches = [members[i : i + TASK_CLIPS] for i in range(0, len(members), TASK_CLIPS)]
-    measured = run(measure_members, [(path, batch, n_samples) for batch in batches], lambda rows: on_clips(len(rows)))
+    measured = run(
+        measure_members, [(path, batch, n_samples) for batch in batches], lambda rows: on_progress(len(rows))
+    )
     rows = [row for batch in measured for row in batch]
     frame = Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
     write_kept(kept, frame, identity)

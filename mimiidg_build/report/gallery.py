@@ -27,6 +27,7 @@ from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError
 from mimiidg_build.features.logmel import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch import archive_path
+from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.tables import with_minus
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
@@ -103,7 +104,7 @@ def shown_duration_s(n_parts: int, room_bytes: int, clip_s: float) -> float:
     return max(SHORTEST_S, min(clip_s, math.floor(10 * room_s) / 10))
 
 
-def make_gallery(store: Store, root: Place, room_bytes: int, told: Callable[[int], None] = lambda n: None) -> Gallery:
+def make_gallery(store: Store, root: Place, room_bytes: int, on_progress: OnProgress = no_progress) -> Gallery:
     """Choose, read, draw and encode the examples of every section.
 
     Parameters
@@ -113,7 +114,7 @@ def make_gallery(store: Store, root: Place, room_bytes: int, told: Callable[[int
         Where the archives are; without them the parts of a mixture are not known.
     room_bytes : int
         Of the page, for all pictures and sounds: clips are shown as long as there is room for.
-    told : callable
+    on_progress : callable
         Told of each section that is done.
 
     Raises
@@ -129,7 +130,7 @@ def make_gallery(store: Store, root: Place, room_bytes: int, told: Callable[[int
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoding sound is most of the work, and lets other threads run
         for section in pool.map(lambda section_id: _section(reader, *section_id.split("/")), store.sections):
             sections.append(section)
-            told(1)
+            on_progress(1)
     return Gallery(tuple(sections), shown_s, reader.unknown if mixing else "")
 
 

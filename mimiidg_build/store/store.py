@@ -19,7 +19,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ import pandas as pd
 from blake3 import blake3
 
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.locks import Hold
 from mimiidg_build.storage.places import ObjectPath, Place, file_sizes, matching, place
@@ -273,7 +273,7 @@ def is_latest(path: Place) -> bool:
         return False
 
 
-def find_damage(store: Store, on_bytes: Callable[[int], None] = lambda n: None) -> dict[str, str]:
+def find_damage(store: Store, on_progress: OnProgress = no_progress) -> dict[str, str]:
     """Compare every file of a store with its recorded size and digest.
 
     Returns
@@ -292,7 +292,7 @@ def find_damage(store: Store, on_bytes: Callable[[int], None] = lambda n: None) 
         except OSError as error:
             damage[path] = f"cannot be read: {error.strerror}"
             continue
-        on_bytes(found.size_bytes)
+        on_progress(found.size_bytes)
         if found.size_bytes != expected["size_bytes"]:
             damage[path] = f"{found.size_bytes} bytes, expected {expected['size_bytes']}: truncated or overwritten"
         elif found.blake3 != expected["blake3"]:
@@ -308,6 +308,6 @@ def find_damage(store: Store, on_bytes: Callable[[int], None] = lambda n: None) 
     return damage | dict.fromkeys(foreign, FOREIGN)
 
 
-def verify_objects(store: Store, on_bytes: Callable[[int], None] = lambda n: None) -> list[str]:
+def verify_objects(store: Store, on_progress: OnProgress = no_progress) -> list[str]:
     """One line for every damaged, missing or foreign file of a store; empty if it is whole."""
-    return [f"{path}: {what}" for path, what in find_damage(store, on_bytes).items()]
+    return [f"{path}: {what}" for path, what in find_damage(store, on_progress).items()]

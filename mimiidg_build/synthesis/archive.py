@@ -94,7 +94,7 @@ def pack(spec: SyntheticSpec, name: str, start: int) -> Batch:
     return name, packed
 
 
-def _write(path: Path, members: Iterable[Packed], on_clip: Callable[[int], None] | None) -> Path:
+def _write(path: Path, members: Iterable[Packed], on_progress: Callable[[int], None] | None) -> Path:
     """Write a zip under a temporary name, and give it its own when it is whole."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     central = bytearray()
@@ -112,8 +112,8 @@ def _write(path: Path, members: Iterable[Packed], on_clip: Callable[[int], None]
                 )
                 central += base
                 count += 1
-                if on_clip is not None and member.is_clip:
-                    on_clip(1)
+                if on_progress is not None and member.is_clip:
+                    on_progress(1)
             offset = file.tell()
             file.write(central + _END.pack(b"PK\5\6", 0, 0, count, count, len(central), offset, 0))
         os.replace(partial, path)
@@ -123,7 +123,7 @@ def _write(path: Path, members: Iterable[Packed], on_clip: Callable[[int], None]
 
 
 def write_archive(
-    spec: SyntheticSpec, name: str, directory: Path, on_clip: Callable[[int], None] | None = None
+    spec: SyntheticSpec, name: str, directory: Path, on_progress: Callable[[int], None] | None = None
 ) -> Path:
     """Write one archive of the release, in this process. An archive that is there already is replaced.
 
@@ -131,7 +131,7 @@ def write_archive(
     ----------
     name : one of ``archive_names(spec)``
     directory : made if missing
-    on_clip : called with the number of clips finished since the last call
+    on_progress : called with the number of clips finished since the last call
 
     Raises
     ------
@@ -139,7 +139,7 @@ def write_archive(
     """
     batches = (pack(spec, name, start) for start in range(0, len(entries(spec, name)), BATCH))
     directory.mkdir(parents=True, exist_ok=True)
-    return _write(directory / name, (member for _, batch in batches for member in batch), on_clip)
+    return _write(directory / name, (member for _, batch in batches for member in batch), on_progress)
 
 
 def _in_order(pool: ProcessPoolExecutor, jobs: list[tuple[SyntheticSpec, str, int]], window: int) -> Iterator[Batch]:
@@ -154,14 +154,14 @@ def _in_order(pool: ProcessPoolExecutor, jobs: list[tuple[SyntheticSpec, str, in
 
 
 def write_release(
-    spec: SyntheticSpec, directory: Path, workers: int = 2, on_clip: Callable[[int], None] | None = None
+    spec: SyntheticSpec, directory: Path, workers: int = 2, on_progress: Callable[[int], None] | None = None
 ) -> list[Path]:
     """Write every archive of the release that is not there yet.
 
     Parameters
     ----------
     workers : processes that make clips; with 1, this process makes them
-    on_clip : called, in this process, with the number of clips finished since the last call
+    on_progress : called, in this process, with the number of clips finished since the last call
 
     Returns
     -------
@@ -173,14 +173,14 @@ def write_release(
     for path in paths:
         if not path.exists():
             missing.append(path.name)
-        elif on_clip is not None:
-            on_clip(sum(isinstance(entry, Clip | Recording) for entry in entries(spec, path.name)))
+        elif on_progress is not None:
+            on_progress(sum(isinstance(entry, Clip | Recording) for entry in entries(spec, path.name)))
     if workers == 1 or not missing:
         for name in missing:
-            write_archive(spec, name, directory, on_clip)
+            write_archive(spec, name, directory, on_progress)
         return paths
     jobs = [(spec, name, start) for name in missing for start in range(0, len(entries(spec, name)), BATCH)]
     with process_pool(workers) as pool:
         for name, batches in groupby(_in_order(pool, jobs, 4 * workers), key=itemgetter(0)):
-            _write(directory / name, (member for _, batch in batches for member in batch), on_clip)
+            _write(directory / name, (member for _, batch in batches for member in batch), on_progress)
     return paths

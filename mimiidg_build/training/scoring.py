@@ -6,7 +6,7 @@ quantity that it is applied to; per machine type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import metrics, score_files
 from mimiidg_build.models.base import Detector, Labels, ScoreTable
+from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.train import to_device
 from schemas.scores import ScoredClips
@@ -26,7 +27,6 @@ from schemas.scores import ScoredClips
 SCORED_BYTES = 32 * 2**20  # clips read at a time: 200 log-mels
 
 Scores = npt.NDArray[np.float64]
-Told = Callable[[int], None]
 
 
 def fit(model: Detector, training: ClipDataset, device: torch.device) -> None:
@@ -37,7 +37,7 @@ def fit(model: Detector, training: ClipDataset, device: torch.device) -> None:
 
 
 def clip_scores(
-    model: Detector, clips: ClipDataset, device: torch.device, told: Told = lambda n: None
+    model: Detector, clips: ClipDataset, device: torch.device, on_progress: OnProgress = no_progress
 ) -> dict[str, Scores]:
     """The anomaly scores of every clip, in order, by the scores' names.
 
@@ -50,7 +50,7 @@ def clip_scores(
     for features, labels in _Chunks(clips, device):
         for name, found in model.scores(features, labels).items():
             parts.setdefault(name, []).append(found.double().cpu().numpy())
-        told(len(labels))
+        on_progress(len(labels))
     scores = {name: np.concatenate(of) for name, of in parts.items()}
     for name, of in scores.items():
         if not np.isfinite(of).all():
@@ -93,7 +93,7 @@ def score(
     test: ClipDataset,
     device: torch.device,
     directory: Path,
-    told: Told = lambda n: None,
+    on_progress: OnProgress = no_progress,
 ) -> dict[str, dict[str, float]]:
     """Score the test clips with every score of a model, and write scores and decisions in the official format.
 
@@ -104,8 +104,8 @@ def score(
     dict
         The thresholds, by score and machine type.
     """
-    of_training = clip_scores(model, training, device, told)
-    of_test = clip_scores(model, test, device, told)
+    of_training = clip_scores(model, training, device, on_progress)
+    of_test = clip_scores(model, test, device, on_progress)
     more = model.derived_scores(ScoreTable(training.clips, of_training), ScoreTable(test.clips, of_test))
     of_training, of_test = of_training | more[0], of_test | more[1]
     threshold = {name: thresholds(training, of) for name, of in of_training.items()}

@@ -29,14 +29,13 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.models.base import Detector, Epoch, Labels
 from mimiidg_build.models.windows import in_batches, n_windows
 from mimiidg_build.parallel.memory import keep_all_freed_memory
+from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.training.checkpoint import EpochLoss, checkpoint_path, load_checkpoint, save_checkpoint, write_losses
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.flat import FlatParameters
 
 PASS_BYTES = 32 * 2**20  # clips that a pass in order reads at a time: 200 log-mels
 DEVICE_SHARE = 0.5  # of a GPU's free memory that training clips may take
-
-Told = Callable[[int], None]
 
 
 def train(
@@ -48,7 +47,7 @@ def train(
     epochs: int | None = None,
     tuning: bool = False,
     mixed_precision: bool | None = None,
-    told: Told = lambda n: None,
+    on_progress: OnProgress = no_progress,
     on_epoch: Callable[[EpochLoss], None] = lambda loss: None,
 ) -> list[EpochLoss]:
     """Train a model, or go on where an earlier call with the same arguments stopped.
@@ -68,7 +67,7 @@ def train(
     mixed_precision : bool, optional
         Forward passes in bfloat16 where torch holds that safe; weights, losses and gradients of weights stay float32.
         On by default on a GPU.
-    told, on_epoch : callable
+    on_progress, on_epoch : callable
         Told of windows done and of epochs finished.
 
     Raises
@@ -93,7 +92,7 @@ def train(
     parameters = FlatParameters(model.parameter_groups())
     optimizer = model.optimizer(parameters.groups)
     losses = load_checkpoint(checkpoint_path(directory, name), model, optimizer)
-    told(training_windows(model, clips, len(losses), tuning))
+    on_progress(training_windows(model, clips, len(losses), tuning))
     with _deterministic(device):
         for number in range(len(losses), epochs):
             epoch, begun = Epoch(number, epochs, tuning), time.monotonic()
@@ -101,7 +100,7 @@ def train(
                 model.begin_epoch(epoch, source)
                 for group, (_, rate) in zip(optimizer.param_groups, parameters.groups, strict=True):
                     group["lr"] = rate * model.learning_rate_factor(epoch)
-                loss = _epoch(model, parameters, optimizer, source, epoch, precision, told)
+                loss = _epoch(model, parameters, optimizer, source, epoch, precision, on_progress)
                 held_out = _held_out_loss(model, source, precision)
             if not math.isfinite(loss):
                 raise DataError(f"{name}: the mean loss of epoch {number + 1} is {loss}; the last checkpoint is kept.")
@@ -191,7 +190,7 @@ def _epoch(
     source: _Source,
     epoch: Epoch,
     precision: torch.autocast,
-    told: Told,
+    on_progress: OnProgress,
 ) -> float:
     """One epoch of training; the mean loss."""
     model.train()
@@ -204,7 +203,7 @@ def _epoch(
         parameters.gather_gradients()
         optimizer.step()
         total, count = total + loss.detach() * len(labels), count + len(labels)
-        told(len(labels))
+        on_progress(len(labels))
     return float(total) / count
 
 

@@ -32,6 +32,7 @@ from mimiidg_build.datasets.attributes import section_attributes
 from mimiidg_build.datasets.clip_names import ClipName
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.store import Store
 
@@ -86,9 +87,7 @@ def members(store: Store, machine_type: str) -> Iterator[tuple[str, bytes]]:
                 yield name, encode_wav(samples)
 
 
-def export(
-    store: Store, directory: Path, *, as_zip: bool = False, on_clips: Callable[[int], None] = lambda n: None
-) -> list[Path]:
+def export(store: Store, directory: Path, *, as_zip: bool = False, on_progress: OnProgress = no_progress) -> list[Path]:
     """Write a store's variant in the released layout.
 
     Parameters
@@ -98,7 +97,7 @@ def export(
         Made if it is not there; it must not hold an export already.
     as_zip : bool
         One archive per machine type, with md5 sums and a dataset manifest.
-    on_clips : callable
+    on_progress : callable
         Told how many more clips are written.
 
     Returns
@@ -124,30 +123,30 @@ def export(
     partial = directory / PARTIAL
     if partial.exists():
         shutil.rmtree(partial)
-    _write(store, partial, as_zip, on_clips)
+    _write(store, partial, as_zip, on_progress)
     for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".toml"):  # the manifest last
         os.rename(path, directory / path.name)
     partial.rmdir()
     return sorted(directory.iterdir())
 
 
-def _write(store: Store, directory: Path, as_zip: bool, on_clips: Callable[[int], None]) -> None:
+def _write(store: Store, directory: Path, as_zip: bool, on_progress: Callable[[int], None]) -> None:
     archives = []
     for machine_type in sorted(set(store.clips["machine_type"])):
         content = members(store, machine_type)
         if as_zip:
-            archives.append(_write_zip(directory / f"{machine_type}.zip", content, on_clips))
+            archives.append(_write_zip(directory / f"{machine_type}.zip", content, on_progress))
             continue
         for name, data in content:
             write_file(directory / name, [data])
-            on_clips(name.endswith(".wav"))
+            on_progress(name.endswith(".wav"))
     if as_zip:
         sums = {path.name: _md5(path) for path in archives}
         write_file(directory / "md5sums.txt", ["".join(f"{md5}  {name}\n" for name, md5 in sums.items()).encode()])
         write_file(directory / "dataset.toml", [_manifest(store, archives, sums).encode()])
 
 
-def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_clips: Callable[[int], None]) -> Path:
+def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_progress: Callable[[int], None]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -156,7 +155,7 @@ def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_clips: Calla
                 info.compress_type = zipfile.ZIP_DEFLATED
                 info.external_attr = 0o644 << 16
                 archive.writestr(info, data, compresslevel=1)
-                on_clips(name.endswith(".wav"))
+                on_progress(name.endswith(".wav"))
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}. Make room, then export again.") from error
     return path

@@ -123,10 +123,10 @@ def _render(
     tasks = [task for section in planned for task in section.tasks]
     wanted = [task for task in tasks if not damaged.isdisjoint(task.objects)]
     rest = [task for task in tasks if with_tables and task not in wanted]
-    on_clips = reporter.step("repair", sum(len(task.clips) for task in wanted + rest))
+    on_progress = reporter.step("repair", sum(len(task.clips) for task in wanted + rest))
     results: dict[tuple[str, int], ShardResult] = {}
     for function, some in ((render_shard, wanted), (render_unwritten, rest)):
-        for result in run(function, [(task,) for task in some], lambda result: on_clips(len(result.n_saturated))):
+        for result in run(function, [(task,) for task in some], lambda result: on_progress(len(result.n_saturated))):
             results[result.section, result.start] = result
     if with_tables:
         rendered = {}

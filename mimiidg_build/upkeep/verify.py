@@ -6,8 +6,6 @@ read again, whole, and held against its checksum: bit rot changes neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from mimiidg_build.build.inputs import Inputs, read_inputs
@@ -18,7 +16,7 @@ from mimiidg_build.fetch import archive_checksums, archive_path
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.fetch.transfer import Progress, hash_file
 from mimiidg_build.parallel.run_tasks import Runner
-from mimiidg_build.progress import Reporter
+from mimiidg_build.progress import OnProgress, Reporter, no_progress
 from mimiidg_build.storage.places import Place, move
 from mimiidg_build.store.store import Store
 from schemas.manifests import DatasetManifest
@@ -41,7 +39,7 @@ def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
     ]
 
 
-def render_again(store: Store, root: Place, run: Runner, on_clips: Callable[[int], None] = lambda n: None) -> list[str]:
+def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress = no_progress) -> list[str]:
     """Plan and render the store's variant anew from the archives and noise, and compare with what is stored.
 
     Parameters
@@ -50,7 +48,7 @@ def render_again(store: Store, root: Place, run: Runner, on_clips: Callable[[int
     root : Place
         Where archives and noise are.
     run : Runner
-    on_clips : callable
+    on_progress : callable
         Told how many more clips are compared.
 
     Returns
@@ -70,7 +68,7 @@ def render_again(store: Store, root: Place, run: Runner, on_clips: Callable[[int
     plan = pd.concat([section.plan for section in planned], ignore_index=True)
     problems = [] if plan.equals(store.mix_plan) else ["mix_plan.parquet: the plan comes out otherwise"]
     tasks = [(task,) for section in planned for task in section.tasks]
-    for result in run(render_unwritten, tasks, lambda result: on_clips(len(result.n_saturated))):
+    for result in run(render_unwritten, tasks, lambda result: on_progress(len(result.n_saturated))):
         for rendered in result.objects:
             if store.attributes["objects"][rendered.path]["blake3"] != rendered.blake3:
                 problems.append(f"{rendered.path}: renders to other bytes than are recorded")

@@ -59,7 +59,14 @@ def ours(clips: ClipDataset) -> float:
     stamps: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as directory:
         model = create("autoencoder", "paper", len(clips.section_ids), 0)
-        train(model, clips, Path(directory), "fan", epochs=1, told=lambda n: stamps.append((time.perf_counter(), n)))
+        train(
+            model,
+            clips,
+            Path(directory),
+            "fan",
+            epochs=1,
+            on_progress=lambda n: stamps.append((time.perf_counter(), n)),
+        )
     batches = stamps[1:]  # the first call tells of earlier epochs: none
     return sum(n for _, n in batches[1:]) / (batches[-1][0] - batches[0][0])
 

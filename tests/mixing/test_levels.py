@@ -49,7 +49,7 @@ def load(
 
 def test_levels_are_those_of_the_samples(archive: Path) -> None:
     told: list[int] = []
-    found = load(archive, on_clips=told.append)
+    found = load(archive, on_progress=told.append)
     Levels.validate(found.reset_index(drop=True))
     assert found.index.tolist() == MEMBERS
     for member, samples in CLIPS.items():
@@ -63,7 +63,7 @@ def test_levels_are_kept_beside_the_archive_and_measured_once(archive: Path) -> 
     assert sorted(p.name for p in archive.parent.iterdir()) == ["fan.zip", kept.name]
     before = kept.stat().st_mtime_ns
     told: list[int] = []
-    again = load(archive, run=refuse, on_clips=told.append)
+    again = load(archive, run=refuse, on_progress=told.append)
     pd.testing.assert_frame_equal(again, first)
     assert told == [150]
     assert kept.stat().st_mtime_ns == before

@@ -82,7 +82,7 @@ def strongest_hz(samples: np.ndarray, low_hz: float, high_hz: float) -> float:
 def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], int]:
     """The smallest release with everything in it, and how many clips it said it made."""
     made: list[int] = []
-    paths = write_release(SMALLEST, tmp_path_factory.mktemp("release"), workers=2, on_clip=made.append)
+    paths = write_release(SMALLEST, tmp_path_factory.mktemp("release"), workers=2, on_progress=made.append)
     return paths, sum(made)
 
 
@@ -279,7 +279,7 @@ def test_finished_archives_are_kept_and_counted(release: tuple[list[Path], int],
     for path in release[0][1:6]:
         (tmp_path / path.name).write_bytes(b"finished")
     made: list[int] = []
-    paths = write_release(spec, tmp_path, workers=1, on_clip=made.append)
+    paths = write_release(spec, tmp_path, workers=1, on_progress=made.append)
     assert sum(made) == 5 * 36 + 48
     assert [path.read_bytes() == b"finished" for path in paths] == [False, True, True, True, True, True]
     assert paths[0].read_bytes() == release[0][0].read_bytes(), "the evaluation sections change nothing in the others"

@@ -130,7 +130,7 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
             left -= n
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        train(model, clips, Path({str(tmp_path / "part")!r}), "fan", epochs={EPOCHS}, told=told)
+        train(model, clips, Path({str(tmp_path / "part")!r}), "fan", epochs={EPOCHS}, on_progress=told)
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL
@@ -141,7 +141,7 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
 def test_finished_training_is_not_repeated(store: Store, tmp_path: Path) -> None:
     first = trained(store, tmp_path)
     told: list[int] = []
-    again = trained(store, tmp_path, on_epoch=stop_after(EPOCHS), told=told.append)
+    again = trained(store, tmp_path, on_epoch=stop_after(EPOCHS), on_progress=told.append)
     assert same_weights(first, again)
     assert sum(told) == training_windows(again, training_clips(store), EPOCHS), "progress counts what was done before"
 
@@ -208,7 +208,7 @@ def test_streams_what_does_not_fit(store: Store, tmp_path: Path) -> None:
         model = create("autoencoder", "smoke", 2, 0)
         told: list[int] = []
         clips = training_clips(store, memory_budget_bytes=0)
-        train(model, clips, tmp_path / attempt, "fan", epochs=EPOCHS, told=told.append)
+        train(model, clips, tmp_path / attempt, "fan", epochs=EPOCHS, on_progress=told.append)
         assert sum(told) == training_windows(model, clips, EPOCHS)
         found.append(model)
     assert same_weights(*found)
@@ -370,7 +370,7 @@ def test_whole_clips_in_batches_of_the_models_own(store: Store, tmp_path: Path, 
     pool = ClipDataset.training_pool(store, machine_types="fan", outliers=True, memory_budget_bytes=budget_bytes)
     model = Whole()
     told: list[int] = []
-    losses = train(model, pool, tmp_path, "fan", told=told.append)
+    losses = train(model, pool, tmp_path, "fan", on_progress=told.append)
     assert model.epochs == [Epoch(0, 3), Epoch(1, 3), Epoch(2, 3)]
     assert [len(batch) for batch in model.sections] == [9 + 2] * (1 + 2 + 3)
     assert all(batch[-2:] == [-1, -1] and min(batch[:-2]) == 0 for batch in model.sections)

@@ -111,7 +111,7 @@ def test_an_interrupted_export_starts_over(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(store, tmp_path / "out", as_zip=as_zip, on_clips=stopped)
+        export(store, tmp_path / "out", as_zip=as_zip, on_progress=stopped)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
     written = export(store, tmp_path / "out", as_zip=as_zip)
     assert sorted(written) == sorted((tmp_path / "out").iterdir())
