@@ -13,7 +13,8 @@ import zarr
 
 from mimiidg_build.features.logmel import N_MELS
 from mimiidg_build.store.shards import write_shard
-from mimiidg_build.store.store import FORMAT_VERSION, Store, open_store, section_path, variant_dir
+from mimiidg_build.store.store import Store, open_store, section_path, variant_dir
+from schemas.stores import FORMAT_VERSION
 
 SECTIONS = ("fan/00", "fan/01", "valve/00")
 CELLS = (  # split, domain, condition, clips
@@ -27,6 +28,14 @@ CELLS = (  # split, domain, condition, clips
 N_CLIPS = sum(count for *_, count in CELLS)
 SHARD_CLIPS = 4  # several shards a section, the last one not full
 N_FRAMES, N_SAMPLES = 66, 660
+SUMMARY = {
+    "fingerprint": "none",
+    "n_clips": N_CLIPS,
+    "counts": {f"{domain}_{split}_{condition}": count for split, domain, condition, count in CELLS},
+    "a": 1e-3,
+    "attenuation": 1.0,
+    "n_saturated_clips": 0,
+}
 
 
 def make_store(
@@ -37,7 +46,7 @@ def make_store(
     compressed: bool = False,
     n_frames: int = N_FRAMES,
     n_samples: int = N_SAMPLES,
-    **attributes: Any,
+    **changes: Any,
 ) -> Store:
     """Write ROOT/variants/<name>/small.zarr. Features are made up: they do not come from the audio."""
     path = variant_dir(root, name) / "small.zarr"
@@ -55,20 +64,29 @@ def make_store(
         tables.append(clips)
     pd.concat(tables, ignore_index=True).to_parquet(path / "clips.parquet")
     metadata = json.loads((path / "zarr.json").read_text())
-    metadata["attributes"] = {
+    metadata["attributes"] = attributes(name, **{"sections": dict.fromkeys(sections, SUMMARY), **changes})
+    (path / "zarr.json").write_text(json.dumps(metadata))
+    (path.parent / "latest").write_text("small\n")
+    return open_store(path)
+
+
+def attributes(name: str, **changes: Any) -> dict[str, Any]:
+    """What a store says of itself, some of it changed."""
+    return {
         "format_version": FORMAT_VERSION,
         "fingerprint": "small",
         "dataset": "synthetic-1pct-seed0",
         "dataset_title": "a small store",
         "synthetic": True,
         "recording": "clean",
-        "variant": {"name": name, "snr_offset_db": 0.0},
-        "sections": {section: {"n_clips": N_CLIPS} for section in sections},
-        **attributes,
+        "license": "MIT",
+        "citation": "none",
+        "variant": {"name": name},
+        "provenance": {"archives": {}, "noise": {}, "versions": {}},
+        "sections": {},
+        "objects": {},
+        **changes,
     }
-    (path / "zarr.json").write_text(json.dumps(metadata))
-    (path.parent / "latest").write_text("small\n")
-    return open_store(path)
 
 
 def write_array(path: Path, group: zarr.Group, name: str, values: np.ndarray, compressed: bool) -> None:

@@ -6,7 +6,6 @@ on from their last epoch. ``sweep_variants`` and ``stored`` give the stores of a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, compare_rows
@@ -117,6 +116,6 @@ def stored(variant: Variant, root: Place, build: Callable[[Variant], Store]) -> 
     directory = variant_dir(root, variant.name)
     if (directory / "latest").is_file():
         store = open_store(directory)
-        if store.attributes["variant"] == json.loads(variant.model_dump_json()):
+        if store.attributes.variant == variant:
             return store
     return build(variant)

@@ -155,7 +155,7 @@ class Benchmark:
     @property
     def variant(self) -> str:
         """The variant's name."""
-        return str(self.store.attributes["variant"]["name"])
+        return self.store.attributes.variant.name
 
     @property
     def known_anomalies(self) -> int:
@@ -170,7 +170,7 @@ class Benchmark:
     @property
     def snr_offset_db(self) -> float:
         """What the variant adds to every SNR of Table 1."""
-        return float(self.store.attributes["variant"]["snr_offset_db"])
+        return self.store.attributes.variant.snr_offset_db
 
     @property
     def title(self) -> str:
@@ -203,7 +203,7 @@ class Benchmark:
 
     def published(self, model: ModelResult) -> dict[str, tuple[float, float]]:
         """The paper's source and target AUC in %, by section and ``average``, where the dataset is the paper's."""
-        is_papers = self.store.attributes["dataset"] == "mimii_dg" and model.name == model.runs[0].model
+        is_papers = self.store.attributes.dataset == "mimii_dg" and model.name == model.runs[0].model
         return published(model.name) if is_papers else {}
 
     def value_rows(self) -> list[Row]:
@@ -232,8 +232,8 @@ class Benchmark:
             "variant": self.variant,
             "fingerprint": self.store.fingerprint,
             "path": str(self.store.path),
-            "dataset": self.store.attributes["dataset"],
-            "synthetic": self.store.attributes["synthetic"],
+            "dataset": self.store.attributes.dataset,
+            "synthetic": self.store.attributes.synthetic,
             "snr_offset_db": self.snr_offset_db,
             "known_anomalies": self.known_anomalies,
             "models": [
@@ -282,7 +282,7 @@ def duration(seconds: float) -> str:
 
 def data_kind(store: Store) -> str:
     """What a title calls the data: a synthetic release always says that it is one."""
-    return "synthetic data, for trying only" if store.attributes["synthetic"] else store.attributes["dataset_title"]
+    return store.attributes.data_kind
 
 
 def published(model: str) -> dict[str, tuple[float, float]]:

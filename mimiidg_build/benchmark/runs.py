@@ -83,7 +83,7 @@ class Run:
     @property
     def directory(self) -> Path:
         """Where the run's files lie."""
-        variant, name = str(self.store.attributes["variant"]["name"]), self.model.replace(":", ".")
+        variant, name = self.store.attributes.variant.name, self.model.replace(":", ".")
         return local(self.root) / "runs" / variant / self.store.fingerprint / f"{name}-{self.label}-{self.seed}"
 
     @property
@@ -115,7 +115,7 @@ class Run:
             "profile": self.profile,
             "settings": asdict(self.settings) | {"epochs": self.n_epochs},
             "seed": self.seed,
-            "variant": self.store.attributes["variant"]["name"],
+            "variant": self.store.attributes.variant.name,
             "fingerprint": self.store.fingerprint,
         } | ({"known_anomalies": self.known_anomalies} if self.known_anomalies else {})
 

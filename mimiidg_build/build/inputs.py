@@ -26,8 +26,8 @@ from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_ta
 from mimiidg_build.mixing.noise import Recording
 from mimiidg_build.storage.places import Place
 from mimiidg_build.build.render import SHARD_CLIPS
-from mimiidg_build.store.store import FORMAT_VERSION
 from schemas.manifests import NoiseSource, Section
+from schemas.stores import FORMAT_VERSION
 from schemas.tables import MixPlan
 from schemas.variants import Variant
 

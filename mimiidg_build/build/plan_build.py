@@ -57,7 +57,7 @@ def decide(inputs: Inputs, root: Place) -> Decision:
         except DataError:
             continue  # a damaged or older store gives nothing; `mimiidg verify` names it
         for section_id, section in earlier.sections.items():
-            if inputs.fingerprints.get(section_id) == section["fingerprint"]:
+            if inputs.fingerprints.get(section_id) == section.fingerprint:
                 reuse[section_id] = earlier
     return Decision(fingerprint, None, staging, journal, reuse)
 

@@ -6,9 +6,9 @@ runs in any thread, process or machine, and gives the same bytes.
 
 from __future__ import annotations
 
-import json
+from schemas.stores import StoredObject
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,7 +22,8 @@ from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
 from mimiidg_build.mixing.noise import read_noise_clip
 from mimiidg_build.storage.places import Place
-from mimiidg_build.storage.files import StoredObject, hash_object, write_file
+from schemas.stores import RenderedShard
+from mimiidg_build.storage.files import hash_object, write_file
 from mimiidg_build.store.shards import open_shard
 
 # 20 MB of samples and 10 MB of log-mel: few enough files (570 of a whole release), and small enough that a section of
@@ -67,20 +68,6 @@ class ShardTask:
         return f"{self.section}/audio/c/{number}/0", f"{self.section}/logmel/c/{number}/0/0"
 
 
-@dataclass(frozen=True)
-class ShardResult:
-    """What a shard's journal entry says: the objects written, and per clip the recording's power and peak, the SNR
-    measured (NaN: no noise was added) and the samples clipped."""
-
-    section: str
-    start: int
-    objects: tuple[StoredObject, ...]
-    power: tuple[float, ...]
-    peak: tuple[float, ...]
-    measured_snr_db: tuple[float, ...]
-    n_saturated: tuple[int, ...]
-
-
 @lru_cache(maxsize=32)
 def _archive(path: Place) -> Archive:
     """Archives stay open between the tasks of a worker; their members are read independently of each other."""
@@ -109,19 +96,19 @@ def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     return Rendered(mixed.samples, logmel(mixed.samples), power, peak, snr_db, mixed.n_saturated)
 
 
-def render_shard(task: ShardTask) -> ShardResult:
+def render_shard(task: ShardTask) -> RenderedShard:
     """Render, write and journal a shard. Idempotent: run twice, the same bytes under the same names."""
     result = _render(task, task.staging)
     write_entry(task.entry, result)
     return result
 
 
-def render_unwritten(task: ShardTask) -> ShardResult:
+def render_unwritten(task: ShardTask) -> RenderedShard:
     """What :func:`render_shard` would write and note, without writing it."""
     return _render(task, None)
 
 
-def _render(task: ShardTask, store: Place | None) -> ShardResult:
+def _render(task: ShardTask, store: Place | None) -> RenderedShard:
     """Clip by clip, so that memory holds one clip a worker and every byte is hashed and written while it is cached.
 
     No call here reaches BLAS, and all else runs on the thread that calls it: the workers alone decide how many threads
@@ -140,22 +127,29 @@ def _render(task: ShardTask, store: Place | None) -> ShardResult:
             audio.append(rendered.samples.astype("<i2", copy=False))
             logmels.append(rendered.logmel.astype(feature_dtype, copy=False))
             measured.append(rendered[2:])
-    return ShardResult(task.section, task.start, (audio.object, logmels.object), *zip(*measured, strict=True))
+    power, peak, measured_snr_db, n_saturated = zip(*measured, strict=True)
+    return RenderedShard(
+        section=task.section,
+        start=task.start,
+        objects=(audio.object, logmels.object),
+        power=power,
+        peak=peak,
+        measured_snr_db=measured_snr_db,
+        n_saturated=n_saturated,
+    )
 
 
-def write_entry(path: Place, result: ShardResult) -> None:
+def write_entry(path: Place, result: RenderedShard) -> None:
     """Note a finished shard, whole or not at all."""
-    write_file(path, [json.dumps(asdict(result)).encode()])
+    write_file(path, [result.model_dump_json().encode()])
 
 
-def read_entry(task: ShardTask) -> ShardResult | None:
+def read_entry(task: ShardTask) -> RenderedShard | None:
     """What an earlier run finished, if its objects still have the bytes that it noted; else None."""
     try:
-        noted = json.loads(task.entry.read_bytes())
-        objects = tuple(StoredObject(**entry) for entry in noted["objects"])
-        if any(hash_object(task.staging, entry.path) != entry for entry in objects):
+        noted = RenderedShard.model_validate_json(task.entry.read_bytes())
+        if any(hash_object(task.staging, entry.path) != entry for entry in noted.objects):
             return None
-        per_clip = (tuple(noted[name]) for name in ("power", "peak", "measured_snr_db", "n_saturated"))
-        return ShardResult(noted["section"], noted["start"], objects, *per_clip)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
+    return noted

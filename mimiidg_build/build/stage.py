@@ -8,6 +8,15 @@ metadata is what makes a store: there is nothing to flush and nothing to rename.
 
 from __future__ import annotations
 
+from schemas.stores import (
+    FORMAT_VERSION,
+    ObjectRecord,
+    Provenance,
+    RenderedShard,
+    SectionSummary,
+    StoreAttributes,
+    StoredObject,
+)
 from mimiidg_build.progress import OnProgress, no_progress
 import json
 import logging
@@ -29,10 +38,10 @@ from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.storage.places import ABSENT, ObjectPath, Place, copy, file_sizes, remove_tree
 from mimiidg_build.build.plan_build import Decision, PlannedSection
-from mimiidg_build.build.render import SHARD_CLIPS, ShardResult, read_entry, render_shard, write_entry
+from mimiidg_build.build.render import SHARD_CLIPS, read_entry, render_shard, write_entry
 from mimiidg_build.parallel.run_tasks import Runner
-from mimiidg_build.storage.files import StoredObject, hash_object, write_object
-from mimiidg_build.store.store import ARRAYS, FORMAT_VERSION, METADATA, METADATA_COPY, Store, is_latest, open_store, sealed, section_path
+from mimiidg_build.storage.files import hash_object, write_object
+from mimiidg_build.store.store import ARRAYS, METADATA, METADATA_COPY, Store, is_latest, open_store, sealed, section_path
 from schemas.tables import StoredClips
 
 log = logging.getLogger(__name__)
@@ -49,7 +58,7 @@ class RenderedSection:
     clips: pd.DataFrame
     plan: pd.DataFrame
     objects: tuple[StoredObject, ...]
-    summary: dict[str, Any]
+    summary: SectionSummary
 
 
 def open_staging(decision: Decision) -> None:
@@ -128,7 +137,7 @@ def render_sections(
     DataError
         A clip cannot be read, a shard not written, or a measured SNR is off its plan.
     """
-    finished: dict[str, dict[int, ShardResult]] = {}
+    finished: dict[str, dict[int, RenderedShard]] = {}
     for section in planned:
         done = {task.start: result for task in section.tasks if (result := read_entry(task)) is not None}
         earlier = decision.reuse.get(section.section.id)
@@ -148,7 +157,7 @@ def render_sections(
     }
 
 
-def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -> dict[int, ShardResult]:
+def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -> dict[int, RenderedShard]:
     """Take a section's shards from an earlier store: hard links, which cost nothing, or copies; none is trusted
     before its digest is seen to be right."""
     clips = earlier.clips
@@ -163,13 +172,26 @@ def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -
                 break
         else:
             objects = tuple(hash_object(decision.staging, path) for path in task.objects)
-            recorded = [earlier.attributes["objects"].get(path) for path in task.objects]
-            if [{"size_bytes": o.size_bytes, "blake3": o.blake3} for o in objects] == recorded:
+            if all(is_recorded(earlier.attributes, found) for found in objects):
                 part = rows.iloc[task.start : task.start + len(task.clips)]
-                columns = (part[name].tolist() for name in MEASURED)
-                linked[task.start] = ShardResult(task.section, task.start, objects, *map(tuple, columns))
+                power, peak, snr_db, n_saturated = (tuple(part[name]) for name in MEASURED)
+                linked[task.start] = RenderedShard(
+                    section=task.section,
+                    start=task.start,
+                    objects=objects,
+                    power=power,
+                    peak=peak,
+                    measured_snr_db=snr_db,
+                    n_saturated=n_saturated,
+                )
                 write_entry(task.entry, linked[task.start])
     return linked
+
+
+def is_recorded(attributes: StoreAttributes, found: StoredObject) -> bool:
+    """Whether a file has the size and digest that a store recorded of it."""
+    recorded = attributes.objects.get(found.path)
+    return recorded is not None and (recorded.size_bytes, recorded.blake3) == (found.size_bytes, found.blake3)
 
 
 def _link(source: Place, target: Place) -> None:
@@ -186,7 +208,7 @@ def _link(source: Place, target: Place) -> None:
         copy(source, target)
 
 
-def finished_section(inputs: Inputs, planned: PlannedSection, results: list[ShardResult]) -> RenderedSection:
+def finished_section(inputs: Inputs, planned: PlannedSection, results: list[RenderedShard]) -> RenderedSection:
     """A section from its shards' results, its SNR checked.
 
     Raises
@@ -217,19 +239,16 @@ def finished_section(inputs: Inputs, planned: PlannedSection, results: list[Shar
         n_saturated=n_saturated,
     )
     counts = planned.clips.groupby(["domain", "split", "condition"], sort=True).size()
-    summary: dict[str, Any] = {
-        "fingerprint": inputs.fingerprints[section.id],
-        "n_clips": len(plan),
-        "counts": {"_".join(map(str, key)): int(n) for key, n in zip(counts.index, counts, strict=True)},
-        "a": float(power.mean()),
-        "attenuation": float(plan["attenuation"].iloc[0]),
-        "n_saturated_clips": int(sum(n > 0 for n in n_saturated)),
-    }
-    if mixed.any():
-        summary |= {
-            "planned_added_noise_snr_db": sorted(set(plan["added_noise_snr_db"].tolist())),
-            "largest_snr_error_db": float(off.max()),
-        }
+    summary = SectionSummary(
+        fingerprint=inputs.fingerprints[section.id],
+        n_clips=len(plan),
+        counts={"_".join(map(str, key)): int(n) for key, n in zip(counts.index, counts, strict=True)},
+        a=float(power.mean()),
+        attenuation=float(plan["attenuation"].iloc[0]),
+        n_saturated_clips=int(sum(n > 0 for n in n_saturated)),
+        planned_added_noise_snr_db=sorted(set(plan["added_noise_snr_db"].tolist())) if mixed.any() else None,
+        largest_snr_error_db=float(off.max()) if mixed.any() else None,
+    )
     objects = tuple(obj for result in results for obj in result.objects)
     return RenderedSection(clips, plan, objects, summary)
 
@@ -252,7 +271,7 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
         for path in staging.rglob("*.partial"):  # of a cluster's worker that was killed: another has done its work
             path.unlink()
     _check_complete(staging, objects)
-    content = sealed(root | {"attributes": _attributes(inputs, decision, rendered, objects)})
+    content = sealed(root, _attributes(inputs, decision, rendered, objects))
     for name in (METADATA_COPY, METADATA):
         write_object(staging, name, content)
     store = open_store(_named(staging))
@@ -300,30 +319,29 @@ def _check_complete(staging: Place, objects: list[StoredObject]) -> None:
 
 def _attributes(
     inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection], objects: list[StoredObject]
-) -> dict[str, Any]:
-    """The store's attributes; no times and no host names, so that equal inputs give equal bytes."""
+) -> StoreAttributes:
     dataset = inputs.release.dataset
-    return {
-        "format_version": FORMAT_VERSION,
-        "fingerprint": decision.fingerprint,
-        "dataset": dataset.name,
-        "dataset_title": dataset.title,
-        "synthetic": dataset.synthetic,
-        "recording": dataset.recording,
-        "license": dataset.records[0].license,
-        "citation": dataset.citation,
-        "variant": inputs.variant.model_dump(mode="json"),
-        "provenance": {
-            "archives": inputs.release.checksums,
-            "noise": {k: {r.name: r.digest for r in recordings} for k, recordings in inputs.noise.items()},
-            "versions": {"mimiidg_build": __version__} | {name: version(name) for name in VERSIONED},
-        },
-        "sections": {section_id: section.summary for section_id, section in rendered.items()},
-        "objects": {
-            obj.path: {"size_bytes": obj.size_bytes, "blake3": obj.blake3}
+    return StoreAttributes(
+        format_version=FORMAT_VERSION,
+        fingerprint=decision.fingerprint,
+        dataset=dataset.name,
+        dataset_title=dataset.title,
+        synthetic=dataset.synthetic,
+        recording=dataset.recording,
+        license=dataset.records[0].license,
+        citation=dataset.citation,
+        variant=inputs.variant,
+        provenance=Provenance(
+            archives=inputs.release.checksums,
+            noise={kind: {r.name: r.digest for r in recordings} for kind, recordings in inputs.noise.items()},
+            versions={"mimiidg_build": __version__} | {name: version(name) for name in VERSIONED},
+        ),
+        sections={section_id: section.summary for section_id, section in rendered.items()},
+        objects={
+            obj.path: ObjectRecord(size_bytes=obj.size_bytes, blake3=obj.blake3)
             for obj in sorted(objects, key=lambda o: o.path)
         },
-    }
+    )
 
 
 def move_latest(store: Store) -> None:

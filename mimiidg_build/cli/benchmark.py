@@ -146,14 +146,14 @@ def benchmark(
 def named_variant(name: str, root: Place) -> Variant:
     """A variant by name or file, or that of a store under ROOT or at a path."""
     from mimiidg_build.datasets.toml_files import shipped_names
-    from mimiidg_build.datasets.variant import load_variant, parse_variant
+    from mimiidg_build.datasets.variant import load_variant
     from mimiidg_build.store.store import open_store, variant_dir
 
     if name in shipped_names("variants") or name.endswith(".toml"):
         return load_variant(name)
     path = variant_dir(root, name) if variant_dir(root, name).is_dir() else place(name)
     if path.is_dir():
-        return parse_variant(open_store(path).attributes["variant"], path)
+        return open_store(path).attributes.variant
     return load_variant(name)  # says what there is
 
 

@@ -234,11 +234,11 @@ def verify(
         if mend:
             restored = repair(path, root, run, reporter)
         opened = open_store(path)
-        size = sum(entry["size_bytes"] for entry in opened.attributes["objects"].values())
+        size = opened.attributes.size_bytes
         problems = verify_objects(opened, reporter.step("verify", size, "bytes"))
         if deep:
             problems += render_again(opened, root, run, reporter.step("render", len(opened.clips)))
-    _print_verified(str(path), f"{len(opened.attributes['objects'])} objects", restored, problems, as_json)
+    _print_verified(str(path), f"{len(opened.attributes.objects)} objects", restored, problems, as_json)
 
 
 def _verify_archives(dataset: DatasetManifest, mend: bool, root: Place, as_json: bool, quiet: bool) -> None:

@@ -133,8 +133,9 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def store_content(store: Store) -> dict[str, Any]:
-    """What programs are told of a store."""
-    return {"path": str(store.path), "fingerprint": store.fingerprint, "sections": store.sections}
+    """A store as JSON output shows it."""
+    sections = {name: section.model_dump(mode="json") for name, section in store.sections.items()}
+    return {"path": str(store.path), "fingerprint": store.fingerprint, "sections": sections}
 
 
 def print_store(store: Store, as_json: bool, note: str = "") -> None:
@@ -145,8 +146,7 @@ def print_store(store: Store, as_json: bool, note: str = "") -> None:
         click.echo(json.dumps(store_content(store)))
         return
     attributes = store.attributes
-    kind = "synthetic data, for trying only" if attributes["synthetic"] else attributes["dataset_title"]
-    print_table(f"{attributes['variant']['name']} ({kind})", section_rows(store))
+    print_table(f"{attributes.variant.name} ({attributes.data_kind})", section_rows(store))
     click.echo(f"{note}{store.path}")
 
 

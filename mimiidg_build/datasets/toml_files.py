@@ -67,6 +67,7 @@ def _shown(value: object) -> str:
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that holds the key where a mistake stands.
 
+    >>> from schemas.variants import Variant
     >>> _model_at(Variant, ("noise", "A", 0, "foldr")).__name__
     'NoiseSource'
     """

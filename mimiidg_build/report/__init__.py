@@ -41,7 +41,7 @@ CHART_BYTES = 24_000  # that charts and tables take per section and system, abou
 
 def report_path(store: Store, root: Place) -> Path:
     """Where a store's report lies."""
-    return local(root) / "reports" / str(store.attributes["variant"]["name"]) / f"{store.fingerprint}.html"
+    return local(root) / "reports" / store.attributes.variant.name / f"{store.fingerprint}.html"
 
 
 def write_report(store: Store, root: Place, output: Path | None = None, reporter: Reporter | None = None) -> Path:
@@ -117,7 +117,7 @@ def _of_store(store: Store) -> dict[str, Any]:
     """What the head and the foot of the page say."""
     return {
         "attributes": store.attributes,
-        "variant": store.attributes["variant"],
+        "variant": store.attributes.variant,
         "kind": data_kind(store),
         "snr_title": snr_title(store),
         "palette": PALETTE,
@@ -145,7 +145,7 @@ def _findings(store: Store, root: Place) -> tuple[pd.DataFrame | None, str]:
     """What validation finds in the store's archives; or why that cannot be told."""
     machine_types = set(store.clips["machine_type"])
     try:
-        dataset = load_dataset(store.attributes["variant"]["dataset"])
+        dataset = load_dataset(store.attributes.variant.dataset)
         return read_dataset(dataset, root, machine_types.__contains__).findings, ""
     except MimiidgError as error:
         return None, str(error)

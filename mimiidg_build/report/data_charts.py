@@ -86,7 +86,11 @@ def _snr_scatter(clips: pd.DataFrame, planned: pd.Series, title: str) -> Chart:
 
 
 def _snr_errors(store: Store) -> Chart:
-    errors = {name: of["largest_snr_error_db"] for name, of in store.sections.items() if "largest_snr_error_db" in of}
+    errors = {
+        name: section.largest_snr_error_db
+        for name, section in store.sections.items()
+        if section.largest_snr_error_db is not None
+    }
     figure, axes = canvas(500, 330, left=78, bottom=36)
     rows = range(len(errors))
     tips = {}
@@ -131,17 +135,17 @@ def level_chart(store: Store) -> Chart:
             )
             tips[f"{gid}-range"] = tips[gid]
             axes.plot([middle], [row + shift], MARKERS[domain], color=colour(domain), markersize=5, gid=gid)
-        attenuation_db = 2 * power_db(section["attenuation"])
+        attenuation_db = 2 * power_db(section.attenuation)
         tips[f"attenuation{row}"] = f"{name}: attenuated by {-attenuation_db + 0.0:.2f} dB"
         beside.barh([row], [attenuation_db], 0.5, color=colour("faint"), linewidth=0, gid=f"attenuation{row}")
-        said.append(f"{name} {power_db(section['a']):.1f} dB, attenuation {attenuation_db + 0.0:.2f} dB")
+        said.append(f"{name} {power_db(section.a):.1f} dB, attenuation {attenuation_db + 0.0:.2f} dB")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("level of a clip before mixing [dB of full scale]")
     axes.grid(True)
     beside.tick_params(labelleft=False)
     beside.set_xlabel("attenuation of the section [dB]")
-    beside.set_xlim(min(-1.0, min(2 * power_db(of["attenuation"]) for of in store.sections.values()) * 1.1), 0)
+    beside.set_xlim(min(-1.0, min(2 * power_db(of.attenuation) for of in store.sections.values()) * 1.1), 0)
     beside.grid(True, axis="x")
     note = "range of the middle 90 % of clips, marker at the median"
     return Chart(

@@ -88,7 +88,7 @@ def trained_run(store: Store, root: Place, model: str, profile: str, seed: int, 
     if all(run.is_finished(part) for part in run.parts()):
         check_config(run)
         return run
-    command = f"mimiidg benchmark {store.attributes['variant']['name']} --model {model} --profile {profile}"
+    command = f"mimiidg benchmark {store.attributes.variant.name} --model {model} --profile {profile}"
     command += "" if epochs is None else f" --epochs {epochs}"
     command += f" --seeds {seed + 1}" if seed else ""
     there = sorted(path.parent.name for path in run.directory.parent.glob(f"{model}-*-*/summary_all.json"))
@@ -292,11 +292,11 @@ def _mel_ticks(axes: Axes, which: str, channel: str) -> None:
 
 def _source(run: Run) -> str:
     """Which network on which data; a synthetic release says so."""
-    variant = run.store.attributes["variant"]["name"]
+    variant = run.store.attributes.variant.name
     return f"{run.model}, {run.label} profile, seed {run.seed}, {variant} ({data_kind(run.store)})"
 
 
 def figure_path(run: Run, what: str) -> Path:
     """Where a figure of a run lies."""
-    variant = run.store.attributes["variant"]["name"]
+    variant = run.store.attributes.variant.name
     return local(run.root) / "reports" / f"{variant}-{run.model}-{run.label}-{run.seed}-{what.replace('/', '-')}.png"

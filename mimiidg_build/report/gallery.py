@@ -176,7 +176,7 @@ class ClipReader:
         record, _, name = str(row["archive"]).partition("/")
         path = archive_path(self.root, record, name)
         if not path.is_file():
-            self.unknown = f"{path} is not there: `mimiidg fetch {self.store.attributes['dataset']}` brings it back."
+            self.unknown = f"{path} is not there: `mimiidg fetch {self.store.attributes.dataset}` brings it back."
             return None
         member = str(row["member"])
         samples = decode_clip(self._archive(path).read(member), f"{name}: {member}", n_samples=n_samples)
@@ -216,7 +216,7 @@ def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExam
 
 def _title(kind: str, store: Store) -> str:
     """What a part may be called: a recording that is not clean has noise of its own."""
-    clean = store.attributes["recording"] == "clean"
+    clean = store.attributes.recording == "clean"
     return {
         "recording": "recording",
         "mixture": "mixture",

@@ -66,7 +66,7 @@ class System:
     @property
     def published(self) -> dict[str, tuple[float, float]]:
         """The paper's source and target AUC in %, where model and dataset are the paper's."""
-        of_paper = self.store.attributes["dataset"] == "mimii_dg" and self.is_plain
+        of_paper = self.store.attributes.dataset == "mimii_dg" and self.is_plain
         return published(self.model) if of_paper else {}
 
     def mean(self, metric: str) -> Estimate:
@@ -148,7 +148,7 @@ def read_runs(store: Store, root: Place) -> Runs:
     DataError
         A finished run's results cannot be read, or are not of this store's sections.
     """
-    directory = local(root) / "runs" / str(store.attributes["variant"]["name"]) / store.fingerprint
+    directory = local(root) / "runs" / store.attributes.variant.name / store.fingerprint
     grouped: dict[tuple[str, str, str, int], list[SeedRun]] = {}
     unfinished = []
     for path in sorted(directory.glob("*/config.json")):
@@ -238,7 +238,7 @@ def read_sweep(store: Store, root: Place, systems: Sequence[System]) -> dict[tup
     """
     everywhere = [system for system in systems if system.is_plain]
     for latest in matching(root / "variants", "*/latest"):
-        if latest.parent.name == store.attributes["variant"]["name"]:
+        if latest.parent.name == store.attributes.variant.name:
             continue
         try:
             other = open_store(latest.parent)
@@ -265,9 +265,9 @@ def by_known_anomalies(systems: Sequence[System]) -> dict[tuple[str, str], list[
 
 def snr_offset_db(store: Store) -> float:
     """What a variant adds to every SNR of Table 1."""
-    return float(store.attributes["variant"]["snr_offset_db"])
+    return store.attributes.variant.snr_offset_db
 
 
 def _but_snr(store: Store) -> dict[str, Any]:
     """What a variant says, but for its name and SNR offset."""
-    return {k: v for k, v in store.attributes["variant"].items() if k not in ("name", "title", "snr_offset_db")}
+    return store.attributes.variant.model_dump(exclude={"name", "title", "snr_offset_db"})

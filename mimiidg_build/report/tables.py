@@ -91,21 +91,21 @@ def sections(store: Store) -> Table:
     counted = ("source_train_normal", "target_train_normal")
     tested = ("source_test_normal", "source_test_anomaly", "target_test_normal", "target_test_anomaly")
     rows, title = [], snr_title(store)
-    for row, (name, of) in zip(section_rows(store), store.sections.items(), strict=True):
-        known, counts = load_table1().section(*name.split("/")), of["counts"]
-        planned = of.get("planned_added_noise_snr_db", [])
+    for row, (name, section) in zip(section_rows(store), store.sections.items(), strict=True):
+        known, counts = load_table1().section(*name.split("/")), section.counts
+        planned = section.planned_added_noise_snr_db
         rows.append(
             (
                 Cell(name),
                 Cell(known.shift if known else ""),
-                number(of["n_clips"]),
+                number(section.n_clips),
                 *(number(counts.get(group, 0)) for group in counted),
                 number(sum(counts.get(group, 0) for group in tested)),
-                number(power_db(of["a"]), 2),
-                number(2 * power_db(of["attenuation"]), 2),
+                number(power_db(section.a), 2),
+                number(2 * power_db(section.attenuation), 2),
                 Cell(with_minus(row[f"{title} planned [dB]"]), number=planned[0] if planned else math.nan),
                 Cell(with_minus(row[f"{title} measured [dB]"]), number=planned[0] if planned else math.nan),
-                number(of["n_saturated_clips"]),
+                number(section.n_saturated_clips),
             )
         )
     counts_of = ("Clips", "Train source", "Train target", "Test")
@@ -238,7 +238,7 @@ def sweep(of: Mapping[tuple[str, str], Sequence[System]], title: str) -> Table:
                     Cell(signed_db(snr_offset_db(system.store)), number=snr_offset_db(system.store)),
                     *(estimate(system.mean(metric)) for metric in SHOWN.values()),
                     estimate(system.official_score),
-                    Cell(str(system.store.attributes["variant"]["name"])),
+                    Cell(system.store.attributes.variant.name),
                 )
             )
     columns = ("Model", "Profile", f"{title} offset [dB]", *_titles("Mean "), "Official score", "Variant")
@@ -259,10 +259,10 @@ def _paper_titles(shown: bool) -> tuple[str, ...]:
 
 def facts(store: Store) -> dict[str, Any]:
     """The dataset at a glance: what a reader wants to know first, as (title, text)."""
-    attributes, variant = store.attributes, store.attributes["variant"]
-    size = sum(entry["size_bytes"] for entry in attributes["objects"].values())
+    attributes, variant = store.attributes, store.attributes.variant
+    size = attributes.size_bytes
     clips, n_samples, rate = store.clips, load_table1().n_samples, load_table1().sample_rate
-    kinds = sorted(attributes["provenance"]["noise"])
+    kinds = sorted(attributes.provenance.noise)
     return {
         "clips": f"{len(clips):,}",
         "sections": str(len(store.sections)),
@@ -272,5 +272,5 @@ def facts(store: Store) -> dict[str, Any]:
         "test clips": f"{int((clips['split'] == 'test').sum()):,}",
         "noise kinds": " ".join(kinds) or "none added",
         "size": f"{size / 1e6:,.0f} MB" if size < 1e10 else f"{size / 1e9:,.0f} GB",
-        "offset to Table 1": f"{signed_db(variant['snr_offset_db'])} dB" if kinds else "",
+        "offset to Table 1": f"{signed_db(variant.snr_offset_db)} dB" if kinds else "",
     }

@@ -6,21 +6,12 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from blake3 import blake3
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.storage.places import ObjectPath, Place
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """A file of a store: its path within it, size and digest."""
-
-    path: str
-    size_bytes: int
-    blake3: str
+from schemas.stores import StoredObject
 
 
 def write_object(store: Place, path: str, content: bytes) -> StoredObject:

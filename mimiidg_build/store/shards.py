@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from mimiidg_build.storage.files import StoredObject, Write, whole_file
+from mimiidg_build.storage.files import Write, whole_file
 from mimiidg_build.storage.places import Place
+from schemas.stores import StoredObject
 
 NO_CHUNK = 2**64 - 1
 

@@ -25,17 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from blake3 import blake3
+from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.locks import Hold
 from mimiidg_build.storage.places import ObjectPath, Place, file_sizes, matching, place
+from schemas.stores import FORMAT_VERSION, SectionSummary, StoreAttributes
 
 if TYPE_CHECKING:
     import zarr
 
-FORMAT_VERSION = 1
 ARRAYS = ("audio", "logmel")
 METADATA, METADATA_COPY = "zarr.json", "zarr.json.copy"
 UNSEALED = "0" * 64
@@ -65,18 +66,18 @@ class Store:
     """
 
     path: Place
-    attributes: dict[str, Any]
+    attributes: StoreAttributes
     hold: Hold | None = field(default=None, repr=False, compare=False)
 
     @property
     def fingerprint(self) -> str:
         """Digest of everything that decided the store's bytes."""
-        return str(self.attributes["fingerprint"])
+        return self.attributes.fingerprint
 
     @property
-    def sections(self) -> dict[str, dict[str, Any]]:
+    def sections(self) -> dict[str, SectionSummary]:
         """Per section (``"fan/00"``): n_clips, a, attenuation, counts, SNR."""
-        return dict(self.attributes["sections"])
+        return self.attributes.sections
 
     @cached_property
     def clips(self) -> pd.DataFrame:
@@ -106,7 +107,7 @@ class Store:
     def _array(self, machine_type: str, section: str, name: str) -> zarr.Array[Any]:
         import zarr
 
-        if f"{machine_type}/{section}" not in self.attributes["sections"]:
+        if f"{machine_type}/{section}" not in self.sections:
             raise UsageError(f"{self.path} has no section {machine_type}/{section}; it has {', '.join(self.sections)}")
         array = self.group[f"{section_path(machine_type, section)}/{name}"]
         if not isinstance(array, zarr.Array):
@@ -156,14 +157,7 @@ def _opened(path: Place) -> Store:
         if isinstance(path, ObjectPath) and path.suffix == ".zarr" and path.is_dir():
             raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
         raise DataError(f"{path} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
-    attributes = read_metadata(path / METADATA)["attributes"]
-    if attributes["format_version"] != FORMAT_VERSION:
-        found = attributes["format_version"]
-        raise DataError(f"{path} has format {found}, this program reads {FORMAT_VERSION}. Build it again.")
-    for key, name in (("variant", attributes["variant"]["name"]), ("fingerprint", attributes["fingerprint"])):
-        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.+-]*", name):  # runs and reports lie under these names
-            raise DataError(f"{path}: its {key} is called {name!r}, which names no folder. It is damaged or a forgery.")
-    return Store(path, attributes, hold)
+    return Store(path, read_attributes(path), hold)
 
 
 def latest(directory: Place) -> str:
@@ -183,20 +177,31 @@ def latest(directory: Place) -> str:
     return named
 
 
-def sealed(metadata: dict[str, Any]) -> bytes:
-    """The root's metadata as stored, with the seal among its attributes.
+def sealed(metadata: dict[str, Any], attributes: StoreAttributes) -> bytes:
+    """The root's metadata as stored, with the attributes and their seal.
 
-    >>> content = sealed({"attributes": {"format_version": 1}})
-    >>> is_sealed(content), is_sealed(content.replace(b"1", b"2", 1)), is_sealed(b'{"attributes": {}}')
-    (True, False, False)
+    Parameters
+    ----------
+    metadata : dict
+        The root group's, as zarr writes it.
+    attributes : StoreAttributes
+
+    Returns
+    -------
+    bytes
+        JSON, whose ``attributes.seal`` is the BLAKE3 digest of the same text with zeros in its place.
     """
-    metadata = metadata | {"attributes": metadata["attributes"] | {"seal": UNSEALED}}
-    content = json.dumps(metadata, indent=1).encode()
+    unsealed = metadata | {"attributes": attributes.model_dump(mode="json") | {"seal": UNSEALED}}
+    content = json.dumps(unsealed, indent=1).encode()
     return content.replace(UNSEALED.encode(), blake3(content).hexdigest().encode())
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether the root's metadata is what was written, byte for byte."""
+    """Whether the root's metadata is what was written, byte for byte.
+
+    >>> is_sealed(b'{"attributes": {}}')
+    False
+    """
     try:
         seal = str(json.loads(content)["attributes"]["seal"]).encode()
     except (ValueError, KeyError, TypeError):
@@ -204,27 +209,46 @@ def is_sealed(content: bytes) -> bool:
     return len(seal) == 64 and blake3(content.replace(seal, UNSEALED.encode())).hexdigest().encode() == seal
 
 
-def read_metadata(path: Place) -> dict[str, Any]:
-    """A store's root metadata.
+def read_attributes(path: Place) -> StoreAttributes:
+    """The attributes of the store at ``path``.
 
     Raises
     ------
     DataError
-        It is missing, not a store's, or not what was written.
+        Its metadata is missing, not a store's, of another format, or not what was written.
     """
-    repair = f"Likely cause: bit rot; `mimiidg verify {path.parent} --repair` takes its copy."
+    metadata = path / METADATA
+    repair = f"Likely cause: bit rot; `mimiidg verify {path} --repair` takes its copy."
     try:
-        content = path.read_bytes()
-        metadata = json.loads(content)
-        attributes = dict(metadata["attributes"])
-        attributes["format_version"]
+        content = metadata.read_bytes()
+        found = dict(json.loads(content)["attributes"])
+        format_version = found["format_version"]
     except FileNotFoundError:
-        raise DataError(f"{path} is missing. {repair}") from None
+        raise DataError(f"{metadata} is missing. {repair}") from None
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path} is not a store of this program, or it is damaged. {repair}") from None
-    if "seal" in attributes and not is_sealed(content):
-        raise DataError(f"{path} is damaged: it is not what its seal was made of. {repair}")
-    return {**metadata, "attributes": attributes}
+        raise DataError(f"{metadata} is not a store of this program, or it is damaged. {repair}") from None
+    if "seal" in found and not is_sealed(content):
+        raise DataError(f"{metadata} is damaged: it is not what its seal was made of. {repair}")
+    if format_version != FORMAT_VERSION:
+        raise DataError(f"{path} has format {format_version}, this program reads {FORMAT_VERSION}. Build it again.")
+    try:
+        return StoreAttributes.model_validate(found)
+    except ValidationError as error:
+        mistake = error.errors(include_url=False)[0]
+        where = ".".join(map(str, mistake["loc"]))
+        written_by = _version_of(found)
+        raise DataError(
+            f"{path}: its {where} is not what a store of format {FORMAT_VERSION} holds ({mistake['msg']}). "
+            f"It was written by mimiidg_build {written_by}, it is damaged, or it is a forgery."
+        ) from None
+
+
+def _version_of(attributes: dict[str, Any]) -> str:
+    """The version that wrote a store whose attributes do not validate."""
+    try:
+        return str(attributes["provenance"]["versions"]["mimiidg_build"])[:40]
+    except (KeyError, TypeError):
+        return "of an unknown version"
 
 
 @dataclass(frozen=True)
@@ -251,7 +275,7 @@ def list_stores(root: Place) -> list[Listed]:
         else:
             state = "latest" if is_latest(path) else "kept"
             try:
-                counts = [section["n_clips"] for section in open_store(path).sections.values()]
+                counts = [section.n_clips for section in open_store(path).sections.values()]
             except DataError:
                 state, counts = "damaged", []
         listed.append(Listed(path.parent.name, fingerprint, state, sum(counts), len(counts), size, path))
@@ -282,7 +306,7 @@ def find_damage(store: Store, on_progress: OnProgress = no_progress) -> dict[str
         Damaged, missing and foreign files; empty if the store is whole.
     """
     damage = {}
-    recorded: dict[str, dict[str, Any]] = store.attributes["objects"]
+    recorded = store.attributes.objects
     for path, expected in recorded.items():
         if not (store.path / path).is_file():
             damage[path] = "missing"
@@ -293,9 +317,9 @@ def find_damage(store: Store, on_progress: OnProgress = no_progress) -> dict[str
             damage[path] = f"cannot be read: {error.strerror}"
             continue
         on_progress(found.size_bytes)
-        if found.size_bytes != expected["size_bytes"]:
-            damage[path] = f"{found.size_bytes} bytes, expected {expected['size_bytes']}: truncated or overwritten"
-        elif found.blake3 != expected["blake3"]:
+        if found.size_bytes != expected.size_bytes:
+            damage[path] = f"{found.size_bytes} bytes, expected {expected.size_bytes}: truncated or overwritten"
+        elif found.blake3 != expected.blake3:
             damage[path] = "content differs from its recorded digest: bit rot, or it was changed"
     content = (store.path / METADATA).read_bytes()
     if not is_sealed(content):

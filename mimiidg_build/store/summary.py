@@ -11,7 +11,7 @@ from mimiidg_build.store.store import Listed, Store
 
 def snr_title(store: Store) -> str:
     """What a store's SNR may be called: the paper's only where the recordings were clean."""
-    return "SNR" if store.attributes["recording"] == "clean" else "added-noise SNR"
+    return store.attributes.snr_title
 
 
 def section_rows(store: Store) -> list[dict[str, Any]]:
@@ -24,14 +24,14 @@ def section_rows(store: Store) -> list[dict[str, Any]]:
     }
     rows = []
     for section_id, section in store.sections.items():
-        planned = section.get("planned_added_noise_snr_db", [])
+        planned = section.planned_added_noise_snr_db
         low, high = spans[section_id]
         rows.append(
             {
                 "section": section_id,
-                "clips": section["n_clips"],
-                "a [dB]": f"{power_db(section['a']):.2f}",
-                "attenuation [dB]": f"{2 * power_db(section['attenuation']):.2f}",
+                "clips": section.n_clips,
+                "a [dB]": f"{power_db(section.a):.2f}",
+                "attenuation [dB]": f"{2 * power_db(section.attenuation):.2f}",
                 f"{title} planned [dB]": span(planned[0], planned[-1], 1) if planned else "no noise added",
                 f"{title} measured [dB]": span(low, high, 3) if planned else "",
             }

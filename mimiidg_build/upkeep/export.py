@@ -178,19 +178,19 @@ def _quoted(text: str) -> str:
 def _manifest(store: Store, archives: list[Path], sums: dict[str, str]) -> str:
     """A dataset manifest of the export. Where noise was added, its recordings are mixed now."""
     attributes = store.attributes
-    name = re.sub("[^A-Za-z0-9_-]", "_", f"{attributes['variant']['name']}-{store.fingerprint[:12]}")
-    recording = "mixed" if attributes["variant"]["mixing"] == "table1" else attributes["recording"]
+    name = re.sub("[^A-Za-z0-9_-]", "_", f"{attributes.variant.name}-{store.fingerprint[:12]}")
+    recording = "mixed" if attributes.variant.mixing == "table1" else attributes.recording
     lines = [
         f'name = "{name}"',
-        f"title = {_quoted(attributes['variant']['name'] + ', exported from ' + attributes['dataset'])}",
+        f"title = {_quoted(attributes.variant.name + ', exported from ' + attributes.dataset)}",
         f'recording = "{recording}"',
         'layout = "mimii_dg"',
-        f"citation = {_quoted(attributes['citation'])}",
+        f"citation = {_quoted(attributes.citation)}",
         "",
         "[[records]]",
         f'id = "{name}"',
         f'title = "{name}"',
-        f"license = {_quoted(attributes['license'])}",
+        f"license = {_quoted(attributes.license)}",
     ]
     for path in archives:
         lines += ["", "[[records.files]]", f'name = "{path.name}"', f"size_bytes = {path.stat().st_size}"]

@@ -11,7 +11,7 @@ from mimiidg_build.build import stage
 from mimiidg_build.build.build import locked
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.plan_build import Decision, PlannedSection, plan_sections
-from mimiidg_build.build.render import ShardResult, render_shard, render_unwritten
+from mimiidg_build.build.render import render_shard, render_unwritten
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import Reporter
@@ -19,6 +19,7 @@ from mimiidg_build.storage.files import hash_object, write_file, write_object
 from mimiidg_build.storage.places import ObjectPath, Place, file_sizes, move, remove_tree
 from mimiidg_build.store.store import FOREIGN, METADATA, METADATA_COPY, Store, find_damage, is_sealed, open_store
 from mimiidg_build.upkeep.verify import same_inputs
+from schemas.stores import RenderedShard
 
 TABLES = ("clips.parquet", "mix_plan.parquet")
 
@@ -76,7 +77,7 @@ def repair(path: Place, root: Place, run: Runner, reporter: Reporter | None = No
         for name in file_sizes(path):
             if name.endswith(".partial"):
                 (path / name).unlink()
-        size_bytes = sum(entry["size_bytes"] for entry in store.attributes["objects"].values())
+        size_bytes = store.attributes.size_bytes
         found = find_damage(store, reporter.step("verify", size_bytes, "bytes"))
         damaged = {name for name, what in found.items() if what != FOREIGN}
         beside = Decision(store.fingerprint, None, path.with_suffix(".zarr.partial"), path.with_suffix(".journal"))
@@ -103,7 +104,7 @@ def _restore(
     _render(inputs, decision, planned, damaged, run, reporter)
     restored = []
     for name in sorted(damaged):
-        made, recorded = decision.staging / name, store.attributes["objects"][name]["blake3"]
+        made, recorded = decision.staging / name, store.attributes.objects[name].blake3
         if made.is_file() and hash_object(decision.staging, name).blake3 == recorded:
             _put(made, store.path / name)
             restored.append(name)
@@ -124,7 +125,7 @@ def _render(
     wanted = [task for task in tasks if not damaged.isdisjoint(task.objects)]
     rest = [task for task in tasks if with_tables and task not in wanted]
     on_progress = reporter.step("repair", sum(len(task.clips) for task in wanted + rest))
-    results: dict[tuple[str, int], ShardResult] = {}
+    results: dict[tuple[str, int], RenderedShard] = {}
     for function, some in ((render_shard, wanted), (render_unwritten, rest)):
         for result in run(function, [(task,) for task in some], lambda result: on_progress(len(result.n_saturated))):
             results[result.section, result.start] = result

@@ -20,7 +20,6 @@ from mimiidg_build.progress import OnProgress, Reporter, no_progress
 from mimiidg_build.storage.places import Place, move
 from mimiidg_build.store.store import Store
 from schemas.manifests import DatasetManifest
-from schemas.variants import Variant
 
 
 def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
@@ -31,11 +30,11 @@ def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
     DataError, FetchError, UsageError
         The archives or the noise are not there any more.
     """
-    inputs = read_inputs(Variant.model_validate(store.attributes["variant"]), root)
+    inputs = read_inputs(store.attributes.variant, root)
     return inputs, [
         f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version)"
         for section_id, section in store.sections.items()
-        if inputs.fingerprints.get(section_id) != section["fingerprint"]
+        if inputs.fingerprints.get(section_id) != section.fingerprint
     ]
 
 
@@ -70,7 +69,7 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
     tasks = [(task,) for section in planned for task in section.tasks]
     for result in run(render_unwritten, tasks, lambda result: on_progress(len(result.n_saturated))):
         for rendered in result.objects:
-            if store.attributes["objects"][rendered.path]["blake3"] != rendered.blake3:
+            if store.attributes.objects[rendered.path].blake3 != rendered.blake3:
                 problems.append(f"{rendered.path}: renders to other bytes than are recorded")
     return problems
 

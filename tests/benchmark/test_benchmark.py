@@ -22,6 +22,7 @@ from mimiidg_build.evaluation.evaluate import evaluate_directory
 from mimiidg_build.models import autoencoder
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import Store, variant_dir
+from schemas.variants import Variant
 from tests.small_store import make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -382,5 +383,5 @@ def test_mismatched_splits(tmp_path: Path) -> None:
     ],
 )
 def test_a_sweep_has_one_name(found: bench.Benchmark, variant: str, offset: float, base: str) -> None:
-    attributes = found.store.attributes | {"variant": {"name": variant, "snr_offset_db": offset}}
+    attributes = found.store.attributes.model_copy(update={"variant": Variant(name=variant, snr_offset_db=offset)})
     assert bench.Benchmark(Store(found.store.path, attributes), found.models).base_variant == base

@@ -20,14 +20,14 @@ from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.build import stage
 from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.plan_build import decide, plan_sections
-from mimiidg_build.build.render import SHARD_CLIPS, ShardResult, ShardTask
+from mimiidg_build.build.render import SHARD_CLIPS, ShardTask
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.features.logmel import N_MELS, n_frames
 from mimiidg_build.parallel.run_tasks import runner
-from mimiidg_build.storage.files import StoredObject
 from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.archive import Packed, _write
 from mimiidg_build.synthesis.layout import Table, entries
+from schemas.stores import RenderedShard, StoredObject
 from schemas.variants import Variant
 
 
@@ -70,7 +70,7 @@ def _sparse_run(
     return [_sparse_shard(*task) for task in tasks]
 
 
-def _sparse_shard(task: ShardTask) -> ShardResult:
+def _sparse_shard(task: ShardTask) -> RenderedShard:
     n, number = len(task.clips), task.start // SHARD_CLIPS
     index_bytes = 16 * SHARD_CLIPS + 4
     objects = []
@@ -83,5 +83,12 @@ def _sparse_shard(task: ShardTask) -> ShardResult:
         target.touch()
         os.truncate(target, size_bytes)
         objects.append(StoredObject(path, size_bytes, "0" * 64))
-    measured = ((1e-3,) * n, (0.1,) * n, (math.nan,) * n, (0,) * n)
-    return ShardResult(task.section, task.start, tuple(objects), *measured)
+    return RenderedShard(
+        section=task.section,
+        start=task.start,
+        objects=tuple(objects),
+        power=(1e-3,) * n,
+        peak=(0.1,) * n,
+        measured_snr_db=(math.nan,) * n,
+        n_saturated=(0,) * n,
+    )

@@ -203,20 +203,18 @@ def test_plan_can_be_given(root: Path, built: Store, tmp_path: Path) -> None:
 
 
 KILLED = """
-import os, sys
+import json, os, sys
 from pathlib import Path
-from mimiidg_build import render, shards
-from mimiidg_build.build import build_variant
-from mimiidg_build.manifest import parse_variant
-import json
-real, count = os.replace, 0
-def counted(source, target):
-    global count
-    count += 1
-    if count > int(sys.argv[3]):
+from mimiidg_build.build.build import build_variant
+from mimiidg_build.datasets.variant import parse_variant
+real, left = os.replace, int(sys.argv[4])
+def die_before(source, target):
+    global left
+    left -= str(target).endswith(sys.argv[3])
+    if not left:
         os._exit(9)
     real(source, target)
-os.replace = counted
+os.replace = die_before
 build_variant(parse_variant(json.loads(sys.argv[1])), Path(sys.argv[2]), workers=1)
 """
 
@@ -229,18 +227,36 @@ def undisturbed(built: Store) -> dict[str, bytes]:
     return files(build_variant(variant, root).store.path)
 
 
-@pytest.mark.parametrize("renames", [0, 1, 3, 5])
-def test_killed_build_goes_on_where_it_stopped(root: Path, undisturbed: dict[str, bytes], renames: int) -> None:
-    build_variant(small(root, "fan/00", "valve/00"), root)  # levels and noise are known: the renames are the build's
+@pytest.mark.parametrize(
+    ("name", "time", "n_finished", "before"),
+    [
+        ("/audio/c/0/0", 1, 0, {}),
+        ("-section_00-0000.json", 1, 0, {"*/*/logmel/c/0/0/0": 1, "*/*/audio/c/0/0": 1}),
+        ("/audio/c/0/0", 2, 1, {"*/*/logmel/c/0/0/0": 1, "*/*/audio/c/0/0": 1}),
+        ("clips.parquet", 1, 2, {"*/*/logmel/c/0/0/0": 2, "*/*/audio/c/0/0": 2}),
+        ("fan/section_00/audio/zarr.json", 1, 2, {"*.parquet": 2}),
+        ("valve/zarr.json", 1, 2, {"*/section_00/zarr.json": 2, "valve/section_00/logmel/zarr.json": 1}),
+        ("zarr.json.copy", 1, 2, {"valve/zarr.json": 1}),
+        (".partial/zarr.json", 1, 2, {"zarr.json.copy": 1}),
+    ],
+    ids=["first shard", "its journal entry", "second shard", "tables", "array", "group", "copy of the root", "root"],
+)
+def test_killed_build_goes_on_where_it_stopped(
+    root: Path, undisturbed: dict[str, bytes], name: str, time: int, n_finished: int, before: dict[str, int]
+) -> None:
+    """Killed when the named file is about to appear, for the first or second time; ``before``: what is there then."""
     variant = small(root, "fan/00", "valve/00").model_copy(update={"name": "killed"})
-    groups = 7  # zarr.json files of the staging come first: root, 2 machines, 2 sections, 2 arrays each, less one
-    arguments = [variant.model_dump_json(), str(root), str(groups + renames)]
+    arguments = [variant.model_dump_json(), str(root), name, str(time)]
     done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
     directory = root / "variants" / "killed"
     assert not list(directory.glob("*.zarr")), "nothing is published before it is whole"
-    (staging,) = directory.glob("*.partial")
+    (staging,) = directory.glob("*.zarr.partial")
+    appeared = [path for path in directory.rglob("*") if path.as_posix().endswith(name)]
+    assert len(appeared) == time - 1, "killed before it appeared"
+    assert {pattern: len(list(staging.glob(pattern))) for pattern in before} == before, "killed after what comes before"
     entries = [json.loads(f.read_text()) for f in directory.glob("*.journal/*.json")]
+    assert len(entries) == n_finished
     finished = {obj["path"]: (staging / obj["path"]).stat().st_mtime_ns for e in entries for obj in e["objects"]}
     store = build_variant(variant, root).store
     for path, mtime in finished.items():

@@ -19,7 +19,7 @@ import json, sys, warnings
 warnings.simplefilter("error", UserWarning)
 from pathlib import Path
 from flows.refresh import refresh
-from mimiidg_build.manifest import derive, load_variant
+from mimiidg_build.datasets.variant import derive, load_variant
 from prefect.client.orchestration import get_client
 root = Path(sys.argv[1])
 variant = derive(load_variant("demo"), dataset=sys.argv[2], sections=["fan"]).model_dump(mode="json")

@@ -82,7 +82,7 @@ def page(html: str) -> Page:
 
 def changed(store: Store, **attributes: object) -> Store:
     """The store with other attributes, in memory; its tables are read already."""
-    other = replace(store, attributes=store.attributes | attributes)
+    other = replace(store, attributes=store.attributes.model_copy(update=attributes))
     other.__dict__.update({"clips": store.clips, "mix_plan": store.mix_plan})
     return other
 
@@ -110,7 +110,7 @@ def test_sections_are_the_stores(case: tuple[Store, Path], page: Page) -> None:
         assert int(row["Train target"]) == ((of["split"] == "train") & (of["domain"] == "target")).sum()
         assert int(row["Test"]) == (of["split"] == "test").sum()
         assert float(row["Power a [dB]"]) == pytest.approx(10 * np.log10(of["power"].mean()), abs=1e-6)
-        assert float(row["Attenuation [dB]"]) == pytest.approx(20 * np.log10(section["attenuation"]), abs=1e-5)
+        assert float(row["Attenuation [dB]"]) == pytest.approx(20 * np.log10(section.attenuation), abs=1e-5)
     assert texts["fan/00"]["Planned SNR [dB]"] == "−6.0" and texts["fan/00"]["Measured SNR [dB]"] == "−6.000"
     assert texts["fan/02"]["Planned SNR [dB]"] == "−15.0 .. 3.0"
     assert texts["fan/01"]["Domain shift"] == "Mixing of different factory noise"
@@ -164,7 +164,7 @@ def test_parts_make_the_mixture(case: tuple[Store, Path]) -> None:
             np.testing.assert_array_equal(parts["mixture"], stored)
             np.testing.assert_array_equal(parts["machine"].astype(int) + parts["noise"], stored)
             assert level(parts["machine"])[0] == pytest.approx(row["attenuation"] ** 2 * row["power"], rel=1e-3)
-            ratio = section["a"] * row["attenuation"] ** 2 / level(parts["noise"])[0]
+            ratio = section.a * row["attenuation"] ** 2 / level(parts["noise"])[0]
             assert 10 * np.log10(ratio) == pytest.approx(row["added_noise_snr_db"], abs=0.01)
 
 
@@ -387,8 +387,8 @@ def test_damaged_runs_are_named(case: tuple[Store, Path], tmp_path: Path) -> Non
 def test_hostile_names_are_text(case: tuple[Store, Path], tmp_path: Path) -> None:
     """Whatever data says is shown as it is, and never becomes part of the page."""
     store, root = case
-    variant = store.attributes["variant"] | {"title": HOSTILE}
-    provenance = store.attributes["provenance"] | {"noise": {HOSTILE: {HOSTILE: HOSTILE}}}
+    variant = store.attributes.variant.model_copy(update={"title": HOSTILE})
+    provenance = store.attributes.provenance.model_copy(update={"noise": {HOSTILE: {HOSTILE: HOSTILE}}})
     hostile = changed(store, variant=variant, dataset_title=HOSTILE, citation=HOSTILE, provenance=provenance)
     first = store.clips["d1v"] == store.clips["d1v"].iloc[0]
     hostile.__dict__["clips"] = store.clips.assign(d1v=store.clips["d1v"].mask(first, HOSTILE), d1p=HOSTILE)

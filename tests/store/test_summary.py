@@ -10,9 +10,11 @@ import pytest
 
 from mimiidg_build.store.store import Listed, Store
 from mimiidg_build.store.summary import power_db, section_rows, snr_title, span, store_rows
+from schemas.stores import StoreAttributes
+from tests.small_store import SUMMARY, attributes
 
-FAN = {"n_clips": 3, "a": 0.001, "attenuation": 0.5, "planned_added_noise_snr_db": [-15.0, -9.0, 3.0]}
-VALVE = {"n_clips": 2, "a": 0.02, "attenuation": 1.0, "planned_added_noise_snr_db": [0.0]}
+FAN = SUMMARY | {"n_clips": 3, "a": 0.001, "attenuation": 0.5, "planned_added_noise_snr_db": [-15.0, -9.0, 3.0]}
+VALVE = SUMMARY | {"n_clips": 2, "a": 0.02, "attenuation": 1.0, "planned_added_noise_snr_db": [0.0]}
 
 
 def store(path: Path, recording: str, sections: dict[str, dict[str, Any]], measured: dict[str, list[float]]) -> Store:
@@ -22,7 +24,7 @@ def store(path: Path, recording: str, sections: dict[str, dict[str, Any]], measu
         for snr in values
     ]
     pd.DataFrame(rows).to_parquet(path / "clips.parquet")
-    return Store(path, {"recording": recording, "sections": sections})
+    return Store(path, StoreAttributes.model_validate(attributes("small", recording=recording, sections=sections)))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_a_row_per_section(tmp_path: Path, recording: str, title: str) -> None:
 
 
 def test_sections_without_noise_say_so(tmp_path: Path) -> None:
-    section = {"n_clips": 2, "a": 0.0, "attenuation": 1.0}
+    section = SUMMARY | {"n_clips": 2, "a": 0.0}
     (row,) = section_rows(store(tmp_path, "mixed", {"fan/00": section}, {"fan/00": [float("nan")] * 2}))
     assert row["added-noise SNR planned [dB]"] == "no noise added"
     assert row["added-noise SNR measured [dB]"] == ""

@@ -117,10 +117,10 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
     code = f"""
         import os, signal, torch
         from pathlib import Path
-        from mimiidg_build.dataset import ClipDataset
+        from mimiidg_build.training.clip_dataset import ClipDataset
         from mimiidg_build.models import create
-        from mimiidg_build.store import open_store
-        from mimiidg_build.train import train, training_windows
+        from mimiidg_build.store.store import open_store
+        from mimiidg_build.training.train import train, training_windows
         torch.set_num_threads({torch.get_num_threads()})
         model = create("autoencoder", "smoke", 2, 0)
         clips = ClipDataset(open_store({str(store.path)!r}), machine_types="fan", split="train")

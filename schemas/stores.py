@@ -1,0 +1,135 @@
+"""What a store says of itself, and what a build notes of each shard.
+
+:class:`StoreAttributes` are the attributes of a store's root group, in ``zarr.json``; their field order is the order in
+the file. :class:`RenderedShard` is an entry of the journal of a build that is under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from schemas.sections import SectionId
+from schemas.variants import Variant
+
+FORMAT_VERSION = 1
+
+# Reports and trained runs lie in folders of this name.
+Fingerprint = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0)]
+
+
+class _Frozen(BaseModel):
+    """Unknown keys are errors: they would be a later version's, which has another format version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What does not apply is left out rather than written as null."""
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A file of a store: its path within it, size and BLAKE3 digest."""
+
+    path: str
+    size_bytes: int
+    blake3: str
+
+
+class ObjectRecord(_Frozen):
+    """Size and digest that a file of a store was written with."""
+
+    size_bytes: Size
+    blake3: Digest
+
+
+class SectionSummary(_Frozen):
+    """What a store says of one section.
+
+    ``a`` is the mean power of its recordings (mean square, full scale 1), ``counts`` its clips per
+    ``<domain>_<split>_<condition>``, ``attenuation`` the gain common to all of its clips. The two SNR fields are absent
+    where no noise was added.
+    """
+
+    fingerprint: str
+    n_clips: Annotated[int, Field(gt=0)]
+    counts: dict[str, int]
+    a: float
+    attenuation: float
+    n_saturated_clips: Annotated[int, Field(ge=0)]
+    planned_added_noise_snr_db: list[float] | None = None
+    largest_snr_error_db: float | None = None
+
+
+class Provenance(_Frozen):
+    """What a store was built from: md5 by archive, digest by noise kind and recording, versions by package."""
+
+    archives: dict[str, str]
+    noise: dict[str, dict[str, str]]
+    versions: dict[str, str]
+
+
+class StoreAttributes(_Frozen):
+    """Everything that a store says of itself; no times and no host names, so that equal inputs give equal bytes.
+
+    ``sections`` is by section (``"fan/00"``), ``objects`` by path within the store. ``seal`` is the digest of the file
+    that these attributes stand in, written last; absent in stores of early versions.
+    """
+
+    format_version: int
+    fingerprint: Fingerprint
+    dataset: str
+    dataset_title: str
+    synthetic: bool
+    recording: str
+    license: str
+    citation: str
+    variant: Variant
+    provenance: Provenance
+    sections: dict[str, SectionSummary]
+    objects: dict[str, ObjectRecord]
+    seal: Digest | None = None
+
+    @property
+    def section_ids(self) -> list[SectionId]:
+        """The sections, in the order of the clip table."""
+        return [SectionId.parse(name) for name in self.sections]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all recorded files."""
+        return sum(record.size_bytes for record in self.objects.values())
+
+    @property
+    def data_kind(self) -> str:
+        """What titles call the data: a synthetic release always says that it is one."""
+        return "synthetic data, for trying only" if self.synthetic else self.dataset_title
+
+    @property
+    def snr_title(self) -> str:
+        """What the SNR may be called: the paper's only where the recordings were clean."""
+        return "SNR" if self.recording == "clean" else "added-noise SNR"
+
+
+class RenderedShard(BaseModel):
+    """A finished shard, as the build's journal notes it: its files, and what was measured of each clip.
+
+    ``section`` is the path of the section's group, ``start`` the shard's first row. ``power`` and ``peak`` are the
+    recording's, ``measured_snr_db`` is NaN where no noise was added, ``n_saturated`` counts clipped samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    section: str
+    start: Annotated[int, Field(ge=0)]
+    objects: tuple[StoredObject, ...]
+    power: tuple[float, ...]
+    peak: tuple[float, ...]
+    measured_snr_db: tuple[float, ...]
+    n_saturated: tuple[int, ...]
