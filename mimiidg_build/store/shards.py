@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from mimiidg_build.storage.files import StoredObject, Write, whole_file
+from mimiidg_build.storage.backend import Write
+from mimiidg_build.storage.files import StoredObject, whole_file
 from mimiidg_build.storage.places import Place
 
 NO_CHUNK = 2**64 - 1
