@@ -29,7 +29,8 @@ from typing import NamedTuple, cast
 from isal import isal_zlib
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.places import Opened, Place, place
+from mimiidg_build.storage.backend import Opened
+from mimiidg_build.storage.places import Place, open_file, place
 
 MAX_MEMBER_BYTES = 256 * 2**20  # a ten-second clip is 320 kB; the eight channels of MIMII 2.5 MB
 MAX_TOTAL_BYTES = 256 * 2**30  # the largest public archive inflates to some 15 GB
@@ -154,7 +155,7 @@ class Archive:
             if self._opened is not None:
                 return self._opened
             try:
-                opened = Opened(self.path)
+                opened = open_file(self.path)
             except (OSError, ValueError) as error:  # ValueError: a NUL in the path
                 reason = getattr(error, "strerror", None) or error
                 raise DataError(f"{self.path}: cannot be opened ({reason}). Expected a zip archive.") from error

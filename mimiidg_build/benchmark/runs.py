@@ -32,13 +32,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from filelock import FileLock
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.evaluate import Evaluation, evaluate
 from mimiidg_build.models import create, model_class
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.locks import file_lock
 from mimiidg_build.storage.places import Place, local
 from mimiidg_build.store.store import Store
 
@@ -245,7 +245,7 @@ def train_and_score(run: Run, part: Part, device: str = "auto", reporter: Report
         Training or scoring failed; see there.
     """
     check_config(run)
-    with FileLock(run.directory / f".lock_{part.name}"):  # a run with known anomalies may wait for the one without
+    with file_lock(run.directory / f".lock_{part.name}"):  # a run with known anomalies may wait for the one without
         if not run.is_finished(part):
             if run.known_anomalies:
                 train_and_score(run.base, part, device, reporter)

@@ -23,7 +23,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.mixing.noise import NoiseBank
-from mimiidg_build.storage.places import ObjectPath, Place, matching
+from mimiidg_build.storage.places import Place, matching, staging
 from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.store.store import Store, is_finished, open_store, section_path, variant_dir
@@ -47,9 +47,9 @@ def decide(inputs: Inputs, root: Place) -> Decision:
     """Whether the variant must be built, and which sections an earlier store of it already has."""
     directory, fingerprint = variant_dir(root, inputs.variant.name), inputs.fingerprint
     final, journal = directory / f"{fingerprint}.zarr", directory / f"{fingerprint}.journal"
-    staging = final if isinstance(final, ObjectPath) else final.with_name(f"{final.name}.partial")
+    built_at = staging(final)
     if is_finished(final):
-        return Decision(fingerprint, open_store(final), staging, journal)
+        return Decision(fingerprint, open_store(final), built_at, journal)
     reuse: dict[str, Store] = {}
     for path in matching(directory, "*.zarr"):
         try:
@@ -59,7 +59,7 @@ def decide(inputs: Inputs, root: Place) -> Decision:
         for section_id, section in earlier.sections.items():
             if inputs.fingerprints.get(section_id) == section.fingerprint:
                 reuse[section_id] = earlier
-    return Decision(fingerprint, None, staging, journal, reuse)
+    return Decision(fingerprint, None, built_at, journal, reuse)
 
 
 @dataclass(frozen=True)

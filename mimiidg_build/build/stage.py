@@ -20,7 +20,6 @@ from schemas.stores import (
 from mimiidg_build.progress import OnProgress, no_progress
 import json
 import logging
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +35,8 @@ from mimiidg_build.features import logmel as features
 from mimiidg_build.errors import DataError
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.datasets.manifest import load_table1
-from mimiidg_build.storage.places import ABSENT, ObjectPath, Place, copy, file_sizes, remove_tree
+from mimiidg_build.storage import places
+from mimiidg_build.storage.places import Place, file_sizes, link, point, prepare, remove_partial, remove_tree
 from mimiidg_build.build.plan_build import Decision, PlannedSection
 from mimiidg_build.build.render import SHARD_CLIPS, read_entry, render_shard, write_entry
 from mimiidg_build.parallel.run_tasks import Runner
@@ -69,18 +69,8 @@ def open_staging(decision: Decision) -> None:
     DataError
         It cannot be written.
     """
-    if isinstance(decision.staging, ObjectPath) or isinstance(decision.journal, ObjectPath):
-        return
-    try:
-        decision.staging.mkdir(parents=True, exist_ok=True)
-        decision.journal.mkdir(exist_ok=True)
-        for path in [*decision.staging.rglob("*.partial"), *decision.journal.glob("*.partial")]:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or decision.staging} cannot be written: {error.strerror or error}. What is finished is "
-            "kept: make room or set the rights right, then run the same command again."
-        ) from error
+    prepare(decision.staging)
+    prepare(decision.journal)
 
 
 def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, bytes]:
@@ -167,7 +157,7 @@ def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -
     for task in planned.tasks:
         for path in task.objects:
             try:
-                _link(earlier.path / path, decision.staging / path)
+                link(earlier.path / path, decision.staging / path)
             except FileNotFoundError:
                 break
         else:
@@ -192,20 +182,6 @@ def is_recorded(attributes: StoreAttributes, found: StoredObject) -> bool:
     """Whether a file has the size and digest that a store recorded of it."""
     recorded = attributes.objects.get(found.path)
     return recorded is not None and (recorded.size_bytes, recorded.blake3) == (found.size_bytes, found.blake3)
-
-
-def _link(source: Place, target: Place) -> None:
-    if isinstance(source, ObjectPath) or isinstance(target, ObjectPath):
-        copy(source, target)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        copy(source, target)
 
 
 def finished_section(inputs: Inputs, planned: PlannedSection, results: list[RenderedShard]) -> RenderedSection:
@@ -267,31 +243,14 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     root = json.loads(metadata.pop(METADATA))
     contents = tables(rendered) | metadata
     objects += [write_object(staging, name, content) for name, content in contents.items()]
-    if not isinstance(staging, ObjectPath):
-        for path in staging.rglob("*.partial"):  # of a cluster's worker that was killed: another has done its work
-            path.unlink()
+    remove_partial(staging)  # of a cluster's worker that was killed: another has done its work
     _check_complete(staging, objects)
     content = sealed(root, _attributes(inputs, decision, rendered, objects))
     for name in (METADATA_COPY, METADATA):
         write_object(staging, name, content)
-    store = open_store(_named(staging))
+    store = open_store(places.publish(staging))
     move_latest(store)
     return store
-
-
-def _named(staging: Place) -> Place:
-    """Give a whole partial store its name, everything in it flushed to the disk."""
-    if isinstance(staging, ObjectPath):
-        return staging
-    final = staging.with_suffix("")
-    try:
-        for path in [*staging.rglob("*"), staging]:
-            flush(path)
-        os.rename(staging, final)
-        flush(final.parent)
-    except OSError as error:
-        raise DataError(f"{staging} cannot be finished: {error.strerror}. Run the same command again.") from error
-    return final
 
 
 def tables(rendered: dict[str, RenderedSection]) -> dict[str, bytes]:
@@ -356,30 +315,5 @@ def move_latest(store: Store) -> None:
         It cannot be written.
     """
     while not is_latest(store.path):
-        _point(store.path.parent, f"{store.fingerprint}\n".encode())
+        point(store.path.parent / "latest", f"{store.fingerprint}\n".encode())
     remove_tree(store.path.with_suffix(".journal"))
-
-
-def _point(directory: Place, content: bytes) -> None:
-    """Write ``latest``, unless another machine did between the look and the put."""
-    if not isinstance(directory, ObjectPath):
-        write_object(directory, "latest", content)
-        flush(directory)
-        return
-    latest = directory / "latest"
-    try:
-        version = latest.read_version()[1] if latest.is_file() else ABSENT
-        latest.write(content, replaces=version)
-    except FileExistsError:
-        log.warning("%s was moved by another machine just now; looking again", latest)
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be written: {error.strerror}. Run the same command again.") from error
-
-
-def flush(path: Path) -> None:
-    """Make a file's content, or the names in a directory, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

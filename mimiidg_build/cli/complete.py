@@ -6,12 +6,11 @@ import os
 import tomllib
 from collections.abc import Iterable
 from importlib.resources import files
-from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from mimiidg_build.storage.places import place
+from mimiidg_build.storage.places import is_local, place
 
 
 def _matching(values: Iterable[str], incomplete: str, *, or_file: bool = False) -> list[CompletionItem]:
@@ -26,7 +25,7 @@ def _shipped(kind: str) -> list[str]:
 
 def _built(ctx: click.Context) -> list[str]:
     root = ctx.params.get("root") or place(os.environ.get("MIMIIDG_ROOT", "mimiidg-data"))
-    if not isinstance(root, Path):
+    if not is_local(root):
         return []  # nobody waits for a network at every TAB
     return sorted(path.parent.name for path in root.glob("variants/*/latest"))
 

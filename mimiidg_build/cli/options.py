@@ -14,7 +14,7 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.errors import UsageError
-from mimiidg_build.storage.places import Place, local, place
+from mimiidg_build.storage.places import Place, is_local, local, place
 
 if TYPE_CHECKING:
     from mimiidg_build.store.store import Store
@@ -31,7 +31,7 @@ class Root(click.ParamType[Place]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
         where = place(value)
-        if isinstance(where, Path):
+        if is_local(where):
             click.Path(file_okay=False).convert(value, param, ctx)
         else:
             where.is_dir()  # says now that there is no such bucket, or no right to it
@@ -110,7 +110,7 @@ def absolute_for_cluster(root: Place, scheduler: str) -> Place:
     """ROOT as a cluster's workers need it, who start in folders of their own."""
     from mimiidg_build.parallel.run_tasks import is_cluster
 
-    return root.absolute() if is_cluster(scheduler) and isinstance(root, Path) else root
+    return root.absolute() if is_cluster(scheduler) else root
 
 
 def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -233,7 +233,7 @@ def store_path(name: str, root: Place) -> Place:
     from mimiidg_build.store.store import latest, variant_dir
 
     directory, given = variant_dir(root, name), place(name)
-    path = directory if isinstance(given, Path) and not given.exists() and directory.is_dir() else given
+    path = directory if not given.exists() and directory.is_dir() else given
     return path / f"{latest(path)}.zarr" if (path / "latest").is_file() else path
 
 

@@ -79,7 +79,7 @@ def serve(
             own.wait()
         started(1)
     parameters = {
-        "root": str(root.absolute() if isinstance(root, Path) else root),
+        "root": str(root.absolute()),
         "scheduler": scheduler,
         "workers": workers,
         "offline": offline,

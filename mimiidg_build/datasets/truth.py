@@ -15,6 +15,7 @@ used 2022 lists of ToyCar and ToyTrain are wrong on half their labels.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -80,7 +81,7 @@ def read_truth(paths: Path | Iterable[Path]) -> Truth:
         A row cannot be read, or two tables disagree. The message names file, line and value.
     """
     truth: Truth = {}
-    for path in _tables([paths] if isinstance(paths, Path) else paths):
+    for path in _tables([paths] if isinstance(paths, os.PathLike) else paths):
         for line, machine_type, clip, told in _read_table(path):
             known = truth.get((machine_type, clip), ClipTruth())
             truth[machine_type, clip] = _merge(known, told, f"{path}, line {line}: {machine_type} {clip}")

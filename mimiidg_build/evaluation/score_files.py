@@ -16,7 +16,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ import pandas as pd
 
 from mimiidg_build.datasets.rows import read_rows
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.storage.files import write_file
 from schemas.scores import DecisionTable, ScoreTable
 
 SCORE, DECISION = "anomaly_score", "decision_result"
@@ -82,20 +82,14 @@ def write_decisions(
 
 
 def _write(path: Path, clips: Sequence[str], values: Sequence[str]) -> Path:
-    """Write lines under a temporary name, then rename."""
+    """Write a line for every clip."""
     twice = [clip for clip, count in Counter(clips).items() if count > 1]
     if twice or not clips:
         found = f"found {twice[0]} twice" if twice else "found no clip"
         raise DataError(f"{path.name}: expected every test clip once, {found}")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(zip(clips, values, strict=True))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(text.getvalue().encode())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, [text.getvalue().encode()])
     return path
 
 

@@ -8,14 +8,15 @@ file when its md5 was last computed; a file that still has both is not hashed ag
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from filelock import FileLock
 
 from mimiidg_build.errors import FetchError
-from mimiidg_build.storage.places import ObjectPath, Place, local
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.locks import file_lock
+from mimiidg_build.storage.places import Place
 
 LOCK_NAME = "archives.lock.json"
 
@@ -43,23 +44,12 @@ def record_dir(root: Place, record_id: str) -> Place:
 
 def guard(directory: Place, name: str) -> FileLock:
     """The lock that one process (and one thread of it) holds while it works on ``name`` in ``directory``."""
-    locks = local(directory) / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{name}.lock")
+    return file_lock(directory / ".locks" / f"{name}.lock")
 
 
 def write_json(path: Place, content: object) -> None:
     """Write ``content`` so that a reader sees the old file or the new one, never a part."""
-    if isinstance(path, ObjectPath):
-        path.write(json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
-        return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_file(path, [json.dumps(content, indent=2, sort_keys=True).encode() + b"\n"])
 
 
 def read_lock(directory: Place) -> dict[str, LockEntry]:

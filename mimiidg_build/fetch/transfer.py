@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import httpx
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.http import Interrupted, NotFoundError, Session, TransientError, log
 from mimiidg_build.fetch.lock import write_json
-from mimiidg_build.storage.places import ObjectPath, Place, local
+from mimiidg_build.storage.places import Place, deliver, local
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -158,22 +157,11 @@ class Part:
 
     def publish(self, target: Place, session: Session) -> None:
         """Give the whole, verified file its name, or put it into its bucket."""
-        if isinstance(target, ObjectPath):
-            target.write(self._blocks(f"{target.name} to {target.bucket}", session))
-            self.start_over()
-            return
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-        self.path.replace(target)
-        self._about.unlink(missing_ok=True)
-        directory = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        deliver(self.path, target, self._blocks(f"{target.name} to {target.parent}", session))
+        self.start_over()
 
     def _blocks(self, title: str, session: Session) -> Iterator[bytes]:
-        """What has arrived, as it is sent on."""
+        """What has arrived, as it is sent on to a bucket."""
         done = 0
         with self.path.open("rb") as file:
             while block := file.read(4 * REPORT_BYTES):

@@ -21,7 +21,7 @@ from mimiidg_build.mixing.noise import NoiseBank
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import OnProgress, no_progress
-from mimiidg_build.storage.cached_table import read_kept, write_kept
+from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.places import Place
 from schemas.tables import Levels
 
@@ -67,7 +67,7 @@ def load_levels(
     """
     kept = path.with_name(path.name + ".levels.parquet")
     identity = hashlib.sha256(json.dumps([VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
-    frame = read_kept(kept, identity)
+    frame = read_cached(kept, identity)
     if frame is not None:
         on_progress(len(members))
         return frame.set_index("member", drop=False)
@@ -77,7 +77,7 @@ def load_levels(
     )
     rows = [row for batch in measured for row in batch]
     frame = Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
-    write_kept(kept, frame, identity)
+    write_cached(kept, frame, identity)
     return frame.set_index("member", drop=False)
 
 

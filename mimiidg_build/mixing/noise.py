@@ -26,9 +26,9 @@ from blake3 import blake3
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.wav import Float32, Int16, level, noise_pieces
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.cached_table import read_kept, write_kept
+from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.files import hash_object, whole_file
-from mimiidg_build.storage.places import ObjectPath, Place, place
+from mimiidg_build.storage.places import Place, place, read_at
 from schemas.manifests import NoiseSource
 from schemas.tables import NoiseTable
 
@@ -70,10 +70,8 @@ def read_noise_clip(path: Place, row: int, n_samples: int) -> Int16 | Float32:
     np.ndarray [shape=(n_samples,)], int16, or float32 at full scale 1
     """
     dtype = np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
-    offset, n_bytes = row * n_samples * dtype.itemsize, n_samples * dtype.itemsize
-    if isinstance(path, ObjectPath):
-        return np.frombuffer(path.read_at(offset, n_bytes), dtype)
-    return np.fromfile(path, dtype, n_samples, offset=offset)
+    n_bytes = n_samples * dtype.itemsize
+    return np.frombuffer(read_at(path, row * n_bytes, n_bytes), dtype)
 
 
 def list_recordings(
@@ -181,14 +179,14 @@ def bank(kind: str, recordings: list[Recording], root: Place, n_samples: int) ->
     table_path = root / "noise" / f"{fingerprint}.parquet"
     paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
     for path in paths.values():
-        if path.is_file() and (table := read_kept(table_path, _bank_digest(path))) is not None:
+        if path.is_file() and (table := read_cached(table_path, _bank_digest(path))) is not None:
             return NoiseBank(kind, fingerprint, path, n_samples, table)
     try:
         dtype, rows = "int16", _write_pieces(kind, recordings, paths["int16"], "int16", n_samples)
     except _NotInt16:
         dtype, rows = "float32", _write_pieces(kind, recordings, paths["float32"], "float32", n_samples)
     table = NoiseTable.validate(pd.DataFrame(rows), lazy=True)
-    write_kept(table_path, table, _bank_digest(paths[dtype]))
+    write_cached(table_path, table, _bank_digest(paths[dtype]))
     return NoiseBank(kind, fingerprint, paths[dtype], n_samples, table)
 
 

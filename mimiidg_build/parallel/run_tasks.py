@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import queue
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mimiidg_build.errors import KEPT, DataError, UsageError
 from mimiidg_build.parallel.processes import process_pool
-from mimiidg_build.storage.places import ObjectPath, Place
+from mimiidg_build.storage.places import Place, check_access
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -201,44 +200,9 @@ def _alike(versions: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _check_root(client: Client, root: Place) -> None:
-    """A file made here must be there for every worker: another disk may have a folder of the same name."""
-    if isinstance(root, ObjectPath):
-        _check_bucket(client, root)
-        return
-    if not root.is_absolute():
-        raise UsageError(f"{root}: a cluster's workers need an absolute path; they start in folders of their own.")
-    probe = root / f".seen-by-workers-{uuid.uuid4().hex}"
-    try:
-        probe.touch()
-    except OSError:
-        probe = root  # read-only here: enough to verify
-    try:
-        blind = [worker for worker, seen in client.run(os.path.exists, str(probe)).items() if not seen]
-    finally:
-        if probe != root:
-            probe.unlink(missing_ok=True)
-    if blind:
-        raise UsageError(
-            f"{len(blind)} of the cluster's workers, first {blind[0]}, do not see what lies in {root}. Likely cause: "
-            "no shared file system. Give a --root that every worker mounts at the same path."
-        )
-
-
-def _check_bucket(client: Client, root: ObjectPath) -> None:
-    """Every worker must reach the bucket, with rights of its own."""
-    refused = {worker: why for worker, why in client.run(_refusal, root).items() if why}
-    if refused:
-        worker, why = next(iter(refused.items()))
-        raise UsageError(
-            f"{len(refused)} of the cluster's workers, first {worker}, cannot read {root}: {why}. Start them with the "
-            "same AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL as this program has."
-        )
-
-
-def _refusal(root: ObjectPath) -> str:
-    """Why this process cannot list a place on object storage; empty if it can."""
-    try:
-        root.is_dir()
-    except OSError as error:
-        return str(error.strerror)
-    return ""
+    """Every worker must see ROOT, or reach its bucket with credentials of its own."""
+    with check_access(root) as complaint:
+        complaints = {worker: said for worker, said in client.run(complaint).items() if said}
+    if complaints:
+        worker, said = next(iter(complaints.items()))
+        raise UsageError(f"{len(complaints)} of the cluster's workers, first {worker}, {said}")

@@ -1,4 +1,4 @@
-"""Tables kept beside what they were measured from, so that it is measured once.
+"""Tables cached beside what they were measured from, so that it is measured once.
 
 Such a table can always be made again, so it is believed only if it is exactly what was written, and of the same thing:
 its metadata has a digest of its columns, its rows and the identity of what was measured. Anything else counts as not
@@ -20,8 +20,15 @@ from mimiidg_build.storage.places import Place
 KEY = b"identity"
 
 
-def write_kept(path: Place, frame: pd.DataFrame, identity: str) -> None:
-    """Keep a table, whole or not at all.
+def write_cached(path: Place, frame: pd.DataFrame, identity: str) -> None:
+    """Cache a table, whole or not at all.
+
+    Parameters
+    ----------
+    path : Place
+    frame : pd.DataFrame
+    identity : str
+        Of what was measured, and of how.
 
     Raises
     ------
@@ -35,18 +42,20 @@ def write_kept(path: Place, frame: pd.DataFrame, identity: str) -> None:
     write_file(path, [content.getvalue()])
 
 
-def read_kept(path: Place, identity: str) -> pd.DataFrame | None:
-    """A table that was kept; None if there is none, if it is of something else, or if it is damaged."""
+def read_cached(path: Place, identity: str) -> pd.DataFrame | None:
+    """A cached table; None if there is none, if it is of something else, or if it is damaged."""
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
         frame = table.to_pandas()
-        noted = table.schema.metadata[KEY]
+        # hashing, too, may fail on what was read: Arrow takes any bytes for text until it is looked at
+        is_whole = table.schema.metadata[KEY] == _digest(frame, identity)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
-    return frame if noted == _digest(frame, identity) else None
+    return frame if is_whole else None
 
 
 def _digest(frame: pd.DataFrame, identity: str) -> bytes:
+    """Of the values rather than the file: a flipped bit may change a value and leave a file that can be read."""
     columns = [(str(name), str(dtype)) for name, dtype in frame.dtypes.items()]
     rows = pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()
     return blake3(repr((identity, columns)).encode() + rows).hexdigest().encode()

@@ -1,39 +1,45 @@
-"""Where data lies: a path of this machine, or a place on object storage. What both can do, under one name.
+"""Where data lies: a path of this machine, or one on object storage, and what can be done with either.
+
+Both kinds of path do arithmetic and plain reading as ``pathlib.Path`` does. Where they differ, the functions here ask
+the path's back end (:class:`~mimiidg_build.storage.backend.Backend`), which :func:`backend` chooses, and nothing else.
 
 What needs a lock, and what belongs to this machine alone (transfers under way, trained runs, reports), lies at the
-place's counterpart on this machine, :func:`local`.
+path's counterpart on this machine, :func:`local`.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from mimiidg_build import settings
 from mimiidg_build.errors import UsageError
-from mimiidg_build.storage.object_storage import ABSENT, BLOCK_BYTES, SCHEME, ObjectPath, ObjectStat
-
-__all__ = [
-    "ABSENT",
-    "ObjectPath",
-    "Opened",
-    "Place",
-    "copy",
-    "file_sizes",
-    "local",
-    "matching",
-    "move",
-    "place",
-    "remove_tree",
-]
+from mimiidg_build.storage.backend import Backend, Complaint, Opened
+from mimiidg_build.storage.bucket import Bucket
+from mimiidg_build.storage.disk import Disk
+from mimiidg_build.storage.holds import Hold
+from mimiidg_build.storage.object_client import SCHEME
+from mimiidg_build.storage.object_path import ObjectPath
 
 Place = Path | ObjectPath
 
+DISK: Backend[Path] = Disk()
+BUCKET: Backend[ObjectPath] = Bucket()
+
+
+def backend(path: Place) -> Backend[Any]:
+    """The back end of a path: the only function that asks which kind it is."""
+    return BUCKET if isinstance(path, ObjectPath) else DISK
+
+
+# ---- Names -----------------------------------------------------------------------------------------------------------
+
 
 def place(text: str | os.PathLike[str]) -> Place:
-    """The place that a text names.
+    """The path that a text names.
 
     >>> place("mimiidg-data"), str(place("s3://bucket/data/"))
     (PosixPath('mimiidg-data'), 's3://bucket/data')
@@ -54,93 +60,191 @@ def place(text: str | os.PathLike[str]) -> Place:
     return ObjectPath("/", *parts)
 
 
-def local(where: Place) -> Path:
-    """The place itself if it is on this machine, else its counterpart here: under ``MIMIIDG_WORK`` or
+def is_local(path: Place) -> bool:
+    """Whether it lies on this machine: it can be mapped, listing takes no network, and locks tell who reads it."""
+    return backend(path).is_local
+
+
+def local(path: Place) -> Path:
+    """The path itself if it is on this machine, else its counterpart here: under ``MIMIIDG_WORK`` or
     ``./mimiidg-work``."""
-    if isinstance(where, Path):
-        return where
-    return settings.work().joinpath(*where.parts[1:])
+    return path if isinstance(path, Path) else settings.work().joinpath(*path.parts[1:])
 
 
-class Opened:
-    """A file opened for reads at any offset, from any number of threads; what it is at the time it is opened."""
-
-    def __init__(self, where: Place) -> None:
-        self._where = where
-        self._descriptor: int | None = None
-        if isinstance(where, ObjectPath):
-            found: ObjectStat | os.stat_result = where.stat()
-        else:
-            self._descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
-            found = os.fstat(self._descriptor)
-        self.size_bytes, self.mtime_ns = found.st_size, found.st_mtime_ns
-
-    def read_at(self, offset: int, n_bytes: int) -> bytes:
-        """``n_bytes`` from ``offset``, fewer at the end."""
-        if isinstance(self._where, ObjectPath):
-            return self._where.read_at(offset, n_bytes)
-        assert self._descriptor is not None, "it was closed"
-        data = os.pread(self._descriptor, n_bytes, offset)
-        while 0 < len(data) < n_bytes:  # a signal, or a read beyond the 2 GiB that one call gives
-            more = os.pread(self._descriptor, n_bytes - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
-
-    def file(self) -> BinaryIO:
-        """A file of its own, with a position."""
-        if self._descriptor is None:
-            return self._where.open("rb")
-        return os.fdopen(os.dup(self._descriptor), "rb")
-
-    def close(self) -> None:
-        """Give the descriptor back."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __del__(self) -> None:
-        if getattr(self, "_descriptor", None) is not None:
-            self.close()
+# ---- Files -----------------------------------------------------------------------------------------------------------
 
 
-def matching(where: Place, pattern: str) -> list[Place]:
-    """What lies below a place and matches a pattern, in order."""
-    return sorted(where.glob(pattern))
+def open_file(path: Place) -> Opened:
+    """Open a file for reads at any offset, from any number of threads."""
+    return backend(path).open_file(path)
 
 
-def file_sizes(where: Place) -> dict[str, int]:
-    """Size of every file below a place, by its name from there."""
-    if isinstance(where, ObjectPath):
-        return where.sizes()
-    return {f.relative_to(where).as_posix(): f.stat().st_size for f in where.rglob("*") if f.is_file()}
+def read_at(path: Place, offset: int, n_bytes: int) -> bytes:
+    """One read of a file that is not open.
 
+    Parameters
+    ----------
+    path : Place
+    offset, n_bytes : int
 
-def move(source: Place, target: Place) -> None:
-    """Give a file another name, in place of what has it."""
-    if isinstance(source, ObjectPath):
-        copy(source, target)
-        source.unlink()
-    else:
-        os.replace(source, target)
+    Returns
+    -------
+    bytes [size=n_bytes, fewer at the end of the file]
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    return backend(path).read_at(path, offset, n_bytes)
 
 
 def copy(source: Place, target: Place) -> None:
-    """Copy a file; within a bucket, where it lies."""
-    if isinstance(source, ObjectPath) and isinstance(target, ObjectPath) and source.bucket == target.bucket:
-        source.copy_within(target)
-    elif isinstance(target, ObjectPath):
+    """Copy a file; within a bucket, without sending its bytes through this machine."""
+    if (kind := backend(target)) is backend(source):
+        kind.copy(source, target)
+    else:
         with source.open("rb") as file:
-            target.write(file)
-    else:
-        with source.open("rb") as file, target.open("wb") as copied:
-            shutil.copyfileobj(file, copied, BLOCK_BYTES)
+            kind.receive(file, target)
 
 
-def remove_tree(where: Place) -> None:
-    """Remove everything below a place; nothing there is nothing to do."""
-    if isinstance(where, ObjectPath):
-        where.remove_below()
+def link(source: Place, target: Place) -> None:
+    """Give a file a second name, a hard link where there are such, else a copy.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    """
+    if (kind := backend(target)) is backend(source):
+        kind.link(source, target)
     else:
-        shutil.rmtree(where, ignore_errors=True)
+        copy(source, target)
+
+
+def move(source: Place, target: Place) -> None:
+    """Give a file another name on the same storage, in place of what has it."""
+    backend(source).move(source, target)
+
+
+def deliver(source: Path, target: Place, blocks: Iterable[bytes]) -> None:
+    """Take a whole file of this machine to where it belongs: it gets its name, durable, or is sent to its bucket.
+
+    Parameters
+    ----------
+    source : Path
+        On the target's own file system; gone afterwards.
+    target : Place
+    blocks : iterable of bytes
+        The file's content; read only where it must be sent.
+
+    Raises
+    ------
+    OSError
+        The target cannot be written; the source is where it was.
+    """
+    backend(target).deliver(source, target, blocks)
+
+
+# ---- Directories -----------------------------------------------------------------------------------------------------
+
+
+def matching(directory: Place, pattern: str) -> list[Place]:
+    """What lies below a directory and matches a pattern, in order."""
+    return sorted(directory.glob(pattern))
+
+
+def file_sizes(directory: Place) -> dict[str, int]:
+    """Size of every file below a directory, by its name from there."""
+    return backend(directory).sizes(directory)
+
+
+def prepare(directory: Place) -> None:
+    """Make a directory to write to; what an interrupted write left there is removed.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    backend(directory).prepare(directory)
+
+
+def remove_partial(directory: Place) -> None:
+    """Remove what interrupted writes left below a directory."""
+    backend(directory).remove_partial(directory)
+
+
+def remove_tree(directory: Place) -> None:
+    """Remove everything below a directory; nothing there is nothing to do."""
+    backend(directory).remove_tree(directory)
+
+
+def check_access(directory: Place) -> AbstractContextManager[Complaint]:
+    """Whether other processes see a directory: a function for each of them to run within the block.
+
+    It gives an empty text where all is well, else what to say of that process.
+
+    Raises
+    ------
+    UsageError
+        The path is relative, and other processes have other working directories.
+    """
+    return backend(directory).check_access(directory)
+
+
+# ---- Stores ----------------------------------------------------------------------------------------------------------
+
+
+def staging(store: Place) -> Place:
+    """Where a store is built: under a name beside its own, or where nothing can be renamed under its own.
+
+    >>> str(staging(Path("a.zarr"))), str(staging(place("s3://bucket/a.zarr")))
+    ('a.zarr.partial', 's3://bucket/a.zarr')
+    """
+    path: Place = backend(store).staging(store)
+    return path
+
+
+def publish(built: Place) -> Place:
+    """Give a store that was built at its :func:`staging` path its name, everything in it durable; that name.
+
+    Raises
+    ------
+    DataError
+        Something cannot be flushed, or the store not renamed.
+    """
+    path: Place = backend(built).publish(built)
+    return path
+
+
+def is_published(store: Place, marker: str) -> bool:
+    """Whether a store has been published; ``marker`` is the file of it that was written last."""
+    return backend(store).is_published(store, marker)
+
+
+def point(path: Place, content: bytes) -> bool:
+    """Replace a small file that others read at any time; False if another machine replaced it just then: look again.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    return backend(path).point(path, content)
+
+
+def hold(store: Place) -> Hold | None:
+    """Keep a store from being removed for as long as the result lives; None where nothing can be held.
+
+    Raises
+    ------
+    DataError
+        There is no such store, or it is being removed.
+    """
+    return backend(store).hold(store)
+
+
+def zarr_source(store: Place) -> Any:
+    """What zarr opens to read a store or an array in it."""
+    return backend(store).zarr_source(store)

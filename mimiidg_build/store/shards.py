@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from mimiidg_build.storage.files import Write, whole_file
+from mimiidg_build.storage.backend import Write
+from mimiidg_build.storage.files import whole_file
 from mimiidg_build.storage.places import Place
 from schemas.stores import StoredObject
 

@@ -9,7 +9,7 @@ ROOT/variants/<variant>/<fingerprint>.zarr/
 ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
 
 The *seal* is the digest of zarr.json itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. An open store is
-held (:mod:`mimiidg_build.storage.locks`): as long as the :class:`Store` lives, ``mimiidg prune`` leaves it where it is.
+held (:mod:`mimiidg_build.storage.holds`): as long as the :class:`Store` lives, ``mimiidg prune`` leaves it where it is.
 
 ROOT may be on object storage (``s3://bucket/prefix``). There are no locks there: nothing is held, and nothing pruned.
 """
@@ -30,8 +30,8 @@ from pydantic import ValidationError
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import hash_object
-from mimiidg_build.storage.locks import Hold
-from mimiidg_build.storage.places import ObjectPath, Place, file_sizes, matching, place
+from mimiidg_build.storage.holds import Hold
+from mimiidg_build.storage.places import Place, file_sizes, hold, is_published, matching, place, staging, zarr_source
 from schemas.stores import FORMAT_VERSION, SectionSummary, StoreAttributes
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Store:
         """The zarr group."""
         import zarr
 
-        return zarr.open_group(zarr_place(self.path), mode="r")
+        return zarr.open_group(zarr_source(self.path), mode="r")
 
     def audio(self, machine_type: str, section: str) -> zarr.Array[Any]:
         """Samples of a section [shape=(n_clips, n_samples)], int16."""
@@ -113,11 +113,6 @@ class Store:
         if not isinstance(array, zarr.Array):
             raise DataError(f"{self.path}: {array.path} is no array; run `mimiidg verify`.")
         return array
-
-
-def zarr_place(path: Place) -> Any:
-    """A place as zarr takes it."""
-    return path.zarr_store if isinstance(path, ObjectPath) else path
 
 
 def open_store(path: str | Place) -> Store:
@@ -148,16 +143,16 @@ def open_store(path: str | Place) -> Store:
 
 
 def _opened(path: Place) -> Store:
-    is_there, pattern = (path / METADATA).is_file(), "*.zarr" if isinstance(path, ObjectPath) else "*.partial"
-    partial = [] if is_there or not path.is_dir() else matching(path, pattern)
+    is_there = (path / METADATA).is_file()
+    partial = [] if is_there or not path.is_dir() else matching(path, staging(path / "*.zarr").name)
     if partial:
         raise DataError(f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again.")
-    hold = None if isinstance(path, ObjectPath) else Hold(path)
+    held = hold(path)
     if not is_there and not (path / METADATA_COPY).is_file():
-        if isinstance(path, ObjectPath) and path.suffix == ".zarr" and path.is_dir():
+        if path.suffix == ".zarr" and path.is_dir() and not is_finished(path):
             raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
         raise DataError(f"{path} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
-    return Store(path, read_attributes(path), hold)
+    return Store(path, read_attributes(path), held)
 
 
 def latest(directory: Place) -> str:
@@ -284,9 +279,7 @@ def list_stores(root: Place) -> list[Listed]:
 
 def is_finished(path: Place) -> bool:
     """Whether a store has been published under this name; it may be damaged since."""
-    if isinstance(path, ObjectPath):
-        return (path / METADATA).is_file()
-    return path.suffix != ".partial" and path.is_dir()
+    return is_published(path, METADATA)
 
 
 def is_latest(path: Place) -> bool:

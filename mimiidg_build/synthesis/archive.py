@@ -10,7 +10,6 @@ strategy. Sound has next to no repeated strings, so searching for them costs 2.5
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections import deque
@@ -25,6 +24,7 @@ import numpy as np
 
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.parallel.processes import process_pool
+from mimiidg_build.storage.files import whole_file
 from mimiidg_build.synthesis.dsp import SAMPLE_RATE
 from mimiidg_build.synthesis.factory import synthesize_noise
 from mimiidg_build.synthesis.layout import Clip, Entry, Recording, entries
@@ -95,30 +95,23 @@ def pack(spec: SyntheticSpec, name: str, start: int) -> Batch:
 
 
 def _write(path: Path, members: Iterable[Packed], on_progress: Callable[[int], None] | None) -> Path:
-    """Write a zip under a temporary name, and give it its own when it is whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write a zip, whole or not at all."""
     central = bytearray()
-    count = 0
-    try:
-        with partial.open("wb") as file:
-            for member in members:
-                sizes = (member.crc, len(member.data), member.size_bytes)
-                base = member.member.encode("ascii")
-                offset = file.tell()
-                file.write(_LOCAL.pack(b"PK\3\4", 20, *_FIXED, *sizes, len(base), 0) + base)
-                file.write(member.data)
-                central += _CENTRAL.pack(
-                    b"PK\1\2", 3 << 8 | 20, 20, *_FIXED, *sizes, len(base), 0, 0, 0, 0, _MODE, offset
-                )
-                central += base
-                count += 1
-                if on_progress is not None and member.is_clip:
-                    on_progress(1)
-            offset = file.tell()
-            file.write(central + _END.pack(b"PK\5\6", 0, 0, count, count, len(central), offset, 0))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    count = offset = 0
+    with whole_file(path) as write:
+        for member in members:
+            sizes = (member.crc, len(member.data), member.size_bytes)
+            base = member.member.encode("ascii")
+            local = _LOCAL.pack(b"PK\3\4", 20, *_FIXED, *sizes, len(base), 0) + base
+            write(local)
+            write(member.data)
+            central += _CENTRAL.pack(b"PK\1\2", 3 << 8 | 20, 20, *_FIXED, *sizes, len(base), 0, 0, 0, 0, _MODE, offset)
+            central += base
+            offset += len(local) + len(member.data)
+            count += 1
+            if on_progress is not None and member.is_clip:
+                on_progress(1)
+        write(bytes(central) + _END.pack(b"PK\5\6", 0, 0, count, count, len(central), offset, 0))
     return path
 
 

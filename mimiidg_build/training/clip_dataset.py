@@ -13,7 +13,6 @@ shards, or through zarr where a shard cannot be mapped; the bytes are the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models.base import Labels
+from mimiidg_build.storage.places import is_local
 from mimiidg_build.store.store import Store, section_path
 from mimiidg_build.training import order
 from mimiidg_build.training.reading import ArrayLayout, MappedReader, Reader, Shard, ZarrReader, array_layout
@@ -278,7 +278,7 @@ def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
     if len(kinds) > 1:
         raise UsageError(f"sections of different shapes or types cannot be one dataset: {sorted(map(str, kinds))}")
     shards: list[Shard] = [shard for layout in layouts for shard in layout.shards()]
-    can_map = all(layout.is_plain and isinstance(layout.path, Path) for layout in layouts)
+    can_map = all(layout.is_plain and is_local(layout.path) for layout in layouts)
     if can_map and len({layout.shard_rows for layout in layouts}) == 1:
         return MappedReader(layouts[0], shards), layouts
     return ZarrReader(shards), layouts

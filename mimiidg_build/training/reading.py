@@ -24,8 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.places import Place
-from mimiidg_build.store.store import zarr_place
+from mimiidg_build.storage.places import Place, zarr_source
 
 Array = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
@@ -164,7 +163,7 @@ class ZarrReader:
         import zarr
 
         shard = self._shards[number]
-        array = zarr.open_array(zarr_place(shard.array), mode="r")
+        array = zarr.open_array(zarr_source(shard.array), mode="r")
         self._kept[number] = np.asarray(array[shard.start : shard.start + shard.n_rows])
         if len(self._kept) > CACHED_SHARDS:
             self._kept.popitem(last=False)

@@ -1,7 +1,7 @@
 """Removing what nobody needs any more: superseded stores, and what stopped or killed runs left behind.
 
 ``survey`` looks, ``decide`` says what goes and why, ``prune`` does it. Never removed: the store that ``latest`` names,
-a store that somebody holds open (:mod:`mimiidg_build.storage.locks`), anything of a variant that is being built or of
+a store that somebody holds open (:mod:`mimiidg_build.storage.holds`), anything of a variant that is being built or of
 an archive that is being fetched, an archive, a report. What could still go on (an interrupted build or transfer that
 nothing has replaced) and what cost training (runs) goes only when asked for.
 """
@@ -22,8 +22,9 @@ from filelock import Timeout
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.lock import guard
-from mimiidg_build.storage.locks import alone, variant_lock
-from mimiidg_build.storage.places import Place
+from mimiidg_build.storage.holds import alone
+from mimiidg_build.storage.locks import variant_lock
+from mimiidg_build.storage.places import Place, is_local, local
 from mimiidg_build.store.store import latest
 
 Kind = Literal["store", "build", "journal", "transfer", "temporary", "runs"]
@@ -252,11 +253,12 @@ def prune(
     DataError
         Something cannot be removed.
     """
-    if not isinstance(root, Path):
+    if not is_local(root):
         raise UsageError(
             f"{root} is on object storage, where nothing says whether somebody reads a store, so nothing is removed. "
             "See `mimiidg list`, and remove with the storage's own tools what nobody needs, but what is `latest`."
         )
+    root = local(root)
     directories = {path.name: path for path in sorted((root / "variants").glob("*/"))}
     if unknown := sorted(set(variants) - directories.keys()):
         raise UsageError(f"{root} has no variant {', '.join(unknown)}; it has {', '.join(directories) or 'none'}.")

@@ -16,7 +16,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.files import hash_object, write_file, write_object
-from mimiidg_build.storage.places import ObjectPath, Place, file_sizes, move, remove_tree
+from mimiidg_build.storage.places import Place, file_sizes, move, remove_tree
 from mimiidg_build.store.store import FOREIGN, METADATA, METADATA_COPY, Store, find_damage, is_sealed, open_store
 from mimiidg_build.upkeep.verify import same_inputs
 from schemas.stores import RenderedShard
@@ -106,7 +106,7 @@ def _restore(
     for name in sorted(damaged):
         made, recorded = decision.staging / name, store.attributes.objects[name].blake3
         if made.is_file() and hash_object(decision.staging, name).blake3 == recorded:
-            _put(made, store.path / name)
+            move(made, store.path / name)
             restored.append(name)
     return restored
 
@@ -136,12 +136,3 @@ def _render(
             rendered[section.section.id] = stage.finished_section(inputs, section, shards)
         for name, content in stage.tables(rendered).items():
             write_object(decision.staging, name, content)
-
-
-def _put(source: Place, target: Place) -> None:
-    if isinstance(target, ObjectPath):
-        move(source, target)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    move(source, target)
-    stage.flush(target.parent)

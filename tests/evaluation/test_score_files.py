@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -178,11 +179,11 @@ def test_names_that_no_reader_would_find_are_refused(machine_type, section):
 def test_a_failed_rename_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     score_files.write_scores(tmp_path, "fan", "00", CLIPS, [1.0, 2.0])
 
-    def refuse(self, target):
+    def refuse(source, target):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(DataError, match="cannot be written: no space left"):
         score_files.write_scores(tmp_path, "fan", "00", CLIPS, [3.0, 4.0])
     assert [p.name for p in tmp_path.iterdir()] == [SCORES]
     assert score_files.read_scores(tmp_path / SCORES).score.tolist() == [1.0, 2.0]

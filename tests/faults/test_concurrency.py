@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.locks import alone
+from mimiidg_build.storage.holds import alone
 from mimiidg_build.store.store import open_store, verify_objects
 from mimiidg_build.upkeep.prune import prune
 from tests.faults.processes import Place, Processes, files

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.errors import UsageError
+from mimiidg_build.storage.object_path import ABSENT
 from mimiidg_build.storage.places import (
-    ABSENT,
     ObjectPath,
-    Opened,
     copy,
     file_sizes,
     local,
     matching,
     move,
+    open_file,
     place,
     remove_tree,
 )
@@ -97,7 +97,7 @@ def test_the_same_files_are_found_and_read(both: tuple[ObjectPath, Path]) -> Non
 @pytest.mark.parametrize("kind", [0, 1], ids=["object", "file"])
 def test_reads_at_an_offset_and_by_position(both: tuple[ObjectPath, Path], kind: int) -> None:
     path = both[kind] / "archives/r/fan.zip"
-    content, opened = FILES["archives/r/fan.zip"], Opened(path)
+    content, opened = FILES["archives/r/fan.zip"], open_file(path)
     assert opened.size_bytes == len(content)
     for offset, n in ((0, 10), (5_999_990, 10), (5_999_990, 100), (1234, 0), (17, 5_000_000)):
         assert opened.read_at(offset, n) == content[offset : offset + n]
@@ -163,6 +163,6 @@ def test_what_fails_names_the_place(bucket: ObjectPath, monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match="for reading only"):
         bucket.open("wb")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr("mimiidg_build.storage.object_storage.RETRIES", 0)
+    monkeypatch.setattr("mimiidg_build.storage.object_client.RETRIES", 0)
     with pytest.raises(OSError, match="the object storage at http://127.0.0.1:1 fails: HTTP error"):
         (bucket / "data").is_dir()

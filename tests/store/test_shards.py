@@ -214,7 +214,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"a file where a folder should be")
     with pytest.raises(
-        DataError, match=r"x/c/0 cannot be written: .*make room or set the rights right, then run the same"
+        DataError, match=r"x/c/0 cannot be written: .*free some space or correct the permissions, then run the same"
     ):
         write_file(tmp_path / "x" / "c" / "0", [b"content"])
     assert objects(tmp_path) == {"x": b"a file where a folder should be"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.locks import Hold, alone
+from mimiidg_build.storage.holds import Hold, alone
 
 
 def is_free(store: Path) -> bool:
@@ -54,7 +54,7 @@ def test_a_read_only_store_can_be_held(store: Path) -> None:
 @pytest.mark.parametrize("ending", ["pass", "import os; os._exit(3)", "import os; os.kill(os.getpid(), 9)"])
 def test_a_hold_ends_with_its_process(store: Path, ending: str) -> None:
     code = "import sys; from pathlib import Path; "
-    code += "from mimiidg_build.storage.locks import Hold; hold = Hold(Path(sys.argv[1])); "
+    code += "from mimiidg_build.storage.holds import Hold; hold = Hold(Path(sys.argv[1])); "
     code += f"print('held', flush=True); sys.stdin.read(); {ending}"
     command = [sys.executable, "-c", code, str(store)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

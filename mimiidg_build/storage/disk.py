@@ -1,0 +1,242 @@
+"""The back end for paths on this machine.
+
+A file is written under a temporary name, ``<name>.<process>.partial``, flushed and renamed: a reader sees the old file
+or the new one, also after a power cut. ``mimiidg prune`` reads the process's number from that name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from blake3 import blake3
+
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.storage.backend import Complaint, Write, write_errors
+from mimiidg_build.storage.holds import Hold
+
+COPY_BYTES = 4 * 2**20  # at once
+
+
+def flush(path: Path) -> None:
+    """Make a file's content, or the names in a directory, durable: a rename is only kept once its directory is."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class OpenedFile:
+    """See :class:`~mimiidg_build.storage.backend.Opened`."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        found = os.fstat(self._descriptor)
+        self.size_bytes, self.mtime_ns = found.st_size, found.st_mtime_ns
+
+    def read_at(self, offset: int, n_bytes: int) -> bytes:
+        """See ``Opened``."""
+        assert self._descriptor is not None, "it was closed"
+        data = os.pread(self._descriptor, n_bytes, offset)
+        while 0 < len(data) < n_bytes:  # a signal, or a read beyond the 2 GiB that one call gives
+            more = os.pread(self._descriptor, n_bytes - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def file(self) -> BinaryIO:
+        """See ``Opened``."""
+        assert self._descriptor is not None, "it was closed"
+        return os.fdopen(os.dup(self._descriptor), "rb")
+
+    def close(self) -> None:
+        """See ``Opened``."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", None) is not None:
+            self.close()
+
+
+class Disk:
+    """Files and directories; every method does what :class:`~mimiidg_build.storage.backend.Backend` says of it."""
+
+    is_local = True
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def open_file(self, path: Path) -> OpenedFile:
+        """Open a descriptor: whatever takes the file's name later, this one is read."""
+        return OpenedFile(path)
+
+    def read_at(self, path: Path, offset: int, n_bytes: int) -> bytes:
+        """Open, read, close."""
+        with contextlib.closing(OpenedFile(path)) as opened:
+            return opened.read_at(offset, n_bytes)
+
+    def digest(self, path: Path) -> tuple[int, str]:
+        """Mapped rather than read: a file may be larger than memory."""
+        return path.stat().st_size, blake3().update_mmap(path).hexdigest()
+
+    @contextlib.contextmanager
+    def whole_file(self, path: Path) -> Iterator[Write]:
+        """Write under a temporary name, flush, rename.
+
+        Unbuffered: what is written comes in large pieces, and a copy of each would cost as much as its digest.
+        """
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            with write_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = temporary.open("wb", buffering=0)
+
+            def write(data: bytes | memoryview) -> None:
+                rest = memoryview(data)
+                with write_errors(path):
+                    while rest:
+                        rest = rest[file.write(rest) :]
+
+            with file:
+                yield write
+                with write_errors(path):
+                    os.fsync(file.fileno())
+            with write_errors(path):
+                os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def deliver(self, source: Path, target: Path, blocks: Iterable[bytes]) -> None:
+        """Flush and rename; the bytes stay where they are, and ``blocks`` is not read."""
+        flush(source)
+        os.replace(source, target)
+        flush(target.parent)
+
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy in blocks."""
+        with source.open("rb") as file:
+            self.receive(file, target)
+
+    def receive(self, file: IO[bytes], target: Path) -> None:
+        """Write what an open file holds."""
+        with self.whole_file(target) as write:
+            while block := file.read(COPY_BYTES):
+                write(block)
+
+    def link(self, source: Path, target: Path) -> None:
+        """A hard link, which costs nothing; a copy where the file system has none."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            self.copy(source, target)
+
+    def move(self, source: Path, target: Path) -> None:
+        """Rename, and flush the directory that the name is in."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+        flush(target.parent)
+
+    # ---- directories -------------------------------------------------------------------------------------------------
+
+    def sizes(self, directory: Path) -> dict[str, int]:
+        """Every file, however deep."""
+        return {f.relative_to(directory).as_posix(): f.stat().st_size for f in directory.rglob("*") if f.is_file()}
+
+    def prepare(self, directory: Path) -> None:
+        """Make it with its parents."""
+        with write_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            self.remove_partial(directory)
+
+    def remove_partial(self, directory: Path) -> None:
+        """Remove what has a temporary name: nobody else writes there now."""
+        for path in directory.rglob("*.partial"):
+            path.unlink(missing_ok=True)
+
+    def remove_tree(self, directory: Path) -> None:
+        """Remove it; nothing there is nothing to do."""
+        shutil.rmtree(directory, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def check_access(self, directory: Path) -> Iterator[Complaint]:
+        """Make a file for others to look for: another machine's disk may have a directory of the same name."""
+        if not directory.is_absolute():
+            raise UsageError(
+                f"{directory}: a cluster's workers need an absolute path; they start in folders of their own."
+            )
+        probe = directory / f".seen-by-workers-{uuid.uuid4().hex}"
+        try:
+            probe.touch()
+        except OSError:
+            probe = directory  # read-only here: enough to verify
+        try:
+            yield partial(_unseen, probe, directory)
+        finally:
+            if probe != directory:
+                probe.unlink(missing_ok=True)
+
+    # ---- stores ------------------------------------------------------------------------------------------------------
+
+    def staging(self, store: Path) -> Path:
+        """A name beside the final one, so that the rename stays on one file system."""
+        return store.with_name(f"{store.name}.partial")
+
+    def publish(self, staging: Path) -> Path:
+        """Flush every file and directory, rename, flush the parent.
+
+        In this order: a name that survives a power cut stands for content that does.
+        """
+        final = staging.with_suffix("")
+        try:
+            for path in [*staging.rglob("*"), staging]:
+                flush(path)
+            os.rename(staging, final)
+            flush(final.parent)
+        except OSError as error:
+            raise DataError(f"{staging} cannot be finished: {error.strerror}. Run the same command again.") from error
+        return final
+
+    def is_published(self, store: Path, marker: str) -> bool:
+        """The final name says so; the marker may be damaged or gone since."""
+        return store.suffix != ".partial" and store.is_dir()
+
+    def point(self, path: Path, content: bytes) -> bool:
+        """Replace it in one step; writers on this machine have a lock."""
+        with self.whole_file(path) as write:
+            write(content)
+        with write_errors(path):
+            flush(path.parent)
+        return True
+
+    def hold(self, store: Path) -> Hold:
+        """A shared lock on its directory."""
+        return Hold(store)
+
+    def zarr_source(self, store: Path) -> Path:
+        """The path itself."""
+        return store
+
+
+def _unseen(probe: Path, directory: Path) -> str:
+    """What a process says that does not see a file; empty if it does."""
+    if probe.exists():
+        return ""
+    return (
+        f"do not see what lies in {directory}. Likely cause: no shared file system. Give a --root that every worker "
+        "mounts at the same path."
+    )
