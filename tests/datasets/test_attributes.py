@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.datasets.attributes import read_attribute_table, section_attributes
+from tests.conftest import REAL
 
-REAL_TABLES = Path(__file__).parents[2] / "shared" / "real" / "attributes"
+REAL_TABLES = REAL / "attributes"
 LAST = "file_name_with_full_attributes"
 TWO = f"file_name,d1p,d1v,d2p,d2v,{LAST}"
 

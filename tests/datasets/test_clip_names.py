@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +10,9 @@ from hypothesis import strategies as st
 
 from mimiidg_build.datasets.clip_names import ClipName
 from mimiidg_build.errors import DataError
+from tests.conftest import REAL
 
-REAL_SCORES = Path(__file__).parents[2] / "shared" / "real" / "baseline_ae_results"
+REAL_SCORES = REAL / "baseline_ae_results"
 
 KEYS = st.from_regex(r"[a-z][a-z0-9-]{0,5}", fullmatch=True)
 VALUES = st.from_regex(r"[A-Za-z0-9.+-]{1,5}", fullmatch=True)

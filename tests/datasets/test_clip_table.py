@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,8 +19,8 @@ from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.errors import DataError
 from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS, Table1
 from schemas.tables import ClipTable
+from tests.conftest import REAL
 
-REAL = Path(__file__).parents[2] / "shared" / "real"
 TABLE1 = Table1(**tomllib.loads(files("data_manifests").joinpath("table1.toml").read_text(encoding="utf-8")))
 SIZE = 320_044
 COUNTS = {cell: 10 if "train" in cell else 2 for cell in TABLE1.counts}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from mimiidg_build.datasets import truth
 from mimiidg_build.datasets.truth import ClipTruth
 from mimiidg_build.errors import DataError, UsageError
+from tests.conftest import REAL
 
-ATTRIBUTES = Path(__file__).parents[2] / "shared" / "real" / "attributes"
+ATTRIBUTES = REAL / "attributes"
 HEADER = "file_name,d1p,d1v,file_name_with_full_attributes\n"
 ROW = "fan/test/section_03_0000.wav,m-n,X,fan/test/section_03_source_test_normal_0000_m-n_X.wav\n"
 LIST = "ground_truth_fan_section_03_test.csv"

@@ -12,8 +12,8 @@ import pytest
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import metrics, score_files
 from mimiidg_build.evaluation.evaluate import evaluate, evaluate_directory, read_directory, read_results
+from tests.conftest import REAL
 
-REAL = Path(__file__).parents[2] / "shared" / "real"
 GOLDEN, ATTRIBUTES = REAL / "baseline_ae_results", REAL / "attributes"
 real = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"the official run is not at {GOLDEN} (see its README)")
 

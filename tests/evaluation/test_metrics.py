@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from mimiidg_build.evaluation import metrics
+from tests.conftest import REAL
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "real" / "baseline_ae_results"
+GOLDEN = REAL / "baseline_ae_results"
 MACHINE_TYPES = ("bearing", "fan", "gearbox", "slider", "valve")
 COLUMNS = (
     "auc_source",

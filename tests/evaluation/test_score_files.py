@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation import score_files
+from tests.conftest import REAL
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "real" / "baseline_ae_results"
+GOLDEN = REAL / "baseline_ae_results"
 CLIPS = ["section_00_source_test_normal_0000_m-n_W.wav", "section_00_target_test_anomaly_0001_m-n_Y.wav"]
 SCORES = "anomaly_score_fan_section_00_test.csv"
 DECISIONS = "decision_result_fan_section_00_test.csv"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import Place, Processes, make_template
+from tests.faults.place import Place, make_template
+from tests.faults.processes import Processes
 from tests.faults.summary import PROPERTY, Tries
 
 

@@ -20,7 +20,7 @@ from mimiidg_build.store.store import METADATA, METADATA_COPY, find_damage, list
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.prune import prune
 from tests.conftest import write_dataset
-from tests.faults.processes import Place, files
+from tests.faults.place import Place, files
 
 
 def flip(path: Path, offset: int, bit: int) -> None:

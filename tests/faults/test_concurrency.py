@@ -18,7 +18,8 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.storage.holds import alone
 from mimiidg_build.store.store import open_store, verify_objects
 from mimiidg_build.upkeep.prune import prune
-from tests.faults.processes import Place, Processes, files
+from tests.faults.place import Place, files
+from tests.faults.processes import Processes
 from tests.small_store import make_store
 
 

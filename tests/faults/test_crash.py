@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -17,7 +16,8 @@ import pytest
 from mimiidg_build.errors import DataError
 from mimiidg_build.store.store import find_damage, open_store
 from mimiidg_build.upkeep.prune import prune
-from tests.faults.processes import CRASHED, Place, files
+from tests.faults.injected import CRASHED, name_within
+from tests.faults.place import Place, files
 
 EPOCHS = 8
 
@@ -68,51 +68,114 @@ def forget(place: Place, variant: str) -> None:
     shutil.rmtree(place.directory(variant))
 
 
-def steps_of(place: Place, fault: str) -> list[str]:
-    """The names of all steps that an undisturbed build takes."""
-    ended = place.build("one", **{fault: 0})
+def steps_of(place: Place) -> list[tuple[str, str]]:
+    """All steps of an undisturbed build in their order: what is done, and to which name; see ``injected``."""
+    place.directory("one").parent.mkdir(exist_ok=True)
+    ended = place.build("one", list_steps=True)
     assert ended.code == 0, ended.err
     forget(place, "one")
-    steps: list[str] = json.loads(ended.out.splitlines()[-1])
-    return steps
+    return [(verb, name) for verb, name in json.loads(ended.out.splitlines()[-1])]
 
 
-def crashes(place: Place, step: int, fault: str) -> bool:
-    """Let a build die before a step, and another go on; False if it ended before it came there."""
-    ended = place.build("one", **{fault: step})
-    if ended.code != 0:
-        assert (ended.code, ended.err) == (CRASHED, ""), step
+def numbered(steps: list[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    """The steps, each with how many of the same come before it."""
+    return [(*step, steps[:index].count(step)) for index, step in enumerate(steps)]
+
+
+def crashes(place: Place, **fault: Any) -> bool:
+    """Let a build of ``one`` die; False if it ended without."""
+    ended = place.build("one", **fault)
+    assert (ended.code, ended.err) in ((CRASHED, ""), (0, "")), (fault, ended)
+    return ended.code == CRASHED
+
+
+# The files of ``one``: three shards of two arrays in any order, each noted once both are there; then these, in order.
+SECTION = "zarr.partial/valve/section_01"
+SHARDS = {k: {f"{SECTION}/audio/c/{k}/0", f"{SECTION}/logmel/c/{k}/0/0"} for k in range(3)}
+ENTRIES = {k: f"journal/valve-section_01-000{k}.json" for k in range(3)}
+RENDERED = {*ENTRIES.values()}.union(*SHARDS.values())
+WRITTEN = [
+    "zarr.partial/clips.parquet",
+    "zarr.partial/mix_plan.parquet",
+    f"{SECTION}/audio/zarr.json",
+    f"{SECTION}/logmel/zarr.json",
+    f"{SECTION}/zarr.json",
+    "zarr.partial/valve/zarr.json",
+    "zarr.partial/zarr.json.copy",
+    "zarr.partial/zarr.json",  # has the digest of all the others, and is what makes it a store
+]
+STORE = {name.replace("zarr.partial", "zarr") for name in RENDERED.union(WRITTEN) - {*ENTRIES.values()}}
+
+
+def left(directory: Path) -> tuple[set[str], list[Path]]:
+    """What lies in a variant's directory: the names of files that have theirs, and the files that have not."""
+    found = [path for path in directory.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+    unnamed = [path for path in found if path.name.endswith(".partial")]
+    return {name_within(path) for path in found if path not in unnamed}, unnamed
+
+
+def check_left(names: set[str], target: str) -> None:
+    """Before ``target`` got its name, everything that must be there by then was there, and nothing that must not."""
+    if target == "latest":
+        assert names == STORE | {*ENTRIES.values()}
+    elif target in WRITTEN:
+        assert names == RENDERED.union(WRITTEN[: WRITTEN.index(target)])
+    else:
+        (k,) = (k for k in ENTRIES if target in SHARDS[k] | {ENTRIES[k]})
+        assert target not in names and ENTRIES[k] not in names and names < RENDERED
+        assert target in SHARDS[k] or SHARDS[k] <= names
+        assert all(SHARDS[other] <= names for other in ENTRIES if ENTRIES[other] in names), "noted when it is there"
+
+
+def test_every_file_half_written(place: Place, fault: Any) -> None:
+    """A build dies while it writes a shard, a journal entry, a table, metadata or ``latest``: each in its turn."""
+    targets = [name for verb, name in steps_of(place) if verb == "replace"]
+    assert sorted(targets) == sorted([*RENDERED, *WRITTEN, "latest"])
+    fault("build crashed while it wrote a file", cases=len(targets))
+    for target in targets:
+        assert crashes(place, crash_writing=target), target
+        names, unnamed = left(place.directory("one"))
+        assert f"{target}.partial" in map(name_within, unnamed), "half of it is there"
+        check_left(names, target)
         check_goes_on(place, "one")
-    forget(place, "one")
-    return ended.code != 0
+        forget(place, "one")
 
 
 def test_every_step_from_the_rename_on(place: Place, fault: Any) -> None:
     """A build dies before each step that gives the store its name, moves ``latest`` and removes the journal."""
-    steps = steps_of(place, "crash_publishing_at")
-    chosen = range(steps.index("rename") + 1, len(steps) + 1)
-    assert steps.count("rename") == 1 and len(chosen) > 9
+    steps = numbered(steps_of(place))
+    (start,) = (index for index, (verb, *_) in enumerate(steps) if verb == "rename")
+    chosen = steps[start:]
+    verbs = [verb for verb, *_ in chosen]
+    assert [step[:2] for step in chosen if step[0] in ("rename", "replace", "rmdir")] == [
+        ("rename", "zarr"),
+        ("replace", "latest"),
+        ("rmdir", "journal"),
+    ]
+    assert [verb for verb in verbs if verb == "unlink"] == ["unlink"] * len(ENTRIES)
     fault("build crashed at a step of publishing", cases=len(chosen))
-    for step in chosen:
-        assert crashes(place, step, "crash_publishing_at")
-
-
-def test_steps_up_to_the_rename(place: Place, fault: Any) -> None:
-    """A build dies while it writes tables and metadata and flushes everything: at each sixth step."""
-    steps = steps_of(place, "crash_publishing_at")
-    chosen = range(1, steps.index("rename") + 1, 6)
-    fault("build crashed at a step of publishing", cases=len(chosen))
-    for step in chosen:
-        assert crashes(place, step, "crash_publishing_at")
+    for index, step in enumerate(chosen):
+        assert crashes(place, crash_before=step), step
+        names, _ = left(place.directory("one"))
+        is_named, is_latest = index > 0, "replace" in verbs[:index]
+        assert names >= (STORE if is_named else {*WRITTEN})
+        assert ("latest" in names) == is_latest
+        assert len(names & {*ENTRIES.values()}) == len(ENTRIES) - verbs[:index].count("unlink")
+        check_goes_on(place, "one")
+        forget(place, "one")
 
 
 @pytest.mark.slow
 def test_every_step_of_a_build(place: Place, fault: Any) -> None:
-    n_steps = len(steps_of(place, "crash_at"))
-    fault("build crashed at any step", cases=n_steps)
-    # zarr writes metadata from threads, so two runs differ by a step or two
-    n_crashes = next(step for step in itertools.count(1) if not crashes(place, step, "crash_at")) - 1
-    assert n_crashes == pytest.approx(n_steps, abs=10) and n_crashes > 100
+    steps = numbered(steps_of(place))
+    fault("build crashed at any step", cases=len(steps))
+    n_crashes = 0
+    for step in steps:
+        n_crashes += crashes(place, crash_before=step)
+        check_goes_on(place, "one")
+        forget(place, "one")
+    assert n_crashes >= len(steps) - 10, "shards come in any order, so a folder is not always made for the same one"
+    assert n_crashes > 100
 
 
 def kill_at_random(place: Place, seed: int, number: int, code: int) -> int:
@@ -167,8 +230,9 @@ PARTS = ["zarr.json", "valve/zarr.json", "valve/section_01/*/zarr.json", "*.parq
 def test_emptied_by_a_power_cut(place: Place, fault: Any) -> None:
     """Whatever was not flushed when the power went is there and empty: nothing of it is taken for finished."""
     fault("power cut: files of an unfinished build are empty", cases=len(PARTS))
-    whole = steps_of(place, "crash_publishing_at").index("rename") + 1  # dies when all is written but the name
-    place.build("one", crash_publishing_at=whole)
+    assert crashes(place, crash_before=("rename", "zarr", 0)), "all is written but the name"
+    names, unnamed = left(place.directory("one"))
+    assert (names, unnamed) == (RENDERED.union(WRITTEN), [])
     shutil.copytree(place.directory("one"), place.root / "killed")
     for part in PARTS:
         forget(place, "one")

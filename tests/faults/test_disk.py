@@ -16,7 +16,9 @@ import pytest
 from mimiidg_build.store.store import find_damage, open_store
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.upkeep.prune import prune
-from tests.faults.processes import Ended, Place, Processes, files
+from tests.faults.injected import NEED_ROOM
+from tests.faults.place import Place, files
+from tests.faults.processes import Ended, Processes
 
 KIB = 1024
 
@@ -104,9 +106,10 @@ def test_disk_that_fills_up_while_noise_is_prepared(place_on_disk: Place, disk: 
 )
 def test_disk_full_from_any_step_on(place: Place, fault: Any, every: int) -> None:
     """Where nothing may be mounted too: the calls that need room are refused from some step on."""
-    ended = place.build("one", crash_at=0)
-    n_steps = len(json.loads(ended.out.splitlines()[-1]))
-    steps = range(1, n_steps - 12, every)  # what comes last, removing the journal, needs no room
+    ended = place.build("one", list_steps=True)
+    verbs = [verb for verb, _ in json.loads(ended.out.splitlines()[-1])]
+    steps = [number for number, verb in enumerate(verbs) if verb in NEED_ROOM][::every]
+    assert len(steps) > 2
     fault("disk full from a step on (refused calls)", cases=len(steps))
     for step in steps:
         shutil.rmtree(place.directory("one"))
