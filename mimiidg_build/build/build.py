@@ -16,15 +16,15 @@ import pandas as pd
 from filelock import Timeout
 
 from mimiidg_build.build import stage
-from mimiidg_build.datasets.release import Release
-from mimiidg_build.fetch.dataset import make_synthetic
-from mimiidg_build.errors import DataError
 from mimiidg_build.build.inputs import read_inputs
+from mimiidg_build.build.plan_build import decide, plan_sections
+from mimiidg_build.datasets.release import Release
+from mimiidg_build.errors import DataError
+from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.locks import variant_lock
 from mimiidg_build.storage.places import Place
-from mimiidg_build.build.plan_build import decide, plan_sections
-from mimiidg_build.progress import Reporter
-from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.store.store import Store, is_latest, variant_dir
 from schemas.variants import Variant
 

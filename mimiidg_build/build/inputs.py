@@ -15,17 +15,16 @@ from typing import Any
 
 import pandas as pd
 
-from mimiidg_build.features import logmel as features
-from mimiidg_build.mixing import mix, mix_plan, noise
-from mimiidg_build.datasets.release import Release
-from mimiidg_build.fetch.dataset import read_dataset
-from mimiidg_build.fetch.dataset import noise_archive
-from mimiidg_build.errors import UsageError
+from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
+from mimiidg_build.datasets.release import Release
+from mimiidg_build.errors import UsageError
+from mimiidg_build.features import logmel as features
+from mimiidg_build.fetch.dataset import noise_archive, read_dataset
+from mimiidg_build.mixing import mix, mix_plan, noise
 from mimiidg_build.mixing.noise import Recording
 from mimiidg_build.storage.places import Place
-from mimiidg_build.build.render import SHARD_CLIPS
 from schemas.manifests import NoiseSource, Section
 from schemas.stores import FORMAT_VERSION
 from schemas.tables import MixPlan

@@ -9,27 +9,25 @@ Sections whose own fingerprint stands in an earlier store of the variant are lin
 
 from __future__ import annotations
 
-from mimiidg_build.progress import OnProgress, no_progress
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from mimiidg_build.mixing import levels, mix_plan, noise
+from mimiidg_build.build.inputs import Inputs
+from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
+from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
-from mimiidg_build.build.inputs import Inputs
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.mixing import levels, mix_plan, noise
 from mimiidg_build.mixing.noise import NoiseBank
-from mimiidg_build.storage.places import Place, matching, staging
-from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
 from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.progress import OnProgress, no_progress
+from mimiidg_build.storage.places import Place, matching, staging
 from mimiidg_build.store.store import Store, is_finished, open_store, section_path, variant_dir
 from schemas.manifests import Section
 from schemas.tables import MixPlan
-
 
 
 @dataclass(frozen=True)

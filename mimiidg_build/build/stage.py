@@ -8,6 +8,39 @@ metadata is what makes a store: there is nothing to flush and nothing to rename.
 
 from __future__ import annotations
 
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mimiidg_build.build.inputs import Inputs
+from mimiidg_build.build.plan_build import Decision, PlannedSection
+from mimiidg_build.build.render import SHARD_CLIPS, read_entry, render_shard, write_entry
+from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.errors import DataError
+from mimiidg_build.features import logmel as features
+from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.progress import OnProgress, no_progress
+from mimiidg_build.settings import __version__
+from mimiidg_build.storage import places
+from mimiidg_build.storage.files import hash_object, write_object
+from mimiidg_build.storage.places import Place, file_sizes, link, point, prepare, remove_partial, remove_tree
+from mimiidg_build.store.store import (
+    ARRAYS,
+    METADATA,
+    METADATA_COPY,
+    Store,
+    is_latest,
+    open_store,
+    sealed,
+    section_path,
+)
 from schemas.stores import (
     FORMAT_VERSION,
     ObjectRecord,
@@ -17,31 +50,6 @@ from schemas.stores import (
     StoreAttributes,
     StoredObject,
 )
-from mimiidg_build.progress import OnProgress, no_progress
-import json
-import logging
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-
-from mimiidg_build.settings import __version__
-from mimiidg_build.features import logmel as features
-from mimiidg_build.errors import DataError
-from mimiidg_build.build.inputs import Inputs
-from mimiidg_build.datasets.manifest import load_table1
-from mimiidg_build.storage import places
-from mimiidg_build.storage.places import Place, file_sizes, link, point, prepare, remove_partial, remove_tree
-from mimiidg_build.build.plan_build import Decision, PlannedSection
-from mimiidg_build.build.render import SHARD_CLIPS, read_entry, render_shard, write_entry
-from mimiidg_build.parallel.run_tasks import Runner
-from mimiidg_build.storage.files import hash_object, write_object
-from mimiidg_build.store.store import ARRAYS, METADATA, METADATA_COPY, Store, is_latest, open_store, sealed, section_path
 from schemas.tables import StoredClips
 
 log = logging.getLogger(__name__)
