@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from mimiidg_build.settings import __version__
-from mimiidg_build.features import logmel as features
+from mimiidg_build import features
 from mimiidg_build.errors import DataError
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.datasets.manifest import load_table1
