@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 
-from mimiidg_build.features.logmel import HOP, N_MELS, SAMPLE_RATE, logmel, mel_from_hz
+from mimiidg_build.features import HOP, N_MELS, SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.synthesis.machines import synthesize_clip
 
 # Type, section, attributes, title, and what to see.

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from mimiidg_build.features.logmel import N_MELS
+from mimiidg_build.features import N_MELS
 from mimiidg_build.store.shards import write_shard
 from mimiidg_build.store.store import Store, open_store, section_path, variant_dir
 from schemas.stores import FORMAT_VERSION

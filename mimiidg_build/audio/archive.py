@@ -1,10 +1,9 @@
 """Zip archives, read in place: a member's bytes, checked, without unpacking anything.
 
-- ``open_archive`` reads the central directory and refuses an archive that is not plainly a tree of files: names that
-  leave the tree, duplicates, links, encryption, sizes beyond the limits.
+- ``open_archive`` reads the central directory and refuses what is not plainly a tree of files (:mod:`.zip_directory`).
 - ``Archive.read`` trusts no size either: it inflates at most as many bytes as the directory declares, and compares
   length and CRC-32 with it. Reads are at an offset, so any number of threads may read; on object storage each is one
-  request.
+  request. zipfile's own reader has one position for all threads, and a lock about it.
 - An ``Archive`` pickles as its path. A worker process parses each archive's directory once, however many tasks name it.
 
 Inflating is a third of what a build does. ISA-L takes 1.02 ms a clip of 279 kB deflated, zlib 1.21, zlib-ng 1.12;
@@ -17,136 +16,36 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
-import stat
 import struct
 import threading
 import zipfile
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
-from typing import NamedTuple, cast
+from typing import cast
 
 from isal import isal_zlib
 
+from mimiidg_build.audio.zip_directory import DEFAULT_LIMITS, Limits, Member, read_directory
 from mimiidg_build.errors import DataError
 from mimiidg_build.storage.backend import Opened
 from mimiidg_build.storage.places import Place, open_file, place
 
-MAX_MEMBER_BYTES = 256 * 2**20  # a ten-second clip is 320 kB; the eight channels of MIMII 2.5 MB
-MAX_TOTAL_BYTES = 256 * 2**30  # the largest public archive inflates to some 15 GB
-
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
-_ENCRYPTED = 0x1 | 0x40 | 0x2000  # classic, strong, masked directory
-_EXTRA_BYTES = 256
-_STREAMED = 0x8  # checksum and sizes follow the data
-_UTF8 = 0x800
-_DRIVE = re.compile(r"^[A-Za-z]:")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_EXTRA_BYTES = 256  # read ahead for a local header's extra field
+_STREAMED = 0x8  # flag: checksum and sizes follow the data
 _INFLATE_ERROR = cast("type[Exception]", isal_zlib.error)  # isal's stubs declare an instance
-_METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
-
-
-class Member(NamedTuple):
-    """One file of an archive, as the central directory declares it."""
-
-    name: str
-    size_bytes: int
-    compressed_bytes: int
-    crc32: int
-    method: int
-    header_offset: int
-    raw_name: bytes
-
-
-def name_problem(name: str) -> str | None:
-    r"""Why a member may not have this name; None if it may.
-
-    Examples
-    --------
-    >>> name_problem("fan/train/section_00.wav"), name_problem("-6_dB_fan/"), name_problem("a..b/c...wav")
-    (None, None, None)
-    >>> name_problem("/etc/passwd"), name_problem("../x"), name_problem("C:x")
-    ('an absolute path', "a '..' in its path", 'a drive letter')
-    >>> name_problem("a\\b"), name_problem("a\x00b"), name_problem("")
-    ('a backslash', 'a control character', 'an empty name')
-    """
-    if not name:
-        return "an empty name"
-    if name.startswith("/"):
-        return "an absolute path"
-    if _CONTROL.search(name):
-        return "a control character"
-    if "\\" in name:
-        return "a backslash"
-    if _DRIVE.match(name):
-        return "a drive letter"
-    return "a '..' in its path" if ".." in name.split("/") else None
-
-
-def _member_problem(info: zipfile.ZipInfo, max_member_bytes: int) -> str | None:
-    """Why this entry of the central directory is refused; None if it is a file or directory we can read."""
-    # zipfile cuts `filename` at a NUL: only `orig_filename` shows the whole name.
-    if problem := name_problem(info.orig_filename):
-        return problem
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind == stat.S_IFLNK:
-        return "a symbolic link"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return f"a special file (mode {info.external_attr >> 16:o})"
-    if info.flag_bits & _ENCRYPTED:
-        return "encrypted"
-    if info.compress_type not in _METHODS:
-        return f"compressed by method {info.compress_type}, which is not read here (stored and deflated are)"
-    if info.file_size > max_member_bytes:
-        return f"declared to hold {info.file_size} bytes, more than the limit of {max_member_bytes}"
-    if info.is_dir() and info.file_size:
-        return f"a directory that holds {info.file_size} bytes"
-    return None
-
-
-def _directory(path: Place, opened: Opened, max_member_bytes: int, max_total_bytes: int) -> dict[str, Member]:
-    """Read and check the central directory: every file member by name, in archive order."""
-    try:
-        with opened.file() as file, zipfile.ZipFile(file) as directory:
-            entries = directory.infolist()
-    # What zipfile raises on a damaged directory depends on where the damage is.
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error, OSError) as bad:
-        raise DataError(
-            f"{path}: no readable zip directory ({bad}). Expected a whole zip archive; likely a cut-off download or "
-            "another kind of file under this name. Delete it and fetch it again."
-        ) from bad
-    members: dict[str, Member] = {}
-    names: set[str] = set()
-    total = 0
-    for info in entries:
-        name = info.orig_filename
-        problem = _member_problem(info, max_member_bytes) or ("listed twice" if name in names else None)
-        if problem:
-            raise DataError(f"{path}: refused, because of its member {name!r}: {problem}.")
-        names.add(name)
-        total += info.file_size
-        if total > max_total_bytes:
-            raise DataError(
-                f"{path}: refused, because its members are declared to hold more than {max_total_bytes} bytes."
-            )
-        if not info.is_dir():
-            raw = name.encode("utf-8" if name.isascii() or info.flag_bits & _UTF8 else "cp437")
-            members[name] = Member(
-                name, info.file_size, info.compress_size, info.CRC, info.compress_type, info.header_offset, raw
-            )
-    return members
 
 
 class Archive:
     """An open archive. Made by ``open_archive``; a context manager; thread-safe; pickles as its path."""
 
-    def __init__(self, path: Place, limits: tuple[int, int]) -> None:
+    def __init__(self, path: Place, limits: Limits) -> None:
         self.path = path
         self._limits = limits
         self._guard = threading.Lock()
         self._opened: Opened | None = None
         self._members: Mapping[str, Member] = MappingProxyType({})
-        self._state = (0, 0)
+        self._state = (0, 0)  # size in bytes and modification time in ns of the file whose directory was read
         self._open()
 
     def _open(self) -> Opened:
@@ -160,7 +59,7 @@ class Archive:
                 reason = getattr(error, "strerror", None) or error
                 raise DataError(f"{self.path}: cannot be opened ({reason}). Expected a zip archive.") from error
             if (opened.size_bytes, opened.mtime_ns) != self._state:
-                self._members = MappingProxyType(_directory(self.path, opened, *self._limits))
+                self._members = MappingProxyType(read_directory(self.path, opened, self._limits))
                 self._state = (opened.size_bytes, opened.mtime_ns)
             self._opened = opened
             return opened
@@ -187,21 +86,8 @@ class Archive:
         DataError
             If there is no such member, or its bytes are not what the directory declares.
         """
-        member = self._members.get(name)
-        if member is None:
-            near = difflib.get_close_matches(name, self._members, n=1)
-            hint = f" Nearest name: {near[0]!r}." if near else ""
-            raise DataError(f"{self.path}: has no member {name!r} among its {len(self._members)} files.{hint}")
-        opened = self._open()
-        head_bytes = _LOCAL_HEADER.size + len(member.raw_name)
-        # header and data at once; what the directory does not say is how long the header's extra field is
-        ahead = min(head_bytes + _EXTRA_BYTES + member.compressed_bytes, self._state[0] - member.header_offset)
-        block = self._read_at(opened, member, member.header_offset, max(head_bytes, ahead))
-        start = self._data_start(member, block)
-        if start + member.compressed_bytes <= len(block):
-            data: bytes | memoryview = memoryview(block)[start : start + member.compressed_bytes]
-        else:
-            data = self._read_at(opened, member, member.header_offset + start, member.compressed_bytes)
+        member = self._member(name)
+        data = self._read_compressed(member)
         if member.method == zipfile.ZIP_DEFLATED:
             data = self._inflate(member, data)
         if len(data) != member.size_bytes:
@@ -210,6 +96,30 @@ class Archive:
             raise self._damaged(member, f"has CRC-32 {crc32:08x} instead of {member.crc32:08x}")
         return bytes(data)
 
+    def _member(self, name: str) -> Member:
+        member = self._members.get(name)
+        if member is None:
+            near = difflib.get_close_matches(name, self._members, n=1)
+            hint = f" Nearest name: {near[0]!r}." if near else ""
+            raise DataError(f"{self.path}: has no member {name!r} among its {len(self._members)} files.{hint}")
+        return member
+
+    def _read_compressed(self, member: Member) -> bytes | memoryview:
+        """A member's bytes as they lie in the archive: its local header and its data in one read, if that is possible.
+
+        On object storage a read is a request, which costs more than the bytes. What the directory does not say is how
+        long the local header's extra field is: it is rarely longer than what is read ahead for it.
+        """
+        opened = self._open()
+        head_bytes = _LOCAL_HEADER.size + len(member.raw_name)
+        wanted = head_bytes + _EXTRA_BYTES + member.compressed_bytes
+        n_bytes = max(head_bytes, min(wanted, self._state[0] - member.header_offset))
+        block = self._read_at(opened, member, member.header_offset, n_bytes)
+        start = self._data_start(member, block)
+        if start + member.compressed_bytes <= len(block):
+            return memoryview(block)[start : start + member.compressed_bytes]
+        return self._read_at(opened, member, member.header_offset + start, member.compressed_bytes)
+
     def _data_start(self, member: Member, block: bytes) -> int:
         """Where in a block that begins with the member's local header its data starts."""
         signature, _, flags, method, _, _, crc32, _, size_bytes, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(
@@ -217,13 +127,11 @@ class Archive:
         )
         if signature != b"PK\x03\x04" or not block.startswith(member.raw_name, _LOCAL_HEADER.size):
             raise self._damaged(member, "has no local header of that name where the directory says")
-        # A directory entry of zeros would otherwise be a good empty file. Not known ahead in a streamed archive, and
-        # elsewhere in zip64.
+        # Else a directory entry that was overwritten with zeros would read as a good empty file.
         known = not flags & _STREAMED
-        if method != member.method or (
-            known and (crc32 != member.crc32 or size_bytes not in (member.size_bytes, 0xFFFFFFFF))
-        ):
-            raise self._damaged(member, "has a local header that says otherwise than the directory")
+        sizes = (member.size_bytes, 0xFFFFFFFF)  # the latter: in zip64 the size stands in the extra field
+        if method != member.method or (known and (crc32 != member.crc32 or size_bytes not in sizes)):
+            raise self._damaged(member, "has a local header that disagrees with the directory")
         return _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
 
     def _read_at(self, opened: Opened, member: Member, offset: int, n_bytes: int) -> bytes:
@@ -236,7 +144,7 @@ class Archive:
         return data
 
     def _inflate(self, member: Member, data: bytes | memoryview) -> bytes:
-        """Inflate, one byte more than declared at most: enough to see that there are too many."""
+        """Inflate, to one byte more than declared at most: enough to see that there are too many, and no zip bomb."""
         inflater = isal_zlib.decompressobj(-15)
         try:
             inflated = inflater.decompress(data, member.size_bytes + 1)
@@ -255,7 +163,7 @@ class Archive:
         )
 
     def close(self) -> None:
-        """Let go of the file. A later read opens it again."""
+        """Close the file. A later read opens it again."""
         with self._guard:
             if self._opened is not None:
                 self._opened.close()
@@ -276,22 +184,30 @@ class Archive:
         return f"Archive({str(self.path)!r}, {len(self._members)} members)"
 
 
-def open_archive(
-    path: str | Place, *, max_member_bytes: int = MAX_MEMBER_BYTES, max_total_bytes: int = MAX_TOTAL_BYTES
-) -> Archive:
+def open_archive(path: str | Place, limits: Limits = DEFAULT_LIMITS) -> Archive:
     """Open a zip archive for reading in place, after checking every member's name, kind and size.
+
+    Parameters
+    ----------
+    path : str or Place
+    limits : Limits
+        The sizes that an archive may declare.
+
+    Returns
+    -------
+    Archive
 
     Raises
     ------
     DataError
         If the file cannot be opened, has no readable directory, or has a member that is refused.
     """
-    return Archive(place(path), (max_member_bytes, max_total_bytes))
+    return Archive(place(path), limits)
 
 
 # Bounded, so that a long-lived worker does not keep every archive open that it ever saw.
 @functools.lru_cache(maxsize=32)
-def _reopened(path: Place, limits: tuple[int, int], state: tuple[int, int]) -> Archive:
+def _reopened(path: Place, limits: Limits, state: tuple[int, int]) -> Archive:
     """The archive in the process that unpickles it: one for all tasks that name it in the same state."""
     archive = Archive(path, limits)
     if archive._state != state:

@@ -15,15 +15,15 @@ from typing import Any
 
 import pandas as pd
 
+from mimiidg_build import features
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.errors import UsageError
-from mimiidg_build.features import logmel as features
 from mimiidg_build.fetch.dataset import noise_archive, read_dataset
-from mimiidg_build.mixing import mix, mix_plan, noise
-from mimiidg_build.mixing.noise import Recording
+from mimiidg_build.mixing import mix, mix_plan, noise_bank
+from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
 from mimiidg_build.storage.places import Place
 from schemas.manifests import NoiseSource, Section
 from schemas.stores import FORMAT_VERSION
@@ -46,7 +46,7 @@ class Inputs:
 
     variant: Variant
     release: Release
-    noise: dict[str, list[Recording]]
+    noise: dict[str, list[NoiseRecording]]
     plan: pd.DataFrame | None = None
     fingerprints: dict[str, str] = field(default_factory=dict)  # section id -> digest
 
@@ -122,7 +122,7 @@ def variant_part_of(choice: str, section: Section) -> bool:
 
 def _noise_recordings(
     variant: Variant, sections: list[Section], defaults: dict[str, NoiseSource], root: Place
-) -> dict[str, list[Recording]]:
+) -> dict[str, list[NoiseRecording]]:
     """Recordings of every kind that the sections use, or one error that names every kind that nobody gave."""
     for section in sections:  # an SNR that nobody stated is known before any noise is looked for
         for domain in ("source", "target"):
@@ -140,7 +140,7 @@ def _noise_recordings(
             "or try the synthetic release (--dataset synthetic)."
         )
     return {
-        kind: noise.list_recordings(kind, given, lambda name, file: noise_archive(root, name, file))
+        kind: list_recordings(kind, given, lambda name, file: noise_archive(root, name, file))
         for kind, given in sources.items()
     }
 
@@ -149,7 +149,7 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
     """Digest of everything that decides the bytes of one section."""
     variant, clips = inputs.variant, inputs.clips(section)
     content: dict[str, Any] = {
-        "format": [FORMAT_VERSION, SHARD_CLIPS, features.VERSION],
+        "format": [FORMAT_VERSION, SHARD_CLIPS, features.LOGMEL_VERSION],
         "features": variant.features.model_dump(),
         "clips": clips.drop(columns="archive").to_csv(index=False),
         "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},
@@ -157,14 +157,14 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
     }
     if variant.mixing == "table1":
         content |= {
-            "mix": [mix_plan.VERSION, mix.VERSION, noise.VERSION],
+            "mix": [mix_plan.MIX_PLAN_VERSION, mix.RENDER_VERSION, noise_bank.NOISE_VERSION],
             "recording": inputs.release.dataset.recording,
             "table1": section.model_dump(include={"noise", "snr_db", "snr_attribute", "snr_db_by_value"}),
             "snr": [variant.snr_offset_db, variant.snr_db.get(section.id)],
             "seed": variant.seed,
             "full_scale": variant.full_scale,
             "noise": {
-                kind: noise.kind_fingerprint(kind, inputs.noise[kind], load_table1().n_samples)
+                kind: noise_bank.kind_fingerprint(kind, inputs.noise[kind], load_table1().n_samples)
                 for kind in section.noise_kinds
             },
         }

@@ -20,8 +20,8 @@ from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
-from mimiidg_build.mixing import levels, mix_plan, noise
-from mimiidg_build.mixing.noise import NoiseBank
+from mimiidg_build.mixing import levels, mix_plan
+from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.places import Place, matching, staging
@@ -86,7 +86,7 @@ def plan_sections(
     """
     n_samples = load_table1().n_samples
     with ThreadPoolExecutor(1) as beside:  # Ctrl-C comes to the main thread, where libsndfile's callbacks would lose it
-        made = beside.map(lambda kind: noise.bank(kind, inputs.noise[kind], root, n_samples), inputs.noise)
+        made = beside.map(lambda kind: load_noise_bank(kind, inputs.noise[kind], root, n_samples), inputs.noise)
         banks = dict(zip(inputs.noise, made, strict=True))
     known = []
     wanted = set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.audio.archive import Archive, open_archive
-from mimiidg_build.audio.wav import decode_clip, level
-from mimiidg_build.features.logmel import logmel
+from mimiidg_build.audio.level import level
+from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.features import logmel
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
-from mimiidg_build.mixing.noise import read_noise_clip
+from mimiidg_build.mixing.noise_bank import read_noise_clip
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.storage.files import hash_object, write_file
 from mimiidg_build.storage.places import Place

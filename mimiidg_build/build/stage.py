@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mimiidg_build import features
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.plan_build import Decision, PlannedSection
 from mimiidg_build.build.render import SHARD_CLIPS, read_entry, render_shard, write_entry
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError
-from mimiidg_build.features import logmel as features
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.settings import __version__

@@ -1,6 +1,9 @@
 """Compiled code: what runs over every sample of a clip, with the same bits on every processor.
 
-In: arrays of samples. Out: sums, mixtures, log-mel. What they mean stands with their callers in ``audio``,
-``mixing`` and ``features``.
+``level`` and ``mixing`` are loops over samples; ``logmel`` is a log-mel spectrogram, made of ``frames`` (samples into
+frames), ``fft`` (frames into power) and its own mel product and logarithm, over the memory that ``layout`` draws.
+``compilation`` says how all of it is compiled and cached. What the results mean stands with the callers.
+
+In: arrays of samples, whose types the compiler checks and whose lengths callers check. Out: sums, mixtures, log-mel.
 Imports: no other room.
 """

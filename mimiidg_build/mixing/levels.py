@@ -1,6 +1,6 @@
 """Levels: power and peak of every clip of an archive, and the cross-power of noise layers that are added together.
 
-Measured once per archive and kept beside it, ROOT/archives/<record>/<file>.levels.parquet, under the archive's
+Measured once per archive and cached beside it, ROOT/archives/<record>/<file>.levels.parquet, under the archive's
 checksum: every variant of a dataset reads the same levels.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -16,8 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from mimiidg_build.audio.archive import open_archive
-from mimiidg_build.audio.wav import decode_clip, level
-from mimiidg_build.mixing.noise import NoiseBank
+from mimiidg_build.audio.level import level
+from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.mixing.mix_plan import NoiseDraw
+from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import OnProgress, no_progress
@@ -25,12 +27,32 @@ from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.places import Place
 from schemas.tables import Levels
 
-VERSION = "levels-1"
-TASK_CLIPS = 64
+LEVELS_VERSION = "levels-1"  # levels that another version measured are measured again
+TASK_CLIPS = 64  # 0.1 s of work: long beside what handing out a task takes, short enough to spread evenly
 
 
 def measure_members(path: Place, members: list[str], n_samples: int) -> list[tuple[str, float, float]]:
-    """(member, power, peak) of some clips of an archive."""
+    """Measure some clips of an archive.
+
+    Parameters
+    ----------
+    path : Place
+        The archive.
+    members : list of str
+        The clips.
+    n_samples : int
+        Expected length of each clip.
+
+    Returns
+    -------
+    list of (member, power, peak)
+        Mean square and largest absolute value, at full scale 1.
+
+    Raises
+    ------
+    DataError
+        A clip cannot be read, or is not what the release says.
+    """
     keep_freed_memory()
     archive = open_archive(path)
     return [(m, *level(decode_clip(archive.read(m), f"{path.name}: {m}", n_samples=n_samples))) for m in members]
@@ -44,12 +66,12 @@ def load_levels(
     run: Runner,
     on_progress: OnProgress = no_progress,
 ) -> pd.DataFrame:
-    """Levels of an archive's clips, measured where they are not known yet.
+    """Levels of an archive's clips: from the cache, or measured and cached.
 
     Parameters
     ----------
     path : Place
-        The archive; its levels are kept beside it.
+        The archive; its levels are cached beside it.
     checksum : str
         Of the archive: levels of another content are not used.
     members : list of str
@@ -59,42 +81,59 @@ def load_levels(
     run : Runner
         Where the tasks run.
     on_progress : callable
-        Told how many more clips are done.
+        Called with how many more clips are done.
 
     Returns
     -------
-    pd.DataFrame, a Levels table indexed by member
+    pd.DataFrame
+        A Levels table, indexed by member.
+
+    Raises
+    ------
+    DataError
+        A clip cannot be read, or is not what the release says; then nothing is cached.
     """
-    kept = path.with_name(path.name + ".levels.parquet")
-    identity = hashlib.sha256(json.dumps([VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
-    frame = read_cached(kept, identity)
-    if frame is not None:
+    cached = path.with_name(path.name + ".levels.parquet")
+    identity = hashlib.sha256(json.dumps([LEVELS_VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
+    table = read_cached(cached, identity)
+    if table is None:
+        table = _measure(path, members, n_samples, run, on_progress)
+        write_cached(cached, table, identity)
+    else:
         on_progress(len(members))
-        return frame.set_index("member", drop=False)
+    return table.set_index("member", drop=False)
+
+
+def _measure(path: Place, members: list[str], n_samples: int, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
+    """A Levels table of the clips, in their order, measured in tasks."""
     batches = [members[i : i + TASK_CLIPS] for i in range(0, len(members), TASK_CLIPS)]
-    measured = run(
-        measure_members, [(path, batch, n_samples) for batch in batches], lambda rows: on_progress(len(rows))
-    )
+    tasks = [(path, batch, n_samples) for batch in batches]
+    measured = run(measure_members, tasks, lambda rows: on_progress(len(rows)))
     rows = [row for batch in measured for row in batch]
-    frame = Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
-    write_cached(kept, frame, identity)
-    return frame.set_index("member", drop=False)
+    return Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
 
 
-def cross_powers(drawn: list[list[tuple[str, int]]], banks: Mapping[str, NoiseBank]) -> npt.NDArray[np.float64]:
-    """mean(n1 n2) of every clip's two noise layers, 0 where it has fewer.
+def cross_powers(drawn: Sequence[Sequence[NoiseDraw]], banks: Mapping[str, NoiseBank]) -> npt.NDArray[np.float64]:
+    """The cross-power of every clip's two noise layers, mean(n1 n2), or 0 where it has fewer.
+
+    Parameters
+    ----------
+    drawn : sequence of sequence of NoiseDraw
+        A clip's layers, for every clip.
+    banks : mapping of kind to NoiseBank
 
     Returns
     -------
     np.ndarray [shape=(n_clips,)], float64
+        At full scale 1.
     """
 
-    @lru_cache(maxsize=64)
-    def noise(kind: str, row: int) -> npt.NDArray[np.float64]:
-        return banks[kind].read(row).astype(np.float64)
+    @lru_cache(maxsize=64)  # of 1.3 MB each
+    def noise(drawn: NoiseDraw) -> npt.NDArray[np.float64]:
+        return banks[drawn.kind].read(drawn.row).astype(np.float64)
 
-    @cache
-    def cross(first: tuple[str, int], second: tuple[str, int]) -> float:
-        return float(np.einsum("i,i->", noise(*first), noise(*second))) / banks[first[0]].n_samples
+    @cache  # sections draw from few noise clips: most pairs come up several times
+    def cross_power(first: NoiseDraw, second: NoiseDraw) -> float:
+        return float(np.einsum("i,i->", noise(first), noise(second))) / banks[first.kind].n_samples
 
-    return np.array([cross(*layers) if len(layers) == 2 else 0.0 for layers in drawn])
+    return np.array([cross_power(*layers) if len(layers) == 2 else 0.0 for layers in drawn])

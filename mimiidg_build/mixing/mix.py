@@ -1,7 +1,7 @@
-"""Rendering: y = attenuation (x + sum of gain times noise clip), rounded to 16 bits. A pure function of its arguments.
+"""The mix of one clip: y = attenuation (x + sum of gain n), rounded to 16 bits. A pure function of its arguments.
 
-Samples are int16 [shape=(n_samples,)] at full scale 32768, noise float32 at full scale 1. Nothing ever wraps: what
-passes full scale (only under ``full_scale = "saturate"``) is clipped and counted.
+x is the clip, n a noise clip. Samples are int16 at full scale 32768, noise int16 as well or float32 at full scale 1.
+Nothing ever wraps: what passes full scale (only under ``full_scale = "saturate"``) is saturated and counted.
 """
 
 from __future__ import annotations
@@ -12,13 +12,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mimiidg_build.audio.wav import FULL_SCALE, Float32, Int16
+from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16
 
-VERSION = "render-3"
+RENDER_VERSION = "render-3"  # part of a store's fingerprint: a change of one bit of any mix is a new version
 
 
 class Mixed(NamedTuple):
-    """A rendered clip, the power of the noise in it as measured from the stored samples, and its clipped samples."""
+    """A rendered clip.
+
+    Attributes
+    ----------
+    samples : np.ndarray [shape=(n_samples,)], int16
+    added_power : float
+        Mean square, at full scale 1, of y / attenuation - x: of the noise as it is in the stored samples, rounding and
+        saturation included.
+    n_saturated : int
+        Samples that passed full scale.
+    """
 
     samples: Int16
     added_power: float
@@ -31,39 +41,50 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
     Parameters
     ----------
     clip : np.ndarray [shape=(n_samples,)], int16
-    layers : sequence of (noise clip [shape=(n_samples,)], int16 or float32 at full scale 1; gain)
+    layers : sequence of (noise clip [shape=(n_samples,)], int16 or float32; gain)
         Two at most.
     attenuation : float in (0, 1]
 
     Returns
     -------
     Mixed
-        ``added_power`` is the mean square of y / attenuation - x, quantisation included.
+
+    Raises
+    ------
+    ValueError
+        More than two layers, or one that is not as long as the clip.
     """
     if not layers and attenuation == 1:
         return Mixed(clip, 0.0, 0)
     if len(layers) > 2 or any(noise.shape != clip.shape for noise, _ in layers):
         found = ", ".join(str(noise.shape) for noise, _ in layers)
         raise ValueError(f"expected at most two layers of noise of shape {clip.shape}, as the clip is, got {found}")
-    from mimiidg_build.kernels import kernels  # half a second of import that deciding upon a build does without
+    # half a second of import, which deciding what to build does without
+    from mimiidg_build.kernels import mixing
 
-    scales = [attenuation * (1 if noise.dtype == np.int16 else FULL_SCALE) for noise, _ in layers]
-    gains = [np.float32(gain * scale) for (_, gain), scale in zip(layers, scales, strict=True)]
-    gains += [np.float32(0)] * (2 - len(gains))  # a layer that is not there
-    dtype = np.result_type(np.int16, *(noise.dtype for noise, _ in layers))
-    noises = [np.ascontiguousarray(noise, dtype) for noise, _ in layers] or [clip]
+    clip = np.ascontiguousarray(clip)
+    (first, first_gain), (second, second_gain) = _two_layers(clip, layers, attenuation)
     samples = np.empty_like(clip)
-    n_saturated, clip_clip, clip_mixed, mixed_mixed = kernels.mix(
-        np.ascontiguousarray(clip),
-        np.float32(attenuation),
-        noises[0],
-        gains[0],
-        noises[-1],
-        gains[1],
-        samples,
+    n_saturated, clip_clip, clip_mixed, mixed_mixed = mixing.mix(
+        clip, np.float32(attenuation), first, first_gain, second, second_gain, samples
     )
+    # sum of (y / attenuation - x)^2, multiplied out: the three sums are exact, so nothing is lost in the difference
     added = mixed_mixed / attenuation**2 - 2 * clip_mixed / attenuation + clip_clip
     return Mixed(samples, max(0.0, added) / len(clip) / FULL_SCALE**2, n_saturated)
+
+
+def _two_layers(
+    clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuation: float
+) -> list[tuple[Int16 | Float32, np.float32]]:
+    """The layers as the compiled code takes them: exactly two, of one type, gains in 16-bit steps and attenuated."""
+    dtype = np.result_type(np.int16, *(noise.dtype for noise, _ in layers))
+    two = []
+    for noise, gain in layers:
+        scale = attenuation * (1 if noise.dtype == np.int16 else FULL_SCALE)
+        two.append((np.ascontiguousarray(noise, dtype), np.float32(gain * scale)))
+    while len(two) < 2:  # a layer that is not there is any samples at a gain of 0
+        two.append((two[0][0] if two else clip, np.float32(0)))
+    return two
 
 
 def added_noise_snr_db(a: float, added_power: float) -> float:

@@ -1,14 +1,24 @@
 """The mix plan: for every clip, which noise at what gain. Tables in, a table out; opens no audio.
 
-Section by section, with a the mean of the clips' powers: SNR = 10 log10(a / b), b the power of the noise that is
-added (MIMII DG paper, section 2). A draw depends on (seed, machine type, section, clip name, layer) alone, so it is the
-same whatever the order, the workers, the other clips or the SNR. Gains are linear, powers mean square at full scale 1.
+Section by section, after section 2 of the MIMII DG paper. With a the mean power of a section's clips and b the power of
+the noise that is added to a clip, its signal-to-noise ratio is ::
+
+    SNR = 10 log10(a / b)        so        b = a / 10^(SNR / 10)
+
+1. :func:`draw_noise` draws a clip's noise: for each layer of its section in Table 1, a noise kind and a noise clip.
+2. :func:`snr_db` looks up the SNR.
+3. :func:`gains` sets the layers' gains, so that their sum has power b.
+4. :func:`plan_section` does all three for a section, and attenuates it as a whole if a clip could exceed full scale.
+
+A draw depends on (seed, section, clip name, layer) alone, so it is the same whatever the order, the workers, the other
+clips or the SNR. Gains are linear, powers mean square at full scale 1.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,31 +27,70 @@ import pandas as pd
 from mimiidg_build.datasets.attributes import section_attributes
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError, UsageError
-from schemas.manifests import Section
+from schemas.manifests import NoiseLayer, Section
+from schemas.sections import SectionId
 from schemas.variants import Variant
 
-VERSION = "mix-1"
+MIX_PLAN_VERSION = "mix-1"  # part of a store's fingerprint: another draw, gain or attenuation is a new version
 MAX_LAYERS = 2
-FULL_SCALE = 32767 / 32768  # the largest positive 16-bit sample
+LARGEST_SAMPLE = 32767 / 32768  # the largest 16-bit sample, at full scale 1: what a mix may reach
 
 Float64 = npt.NDArray[np.float64]
 
 
-def draw(seed: int, machine_type: str, section: str, clip: str, what: str, n: int) -> int:
+class NoiseDraw(NamedTuple):
+    """A noise clip that was drawn: its kind, and its row in that kind's noise bank."""
+
+    kind: str
+    row: int
+
+
+def draw(seed: int, section: SectionId, clip: str, what: str, n: int) -> int:
     """A uniform draw from range(n) that depends on its arguments and nothing else.
 
-    >>> draw(0, "fan", "00", "section_00_source_train_normal_0000_m-n_W", "layer 1 clip", 1000)
+    A hash rather than a random generator: a generator's stream would tie a clip's draw to those before it.
+
+    Parameters
+    ----------
+    seed : int
+        The variant's.
+    section : SectionId
+    clip : str
+        The clip's name.
+    what : str
+        What is drawn: ``"layer 1 kind"``, ``"layer 1 clip"``, ...
+    n : int
+        Positive; below 2^32, the draw is uniform to one part in 2^32.
+
+    Returns
+    -------
+    int
+
+    >>> draw(0, SectionId("fan", "00"), "section_00_source_train_normal_0000_m-n_W", "layer 1 clip", 1000)
     950
     """
-    key = f"{seed}/{machine_type}/{section}/{clip}/{what}".encode()
+    key = f"{seed}/{section}/{clip}/{what}".encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") * n >> 64
 
 
 def snr_db(section: Section, attributes: Mapping[str, str], variant: Variant) -> float:
     """The SNR that the variant wants for a clip: its own for the section or Table 1's, plus its offset.
 
+    Parameters
+    ----------
+    section : Section
+    attributes : mapping of str to str
+        The clip's: in some sections one of them says the SNR.
+    variant : Variant
+
+    Returns
+    -------
+    float, dB
+
     Raises
     ------
+    DataError
+        The clip's attribute is none that Table 1 has an SNR for.
     UsageError
         Neither the variant nor Table 1 states one.
     """
@@ -65,8 +114,8 @@ def snr_db(section: Section, attributes: Mapping[str, str], variant: Variant) ->
 
 def draw_noise(
     section: Section, clips: pd.DataFrame, n_noise_clips: Mapping[str, int], seed: int
-) -> list[list[tuple[str, int]]]:
-    """The noise of every clip: one (kind, row of its noise bank) a layer.
+) -> list[list[NoiseDraw]]:
+    """Draw the noise of every clip, one noise clip a layer.
 
     Parameters
     ----------
@@ -75,32 +124,71 @@ def draw_noise(
         The section's rows of the clip table.
     n_noise_clips : mapping of kind to number of noise clips
     seed : int
+
+    Returns
+    -------
+    list of list of NoiseDraw
+        A clip's layers, for every clip in the order given.
+
+    Raises
+    ------
+    DataError
+        An attribute that should name a clip's noise kind names none.
     """
+    section_id = SectionId(section.machine_type, section.section)
     drawn = []
     for clip in records(clips):
-        key = (seed, section.machine_type, section.section, str(clip["clip"]))
         layers = []
         for number, layer in enumerate(section.noise, start=1):
-            if layer.attribute:
-                kind = section_attributes(clip).get(layer.attribute, "")
-                if kind not in n_noise_clips:
-                    raise DataError(
-                        f"{section.id}, {clip['clip']}: {layer.attribute} names its noise kind, but is {kind!r}; "
-                        f"expected one of {', '.join(section.noise_kinds)}."
-                    )
-            else:
-                allowed = (layer.source if clip["domain"] == "source" else layer.target) or []
-                kind = allowed[draw(*key, f"layer {number} kind", len(allowed))]
-            layers.append((kind, draw(*key, f"layer {number} clip", n_noise_clips[kind])))
+            kinds = _allowed_kinds(section, layer, clip, n_noise_clips)
+            kind = kinds[draw(seed, section_id, clip["clip"], f"layer {number} kind", len(kinds))]
+            row = draw(seed, section_id, clip["clip"], f"layer {number} clip", n_noise_clips[kind])
+            layers.append(NoiseDraw(kind, row))
         drawn.append(layers)
     return drawn
 
 
-def gains(a: float, snr: float, powers: list[float], cross_power: float) -> list[float]:
-    """Gain of each layer, so that the power of their sum is a / 10^(snr / 10), layers of equal power.
+def _allowed_kinds(section: Section, layer: NoiseLayer, clip: Mapping[str, Any], known: Container[str]) -> list[str]:
+    """The noise kinds that a clip's layer is drawn from.
 
-    The power of a sum is not the sum of the powers: ``cross_power``, mean(n1 n2), is measured. [ours: the paper does
-    not say how the two layers of fan section 00 share the SNR]
+    Where the section's domain shift is the noise itself, the clip's attribute names the one kind that it may be.
+    """
+    if not layer.attribute:
+        return (layer.source if clip["domain"] == "source" else layer.target) or []
+    kind = section_attributes(clip).get(layer.attribute, "")
+    if kind not in known:
+        raise DataError(
+            f"{section.id}, {clip['clip']}: {layer.attribute} names its noise kind, but is {kind!r}; expected one of "
+            f"{', '.join(section.noise_kinds)}."
+        )
+    return [kind]
+
+
+def gains(a: float, snr: float, powers: Sequence[float], cross_power: float) -> list[float]:
+    """Gain of each layer, so that the power of their sum is b = a / 10^(SNR / 10), layers of equal power.
+
+    With layers n1 and n2 of powers p1 and p2, and gains g / sqrt(p1) and g / sqrt(p2), the power of their sum is
+    g^2 (2 + 2 mean(n1 n2) / sqrt(p1 p2)): not the sum of the powers, since noise clips may be correlated. Equal powers
+    are our choice: the paper does not say how the two layers of fan section 00 share the SNR.
+
+    Parameters
+    ----------
+    a : float
+        Mean power of the section's clips.
+    snr : float, dB
+    powers : sequence of float
+        Of the layers' noise clips; one or two.
+    cross_power : float
+        mean(n1 n2), measured; not used where there is one layer.
+
+    Returns
+    -------
+    list of float
+
+    Raises
+    ------
+    ValueError
+        The layers cancel each other, so no gain gives their sum a power.
 
     >>> gains(a=1.0, snr=0.0, powers=[4.0], cross_power=0.0)
     [0.5]
@@ -117,11 +205,20 @@ def gains(a: float, snr: float, powers: list[float], cross_power: float) -> list
     return [scale * weight for weight in weights]
 
 
+class _Layer(NamedTuple):
+    """One layer of a clip's mix."""
+
+    kind: str = ""
+    noise_clip: str = ""
+    gain: float = 0.0
+    peak: float = 0.0  # of the noise clip, before its gain
+
+
 def plan_section(
     section: Section,
     clips: pd.DataFrame,
     levels: pd.DataFrame,
-    drawn: list[list[tuple[str, int]]],
+    drawn: Sequence[Sequence[NoiseDraw]],
     noise: Mapping[str, pd.DataFrame],
     cross_power: Float64,
     variant: Variant,
@@ -135,56 +232,101 @@ def plan_section(
         The section's rows of the clip table.
     levels : pd.DataFrame
         ``power`` and ``peak`` of the same clips in the same order.
-    drawn : list
-        What :func:`draw_noise` drew; empty lists add no noise.
+    drawn : sequence of sequence of NoiseDraw
+        What :func:`draw_noise` drew; a clip of no layers gets no noise.
     noise : mapping of kind to NoiseTable
     cross_power : np.ndarray [shape=(n_clips,)]
         mean(n1 n2) of each clip's two layers, 0 where there is one.
     variant : Variant
 
+    Returns
+    -------
+    pd.DataFrame [n_clips rows]
+
     Raises
     ------
     DataError
-        A silent section, or one beyond full scale under ``full_scale = "error"``.
+        A silent section, layers that cancel each other, or a section that could exceed full scale under
+        ``full_scale = "error"``.
+    UsageError
+        No SNR is stated for the section.
     """
     a = float(levels["power"].mean())
     if a == 0 and any(drawn):
         raise DataError(f"{section.id}: all its clips are silent, so no SNR can be set. The archive is damaged.")
-    tables = {kind: (t["noise_clip"].tolist(), t["power"].tolist(), t["peak"].tolist()) for kind, t in noise.items()}
-    rows = []
-    bounds = levels["peak"].to_numpy(dtype=np.float64).copy()
-    for i, (clip, layers) in enumerate(zip(records(clips), drawn, strict=True)):
-        row: dict[str, object] = {key: clip[key] for key in ("machine_type", "section", "clip", "archive", "member")}
-        row |= {"added_noise_snr_db": float("nan"), "attenuation": 1.0}
-        layer_gains: list[float] = []
-        if layers:
-            snr = snr_db(section, section_attributes(clip), variant)
-            row["added_noise_snr_db"] = snr
-            try:
-                layer_gains = gains(a, snr, [tables[kind][1][k] for kind, k in layers], float(cross_power[i]))
-            except ValueError as error:
-                named = " and ".join(tables[kind][0][k] for kind, k in layers)
-                raise DataError(f"{section.id}, {clip['clip']}: {error} ({named}).") from None
-        for number in range(1, MAX_LAYERS + 1):
-            kind, k = layers[number - 1] if number <= len(layers) else ("", -1)
-            gain = layer_gains[number - 1] if kind else 0.0
-            noise_clip = tables[kind][0][k] if kind else ""
-            row |= {f"noise_{number}_kind": kind, f"noise_{number}_clip": noise_clip, f"noise_{number}_gain": gain}
-            bounds[i] += gain * tables[kind][2][k] if kind else 0.0
-        rows.append(row)
+    # as dicts of rows: pandas would take most of the time to look up one value at a time
+    tables = {kind: records(table[["noise_clip", "power", "peak"]]) for kind, table in noise.items()}
+    rows, bounds = [], []
+    for clip, peak, draws, cross in zip(
+        records(clips), levels["peak"].tolist(), drawn, cross_power.tolist(), strict=True
+    ):
+        snr = snr_db(section, section_attributes(clip), variant) if draws else float("nan")
+        layers = _layers(section, clip, draws, tables, a, snr, cross)
+        rows.append(_row(clip, snr, layers))
+        bounds.append(_bound(peak, layers))
     plan = pd.DataFrame(rows)
     plan["attenuation"] = _attenuation(section, plan, bounds, variant) if any(drawn) else 1.0
     return plan
 
 
-def _attenuation(section: Section, plan: pd.DataFrame, bounds: Float64, variant: Variant) -> float:
-    """The section's common gain: peaks bound the sum before anything is rendered."""
+def _layers(
+    section: Section,
+    clip: Mapping[str, Any],
+    draws: Sequence[NoiseDraw],
+    tables: Mapping[str, list[dict[str, Any]]],
+    a: float,
+    snr: float,
+    cross_power: float,
+) -> list[_Layer]:
+    """A clip's layers of noise with their gains."""
+    if not draws:
+        return []
+    noise_clips = [tables[kind][row] for kind, row in draws]
+    try:
+        found = gains(a, snr, [noise_clip["power"] for noise_clip in noise_clips], cross_power)
+    except ValueError as error:
+        named = " and ".join(noise_clip["noise_clip"] for noise_clip in noise_clips)
+        raise DataError(f"{section.id}, {clip['clip']}: {error} ({named}).") from None
+    return [
+        _Layer(kind, noise_clip["noise_clip"], gain, noise_clip["peak"])
+        for (kind, _), noise_clip, gain in zip(draws, noise_clips, found, strict=True)
+    ]
+
+
+def _row(clip: Mapping[str, Any], snr: float, layers: Sequence[_Layer]) -> dict[str, object]:
+    """A clip's row of the plan, its attenuation still 1."""
+    row: dict[str, object] = {key: clip[key] for key in ("machine_type", "section", "clip", "archive", "member")}
+    row |= {"added_noise_snr_db": snr, "attenuation": 1.0}
+    for number in range(1, MAX_LAYERS + 1):
+        layer = layers[number - 1] if number <= len(layers) else _Layer()
+        row[f"noise_{number}_kind"] = layer.kind
+        row[f"noise_{number}_clip"] = layer.noise_clip
+        row[f"noise_{number}_gain"] = layer.gain
+    return row
+
+
+def _bound(peak: float, layers: Sequence[_Layer]) -> float:
+    """What the clip's peak and its noise's could add up to.
+
+    A loop rather than sum(): that rounds otherwise from Python 3.12 on, and attenuations must not.
+    """
+    for layer in layers:
+        peak += layer.gain * layer.peak
+    return peak
+
+
+def _attenuation(section: Section, plan: pd.DataFrame, bounds: Sequence[float], variant: Variant) -> float:
+    """The section's common gain: peaks bound the sum before anything is rendered.
+
+    One for the section: with one for each clip, the level of a clip against the others', which tells normal from
+    anomalous, would depend on its noise.
+    """
     worst = int(np.argmax(bounds))
-    if bounds[worst] <= FULL_SCALE or variant.full_scale == "saturate":
+    if bounds[worst] <= LARGEST_SAMPLE or variant.full_scale == "saturate":
         return 1.0
     if variant.full_scale == "error":
         raise DataError(
             f"{section.id}: {plan['clip'][worst]} could reach {bounds[worst]:.2f} of full scale with its noise. Raise "
             'the SNR, or set full_scale = "attenuate" (the whole section, SNR kept) or "saturate".'
         )
-    return float(FULL_SCALE / bounds[worst])
+    return float(LARGEST_SAMPLE / bounds[worst])

@@ -26,7 +26,7 @@ from mimiidg_build.benchmark.plots import COLOURS, save_figure
 from mimiidg_build.benchmark.results import data_kind
 from mimiidg_build.benchmark.runs import Run, check_config, choose_device, plan_runs
 from mimiidg_build.errors import UsageError
-from mimiidg_build.features.logmel import HOP, SAMPLE_RATE
+from mimiidg_build.features import HOP, SAMPLE_RATE
 from mimiidg_build.models import create
 from mimiidg_build.parallel.memory import keep_all_freed_memory
 from mimiidg_build.progress import Reporter

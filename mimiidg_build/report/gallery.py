@@ -22,10 +22,11 @@ import pandas as pd
 import soundfile as sf
 
 from mimiidg_build.audio.archive import Archive, open_archive
-from mimiidg_build.audio.wav import FULL_SCALE, Float32, Int16, decode_clip, level
+from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
+from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError
-from mimiidg_build.features.logmel import SAMPLE_RATE, logmel, mel_from_hz
+from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch import archive_path
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.tables import with_minus

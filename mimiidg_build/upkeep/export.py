@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mimiidg_build.audio.archive import name_problem
 from mimiidg_build.audio.wav import encode_wav
+from mimiidg_build.audio.zip_directory import name_problem
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.attributes import section_attributes
 from mimiidg_build.datasets.clip_names import ClipName

@@ -31,7 +31,7 @@ from mimiidg_build.build.build import build_variant
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.synthetic import SyntheticSpec
 from mimiidg_build.datasets.variant import derive, load_variant
-from mimiidg_build.features.logmel import N_FFT, N_MELS, n_frames
+from mimiidg_build.features import N_FFT, N_MELS, n_frames
 from mimiidg_build.fetch.dataset import make_synthetic
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.storage.files import whole_file

@@ -23,7 +23,7 @@ import librosa
 import numpy as np
 
 from mimiidg_build.audio.wav import decode_clip, encode_wav
-from mimiidg_build.features.logmel import FLOOR, HOP, N_FFT, N_MELS, SAMPLE_RATE, logmel
+from mimiidg_build.features import FLOOR, HOP, N_FFT, N_MELS, SAMPLE_RATE, logmel
 from mimiidg_build.parallel.memory import keep_freed_memory
 from tests.benchmarks import CORES, Ratio, parser, report
 

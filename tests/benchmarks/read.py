@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.audio.wav import encode_wav
-from mimiidg_build.features.logmel import HOP, N_FFT, N_MELS
+from mimiidg_build.features import HOP, N_FFT, N_MELS
 from mimiidg_build.store.store import open_store
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.benchmarks import Ratio, parser, report

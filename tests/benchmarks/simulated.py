@@ -22,7 +22,7 @@ from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.plan_build import decide, plan_sections
 from mimiidg_build.build.render import SHARD_CLIPS, ShardTask
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
-from mimiidg_build.features.logmel import N_MELS, n_frames
+from mimiidg_build.features import N_MELS, n_frames
 from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.archive import Packed, _write

@@ -21,7 +21,7 @@ from mimiidg_build.build.build import build_variant
 from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.datasets.variant import derive, load_variant, parse_variant
 from mimiidg_build.errors import DataError, FetchError, UsageError
-from mimiidg_build.features.logmel import logmel
+from mimiidg_build.features import logmel
 from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.store.store import Store, open_store, verify_objects
 from mimiidg_build.upkeep.verify import render_again

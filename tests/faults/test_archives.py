@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mimiidg_build.audio.archive import open_archive
+from mimiidg_build.audio.zip_directory import Limits
 from mimiidg_build.cli import main
 from mimiidg_build.errors import DataError
 from tests.audio.test_archive import pack
@@ -110,10 +111,10 @@ def test_sizes_are_bounded_before_anything_is_read(tmp_path: Path, fault: Tries)
     fault("zip bombs, by declared or actual size")
     path = pack(tmp_path / "fan.zip", {"a.wav": bytes(1000), "b.wav": bytes(1000)})
     with pytest.raises(DataError, match=r"'a\.wav': declared to hold 1000 bytes, more than the limit of 999"):
-        open_archive(path, max_member_bytes=999)
+        open_archive(path, Limits(member_bytes=999))
     with pytest.raises(DataError, match="declared to hold more than 1999 bytes"):
-        open_archive(path, max_total_bytes=1999)
-    open_archive(path, max_member_bytes=1000, max_total_bytes=2000).close()
+        open_archive(path, Limits(total_bytes=1999))
+    open_archive(path, Limits(1000, 2000)).close()
 
 
 def test_bomb_stops_at_the_declared_size(tmp_path: Path, fault: Tries) -> None:

@@ -22,7 +22,8 @@ import pytest
 import soundfile as sf
 from pydantic import BaseModel
 
-from mimiidg_build.audio.wav import decode_clip, encode_wav, noise_pieces
+from mimiidg_build.audio.pieces import read_pieces
+from mimiidg_build.audio.wav import decode_clip, encode_wav
 from mimiidg_build.cli import main
 from mimiidg_build.datasets.attributes import parse_attribute_table, read_attribute_table
 from mimiidg_build.datasets.clip_names import ClipName
@@ -258,7 +259,7 @@ def test_damaged_wav(seeds: range, fault: Tries, capfd: pytest.CaptureFixture[st
         else:
             assert samples.tobytes() == second_reader(data), f"seed {seed}"
         try:
-            for piece in noise_pieces(io.BytesIO(data), "a.wav", n_samples=100):
+            for piece in read_pieces(io.BytesIO(data), "a.wav", n_samples=100):
                 assert len(piece) == 100 and np.isfinite(piece).all(), f"seed {seed}"
         except DataError as error:
             assert str(error).startswith("a.wav: ")
@@ -277,7 +278,7 @@ def test_damaged_noise(form: str, subtype: str, fault: Tries, capfd: pytest.Capt
         rng = random.Random(seed)
         data = damaged(whole, rng, 200, [b"\xff" * 4, bytes(4)])[: rng.choice([None, None, rng.randrange(len(whole))])]
         try:
-            for piece in noise_pieces(io.BytesIO(data), "a", n_samples=1600):
+            for piece in read_pieces(io.BytesIO(data), "a", n_samples=1600):
                 assert len(piece) == 1600 and np.isfinite(piece).all(), f"seed {seed}"
         except DataError as error:
             assert str(error).startswith("a: ")

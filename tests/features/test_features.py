@@ -12,7 +12,7 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimiidg_build.features.logmel import FLOOR, hz_from_mel, logmel, mel_filter_bank, mel_from_hz, n_frames
+from mimiidg_build.features import FLOOR, hz_from_mel, logmel, mel_filter_bank, mel_from_hz, n_frames
 
 TOLERANCE_DB = 1e-3
 SECONDS = np.arange(160_000) / 16_000

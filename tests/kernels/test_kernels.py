@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import subprocess
@@ -11,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimiidg_build.audio.wav import level
+from mimiidg_build.audio.level import level
 from mimiidg_build.build.build import build_variant
 from mimiidg_build.datasets.variant import derive, load_variant
-from mimiidg_build.features.logmel import logmel
-from mimiidg_build.kernels import kernels
+from mimiidg_build.features import logmel
+from mimiidg_build.kernels import compilation
 from mimiidg_build.mixing.mix import mix
 from mimiidg_build.store.store import open_store
 from tests.conftest import DATASET, content
@@ -51,9 +52,27 @@ def test_what_cannot_be_kept_is_compiled_all_the_same(caplog: pytest.LogCaptureF
     """A function without a file stands for a program whose folder and home cannot be written."""
     namespace: dict[str, object] = {}
     exec("def largest(samples):\n    return samples.max()", namespace)
-    largest = kernels.compiled((kernels.INT16S,))(namespace["largest"])
+    largest = compilation.compiled((compilation.INT16S,))(namespace["largest"])
     assert largest(np.array([1, 3, 2], np.int16)) == 3
     assert "every process compiles anew. Set NUMBA_CACHE_DIR" in caplog.text
+
+
+def test_compiled_code_is_cached_for_the_source_text_of_the_whole_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """numba would go on using the machine code of a function after a change in another module that it calls."""
+    (tmp_path / "largest.py").write_text("def largest(samples):\n    return samples.max()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    largest = importlib.import_module("largest").largest
+
+    def found_in_cache() -> bool:
+        stats = compilation.compiled((compilation.INT16S,))(largest).stats
+        assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) == 1
+        return bool(stats.cache_hits)
+
+    assert [found_in_cache(), found_in_cache()] == [False, True]
+    monkeypatch.setattr(compilation, "SOURCES", "another text")
+    assert [found_in_cache(), found_in_cache()] == [False, True]
 
 
 def test_samples_need_not_lie_side_by_side_nor_be_ours_to_change() -> None:

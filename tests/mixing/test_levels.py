@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mimiidg_build.audio.wav import encode_wav, level
+from mimiidg_build.audio.level import level
+from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels
 from mimiidg_build.mixing.levels import TASK_CLIPS, cross_powers, load_levels
-from mimiidg_build.mixing.noise import NoiseBank
+from mimiidg_build.mixing.mix_plan import NoiseDraw
+from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.run_tasks import runner
 from schemas.tables import Levels
 
@@ -80,7 +82,7 @@ def test_levels_of_anything_else_are_measured_anew(archive: Path, monkeypatch: p
     elif change == "members":
         members = MEMBERS[:100]
     elif change == "version":
-        monkeypatch.setattr(levels, "VERSION", "levels-0")
+        monkeypatch.setattr(levels, "LEVELS_VERSION", "levels-0")
     elif change == "another table":
         pd.DataFrame({"member": ["x"]}).to_parquet(kept)
     else:
@@ -119,7 +121,7 @@ def test_cross_powers_are_means_of_products(tmp_path: Path) -> None:
     pump = rng.normal(0, 0.2, (2, N)).astype(np.float32)
     banks = {"A": a_bank(tmp_path, "A", factory), "W": a_bank(tmp_path, "W", pump)}
     drawn = [[("A", 2), ("W", 1)], [("A", 0)], [], [("A", 2), ("W", 1)], [("A", 1), ("W", 0)], [("W", 0), ("W", 0)]]
-    found = cross_powers(drawn, banks)
+    found = cross_powers([[NoiseDraw(*layer) for layer in layers] for layers in drawn], banks)
     assert found.dtype == np.float64
     two, one = (float(np.mean(factory[i] / 32768 * pump[k].astype(np.float64))) for i, k in ((2, 1), (1, 0)))
     square = float(np.mean(pump[0].astype(np.float64) ** 2))

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mimiidg_build.audio.wav import level
+from mimiidg_build.audio.level import level
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
-from mimiidg_build.mixing.mix_plan import FULL_SCALE, gains
+from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, gains
 
 CLIP = np.array([0, 1, -1, 1000, -32768, 32767], np.int16)
 clips = hnp.arrays(np.int16, 64)
@@ -107,7 +107,7 @@ def test_the_measured_snr_is_the_planned_one(
     cross = float(np.mean(layers[0].astype(float) * layers[-1])) if n_layers == 2 else 0.0
     found = gains(a, snr, [level(layer)[0] for layer in layers], cross)
     bound = peak + sum(gain * level(layer)[1] for gain, layer in zip(found, layers, strict=True))
-    attenuation = min(1.0, FULL_SCALE / bound)
+    attenuation = min(1.0, LARGEST_SAMPLE / bound)
     mixed = mix(clip, list(zip(layers, found, strict=True)), attenuation)
     assert mixed.n_saturated == 0  # that is what the bound is for
     assert added_noise_snr_db(a, mixed.added_power) == pytest.approx(snr, abs=0.05)

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.mixing.mix_plan import FULL_SCALE, draw, draw_noise, gains, plan_section, snr_db
+from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, NoiseDraw, draw, draw_noise, gains, plan_section, snr_db
 from schemas.manifests import NoiseLayer, Section
+from schemas.sections import SectionId
 from schemas.tables import MixPlan
 from schemas.variants import Variant
 
 PAPER = Variant(name="test")
+FAN_00, VALVE_02 = SectionId("fan", "00"), SectionId("valve", "02")
 COUNTS = {"A": 7, "B": 11, "C": 5, "D": 3, "W": 6, "X": 4, "Y": 9, "Z": 2}
 ARRAYS = list[np.ndarray]
 
@@ -106,7 +108,7 @@ class Planned:
             self.section, self.clips, self.levels, self.drawn, noise_tables(self.signals), cross, variant
         )
 
-    def noise(self, drawn: tuple[str, int]) -> np.ndarray:
+    def noise(self, drawn: NoiseDraw) -> np.ndarray:
         kind, row = drawn
         return self.signals[kind][row]
 
@@ -131,15 +133,19 @@ class Planned:
 @pytest.mark.parametrize(
     ("arguments", "n", "expected"),
     [
-        ((0, "fan", "00", "section_00_source_train_normal_0000_m-n_W", "layer 1 clip"), 1000, 950),
-        ((0, "fan", "00", "section_00_source_train_normal_0000_m-n_W", "layer 2 clip"), 1000, 536),
-        ((1, "fan", "00", "section_00_source_train_normal_0000_m-n_W", "layer 1 clip"), 1000, 799),
-        ((0, "valve", "02", "section_02_target_test_anomaly_0049_v1pat_05_v2pat_05", "layer 1 kind"), 1000, 159),
-        ((2**63 - 1, "bearing", "01", "x", "layer 1 clip"), 10**9, 198946343),
-        ((0, "fan", "00", "x", "layer 1 clip"), 1, 0),
+        ((0, FAN_00, "section_00_source_train_normal_0000_m-n_W", "layer 1 clip"), 1000, 950),
+        ((0, FAN_00, "section_00_source_train_normal_0000_m-n_W", "layer 2 clip"), 1000, 536),
+        ((1, FAN_00, "section_00_source_train_normal_0000_m-n_W", "layer 1 clip"), 1000, 799),
+        (
+            (0, SectionId("valve", "02"), "section_02_target_test_anomaly_0049_v1pat_05_v2pat_05", "layer 1 kind"),
+            1000,
+            159,
+        ),
+        ((2**63 - 1, SectionId("bearing", "01"), "x", "layer 1 clip"), 10**9, 198946343),
+        ((0, FAN_00, "x", "layer 1 clip"), 1, 0),
     ],
 )
-def test_draws_stay_what_they_are(arguments: tuple[int, str, str, str, str], n: int, expected: int) -> None:
+def test_draws_stay_what_they_are(arguments: tuple[int, SectionId, str, str], n: int, expected: int) -> None:
     # pinned: a plan must come out the same on every machine and in every later version that says mix-1
     # (the first: printf %s '0/fan/00/section_00_source_train_normal_0000_m-n_W/layer 1 clip' | b2sum -l 64)
     assert draw(*arguments, n) == expected
@@ -160,14 +166,14 @@ def test_a_sections_draws_stay_what_they_are(section_id: str, expected: list[lis
 @settings(max_examples=50)
 @given(st.integers(0, 2**63 - 1), st.text(max_size=20), st.integers(1, 10**6))
 def test_a_draw_is_in_range_and_repeatable(seed: int, clip: str, n: int) -> None:
-    first = draw(seed, "fan", "00", clip, "layer 1 clip", n)
+    first = draw(seed, FAN_00, clip, "layer 1 clip", n)
     assert 0 <= first < n
-    assert draw(seed, "fan", "00", clip, "layer 1 clip", n) == first
+    assert draw(seed, FAN_00, clip, "layer 1 clip", n) == first
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 100])
 def test_draws_are_uniform(n: int) -> None:
-    found = [draw(0, "fan", "00", f"section_00_source_train_normal_{i:04d}", "layer 1 clip", n) for i in range(20_000)]
+    found = [draw(0, FAN_00, f"section_00_source_train_normal_{i:04d}", "layer 1 clip", n) for i in range(20_000)]
     counts = np.bincount(found, minlength=n)
     assert len(counts) == n
     assert scipy.stats.chisquare(counts).pvalue > 0.001
@@ -180,8 +186,10 @@ def test_every_part_of_the_key_draws_anew_and_independently(changed: str) -> Non
             [
                 draw(
                     int(other and changed == "seed"),
-                    "slider" if other and changed == "machine" else "fan",
-                    "01" if other and changed == "section" else "00",
+                    SectionId(
+                        "slider" if other and changed == "machine" else "fan",
+                        "01" if other and changed == "section" else "00",
+                    ),
                     f"clip {i}" + "'" * (other and changed == "clip"),
                     f"layer {1 + (other and changed == 'what')} clip",
                     4,
@@ -373,7 +381,13 @@ def test_layers_that_cancel_are_named_with_their_clip() -> None:
         DataError, match=r"fan/00, section_00_source.*_W: the layers cancel each other \(A.wav#0 and W.wav#0\)"
     ):
         plan_section(
-            section, clips, levels_of(1), [[("A", 0), ("W", 0)]], tables, np.array([-np.mean(signal**2)]), PAPER
+            section,
+            clips,
+            levels_of(1),
+            [[NoiseDraw("A", 0), NoiseDraw("W", 0)]],
+            tables,
+            np.array([-np.mean(signal**2)]),
+            PAPER,
         )
 
 
@@ -460,7 +474,7 @@ def test_a_section_that_could_pass_full_scale_is_attenuated_as_one(section_id: s
     loud, quiet = (Planned(section_id, power=power, peak=0.9) for power in (0.09, 1e-9))
     assert bounds(loud).max() > 1
     (attenuation,) = set(loud.plan["attenuation"])  # one for the section: level relations hold
-    assert attenuation * bounds(loud).max() == pytest.approx(FULL_SCALE, rel=1e-12)
+    assert attenuation * bounds(loud).max() == pytest.approx(LARGEST_SAMPLE, rel=1e-12)
     assert set(quiet.plan["attenuation"]) == {1.0}
     # the SNR holds: machine and noise are attenuated alike, and the gains are those of the section unattenuated
     saturated = Planned(section_id, Variant(name="test", full_scale="saturate"), power=0.09, peak=0.9)
@@ -476,10 +490,12 @@ def test_bounds_up_to_full_scale_need_no_attenuation() -> None:
     def attenuation(peak: float, full_scale: str = "attenuate") -> float:
         variant = Variant.model_validate({"name": "test", "full_scale": full_scale})
         levels = pd.DataFrame({"power": [0.01], "peak": [peak]})  # a = b at 0 dB: a gain of one
-        return float(plan_section(section, clips, levels, [[("A", 0)]], tables, np.zeros(1), variant)["attenuation"][0])
+        return float(
+            plan_section(section, clips, levels, [[NoiseDraw("A", 0)]], tables, np.zeros(1), variant)["attenuation"][0]
+        )
 
-    assert attenuation(FULL_SCALE - 0.5) == attenuation(FULL_SCALE - 0.5, "error") == 1.0
-    assert attenuation(0.75) == FULL_SCALE / 1.25
+    assert attenuation(LARGEST_SAMPLE - 0.5) == attenuation(LARGEST_SAMPLE - 0.5, "error") == 1.0
+    assert attenuation(0.75) == LARGEST_SAMPLE / 1.25
     assert attenuation(0.75, "saturate") == 1.0
     with pytest.raises(
         DataError, match=r"valve/00: section_00_.*_pat_00 could reach 1\.25 of full scale .*Raise the SNR"

@@ -15,10 +15,12 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimiidg_build.audio.wav import encode_wav, level
+from mimiidg_build.audio.level import level
+from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
-from mimiidg_build.mixing import noise
-from mimiidg_build.mixing.noise import NoiseBank, Recording, bank, kind_fingerprint, list_recordings, read_noise_clip
+from mimiidg_build.mixing import noise_bank
+from mimiidg_build.mixing.noise_bank import NoiseBank, kind_fingerprint, load_noise_bank, read_noise_clip
+from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
 from schemas.manifests import NoiseSource
 from schemas.tables import NoiseTable
 
@@ -55,11 +57,11 @@ def nowhere(dataset: str, file: str) -> Path:
     raise AssertionError(f"nobody asked for {dataset}, {file}")
 
 
-def listed(*sources: NoiseSource, kind: str = "A") -> list[Recording]:
+def listed(*sources: NoiseSource, kind: str = "A") -> list[NoiseRecording]:
     return list_recordings(kind, list(sources), nowhere)
 
 
-def of_folder(path: Path, members: str = "*.wav") -> list[Recording]:
+def of_folder(path: Path, members: str = "*.wav") -> list[NoiseRecording]:
     return listed(NoiseSource(folder=str(path), members=members))
 
 
@@ -160,7 +162,7 @@ def check_table(made: NoiseBank) -> None:
 
 
 def test_a_bank_of_16_bit_recordings_holds_their_samples(tmp_path: Path) -> None:
-    made = bank("A", of_folder(folder(tmp_path / "f", TWO)), tmp_path, N)
+    made = load_noise_bank("A", of_folder(folder(tmp_path / "f", TWO)), tmp_path, N)
     assert made.path == tmp_path / "noise" / f"{made.fingerprint}.int16"
     assert made.table["noise_clip"].tolist() == ["a.wav#0", "b/rain.wav#0", "b/rain.wav#1", "b/rain.wav#2"]
     expected = np.r_[samples(N, 2), samples(3 * N, 1)]
@@ -173,8 +175,8 @@ def test_a_bank_of_16_bit_recordings_holds_their_samples(tmp_path: Path) -> None
 
 
 def test_a_folder_and_a_zip_of_the_same_recordings_give_the_same_pieces(tmp_path: Path) -> None:
-    from_folder = bank("A", of_folder(folder(tmp_path / "f", TWO)), tmp_path, N)
-    from_zip = bank("A", listed(NoiseSource(archive=str(packed(tmp_path / "f.zip", TWO)))), tmp_path, N)
+    from_folder = load_noise_bank("A", of_folder(folder(tmp_path / "f", TWO)), tmp_path, N)
+    from_zip = load_noise_bank("A", listed(NoiseSource(archive=str(packed(tmp_path / "f.zip", TWO)))), tmp_path, N)
     assert from_zip.path.read_bytes() == from_folder.path.read_bytes()
     assert from_zip.table.equals(from_folder.table)
 
@@ -182,7 +184,7 @@ def test_a_folder_and_a_zip_of_the_same_recordings_give_the_same_pieces(tmp_path
 @pytest.mark.parametrize("first", ["a.wav", "z.wav"], ids=["before the 16-bit ones", "after them"])
 def test_one_recording_that_is_not_16_bit_makes_the_bank_float32(tmp_path: Path, first: str) -> None:
     loud = RNG.uniform(-2, 2, N).astype(np.float32)  # floating recordings may pass full scale
-    made = bank(
+    made = load_noise_bank(
         "A", of_folder(folder(tmp_path / "f", {first: float_wav(loud), "m.wav": encode_wav(samples(N))})), tmp_path, N
     )
     assert made.path == tmp_path / "noise" / f"{made.fingerprint}.float32"
@@ -212,10 +214,10 @@ def test_any_row_of_a_bank_is_read(
 
 def test_a_bank_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = of_folder(folder(tmp_path / "f", TWO))
-    first = bank("A", recordings, tmp_path, N)
+    first = load_noise_bank("A", recordings, tmp_path, N)
     there = files_under(tmp_path / "noise")
-    monkeypatch.setattr(noise, "noise_pieces", None)  # no recording may be opened again
-    again = bank("A", recordings, tmp_path, N)
+    monkeypatch.setattr(noise_bank, "read_pieces", None)  # no recording may be opened again
+    again = load_noise_bank("A", recordings, tmp_path, N)
     assert (again.path, again.fingerprint) == (first.path, first.fingerprint)
     assert again.table.equals(first.table)
     assert files_under(tmp_path / "noise") == there
@@ -224,13 +226,13 @@ def test_a_bank_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("lost", ["the pieces", "half of the pieces", "the table"])
 def test_a_bank_that_is_not_whole_is_made_again(tmp_path: Path, lost: str) -> None:
     recordings = of_folder(folder(tmp_path / "f", TWO))
-    made = bank("A", recordings, tmp_path, N)
+    made = load_noise_bank("A", recordings, tmp_path, N)
     whole = made.path.read_bytes()
     if lost == "half of the pieces":
         made.path.write_bytes(whole[: len(whole) // 2])
     else:
         (made.path if lost == "the pieces" else made.path.with_suffix(".parquet")).unlink()
-    again = bank("A", recordings, tmp_path, N)
+    again = load_noise_bank("A", recordings, tmp_path, N)
     assert again.path.read_bytes() == whole
     assert again.table.equals(made.table)
 
@@ -245,17 +247,17 @@ def test_whatever_changes_the_bytes_changes_the_bank(tmp_path: Path, monkeypatch
     prints += [kind_fingerprint("A", of_folder(path), N)]
     (path / "a.wav").rename(path / "c.wav")
     prints += [kind_fingerprint("A", of_folder(path), N)]
-    monkeypatch.setattr(noise, "VERSION", "noise-0")
+    monkeypatch.setattr(noise_bank, "NOISE_VERSION", "noise-0")
     prints += [kind_fingerprint("A", of_folder(path), N)]
     assert len(set(prints)) == len(prints) == 8
 
 
 def test_a_changed_recording_gives_another_bank_and_leaves_the_old_one(tmp_path: Path) -> None:
     path = folder(tmp_path / "f", TWO)
-    before = bank("A", of_folder(path), tmp_path, N)
+    before = load_noise_bank("A", of_folder(path), tmp_path, N)
     there = files_under(tmp_path / "noise")
     folder(path, {"a.wav": encode_wav(samples(N, 3))})
-    after = bank("A", of_folder(path), tmp_path, N)
+    after = load_noise_bank("A", of_folder(path), tmp_path, N)
     assert after.fingerprint != before.fingerprint
     np.testing.assert_array_equal(after.read(0), samples(N, 3) / np.float32(32768))
     assert there.items() <= files_under(tmp_path / "noise").items()
@@ -271,18 +273,18 @@ SILENT = np.r_[samples(20 * N), np.zeros(10 * N, np.int16), samples(10 * N)]
         (float_wav(np.zeros(100, np.float32)), 160_000, r"silent from 0-10 s\."),
         (encode_wav(samples(0)), N, r"the noise recording is empty"),
         (b"RIFF", N, r"not a readable sound file"),
-        (float_wav(np.full(N, np.nan, np.float32)), N, r"piece 0 holds samples that are no numbers"),
+        (float_wav(np.full(N, np.nan, np.float32)), N, r"piece 0 holds samples that are not finite"),
     ],
     ids=["a silent second", "a silent float recording", "empty", "garbage", "NaN"],
 )
 def test_a_recording_that_cannot_be_used_is_named_and_nothing_is_left(
     tmp_path: Path, content: bytes, n_samples: int, message: str
 ) -> None:
-    kept = bank("A", of_folder(folder(tmp_path / "g", TWO)), tmp_path, N)
+    kept = load_noise_bank("A", of_folder(folder(tmp_path / "g", TWO)), tmp_path, N)
     there = files_under(tmp_path / "noise")
     recordings = of_folder(folder(tmp_path / "f", {"a.wav": encode_wav(samples(N)), "sub/bad.wav": content}))
     with pytest.raises(DataError, match="^noise kind B, sub/bad.wav: " + message):
-        bank("B", recordings, tmp_path, n_samples)
+        load_noise_bank("B", recordings, tmp_path, n_samples)
     assert files_under(tmp_path / "noise") == there
     assert kept.path.is_file()
 
@@ -295,9 +297,9 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(DataError, match=r"int16 cannot be written: No space left"):
-            bank("A", recordings, tmp_path, N)
+            load_noise_bank("A", recordings, tmp_path, N)
     assert files_under(tmp_path / "noise") == {}
-    assert len(bank("A", recordings, tmp_path, N).table) == 4
+    assert len(load_noise_bank("A", recordings, tmp_path, N).table) == 4
 
 
 def test_a_table_is_only_there_when_the_pieces_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,5 +308,5 @@ def test_a_table_is_only_there_when_the_pieces_are(tmp_path: Path, monkeypatch: 
     order: list[str] = []
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append(Path(b).suffix), replace(a, b))[1])
-    bank("A", recordings, tmp_path, N)
+    load_noise_bank("A", recordings, tmp_path, N)
     assert order == [".int16", ".parquet"]

@@ -17,7 +17,7 @@ from torch import nn
 
 from mimiidg_build.benchmark import benchmark
 from mimiidg_build.errors import DataError
-from mimiidg_build.features.logmel import HOP, N_FFT, logmel, mel_filter_bank
+from mimiidg_build.features import HOP, N_FFT, logmel, mel_filter_bank
 from mimiidg_build.models import create, model_class
 from mimiidg_build.models.base import MAIN, Epoch, Labels, ScoreTable
 from mimiidg_build.models.centroids import EPSILON, distance_loss, first_frames, squared_distances

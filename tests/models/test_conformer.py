@@ -19,7 +19,7 @@ from torch import nn
 
 from mimiidg_build.benchmark import benchmark
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.features.logmel import hz_from_mel, logmel, mel_from_hz
+from mimiidg_build.features import hz_from_mel, logmel, mel_from_hz
 from mimiidg_build.models import create
 from mimiidg_build.models.base import MAIN, Epoch, Labels, ScoreTable
 from mimiidg_build.models.conformer import (

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.features.logmel import HOP, n_frames
+from mimiidg_build.features import HOP, n_frames
 from mimiidg_build.models.arcface import arcface, doubt
 from mimiidg_build.models.attention.inputs import AttentionMap, LogMel, Scale, Wavegram
 from mimiidg_build.models.attention.mobilefacenet import MobileFaceNet

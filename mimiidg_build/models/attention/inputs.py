@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimiidg_build.features.logmel import HOP, N_FFT, N_MELS, SAMPLE_RATE
+from mimiidg_build.features import HOP, N_FFT, N_MELS, SAMPLE_RATE
 
 MEL_OFFSET = 1e-8  # power added to every mel band before the logarithm
 

@@ -39,7 +39,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.features.logmel import N_MELS
+from mimiidg_build.features import N_MELS
 from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable
 from mimiidg_build.models.centroids.levels import level_db_by_origin
 from mimiidg_build.models.centroids.resnet38 import ResNet38

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mimiidg_build.features.logmel import N_FFT, N_MELS, SAMPLE_RATE, hz_from_mel, mel_from_hz
+from mimiidg_build.features import N_FFT, N_MELS, SAMPLE_RATE, hz_from_mel, mel_from_hz
 from mimiidg_build.models.base import Chunks
 
 

@@ -55,7 +55,7 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation import metrics
-from mimiidg_build.features.logmel import N_MELS
+from mimiidg_build.features import N_MELS
 from mimiidg_build.models.arcface import arcface, doubt
 from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.conformer.augmentations import KINDS, augment

@@ -31,7 +31,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mimiidg_build.features.logmel import (
+from mimiidg_build.features import (
     FLOOR,
     HOP,
     N_FFT,

@@ -1,0 +1,182 @@
+"""Noise banks: a noise kind, prepared for mixing as clip-long noise clips at 16 kHz, of the first channel.
+
+The noise clips of a kind lie in one bank, ROOT/noise/<fingerprint>.{int16,float32} (end to end, little endian; int16
+where every recording is 16-bit at 16 kHz), beside a table of their levels. A bank is a cache. Its name is the digest of
+the recordings and of :data:`NOISE_VERSION`, so it is never stale; its table holds the digest of its noise clips, so a
+damaged one is made again; and it can be deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
+from mimiidg_build.audio.pieces import read_pieces
+from mimiidg_build.errors import DataError
+from mimiidg_build.mixing.noise_recordings import NoiseRecording
+from mimiidg_build.storage.cached_table import read_cached, write_cached
+from mimiidg_build.storage.files import hash_object, whole_file
+from mimiidg_build.storage.places import Place, read_at
+from schemas.tables import NoiseTable
+
+NOISE_VERSION = "noise-1"  # part of a bank's and a store's fingerprint: a change of one bit is a new version
+SAMPLE_RATE = 16_000  # Hz
+
+
+@dataclass(frozen=True)
+class NoiseBank:
+    """The noise clips of one kind, on disk. Row ``k`` of ``table`` is noise clip ``k`` of the file."""
+
+    kind: str
+    fingerprint: str
+    path: Place
+    n_samples: int
+    table: pd.DataFrame
+
+    def read(self, row: int) -> npt.NDArray[np.float32]:
+        """One noise clip [shape=(n_samples,)], float32, full scale 1."""
+        samples = read_noise_clip(self.path, row, self.n_samples)
+        return _as_float(samples)
+
+
+def read_noise_clip(path: Place, row: int, n_samples: int) -> Int16 | Float32:
+    """A noise clip of a bank, as it lies there.
+
+    Read rather than mapped: mapped pages would count as the process's memory.
+
+    Parameters
+    ----------
+    path : Place
+        The bank; its suffix says the type of its samples.
+    row : int
+        Which noise clip.
+    n_samples : int
+        Length of a noise clip.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,)], int16, or float32 at full scale 1
+    """
+    dtype = np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
+    n_bytes = n_samples * dtype.itemsize
+    return np.frombuffer(read_at(path, row * n_bytes, n_bytes), dtype)
+
+
+def _as_float(samples: Int16 | Float32) -> Float32:
+    """Samples as float32 at full scale 1: exact, since full scale is a power of two."""
+    scale = np.float32(1 / FULL_SCALE)
+    return samples * scale if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
+
+
+def kind_fingerprint(kind: str, recordings: list[NoiseRecording], n_samples: int) -> str:
+    """Digest of everything that decides a bank's bytes.
+
+    Parameters
+    ----------
+    kind : str
+    recordings : list of NoiseRecording
+        In the order in which the bank holds them.
+    n_samples : int
+        Length of a noise clip.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
+    content = [NOISE_VERSION, kind, n_samples, [(recording.name, recording.digest) for recording in recordings]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def load_noise_bank(kind: str, recordings: list[NoiseRecording], root: Place, n_samples: int) -> NoiseBank:
+    """The noise bank of a kind, made where it does not exist yet or is damaged.
+
+    Parameters
+    ----------
+    kind : str
+    recordings : list of NoiseRecording
+    root : Place
+        The bank is ROOT/noise/<fingerprint>.
+    n_samples : int
+        Length of a noise clip.
+
+    Returns
+    -------
+    NoiseBank
+
+    Raises
+    ------
+    DataError
+        A recording that is unreadable, empty or silent; or the bank cannot be written. Nothing is left then.
+    """
+    fingerprint = kind_fingerprint(kind, recordings, n_samples)
+    table_path = root / "noise" / f"{fingerprint}.parquet"
+    paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
+    for path in paths.values():
+        if path.is_file() and (table := read_cached(table_path, _digest(path))) is not None:
+            return NoiseBank(kind, fingerprint, path, n_samples, table)
+    try:
+        path, rows = paths["int16"], _write_noise_clips(kind, recordings, paths["int16"], n_samples)
+    except _NotInt16:
+        path, rows = paths["float32"], _write_noise_clips(kind, recordings, paths["float32"], n_samples)
+    table = NoiseTable.validate(pd.DataFrame(rows), lazy=True)
+    # The table comes last and holds the digest of the rest: a run that is killed in between leaves no bank.
+    write_cached(table_path, table, _digest(path))
+    return NoiseBank(kind, fingerprint, path, n_samples, table)
+
+
+def _digest(path: Place) -> str:
+    return hash_object(path.parent, path.name).blake3
+
+
+class _NotInt16(Exception):
+    """A noise clip is not 16-bit, so the bank cannot be."""
+
+
+def _write_noise_clips(
+    kind: str, recordings: list[NoiseRecording], path: Place, n_samples: int
+) -> list[dict[str, object]]:
+    """Write every noise clip to the bank at ``path``, and return the table's rows.
+
+    Raises
+    ------
+    _NotInt16
+        The bank is int16 and a noise clip is not. Whether all are is known only when all were read: so the first
+        attempt is int16, and is thrown away at the first one that is not.
+    """
+    dtype = np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
+    rows: list[dict[str, object]] = []
+    with whole_file(path) as write:
+        for recording in recordings:
+            for index, (samples, power, peak) in enumerate(_noise_clips(kind, recording, n_samples, dtype)):
+                name = f"{recording.name}#{index}"
+                rows.append({"kind": kind, "noise_clip": name, "row": len(rows), "power": power, "peak": peak})
+                write(samples.astype(dtype, copy=False).tobytes())
+    return rows
+
+
+def _noise_clips(
+    kind: str, recording: NoiseRecording, n_samples: int, dtype: np.dtype
+) -> Iterator[tuple[Int16 | Float32, float, float]]:
+    """A recording's noise clips in the bank's type, with their powers and peaks, or an error where one is silent."""
+    where = f"noise kind {kind}, {recording.name}"
+    with recording.open() as file:
+        for index, piece in enumerate(read_pieces(file, where, SAMPLE_RATE, n_samples)):
+            if dtype == np.int16 and piece.dtype != np.int16:
+                raise _NotInt16
+            samples = piece if dtype == np.int16 else _as_float(piece)
+            power, peak = level(samples)
+            if power == 0:
+                seconds = f"{index * n_samples // SAMPLE_RATE}-{(index + 1) * n_samples // SAMPLE_RATE} s"
+                raise DataError(
+                    f"{where}: silent from {seconds}. Silence cannot be brought to any SNR; cut it out or remove the "
+                    "recording."
+                )
+            yield samples, power, peak
