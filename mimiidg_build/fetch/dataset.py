@@ -21,7 +21,7 @@ from mimiidg_build.datasets.release import (
     read_release,
 )
 from mimiidg_build.errors import DataError, FetchError, UsageError
-from mimiidg_build.fetch import archive_checksums, archive_path, fetch_record
+from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.places import Place, local
 from schemas.manifests import DatasetManifest
@@ -68,7 +68,9 @@ def fetch_dataset(
         wanted = [file.name for file in record.files if names is None or file.name in names]
         if wanted:
             url = base_url or settings.zenodo_url()
-            paths = fetch_record(record, root, names=wanted, base_url=url, offline=offline, progress=reporter.transfer)
+            paths = fetch_record(
+                record, root, names=wanted, base_url=url, offline=offline, on_progress=reporter.transfer
+            )
             fetched |= {f"{record.id}/{name}": path for name, path in paths.items()}
     return fetched
 
@@ -95,7 +97,7 @@ def _fetch_synthetic(
         spec = synthetic.parse_name(dataset.name)
         write_release(spec, served, on_progress=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
         with LocalZenodo({record.id: served}) as server:
-            paths = fetch_record(record, root, names=wanted, base_url=server.url, progress=reporter.transfer)
+            paths = fetch_record(record, root, names=wanted, base_url=server.url, on_progress=reporter.transfer)
         if len(wanted) == len(record.files):
             shutil.rmtree(served)
     return {f"{record.id}/{name}": path for name, path in paths.items()}

@@ -26,7 +26,7 @@ from mimiidg_build.audio.wav import FULL_SCALE, Float32, Int16, decode_clip, lev
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError
 from mimiidg_build.features.logmel import SAMPLE_RATE, logmel, mel_from_hz
-from mimiidg_build.fetch import archive_path
+from mimiidg_build.fetch.archives import archive_path
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.tables import with_minus
 from mimiidg_build.storage.places import Place

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimiidg_build.fetch import Patience, archive_path, fetch_record
+from mimiidg_build.fetch.archives import archive_path, fetch_record
+from mimiidg_build.fetch.retry import RetryPolicy
 from mimiidg_build.synthesis.local_zenodo import Asked, LocalZenodo, ZenodoHandler
 from schemas.manifests import Record, RecordFile
 
 ID = "6529888"
 BODY = random.Random(0).randbytes(3_000_000)
 MD5 = hashlib.md5(BODY).hexdigest()
-HASTY = Patience(attempts=4, timeout_s=0.5, first_wait_s=0.01, longest_wait_s=0.02)
+HASTY = RetryPolicy(attempts=4, timeout_s=0.5, first_wait_s=0.01, longest_wait_s=0.02)
 
 Fault = Callable[[ZenodoHandler, Asked], bool]
 
@@ -63,7 +64,7 @@ class Place:
     def fetch(self, what: Record = PUBLISHED, fault: Fault | None = None, **options: Any) -> dict[str, Path]:
         with LocalZenodo({ID: self.served}, faults=fault) as server:
             self.asked = server.asked
-            settings = {"base_url": server.url, "patience": HASTY, "sleep": self.slept.append, **options}
+            settings = {"base_url": server.url, "retry_policy": HASTY, "sleep": self.slept.append, **options}
             return fetch_record(what, self.root, **settings)
 
     def contents(self) -> list[str]:

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.errors import FetchError
-from mimiidg_build.fetch import Patience, fetch_record
+from mimiidg_build.fetch.archives import fetch_record
+from mimiidg_build.fetch.retry import RetryPolicy
 from mimiidg_build.synthesis.local_zenodo import Asked, LocalZenodo, ZenodoHandler
 from schemas.manifests import RecordFile
 from tests.faults.misbehaving import (
@@ -68,7 +69,7 @@ def test_dropped_connections_are_resumed_where_they_broke(place: Place, seed: in
 def test_later_run_goes_on_from_the_part(place: Place, fault: Tries) -> None:
     fault("connection dropped at a random byte")
     with pytest.raises(FetchError, match="gave up after 1 attempts without progress, 1000000 bytes in"):
-        place.fetch(fault=drop_at_content(1_000_000), patience=Patience(attempts=1, timeout_s=0.5))
+        place.fetch(fault=drop_at_content(1_000_000), retry_policy=RetryPolicy(attempts=1, timeout_s=0.5))
     assert place.part.read_bytes() == BODY[:1_000_000]
     place.fetch()
     assert [asked.range for asked in place.asked if is_content(asked)] == ["bytes=1000000-"]
@@ -142,6 +143,23 @@ def test_416_starts_over(place: Place, fault: Tries) -> None:
     assert place.archive.read_bytes() == BODY
 
 
+@pytest.mark.parametrize("etag", ['"\u00e9"', '"a\tb"'])
+def test_version_that_cannot_be_sent_back_is_not_asked_for(place: Place, etag: str, fault: Tries) -> None:
+    fault("nonsense in an answer's head or body")
+
+    def first_half(handler: ZenodoHandler, asked: Asked) -> bool:
+        handler.send_head(200, {"ETag": etag, "Content-Length": str(len(BODY))})
+        handler.wfile.write(BODY[:1_000_000])
+        handler.close_connection = True
+        return True
+
+    place.fetch(fault=times(1, first_half))
+    assert place.archive.read_bytes() == BODY
+    assert [(asked.range, asked.if_range) for asked in place.asked if is_content(asked)][1:] == [
+        ("bytes=1000000-", None)
+    ]
+
+
 def test_content_that_changed_between_two_parts(place: Place, fault: Tries) -> None:
     fault("content changed between two parts")
 
@@ -159,7 +177,7 @@ def test_content_that_changed_between_two_parts(place: Place, fault: Tries) -> N
 def test_new_version_is_fetched_whole_by_the_next_run(place: Place, fault: Tries) -> None:
     fault("content changed between two parts")
     with pytest.raises(FetchError, match="gave up"):
-        place.fetch(UNPUBLISHED, drop_at_content(1000), patience=Patience(attempts=1, timeout_s=0.5))
+        place.fetch(UNPUBLISHED, drop_at_content(1000), retry_policy=RetryPolicy(attempts=1, timeout_s=0.5))
     (place.served / "fan.zip").write_bytes(BODY[::-1])
     place.fetch(UNPUBLISHED)
     assert place.archive.read_bytes() == BODY[::-1]
@@ -218,7 +236,7 @@ def test_wait_beyond_reason_is_refused(place: Place, fault: Tries) -> None:
 
 def test_forbidden_is_not_tried_again(place: Place, fault: Tries) -> None:
     fault("403 or 404")
-    with pytest.raises(FetchError, match="answered 403 Forbidden, which no retry mends"):
+    with pytest.raises(FetchError, match="answered 403 Forbidden; trying again would not help"):
         place.fetch(fault=times(9, status(403)))
     assert place.slept == []
 
@@ -239,14 +257,14 @@ def test_links_self_that_answers_404_is_passed_over(place: Place, fault: Tries) 
 def test_file_that_is_nowhere(place: Place, fault: Tries) -> None:
     fault("403 or 404")
     with pytest.raises(
-        FetchError, match=r"fan\.zip is nowhere to be had: .*/content answered 404.*download=1 answered 404"
+        FetchError, match=r"fan\.zip is at none of its addresses: .*/content answered 404.*download=1 answered 404"
     ):
         place.fetch(fault=times(9, status(404)))
 
 
 def test_stalled_body(place: Place, fault: Tries) -> None:
     fault("stalled or endless body")
-    place.fetch(fault=times(1, drop_at(100_000, stall_s=1.0)), patience=Patience(timeout_s=0.2))
+    place.fetch(fault=times(1, drop_at(100_000, stall_s=1.0)), retry_policy=RetryPolicy(timeout_s=0.2))
     assert place.archive.read_bytes() == BODY
     assert [asked.range for asked in place.asked if is_content(asked)] == [None, "bytes=100000-"]
 
@@ -461,7 +479,7 @@ def test_what_an_earlier_run_left_is_damaged(tmp_path: Path, file: str, fault: T
     place = Place.of(tmp_path / "place")
     (place.served / "bearing.zip").write_bytes(b"bearing")
     with pytest.raises(FetchError, match="gave up"):
-        place.fetch(fault=drop_at_content(100_000), patience=Patience(attempts=1, timeout_s=0.5))
+        place.fetch(fault=drop_at_content(100_000), retry_policy=RetryPolicy(attempts=1, timeout_s=0.5))
     place.fetch(record(RecordFile(name="bearing.zip")))
     directory = place.archive.parent
     before = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.errors import FetchError, UsageError
-from mimiidg_build.fetch import archive_checksums, decide
+from mimiidg_build.fetch.archives import archive_checksums
 from mimiidg_build.fetch.http import USER_AGENT
-from mimiidg_build.fetch.lock import LockEntry, read_lock
+from mimiidg_build.fetch.lock import read_lock
+from mimiidg_build.fetch.steps import decide
 from mimiidg_build.synthesis.local_zenodo import Asked, ZenodoHandler
+from schemas.fetching import LockEntry
 from schemas.manifests import Record, RecordFile
 from tests.faults.misbehaving import (
     BODY,
@@ -40,7 +42,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_fetched_verified_and_written_down(place: Place) -> None:
     seen: list[tuple[str, int, int | None]] = []
-    assert place.fetch(progress=lambda *step: seen.append(step)) == {"fan.zip": place.archive}
+    assert place.fetch(on_progress=lambda *step: seen.append(step)) == {"fan.zip": place.archive}
     assert place.archive == place.root / "archives" / ID / "fan.zip"
     assert place.archive.read_bytes() == BODY
     assert place.contents() == [".locks", "archives.lock.json", "fan.zip"]
@@ -86,8 +88,8 @@ def test_only_the_named_files(place: Place) -> None:
         place.fetch(both, names=["drum.zip"])
 
 
-ENTRY = LockEntry(MD5, 10, 5, "first fetch")
-FOUND = LockEntry(MD5, 10, 5, "as found")
+ENTRY = LockEntry(md5=MD5, size_bytes=10, mtime_ns=5, pinned="first fetch")
+FOUND = LockEntry(md5=MD5, size_bytes=10, mtime_ns=5, pinned="as found")
 BARE, OTHER = RecordFile(name="fan.zip"), RecordFile(name="fan.zip", md5="0" * 32)
 
 
@@ -303,7 +305,7 @@ def test_interrupt_ends_every_transfer(place: Place) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        place.fetch(progress=interrupt)
+        place.fetch(on_progress=interrupt)
     assert not place.archive.exists()
     place.fetch()
     assert place.archive.read_bytes() == BODY
