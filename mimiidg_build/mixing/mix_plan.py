@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mimiidg_build.datasets.attributes import section_attributes
-from mimiidg_build.datasets.rows import records
+from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError, UsageError
 from schemas.manifests import Section
 from schemas.variants import Variant
@@ -82,7 +81,7 @@ def draw_noise(
         layers = []
         for number, layer in enumerate(section.noise, start=1):
             if layer.attribute:
-                kind = section_attributes(clip).get(layer.attribute, "")
+                kind = row_attributes(clip).get(layer.attribute, "")
                 if kind not in n_noise_clips:
                     raise DataError(
                         f"{section.id}, {clip['clip']}: {layer.attribute} names its noise kind, but is {kind!r}; "
@@ -158,7 +157,7 @@ def plan_section(
         row |= {"added_noise_snr_db": float("nan"), "attenuation": 1.0}
         layer_gains: list[float] = []
         if layers:
-            snr = snr_db(section, section_attributes(clip), variant)
+            snr = snr_db(section, row_attributes(clip), variant)
             row["added_noise_snr_db"] = snr
             try:
                 layer_gains = gains(a, snr, [tables[kind][1][k] for kind, k in layers], float(cross_power[i]))

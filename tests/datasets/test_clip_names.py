@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimiidg_build.datasets.clip_names import ClipName
+from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.errors import DataError
 
 REAL_SCORES = Path(__file__).parents[2] / "shared" / "real" / "baseline_ae_results"

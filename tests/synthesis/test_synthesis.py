@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from mimiidg_build.datasets import synthetic
-from mimiidg_build.datasets.clip_table import build_clip_table
-from mimiidg_build.datasets.clip_table.layout import is_attribute_table
+from mimiidg_build.datasets.clip_table.build import build_clip_table
+from mimiidg_build.datasets.layouts.mimii_dg import is_attribute_table, read_clips
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
 from mimiidg_build.errors import UsageError
@@ -224,7 +224,7 @@ def test_release_reads_as_a_valid_dataset(release: tuple[list[Path], int]) -> No
             members[path.name] = {info.filename: info.file_size for info in archive.infolist()}
             tables |= {(path.name, m): archive.read(m) for m in archive.namelist() if is_attribute_table(m)}
     counts = clip_counts(SMALLEST.percent)
-    clips, findings = build_clip_table(members, tables, load_table1(), expected_counts=counts)
+    clips, findings = build_clip_table(read_clips(members, tables, 320_000), load_table1(), expected_counts=counts)
     assert findings[findings["severity"] == "error"].empty, findings["message"].tolist()
     # What is left is what the release itself differs in from the paper, and ten target training clips being few.
     assert set(findings["kind"]) == {"train_values", "not_in_paper", "paper_only"}
