@@ -17,7 +17,7 @@ from mimiidg_build.storage.places import Place, place
 
 def is_worth_a_retry(task: object, run: object, state: object) -> bool:
     """A mistake in data or configuration stays one; only what the library did not foresee is tried again. (The
-    library itself retries transfers, with patience.)"""
+    library itself retries transfers.)"""
     error = getattr(state, "data", None)
     return not isinstance(getattr(error, "exception", error), MimiidgError)
 

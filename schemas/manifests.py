@@ -180,8 +180,9 @@ class Section(Strict):
         return self
 
 
-class Table1(Strict):
-    """Table 1 of the paper: ``counts`` per (domain, split, condition), and every section."""
+class Recipe(Strict):
+    """Values, noise and SNR of every section, as in Table 1 of the paper; ``counts`` of clips in a section by
+    ``<domain>_<split>_<condition>``."""
 
     source: str
     sample_rate: int
@@ -190,7 +191,7 @@ class Table1(Strict):
     sections: list[Section]
 
     @model_validator(mode="after")
-    def _sections_are_unique(self) -> Table1:
+    def _sections_are_unique(self) -> Recipe:
         ids = [section.id for section in self.sections]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:

@@ -6,14 +6,14 @@ from functools import lru_cache
 
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.toml_files import RESOURCES, find_file, read_toml, validated
-from schemas.manifests import DatasetManifest, NoiseSource, Record, RecordFile, Table1
+from schemas.manifests import DatasetManifest, NoiseSource, Recipe, Record, RecordFile
 
 
 @lru_cache(maxsize=1)
-def load_table1() -> Table1:
+def load_table1() -> Recipe:
     """Table 1 of the paper, and the sections of the evaluation set."""
-    place = RESOURCES / "table1.toml"
-    return validated(Table1, read_toml(place), place)
+    path = RESOURCES / "table1.toml"
+    return validated(Recipe, read_toml(path), path)
 
 
 def load_dataset(name: str) -> DatasetManifest:
@@ -26,8 +26,8 @@ def load_dataset(name: str) -> DatasetManifest:
     """
     if synthetic.is_synthetic(name):
         return _synthetic_manifest(synthetic.parse_name(name))
-    place = find_file("datasets", name, also=", synthetic[-<percent>pct][-seed<k>][-eval]")
-    return validated(DatasetManifest, read_toml(place), place)
+    path = find_file("datasets", name, also=", synthetic[-<percent>pct][-seed<k>][-eval]")
+    return validated(DatasetManifest, read_toml(path), path)
 
 
 def default_noise(dataset: DatasetManifest) -> dict[str, NoiseSource]:
@@ -36,8 +36,8 @@ def default_noise(dataset: DatasetManifest) -> dict[str, NoiseSource]:
 
 
 def _synthetic_manifest(spec: synthetic.SyntheticSpec) -> DatasetManifest:
-    """A synthetic release as a dataset: its checksums are pinned on first fetch, like any record without published
-    ones."""
+    """A synthetic release as a dataset. It publishes no checksums: they are pinned on first fetch, as for any record
+    without."""
     archives = [RecordFile(name=name) for name in synthetic.archive_names(spec)]
     return DatasetManifest(
         name=spec.name,

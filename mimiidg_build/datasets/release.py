@@ -5,8 +5,7 @@ Nothing is fetched and nothing unpacked here: :mod:`mimiidg_build.fetch` says wh
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,13 +14,16 @@ import pandas as pd
 
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.datasets import synthetic
-from mimiidg_build.datasets.clip_table import build_clip_table, is_attribute_table
+from mimiidg_build.datasets.clip_table.build import build_clip_table
+from mimiidg_build.datasets.layouts import layout_of
 from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.errors import UsageError
 from mimiidg_build.storage.places import Place
-from schemas.manifests import MACHINE_TYPES, DatasetManifest, Record
+from schemas.manifests import DatasetManifest, NoiseSource, Record, Section
 from schemas.sections import SectionId
 from schemas.variants import Variant
+
+BYTES_PER_SAMPLE = 2  # of a clip's 16-bit WAV file
 
 
 class VerifiedArchive(NamedTuple):
@@ -31,20 +33,17 @@ class VerifiedArchive(NamedTuple):
     md5: str
 
 
-def machine_type_of(name: str) -> str | None:
-    """The machine type that an archive's name tells.
-
-    >>> machine_type_of("eval_data_fan_train.zip"), machine_type_of("noise.zip"), machine_type_of("dev_ToyCar.zip")
-    ('fan', None, None)
-    """
-    parts = re.split(r"[_.-]", name)
-    return next((machine for machine in MACHINE_TYPES if machine in parts), None)
-
-
 def clip_archives(
     dataset: DatasetManifest, wants: Callable[[str], bool] = lambda machine: True
 ) -> list[tuple[Record, str]]:
-    """(record, file name) of every archive that holds clips of a wanted machine type."""
+    """(record, file name) of every archive that holds clips of a wanted machine type.
+
+    Raises
+    ------
+    UsageError
+        The dataset has a layout that no module reads.
+    """
+    machine_type_of = layout_of(dataset).machine_type_of
     return [
         (record, file.name)
         for record in dataset.records
@@ -59,14 +58,19 @@ def needed_archives(variant: Variant) -> dict[str, list[str]]:
     sections = [section for section in load_table1().sections if variant.wants(section.machine_type, section.section)]
     machines = {section.machine_type for section in sections}
     needed = {dataset.name: [name for _, name in clip_archives(dataset, machines.__contains__)]}
-    if variant.mixing == "table1":
-        defaults = default_noise(dataset)
-        for kind in sorted({kind for section in sections for kind in section.noise_kinds}):
-            default = [defaults[kind]] if kind in defaults else []
-            for source in variant.noise.get(kind) or default:
-                if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
-                    needed[source.dataset].append(source.file)
+    for source in _noise_sources(variant, dataset, sections):
+        if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
+            needed[source.dataset].append(source.file)
     return needed
+
+
+def _noise_sources(variant: Variant, dataset: DatasetManifest, sections: Iterable[Section]) -> Iterator[NoiseSource]:
+    """Where the noise of the sections comes from: as the variant says, else as the dataset does."""
+    if variant.mixing != "table1":
+        return
+    defaults = default_noise(dataset)
+    for kind in sorted({kind for section in sections for kind in section.noise_kinds}):
+        yield from variant.noise.get(kind) or ([defaults[kind]] if kind in defaults else [])
 
 
 def check_files(datasets: Collection[DatasetManifest], files: Collection[str]) -> None:
@@ -75,6 +79,7 @@ def check_files(datasets: Collection[DatasetManifest], files: Collection[str]) -
     Raises
     ------
     UsageError
+        A name is not one of their files; the message lists those.
     """
     known = [file.name for dataset in datasets for record in dataset.records for file in record.files]
     unknown = [name for name in files if name not in known]
@@ -101,18 +106,6 @@ class Release:
         return list(dict.fromkeys(map(SectionId, self.clips["machine_type"], self.clips["section"])))
 
 
-def check_layout(dataset: DatasetManifest) -> None:
-    """Refuse a dataset whose clips cannot be told from its members' names.
-
-    Raises
-    ------
-    UsageError
-        It is not in MIMII DG's layout, so it can be fetched only.
-    """
-    if dataset.layout != "mimii_dg":
-        raise UsageError(f"{dataset.name} has a layout of its own: it can be fetched and give noise, not be built.")
-
-
 def read_release(
     dataset: DatasetManifest, archives: Mapping[str, VerifiedArchive], allow: Collection[str] = ()
 ) -> Release:
@@ -133,25 +126,26 @@ def read_release(
     Raises
     ------
     UsageError
-        The dataset is not in MIMII DG's layout, so it can be fetched only.
+        The dataset has a layout that no module reads, so it can be fetched only.
     DataError
         An archive is damaged or its members' names are not safe.
     """
-    check_layout(dataset)
+    layout, recipe = layout_of(dataset), load_table1()
     members: dict[str, Mapping[str, int]] = {}
     tables: dict[tuple[str, str], bytes] = {}
     for key, verified in archives.items():
         archive = open_archive(verified.path)
         members[key] = {name: info.size_bytes for name, info in archive.members.items()}
-        tables |= {(key, name): archive.read(name) for name in archive.members if is_attribute_table(name)}
-    clips, findings = build_clip_table(members, tables, load_table1(), expected_counts=_counts(dataset))
+        tables |= {(key, name): archive.read(name) for name in archive.members if layout.is_attribute_table(name)}
+    reading = layout.read_clips(members, tables, recipe.n_samples * BYTES_PER_SAMPLE)
+    clips, findings = build_clip_table(reading, recipe, expected_counts=_expected_counts(dataset))
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
     paths = {key: verified.path for key, verified in archives.items()}
     return Release(dataset, paths, {key: verified.md5 for key, verified in archives.items()}, clips, findings)
 
 
-def _counts(dataset: DatasetManifest) -> dict[str, int]:
-    """Clips per section that the dataset should have; empty where nobody published them."""
+def _expected_counts(dataset: DatasetManifest) -> dict[str, int]:
+    """Clips per section that the dataset should have; empty where none were published."""
     if dataset.synthetic:
         return synthetic.clip_counts(synthetic.parse_name(dataset.name).percent)
     return load_table1().counts if dataset.name == "mimii_dg" else {}

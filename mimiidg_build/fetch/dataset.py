@@ -15,13 +15,12 @@ from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import (
     Release,
     VerifiedArchive,
-    check_layout,
     clip_archives,
     needed_archives,
     read_release,
 )
 from mimiidg_build.errors import DataError, FetchError, UsageError
-from mimiidg_build.fetch import archive_checksums, archive_path, fetch_record
+from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.places import Place, local
 from schemas.manifests import DatasetManifest
@@ -43,6 +42,7 @@ def fetch_dataset(
     ----------
     dataset : DatasetManifest
     root : Place
+        The data root.
     names : collection of str, optional
         Only these files.
     offline : bool
@@ -54,11 +54,15 @@ def fetch_dataset(
 
     Returns
     -------
-    dict of ``<record id>/<file name>`` to path
+    dict of str to Place
+        By ``<record id>/<file name>``.
 
     Raises
     ------
-    FetchError, UsageError
+    FetchError
+        An archive cannot be had, or is not the published one.
+    UsageError
+        ``names`` holds a file that no record lists.
     """
     reporter = reporter or Reporter()
     if dataset.synthetic:
@@ -68,7 +72,9 @@ def fetch_dataset(
         wanted = [file.name for file in record.files if names is None or file.name in names]
         if wanted:
             url = base_url or settings.zenodo_url()
-            paths = fetch_record(record, root, names=wanted, base_url=url, offline=offline, progress=reporter.transfer)
+            paths = fetch_record(
+                record, root, names=wanted, base_url=url, offline=offline, on_progress=reporter.transfer
+            )
             fetched |= {f"{record.id}/{name}": path for name, path in paths.items()}
     return fetched
 
@@ -91,11 +97,13 @@ def _fetch_synthetic(
     except FetchError:
         if offline:
             raise
+        # Beside the archives, so that what an interrupted run made is there for the next; not among them, so that
+        # nothing counts as fetched that was not verified on its way.
         served = local(root) / "archives" / f"{record.id}.served"
         spec = synthetic.parse_name(dataset.name)
         write_release(spec, served, on_progress=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
         with LocalZenodo({record.id: served}) as server:
-            paths = fetch_record(record, root, names=wanted, base_url=server.url, progress=reporter.transfer)
+            paths = fetch_record(record, root, names=wanted, base_url=server.url, on_progress=reporter.transfer)
         if len(wanted) == len(record.files):
             shutil.rmtree(served)
     return {f"{record.id}/{name}": path for name, path in paths.items()}
@@ -125,36 +133,57 @@ def read_dataset(
     Raises
     ------
     UsageError
-        The dataset is not in MIMII DG's layout, so it can be fetched only.
+        The dataset has a layout that no module reads, so it can be fetched only.
     FetchError
         An archive is missing or not verified.
     DataError
         An archive is damaged or its members' names are not safe.
     """
-    check_layout(dataset)
     names = [name for _, name in clip_archives(dataset, wants)]
+    return read_release(dataset, _verified_archives(dataset, root, names), allow)
+
+
+def _verified_archives(dataset: DatasetManifest, root: Place, names: Collection[str]) -> dict[str, VerifiedArchive]:
+    """The named archives as they lie on disk, each with the md5 that it was verified by."""
     try:
         paths = fetch_dataset(dataset, root, names=names, offline=True)
     except FetchError as error:
         raise FetchError(f"{error}\nor let `mimiidg fetch {dataset.name}` do it.") from None
-    checksums = {f"{r.id}/{name}": md5 for r in dataset.records for name, md5 in archive_checksums(r, root).items()}
-    return read_release(dataset, {key: VerifiedArchive(path, checksums[key]) for key, path in paths.items()}, allow)
+    checksums = {
+        f"{record.id}/{name}": md5
+        for record in dataset.records
+        for name, md5 in archive_checksums(record, root).items()
+    }
+    return {key: VerifiedArchive(path, checksums[key]) for key, path in paths.items()}
 
 
 def make_synthetic(variant: Variant, root: Place, reporter: Reporter | None = None) -> None:
-    """Have a variant's synthetic release on disk; a release of any other kind must have been fetched."""
+    """Have a variant's synthetic release on disk; a release of any other kind must have been fetched.
+
+    Parameters
+    ----------
+    variant : Variant
+    root : Place
+    reporter : Reporter, optional
+        Shows the making and the transfers.
+
+    Raises
+    ------
+    FetchError, UsageError
+        As :func:`fetch_dataset`.
+    """
     if synthetic.is_synthetic(variant.dataset):
         fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
 
 
 def archives_are_there(variant: Variant, root: Place) -> bool:
     """Whether every archive that the variant needs has been fetched."""
-    for name, files in needed_archives(variant).items():
-        for record in load_dataset(name).records:
+    for dataset_name, files in needed_archives(variant).items():
+        for record in load_dataset(dataset_name).records:
             wanted = {file.name for file in record.files} & set(files)
             if wanted - archive_checksums(record, root).keys():
                 return False
-            if not all(archive_path(root, record.id, file).is_file() for file in wanted):
+            if not all(archive_path(root, record.id, name).is_file() for name in wanted):
                 return False
     return True
 
@@ -162,10 +191,24 @@ def archives_are_there(variant: Variant, root: Place) -> bool:
 def noise_archive(root: Place, dataset_name: str, file: str) -> Place:
     """Where a fetched archive that gives noise lies.
 
+    Parameters
+    ----------
+    root : Place
+    dataset_name : str
+        The dataset whose record holds it.
+    file : str
+        The archive's name.
+
+    Returns
+    -------
+    Place
+
     Raises
     ------
     DataError
         It is not there; the message says how to fetch it.
+    UsageError
+        The dataset has no such file.
     """
     for record in load_dataset(dataset_name).records:
         if any(entry.name == file for entry in record.files):

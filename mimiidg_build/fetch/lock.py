@@ -8,33 +8,17 @@ file when its md5 was last computed; a file that still has both is not hashed ag
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal
 
 from filelock import FileLock
+from pydantic import ValidationError
 
 from mimiidg_build.errors import FetchError
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.locks import file_lock
 from mimiidg_build.storage.places import Place
+from schemas.fetching import ArchiveLock, LockEntry
 
 LOCK_NAME = "archives.lock.json"
-
-Pinned = Literal["manifest", "first fetch", "as found"]
-
-
-@dataclass(frozen=True)
-class LockEntry:
-    """One archive. ``pinned`` says who vouches for the md5.
-
-    ``"manifest"``: published in the dataset's manifest. ``"first fetch"``: the record API's answer when the archive
-    was first fetched. ``"as found"``: nobody; the file was put there by hand while offline, and is what it is.
-    """
-
-    md5: str
-    size_bytes: int
-    mtime_ns: int
-    pinned: Pinned
 
 
 def record_dir(root: Place, record_id: str) -> Place:
@@ -66,19 +50,24 @@ def read_lock(directory: Place) -> dict[str, LockEntry]:
     except FileNotFoundError:
         return {}
     try:
-        content = json.loads(data)
-        if content["version"] != 1:
-            raise ValueError(f"version {content['version']}, expected 1")
-        return {name: LockEntry(**entry) for name, entry in content["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return ArchiveLock.model_validate_json(data).files
+    except ValidationError as error:
         raise FetchError(
-            f"{path} is not a readable lock file ({error}). It holds the checksums that archives were pinned to; "
-            "restore it, or delete it to have the archives verified anew."
+            f"{path} is not a readable lock file ({_first_mistake(error)}). It holds the checksums that archives were "
+            "pinned to; restore it, or delete it to have the archives verified anew."
         ) from error
+
+
+def _first_mistake(error: ValidationError) -> str:
+    """The first thing that is wrong, and where: one is enough to see that the file is damaged."""
+    mistake = error.errors(include_url=False, include_input=False)[0]
+    if mistake["type"] == "value_error":  # a message of the model's own
+        return mistake["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, mistake['loc'])) or 'the file'}: {mistake['msg']}"
 
 
 def write_entry(directory: Place, name: str, entry: LockEntry) -> None:
     """Set one entry, whatever other processes set in the meantime."""
     with guard(directory, LOCK_NAME):
-        files = {n: asdict(e) for n, e in {**read_lock(directory), name: entry}.items()}
-        write_json(directory / LOCK_NAME, {"version": 1, "files": files})
+        lock = ArchiveLock(files={**read_lock(directory), name: entry})
+        write_json(directory / LOCK_NAME, lock.model_dump())

@@ -11,11 +11,15 @@ from typing import Literal
 from filelock import Timeout
 
 from mimiidg_build.errors import FetchError
-from mimiidg_build.fetch.http import Interrupted, Session, log
-from mimiidg_build.fetch.lock import LOCK_NAME, LockEntry, Pinned, guard, read_lock, write_entry
-from mimiidg_build.fetch.record import RemoteFile, agree, content_urls, page_url
-from mimiidg_build.fetch.transfer import Progress, Wanted, hash_file, transfer
+from mimiidg_build.fetch.download import download
+from mimiidg_build.fetch.http import Session
+from mimiidg_build.fetch.lock import LOCK_NAME, guard, read_lock, write_entry
+from mimiidg_build.fetch.record_api import RemoteFile, check_unchanged, content_urls, page_url
+from mimiidg_build.fetch.retry import log
+from mimiidg_build.fetch.transfer import Wanted, hash_file
+from mimiidg_build.progress import OnTransfer
 from mimiidg_build.storage.places import Place
+from schemas.fetching import LockEntry, Pinned
 from schemas.manifests import Record, RecordFile
 
 Action = Literal["reuse", "verify", "download", "missing"]
@@ -55,9 +59,9 @@ def decide(
     if entry is None or found != (entry.size_bytes, entry.mtime_ns):
         return "verify"
     if file.md5 not in (None, entry.md5):
-        return "verify"  # the manifest has learnt another checksum since
+        return "verify"  # another checksum was written into the manifest since
     if entry.pinned == "as found" and not offline:
-        return "verify"  # nobody has vouched for it yet, and now somebody can
+        return "verify"  # taken without a checksum while offline; now the record can be asked for it
     return "reuse"
 
 
@@ -69,11 +73,12 @@ class Job:
     directory: Place
     base_url: str
     offline: bool
-    progress: Progress | None
+    on_progress: OnTransfer | None
     session: Session
     answer: dict[str, RemoteFile]
 
     def decide(self, file: RecordFile) -> Action:
+        """What must be done about a file, by what lies there now."""
         return decide(
             file, _found(self.directory / file.name), read_lock(self.directory).get(file.name), offline=self.offline
         )
@@ -88,6 +93,7 @@ def _found(path: Place) -> tuple[int, int] | None:
 
 
 def refuse_missing(job: Job, names: list[str]) -> None:
+    """Name the archives that an offline fetch lacks, with where to get them and where to put them."""
     if names:
         where = "\n".join(f"  {page_url(job.base_url, job.record.id, name)}" for name in names)
         raise FetchError(
@@ -97,49 +103,61 @@ def refuse_missing(job: Job, names: list[str]) -> None:
 
 
 def ensure(job: Job, file: RecordFile) -> None:
-    """Decide and act for one file, while nobody else does."""
+    """Decide and act for one file, under its lock.
+
+    Raises
+    ------
+    FetchError
+        The archive cannot be had, is not the published one, or cannot be read or written.
+    Interrupted
+        The job's session was stopped.
+    """
     path = job.directory / file.name
     if job.decide(file) == "reuse":  # without a lock: a read-only root is enough to work from
         _report(job, path)
         return
     lock = guard(job.directory, file.name)
     while not lock.is_locked:
-        if job.session.stop.is_set():
-            raise Interrupted
+        job.session.retries.check_stop()
         try:
             lock.acquire(timeout=1.0)
         except Timeout:
             log.info("%s: waiting for another process that works on it", path)
     try:
-        # Decided again: the one that held the lock has probably done the work.
-        action = job.decide(file)
-        if action == "reuse":
-            _report(job, path)
-        elif action == "verify":
-            _verify(job, file, path)
-        elif action == "missing":  # it was there a moment ago
-            refuse_missing(job, [file.name])
-        else:
-            _download(job, file, path)
+        _act(job, file, path)
     except OSError as error:
         raise FetchError(
-            f"{path} cannot be read or written: {error.strerror or error}. Likely cause: a full disk, or rights."
+            f"{path} cannot be read or written: {error.strerror or error}. Likely cause: a full disk, or missing "
+            "permissions."
         ) from error
     finally:
         lock.release()
 
 
+def _act(job: Job, file: RecordFile, path: Place) -> None:
+    # Decided again: the process that held the lock has probably done the work.
+    match job.decide(file):
+        case "reuse":
+            _report(job, path)
+        case "verify":
+            _verify(job, file, path)
+        case "download":
+            _download(job, file, path)
+        case "missing":  # it was there a moment ago
+            refuse_missing(job, [file.name])
+
+
 def _report(job: Job, path: Place) -> None:
-    if job.progress is not None:
+    if job.on_progress is not None:
         size_bytes = path.stat().st_size
-        job.progress(path.name, size_bytes, size_bytes)
+        job.on_progress(path.name, size_bytes, size_bytes)
 
 
 def _expected(job: Job, file: RecordFile) -> tuple[str, Pinned] | None:
-    """The md5 that the archive must have, and who vouches for it; None if nobody does."""
+    """The md5 that the archive must have, and its source; None if there is none."""
     entry, remote = read_lock(job.directory).get(file.name), job.answer.get(file.name)
     if remote is not None:
-        agree(job.record.id, file, remote)
+        check_unchanged(job.record.id, file, remote)
     if file.md5 is not None:
         return file.md5, "manifest"
     if entry is not None and entry.pinned != "as found":
@@ -157,26 +175,30 @@ def _expected(job: Job, file: RecordFile) -> tuple[str, Pinned] | None:
 
 def _pin(job: Job, path: Place, md5: str, pinned: Pinned) -> None:
     stat = path.stat()
-    write_entry(job.directory, path.name, LockEntry(md5, stat.st_size, stat.st_mtime_ns, pinned))
+    entry = LockEntry(md5=md5, size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, pinned=pinned)
+    write_entry(job.directory, path.name, entry)
 
 
 def _verify(job: Job, file: RecordFile, path: Place) -> None:
-    """Hash a file that is there, and take it or leave it."""
+    """Hash a file that is there, and accept it or leave it alone."""
     expected = _expected(job, file)
     before = _found(path)
     if file.size_bytes is not None and path.stat().st_size != file.size_bytes:
-        found = f"{path.stat().st_size} bytes, expected {file.size_bytes}"
+        raise _not_published(path, f"{path.stat().st_size} bytes, expected {file.size_bytes}")
+    md5 = hash_file(path, job.on_progress, job.session.retries)
+    if before != _found(path):
+        raise FetchError(f"{path} changed while it was verified. Likely it is still being copied: wait and retry.")
+    if expected is None:
+        log.warning("%s: no checksum is published for it; taken as found, md5 %s", path, md5)
+        _pin(job, path, md5, "as found")
+    elif md5 == expected[0]:
+        _pin(job, path, *expected)
     else:
-        md5 = hash_file(path, job.progress, job.session)
-        if before != _found(path):
-            raise FetchError(f"{path} changed while it was verified. Likely it is still being copied: wait and retry.")
-        if expected is None or md5 == expected[0]:
-            if expected is None:
-                log.warning("%s: no checksum is published for it; taken as found, md5 %s", path, md5)
-            _pin(job, path, md5, expected[1] if expected else "as found")
-            return
-        found = f"md5 {md5}, expected {expected[0]} ({expected[1]})"
-    raise FetchError(
+        raise _not_published(path, f"md5 {md5}, expected {expected[0]} ({expected[1]})")
+
+
+def _not_published(path: Place, found: str) -> FetchError:
+    return FetchError(
         f"{path} is not the published archive: it has {found}. It was left as it is. Likely cause: an incomplete "
         "download, another version, or a change since it was fetched; move it away to have it fetched."
     )
@@ -195,5 +217,5 @@ def _download(job: Job, file: RecordFile, path: Place) -> None:
         )
     size_bytes = file.size_bytes if file.size_bytes is not None else remote.size_bytes
     wanted = Wanted(file.name, content_urls(job.base_url, job.record.id, remote), expected[0], size_bytes)
-    transfer(job.session, path, wanted, job.progress)
+    download(job.session, path, wanted, job.on_progress)
     _pin(job, path, *expected)

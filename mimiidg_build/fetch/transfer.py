@@ -1,33 +1,29 @@
-"""One archive from a server to its place, by way of ``<name>.part``.
+"""A transfer under way: ``<name>.part`` is what has arrived of an archive, hashed as it came.
 
-What has arrived lies in ``<name>.part``, hashed as it came; ``<name>.part.json`` says of which version of the file it
-is a part. A later attempt asks for the rest (``Range``) on condition that the version is the same (``If-Range``), and
-starts over whenever the answer is not exactly that rest. The archive's own name appears only with every byte verified.
+``<name>.part.json`` says which version of which file it is the beginning of. A later attempt asks for the rest
+(``Range``) on condition that the server still has the same version (``If-Range``). The archive's own name appears only
+once every byte is verified.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import httpx
+from pydantic import ValidationError
 
-from mimiidg_build.errors import FetchError
-from mimiidg_build.fetch.http import Interrupted, NotFoundError, Session, TransientError, log
 from mimiidg_build.fetch.lock import write_json
+from mimiidg_build.fetch.retry import Retrier
+from mimiidg_build.progress import OnTransfer
 from mimiidg_build.storage.places import Place, deliver, local
-
-Progress = Callable[[str, int, int | None], None]
+from schemas.fetching import PartRecord, PartVersion
 
 REPORT_BYTES = 2**20  # progress is reported about once a megabyte
+BLOCK_BYTES = 4 * REPORT_BYTES
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>[0-9]{1,19})-(?P<last>[0-9]{1,19})/(?P<total>[0-9]{1,19}|\*)")
-
-_HEADER = re.compile(r"[\x20-\x7e]*")  # what may be sent back in a request
 
 
 @dataclass(frozen=True)
@@ -59,18 +55,51 @@ def continues(content_range: str | None, offset: int, size_bytes: int | None) ->
     return total is not None and int(match["last"]) == total - 1 and size_bytes in (None, total)
 
 
-def hash_file(path: Place, progress: Progress | None, session: Session | None = None) -> str:
-    """The md5 of a file on disk."""
+def hash_file(path: Place, on_progress: OnTransfer | None = None, retries: Retrier | None = None) -> str:
+    """The md5 of a file on disk.
+
+    Parameters
+    ----------
+    path : Place
+    on_progress : OnTransfer, optional
+        Called with the file's name, the bytes hashed so far and the file's size.
+    retries : Retrier, optional
+        Ends the work when its ``stop`` is set.
+
+    Returns
+    -------
+    str
+        Lower-case hexadecimal digits.
+
+    Raises
+    ------
+    Interrupted
+        ``retries.stop`` was set.
+    """
     digest, done, size_bytes = hashlib.md5(usedforsecurity=False), 0, path.stat().st_size
     with path.open("rb") as file:
-        while block := file.read(4 * REPORT_BYTES):
-            if session is not None and session.stop.is_set():
-                raise Interrupted
+        while block := file.read(BLOCK_BYTES):
+            if retries is not None:
+                retries.check_stop()
             digest.update(block)
             done += len(block)
-            if progress is not None:
-                progress(path.name, done, size_bytes)
+            if on_progress is not None:
+                on_progress(path.name, done, size_bytes)
     return digest.hexdigest()
+
+
+def version_of(headers: httpx.Headers) -> PartVersion:
+    """The version that an answer names; a header that cannot be sent back as it is counts as none.
+
+    Examples
+    --------
+    >>> version_of(httpx.Headers([(b"etag", b'"1"'), (b"last-modified", b"\\xe9")]))
+    PartVersion(etag='"1"', last_modified=None)
+    """
+    named = {name: headers[name] for name in ("etag", "last-modified") if name in headers}
+    return PartVersion.model_validate(
+        {k: value for k, value in named.items() if value.isascii() and value.isprintable()}
+    )
 
 
 class Part:
@@ -79,36 +108,39 @@ class Part:
     It lies on this machine, beside the target or its counterpart: to an object nothing can be appended.
     """
 
-    def __init__(self, target: Place, wanted: Wanted, progress: Progress | None) -> None:
+    def __init__(self, target: Place, wanted: Wanted, on_progress: OnTransfer | None) -> None:
         here = local(target)
         here.parent.mkdir(parents=True, exist_ok=True)
         self.path = here.with_name(f"{target.name}.part")
         self._about = here.with_name(f"{target.name}.part.json")
-        self._wanted, self._progress = wanted, progress
+        self._wanted, self._on_progress = wanted, on_progress
         self._open_existing()
 
     def _open_existing(self) -> None:
         """Take up a part that an earlier run left, if it is of the file that is wanted now."""
-        self.size_bytes, self._digest = 0, hashlib.md5(usedforsecurity=False)
-        self._version: dict[str, str] = {}
+        self._forget()
         try:
-            about = json.loads(self._about.read_text(encoding="utf-8"))
-            version = {key: about["version"][key] for key in ("etag", "last-modified") if key in about["version"]}
-            if about["md5"] != self._wanted.md5 or not all(_HEADER.fullmatch(value) for value in version.values()):
-                raise ValueError("of another version")
+            about = PartRecord.model_validate_json(self._about.read_bytes())
+            if about.md5 != self._wanted.md5:
+                self.start_over()
+                return
             with self.path.open("rb") as file:
-                while block := file.read(4 * REPORT_BYTES):
+                while block := file.read(BLOCK_BYTES):
                     self._digest.update(block)
                     self.size_bytes += len(block)
-            self._version = version
-        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            self._version = about.version
+        except (FileNotFoundError, ValidationError):
+            # Nothing there, or nobody knows what it is the beginning of: its bytes are of no use.
             self.start_over()
+
+    def _forget(self) -> None:
+        self.size_bytes, self._digest, self._version = 0, hashlib.md5(usedforsecurity=False), PartVersion()
 
     def start_over(self) -> None:
         """Forget what has arrived."""
         self.path.unlink(missing_ok=True)
         self._about.unlink(missing_ok=True)
-        self.size_bytes, self._digest, self._version = 0, hashlib.md5(usedforsecurity=False), {}
+        self._forget()
 
     @property
     def md5(self) -> str:
@@ -120,7 +152,7 @@ class Part:
         headers = {"Accept-Encoding": "identity"}
         if self.size_bytes:
             headers["Range"] = f"bytes={self.size_bytes}-"
-            etag, modified = self._version.get("etag"), self._version.get("last-modified")
+            etag, modified = self._version.etag, self._version.last_modified
             # RFC 9110 13.1.5: a weak ETag says nothing about bytes, so it must not be used here.
             if etag and not etag.startswith("W/"):
                 headers["If-Range"] = etag
@@ -131,144 +163,42 @@ class Part:
     def rest_is(self, response: httpx.Response) -> bool:
         """Whether a 206 answer is exactly the rest of the version that this is a part of."""
         etag = response.headers.get("etag")
-        same = not self.size_bytes or self._version.get("etag") in (None, etag)
+        same = not self.size_bytes or self._version.etag in (None, etag)
         return same and continues(response.headers.get("content-range"), self.size_bytes, self._wanted.size_bytes)
 
-    def write(self, response: httpx.Response, session: Session) -> None:
+    def write(self, response: httpx.Response, retries: Retrier) -> None:
         """Append a body, and keep whatever of it arrives."""
         if not self.size_bytes:
-            self._version = {k: response.headers[k] for k in ("etag", "last-modified") if k in response.headers}
-            write_json(self._about, {"md5": self._wanted.md5, "version": self._version, "url": str(response.url)})
+            self._version = version_of(response.headers)
+            about = PartRecord(md5=self._wanted.md5, version=self._version, url=str(response.url))
+            write_json(self._about, about.model_dump(by_alias=True, exclude_none=True))
         total, reported = self._wanted.size_bytes, self.size_bytes
         with self.path.open("ab") as file:
             for block in response.iter_raw():
-                if session.stop.is_set():
-                    raise Interrupted
+                retries.check_stop()
                 file.write(block)
                 self._digest.update(block)
                 self.size_bytes += len(block)
                 if total is not None and self.size_bytes > total:
                     break  # a body without an end must not fill the disk
-                if self._progress is not None and self.size_bytes - reported >= REPORT_BYTES:
+                if self._on_progress is not None and self.size_bytes - reported >= REPORT_BYTES:
                     reported = self.size_bytes
-                    self._progress(self._wanted.name, self.size_bytes, total)
-        if self._progress is not None:
-            self._progress(self._wanted.name, self.size_bytes, total)
+                    self._on_progress(self._wanted.name, self.size_bytes, total)
+        if self._on_progress is not None:
+            self._on_progress(self._wanted.name, self.size_bytes, total)
 
-    def publish(self, target: Place, session: Session) -> None:
+    def publish(self, target: Place, retries: Retrier) -> None:
         """Give the whole, verified file its name, or put it into its bucket."""
-        deliver(self.path, target, self._blocks(f"{target.name} to {target.parent}", session))
+        deliver(self.path, target, self._blocks(f"{target.name} to {target.parent}", retries))
         self.start_over()
 
-    def _blocks(self, title: str, session: Session) -> Iterator[bytes]:
+    def _blocks(self, title: str, retries: Retrier) -> Iterator[bytes]:
         """What has arrived, as it is sent on to a bucket."""
         done = 0
         with self.path.open("rb") as file:
-            while block := file.read(4 * REPORT_BYTES):
-                if session.stop.is_set():
-                    raise Interrupted
+            while block := file.read(BLOCK_BYTES):
+                retries.check_stop()
                 yield block
                 done += len(block)
-                if self._progress is not None:
-                    self._progress(title, done, self.size_bytes)
-
-
-def refuse_page(response: httpx.Response) -> None:
-    """Refuse a body that is a page for people, or that was re-encoded on the way."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml"):
-        raise FetchError(
-            f"{response.url} answered with {kind}, expected a zip archive. Likely cause: a log-in, proxy or "
-            "maintenance page; open the URL in a browser to see it."
-        )
-    if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
-        raise FetchError(f"{response.url} answered with {encoding} encoding though none was allowed: likely a proxy.")
-
-
-def _check_length(response: httpx.Response, size_bytes: int | None) -> None:
-    """Refuse a body that announces another length than was published, before it is fetched."""
-    announced = response.headers.get("content-length", "")
-    if size_bytes is not None and announced.isdecimal() and int(announced) != size_bytes:
-        raise FetchError(
-            f"{response.url} announces {announced} bytes, expected {size_bytes} as published. Likely cause: the file "
-            "was replaced on the record, or a page stands in its place."
-        )
-
-
-def receive(session: Session, url: str, part: Part, size_bytes: int | None) -> None:
-    """One attempt to get the rest of the file from ``url``. Returns when the body has ended as it should.
-
-    Raises
-    ------
-    TransientError
-        If the answer was not the rest of this file, or ended early.
-    """
-    offset = part.size_bytes
-    with session.get(url, part.request_headers()) as response:
-        if response.status_code == 416:
-            if offset and response.headers.get("content-range") == f"bytes */{offset}":
-                return  # the part is the whole file
-            part.start_over()
-            raise TransientError(f"{url} has nothing from byte {offset} on (416)", 0.0 if offset else None)
-        refuse_page(response)
-        if response.status_code == 206 and not part.rest_is(response):
-            part.start_over()
-            found = response.headers.get("content-range", "none")
-            raise TransientError(f"{url} answered with Content-Range {found}, expected the rest from byte {offset}")
-        if response.status_code == 200:
-            _check_length(response, size_bytes)
-        if response.status_code == 200 and offset:
-            log.info("%s: the server sends the whole file (ranges not honoured, or a new version); starting over", url)
-            part.start_over()
-        part.write(response, session)
-    if size_bytes is not None and part.size_bytes < size_bytes:
-        raise TransientError(f"{url} ended after {part.size_bytes} of {size_bytes} bytes")
-
-
-def _receive_from_any(session: Session, part: Part, wanted: Wanted) -> None:
-    """Every URL in turn, each with patience; the next one only where one answers 404."""
-    missing = []
-    for url in wanted.urls:
-        try:
-            once = partial(receive, session, url, part, wanted.size_bytes)
-            session.persist(wanted.name, once, lambda: part.size_bytes)
-            return
-        except NotFoundError as error:
-            log.info("%s", error)
-            missing.append(str(error))
-    raise FetchError(f"{wanted.name} is nowhere to be had: {'; '.join(missing)}. Likely cause: the file was withdrawn.")
-
-
-def transfer(session: Session, target: Place, wanted: Wanted, progress: Progress | None) -> None:
-    """Fetch one archive into place, going on from what an earlier run left.
-
-    Raises
-    ------
-    FetchError
-        If it cannot be had, or what arrives twice is not what was published.
-    """
-    part = Part(target, wanted, progress)
-    free_bytes = shutil.disk_usage(part.path.parent).free
-    if wanted.size_bytes is not None and wanted.size_bytes - part.size_bytes > free_bytes:
-        raise FetchError(
-            f"{wanted.name}: {wanted.size_bytes - part.size_bytes} bytes are still to come, {part.path.parent} has "
-            f"room for {free_bytes}. Free space there, or choose another root."
-        )
-    found = ""
-    for _ in range(2):
-        whole = part.size_bytes == wanted.size_bytes and part.md5 == wanted.md5
-        if not whole:
-            if wanted.size_bytes is not None and part.size_bytes >= wanted.size_bytes:
-                part.start_over()
-            _receive_from_any(session, part, wanted)
-        if part.md5 == wanted.md5:
-            part.publish(target, session)
-            return
-        found = f"md5 {part.md5} and {part.size_bytes} bytes"
-        log.warning("%s arrived with %s, expected md5 %s; starting over", wanted.name, found, wanted.md5)
-        part.start_over()
-    size = "" if wanted.size_bytes is None else f" and {wanted.size_bytes} bytes"
-    raise FetchError(
-        f"{wanted.name} arrived twice with the wrong content: expected md5 {wanted.md5}{size}, found {found}. Nothing "
-        "was kept. Likely cause: the file was replaced on the record, or something on the way changes it."
-    )
+                if self._on_progress is not None:
+                    self._on_progress(title, done, self.size_bytes)

@@ -24,8 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mimiidg_build.datasets.attributes import section_attributes
-from mimiidg_build.datasets.rows import records
+from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError, UsageError
 from schemas.manifests import NoiseLayer, Section
 from schemas.sections import SectionId
@@ -155,7 +154,7 @@ def _allowed_kinds(section: Section, layer: NoiseLayer, clip: Mapping[str, Any],
     """
     if not layer.attribute:
         return (layer.source if clip["domain"] == "source" else layer.target) or []
-    kind = section_attributes(clip).get(layer.attribute, "")
+    kind = row_attributes(clip).get(layer.attribute, "")
     if kind not in known:
         raise DataError(
             f"{section.id}, {clip['clip']}: {layer.attribute} names its noise kind, but is {kind!r}; expected one of "
@@ -260,7 +259,7 @@ def plan_section(
     for clip, peak, draws, cross in zip(
         records(clips), levels["peak"].tolist(), drawn, cross_power.tolist(), strict=True
     ):
-        snr = snr_db(section, section_attributes(clip), variant) if draws else float("nan")
+        snr = snr_db(section, row_attributes(clip), variant) if draws else float("nan")
         layers = _layers(section, clip, draws, tables, a, snr, cross)
         rows.append(_row(clip, snr, layers))
         bounds.append(_bound(peak, layers))

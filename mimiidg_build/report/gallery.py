@@ -27,7 +27,7 @@ from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError
 from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
-from mimiidg_build.fetch import archive_path
+from mimiidg_build.fetch.archives import archive_path
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.tables import with_minus
 from mimiidg_build.storage.places import Place

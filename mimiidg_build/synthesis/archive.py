@@ -4,8 +4,10 @@ Packing goes in batches of entries, in this process or in worker processes; one 
 temporary name that is replaced at the end. So the bytes depend on neither the workers nor their timing, a broken run
 leaves no archive that looks whole, and the next one goes on at the first archive that is missing.
 
-The zip records are written here rather than by ``zipfile`` for one reason: it cannot be told zlib's Huffman-only
-strategy. Sound has next to no repeated strings, so searching for them costs 2.5 times the time and saves nothing.
+The zip records are written here rather than by ``zipfile`` for one reason: it has no way to choose zlib's Huffman-only
+strategy, nor to take members that are deflated already. Sound has next to no repeated strings, so searching for them
+costs time and saves nothing: 11.5 MB of clips take 0.09 s of CPU and deflate to 87.2 % here, 0.27 s and 87.7 % with
+``zipfile`` at level 1, 0.34 s and 87.5 % at level 6; stored they would take no time, and 15 % more on disk.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ import numpy as np
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.parallel.processes import process_pool
 from mimiidg_build.storage.files import whole_file
+from mimiidg_build.synthesis.contents import ClipEntry, Entry, NoiseEntry, entries
 from mimiidg_build.synthesis.dsp import SAMPLE_RATE
 from mimiidg_build.synthesis.factory import synthesize_noise
-from mimiidg_build.synthesis.layout import Clip, Entry, Recording, entries
 from mimiidg_build.synthesis.machines import synthesize_clip
 
 BATCH = 16  # entries a worker packs at once: 4 MB on their way back, a fifth of a second of work
@@ -72,12 +74,12 @@ def encode_wav(samples: np.ndarray) -> bytes:
 
 def content(spec: SyntheticSpec, entry: Entry) -> bytes:
     """The bytes of one member."""
-    if isinstance(entry, Clip):
+    if isinstance(entry, ClipEntry):
         attributes = dict(entry.attributes)
         return encode_wav(
             synthesize_clip(entry.machine_type, entry.section, entry.condition, attributes, spec.seed, entry.name)
         )
-    if isinstance(entry, Recording):
+    if isinstance(entry, NoiseEntry):
         return encode_wav(synthesize_noise(entry.kind, entry.index, spec.seed))
     return entry.text.encode()
 
@@ -89,7 +91,7 @@ def pack(spec: SyntheticSpec, name: str, start: int) -> Batch:
         data = content(spec, entry)
         deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
         deflated = deflate.compress(data) + deflate.flush()
-        is_clip = isinstance(entry, Clip | Recording)
+        is_clip = isinstance(entry, ClipEntry | NoiseEntry)
         packed.append(Packed(entry.member, is_clip, deflated, zlib.crc32(data), len(data)))
     return name, packed
 
@@ -167,7 +169,7 @@ def write_release(
         if not path.exists():
             missing.append(path.name)
         elif on_progress is not None:
-            on_progress(sum(isinstance(entry, Clip | Recording) for entry in entries(spec, path.name)))
+            on_progress(sum(isinstance(entry, ClipEntry | NoiseEntry) for entry in entries(spec, path.name)))
     if workers == 1 or not missing:
         for name in missing:
             write_archive(spec, name, directory, on_progress)

@@ -28,9 +28,8 @@ import pandas as pd
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.audio.zip_directory import name_problem
 from mimiidg_build.build.render import SHARD_CLIPS
-from mimiidg_build.datasets.attributes import section_attributes
-from mimiidg_build.datasets.clip_names import ClipName
-from mimiidg_build.datasets.rows import records
+from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
+from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import write_file
@@ -53,7 +52,7 @@ def full_name(clip: dict[str, Any]) -> str:
         clip["split"],
         clip["condition"],
         int(clip["index"]),
-        tuple(section_attributes(clip).items()),
+        tuple(row_attributes(clip).items()),
     ).file_name
 
 

@@ -12,11 +12,11 @@ from mimiidg_build.build.inputs import Inputs, read_inputs
 from mimiidg_build.build.plan_build import decide, plan_sections
 from mimiidg_build.build.render import render_unwritten
 from mimiidg_build.errors import FetchError
-from mimiidg_build.fetch import archive_checksums, archive_path
+from mimiidg_build.fetch.archives import archive_checksums, archive_path
 from mimiidg_build.fetch.dataset import fetch_dataset
-from mimiidg_build.fetch.transfer import Progress, hash_file
+from mimiidg_build.fetch.transfer import hash_file
 from mimiidg_build.parallel.run_tasks import Runner
-from mimiidg_build.progress import OnProgress, Reporter, no_progress
+from mimiidg_build.progress import OnProgress, OnTransfer, Reporter, no_progress
 from mimiidg_build.storage.places import Place, move
 from mimiidg_build.store.store import Store
 from schemas.manifests import DatasetManifest
@@ -74,7 +74,7 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
     return problems
 
 
-def damaged_archives(dataset: DatasetManifest, root: Place, progress: Progress | None = None) -> dict[str, str]:
+def damaged_archives(dataset: DatasetManifest, root: Place, on_progress: OnTransfer | None = None) -> dict[str, str]:
     """Read every archive of a dataset that is there, and compare it with its checksum.
 
     Returns
@@ -97,7 +97,7 @@ def damaged_archives(dataset: DatasetManifest, root: Place, progress: Progress |
             n_found += 1
             if expected is None:
                 damage[f"{record.id}/{file.name}"] = f"never verified; run `mimiidg fetch {dataset.name}`"
-            elif (found := hash_file(path, progress)) != expected:
+            elif (found := hash_file(path, on_progress)) != expected:
                 damage[f"{record.id}/{file.name}"] = f"md5 {found}, expected {expected}: bit rot, or it was changed"
     if not n_found:
         raise FetchError(f"no archive of {dataset.name} is under {root}. Get them: mimiidg fetch {dataset.name}")

@@ -26,7 +26,7 @@ from mimiidg_build.features import N_MELS, n_frames
 from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.archive import Packed, _write
-from mimiidg_build.synthesis.layout import Table, entries
+from mimiidg_build.synthesis.contents import TableEntry, entries
 from schemas.stores import RenderedShard, StoredObject
 from schemas.variants import Variant
 
@@ -43,7 +43,7 @@ def simulate_archives(spec: SyntheticSpec, root: Path) -> None:
 def _members(spec: SyntheticSpec, name: str, wave: bytes) -> Iterator[Packed]:
     packed_wave = _packed("", True, wave)
     for entry in entries(spec, name):
-        if isinstance(entry, Table):
+        if isinstance(entry, TableEntry):
             yield _packed(entry.member, False, entry.text.encode())
         else:
             yield Packed(entry.member, True, packed_wave.data, packed_wave.crc, packed_wave.size_bytes)

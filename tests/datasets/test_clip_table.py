@@ -12,19 +12,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimiidg_build.datasets.clip_names import ClipName
-from mimiidg_build.datasets.clip_table import build_clip_table, is_attribute_table, validate_tables
+from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.clip_table.rules import judge
 from mimiidg_build.datasets.findings import raise_on_errors
+from mimiidg_build.datasets.layouts.mimii_dg import is_attribute_table, read_clips, validate_tables
+from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.errors import DataError
-from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS, Table1
+from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS, Recipe
+from schemas.sections import SectionId
 from schemas.tables import ClipTable
 from tests.conftest import REAL
 
-TABLE1 = Table1(**tomllib.loads(files("data_manifests").joinpath("table1.toml").read_text(encoding="utf-8")))
-SIZE = 320_044
+TABLE1 = Recipe(**tomllib.loads(files("data_manifests").joinpath("table1.toml").read_text(encoding="utf-8")))
+CLIP_BYTES = 320_000
+SIZE = CLIP_BYTES + 44
 COUNTS = {cell: 10 if "train" in cell else 2 for cell in TABLE1.counts}
 LAST = "file_name_with_full_attributes"
+
+
+def clip_table(
+    archives: dict[str, dict[str, int]], tables: dict[tuple[str, str], bytes], counts: dict[str, int] | None = None
+):
+    """The clip table of archives in MIMII DG's layout; Table 1's counts by default."""
+    return build_clip_table(read_clips(archives, tables, CLIP_BYTES), TABLE1, expected_counts=counts)
 
 
 @dataclass
@@ -35,9 +45,7 @@ class Release:
     tables: dict[tuple[str, str], bytes]
 
     def build(self, counts: dict[str, int] | None = None):
-        return build_clip_table(
-            self.archives, self.tables, TABLE1, expected_counts=COUNTS if counts is None else counts
-        )
+        return clip_table(self.archives, self.tables, COUNTS if counts is None else counts)
 
     def edit(self, key: tuple[str, str], old: str, new: str) -> None:
         text = self.tables[key].decode()
@@ -152,7 +160,7 @@ def test_clips_and_table_may_lie_in_two_archives(hidden):
 def test_the_caller_must_hand_over_every_table(fan):
     assert [m for m in fan.archives[FAN] if is_attribute_table(m)] == ["fan/attributes_00.csv"]
     with pytest.raises(ValueError, match=r"no bytes given for the attribute table 1/fan\.zip:fan/attributes_00\.csv"):
-        build_clip_table(fan.archives, {}, TABLE1)
+        clip_table(fan.archives, {})
 
 
 def move(old: str, new: str) -> Callable[[Release], None]:
@@ -283,7 +291,7 @@ def test_companions_of_the_data_are_no_findings(fan):
 
 def test_other_machines_are_skipped_as_a_whole():
     toys = {"ToyCar/train/section_00_source_train_normal_0000_car_A1.wav": 1, "ToyCar/attributes_00.csv": 1}
-    clips, findings = build_clip_table({"3/ToyCar.zip": toys}, {}, TABLE1)
+    clips, findings = clip_table({"3/ToyCar.zip": toys}, {})
     assert clips.empty and list(clips.columns) == list(ClipTable.to_schema().columns)
     assert kinds(findings) == [("warning", "other_machine")]
 
@@ -396,7 +404,7 @@ def test_counts_are_warnings_with_expected_and_found(fan):
 
 
 def test_counts_default_to_table_1(fan):
-    _, findings = build_clip_table(fan.archives, fan.tables, TABLE1)
+    _, findings = clip_table(fan.archives, fan.tables)
     assert (findings.kind == "count").sum() == 5
 
 
@@ -489,7 +497,7 @@ MEMBERS = st.lists(PIECES | st.text(max_size=6), min_size=1, max_size=4).map("/"
 def test_no_names_crash_it_and_no_audio_vanishes(archives, data):
     for members in archives.values():
         members["fan/attributes_03.csv"] = len(data)
-    clips, findings = build_clip_table(archives, {(a, "fan/attributes_03.csv"): data for a in archives}, TABLE1)
+    clips, findings = clip_table(archives, {(a, "fan/attributes_03.csv"): data for a in archives})
     ClipTable.validate(clips, lazy=True)
     told = " ".join(findings.message)
     kept = set(clips.archive + ":" + clips.member)
@@ -512,7 +520,7 @@ real_tables = pytest.mark.skipif(
 
 @real_tables
 def test_real_tables_give_exactly_the_known_findings():
-    tables = {(p.parent.name, p.stem[-2:]): p.read_bytes() for p in (REAL / "attributes").glob("*/*.csv")}
+    tables = {SectionId(p.parent.name, p.stem[-2:]): p.read_bytes() for p in (REAL / "attributes").glob("*/*.csv")}
     clips, findings = validate_tables(tables, TABLE1)
     assert clips.groupby(["machine_type", "section"]).size().to_dict() == dict.fromkeys(tables, 200)
     assert findings.groupby(["severity", "kind", "table"]).size().to_dict() == {
@@ -527,7 +535,7 @@ def test_real_tables_give_exactly_the_known_findings():
 @real_tables
 def test_the_file_name_wins_over_the_table():
     data = (REAL / "attributes" / "valve" / "attributes_05.csv").read_bytes()
-    clips, findings = validate_tables({("valve", "05"): data}, TABLE1)
+    clips, findings = validate_tables({SectionId("valve", "05"): data}, TABLE1)
     assert (clips.d1p == "v2pat").sum() == 32
     finding = findings[findings.kind == "attribute_contradiction"].iloc[0]
     assert (finding.line, finding.column, finding.value, finding.expected) == (3, "d1v", "v1pat 05", "v2pat 05")
@@ -545,7 +553,7 @@ def test_the_file_name_wins_over_the_table():
 )
 def test_faults_in_a_real_table(old, new, kind):
     data = (REAL / "attributes" / "fan" / "attributes_03.csv").read_bytes().decode()
-    _, findings = validate_tables({("fan", "03"): data.replace(old, new, 1).encode()}, TABLE1)
+    _, findings = validate_tables({SectionId("fan", "03"): data.replace(old, new, 1).encode()}, TABLE1)
     assert kind in findings[findings.severity == "error"].kind.tolist()
 
 
@@ -558,6 +566,6 @@ def test_every_real_test_clip_fits_table_1():
             names = [f"{machine}/test/{row[0]}" for row in csv.reader(file)]
         archives.setdefault(f"1/{machine}.zip", {}).update(dict.fromkeys(names, SIZE))
     tests = {cell: count for cell, count in TABLE1.counts.items() if "test" in cell}
-    clips, findings = build_clip_table(archives, {}, TABLE1, expected_counts=tests)
+    clips, findings = clip_table(archives, {}, tests)
     assert len(clips) == 3000
     assert kinds(findings) == [("error", "missing_table")] * 15

@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimiidg_build.fetch import Patience, archive_path, fetch_record
-from mimiidg_build.synthesis.local_zenodo import Asked, LocalZenodo, ZenodoHandler
+from mimiidg_build.fetch.archives import archive_path, fetch_record
+from mimiidg_build.fetch.retry import RetryPolicy
+from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
 from schemas.manifests import Record, RecordFile
 
 ID = "6529888"
 BODY = random.Random(0).randbytes(3_000_000)
 MD5 = hashlib.md5(BODY).hexdigest()
-HASTY = Patience(attempts=4, timeout_s=0.5, first_wait_s=0.01, longest_wait_s=0.02)
+HASTY = RetryPolicy(attempts=4, timeout_s=0.5, first_wait_s=0.01, longest_wait_s=0.02)
 
-Fault = Callable[[ZenodoHandler, Asked], bool]
+Fault = Callable[[ZenodoHandler, Request], bool]
 
 
 def record(*files: RecordFile) -> Record:
@@ -37,7 +39,7 @@ class Place:
     served: Path
     root: Path
     slept: list[float] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
 
     @classmethod
     def of(cls, directory: Path) -> Place:
@@ -62,15 +64,15 @@ class Place:
 
     def fetch(self, what: Record = PUBLISHED, fault: Fault | None = None, **options: Any) -> dict[str, Path]:
         with LocalZenodo({ID: self.served}, faults=fault) as server:
-            self.asked = server.asked
-            settings = {"base_url": server.url, "patience": HASTY, "sleep": self.slept.append, **options}
+            self.asked = server.requests
+            settings = {"base_url": server.url, "retry_policy": HASTY, "sleep": self.slept.append, **options}
             return fetch_record(what, self.root, **settings)
 
     def contents(self) -> list[str]:
         return sorted(path.name for path in self.archive.parent.iterdir())
 
 
-def is_content(asked: Asked) -> bool:
+def is_content(asked: Request) -> bool:
     return "/files/" in asked.path
 
 
@@ -78,7 +80,7 @@ def times(count: int, fault: Fault) -> Fault:
     """The fault for the first ``count`` requests for content, good behaviour after."""
     left = [count]
 
-    def limited(handler: ZenodoHandler, asked: Asked) -> bool:
+    def limited(handler: ZenodoHandler, asked: Request) -> bool:
         if not is_content(asked) or left[0] == 0:
             return False
         left[0] -= 1
@@ -90,7 +92,7 @@ def times(count: int, fault: Fault) -> Fault:
 def drop_at(n_bytes: int, stall_s: float = 0.0) -> Fault:
     """Send that many bytes of what was asked for, then hang up, or say nothing more."""
 
-    def fault(handler: ZenodoHandler, asked: Asked) -> bool:
+    def fault(handler: ZenodoHandler, asked: Request) -> bool:
         start = int(asked.range.split("=")[1].rstrip("-")) if asked.range else 0
         rest = BODY[start:]
         headers = {"ETag": f'"{MD5}"', "Content-Length": str(len(rest))}
@@ -107,7 +109,7 @@ def drop_at(n_bytes: int, stall_s: float = 0.0) -> Fault:
 
 
 def status(code: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Fault:
-    def fault(handler: ZenodoHandler, asked: Asked) -> bool:
+    def fault(handler: ZenodoHandler, asked: Request) -> bool:
         handler.send_body(code, body, headers)
         return True
 

@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.errors import FetchError
-from mimiidg_build.fetch import Patience, fetch_record
-from mimiidg_build.synthesis.local_zenodo import Asked, LocalZenodo, ZenodoHandler
+from mimiidg_build.fetch.archives import fetch_record
+from mimiidg_build.fetch.retry import RetryPolicy
+from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
 from schemas.manifests import RecordFile
 from tests.faults.misbehaving import (
     BODY,
@@ -52,7 +54,7 @@ def test_dropped_connections_are_resumed_where_they_broke(place: Place, seed: in
     drops = [drop_at(rng.randrange(1, len(BODY) // 8)) for _ in range(6)]  # more drops than attempts allowed in a row
     left = iter(drops)
 
-    def misbehave(handler: ZenodoHandler, asked: Asked) -> bool:
+    def misbehave(handler: ZenodoHandler, asked: Request) -> bool:
         return is_content(asked) and next(left, lambda *_: False)(handler, asked)
 
     place.fetch(fault=misbehave)
@@ -68,7 +70,7 @@ def test_dropped_connections_are_resumed_where_they_broke(place: Place, seed: in
 def test_later_run_goes_on_from_the_part(place: Place, fault: Tries) -> None:
     fault("connection dropped at a random byte")
     with pytest.raises(FetchError, match="gave up after 1 attempts without progress, 1000000 bytes in"):
-        place.fetch(fault=drop_at_content(1_000_000), patience=Patience(attempts=1, timeout_s=0.5))
+        place.fetch(fault=drop_at_content(1_000_000), retry_policy=RetryPolicy(attempts=1, timeout_s=0.5))
     assert place.part.read_bytes() == BODY[:1_000_000]
     place.fetch()
     assert [asked.range for asked in place.asked if is_content(asked)] == ["bytes=1000000-"]
@@ -107,7 +109,7 @@ def test_server_that_ignores_ranges(place: Place, fault: Tries) -> None:
 def test_server_that_ignores_ranges_and_always_drops_is_given_up(place: Place, fault: Tries) -> None:
     fault("Range ignored")
 
-    def misbehave(handler: ZenodoHandler, asked: Asked) -> bool:
+    def misbehave(handler: ZenodoHandler, asked: Request) -> bool:
         if is_content(asked):
             handler.send_head(200, {"Content-Length": str(len(BODY))})
             handler.wfile.write(BODY[:100_000])
@@ -142,10 +144,27 @@ def test_416_starts_over(place: Place, fault: Tries) -> None:
     assert place.archive.read_bytes() == BODY
 
 
+@pytest.mark.parametrize("etag", ['"\u00e9"', '"a\tb"'])
+def test_version_that_cannot_be_sent_back_is_not_asked_for(place: Place, etag: str, fault: Tries) -> None:
+    fault("nonsense in an answer's head or body")
+
+    def first_half(handler: ZenodoHandler, asked: Request) -> bool:
+        handler.send_head(200, {"ETag": etag, "Content-Length": str(len(BODY))})
+        handler.wfile.write(BODY[:1_000_000])
+        handler.close_connection = True
+        return True
+
+    place.fetch(fault=times(1, first_half))
+    assert place.archive.read_bytes() == BODY
+    assert [(asked.range, asked.if_range) for asked in place.asked if is_content(asked)][1:] == [
+        ("bytes=1000000-", None)
+    ]
+
+
 def test_content_that_changed_between_two_parts(place: Place, fault: Tries) -> None:
     fault("content changed between two parts")
 
-    def replace(handler: ZenodoHandler, asked: Asked) -> bool:
+    def replace(handler: ZenodoHandler, asked: Request) -> bool:
         (place.served / "fan.zip").write_bytes(BODY[::-1])
         return False
 
@@ -159,7 +178,7 @@ def test_content_that_changed_between_two_parts(place: Place, fault: Tries) -> N
 def test_new_version_is_fetched_whole_by_the_next_run(place: Place, fault: Tries) -> None:
     fault("content changed between two parts")
     with pytest.raises(FetchError, match="gave up"):
-        place.fetch(UNPUBLISHED, drop_at_content(1000), patience=Patience(attempts=1, timeout_s=0.5))
+        place.fetch(UNPUBLISHED, drop_at_content(1000), retry_policy=RetryPolicy(attempts=1, timeout_s=0.5))
     (place.served / "fan.zip").write_bytes(BODY[::-1])
     place.fetch(UNPUBLISHED)
     assert place.archive.read_bytes() == BODY[::-1]
@@ -190,7 +209,7 @@ def test_api_that_is_busy_is_asked_again(place: Place, fault: Tries) -> None:
     fault("429 or 503, with and without Retry-After")
     busy = iter([True, True])
 
-    def misbehave(handler: ZenodoHandler, asked: Asked) -> bool:
+    def misbehave(handler: ZenodoHandler, asked: Request) -> bool:
         if is_content(asked) or not next(busy, False):
             return False
         return status(503, {"Retry-After": "3"})(handler, asked)
@@ -218,7 +237,7 @@ def test_wait_beyond_reason_is_refused(place: Place, fault: Tries) -> None:
 
 def test_forbidden_is_not_tried_again(place: Place, fault: Tries) -> None:
     fault("403 or 404")
-    with pytest.raises(FetchError, match="answered 403 Forbidden, which no retry mends"):
+    with pytest.raises(FetchError, match="answered 403 Forbidden; trying again would not help"):
         place.fetch(fault=times(9, status(403)))
     assert place.slept == []
 
@@ -226,7 +245,7 @@ def test_forbidden_is_not_tried_again(place: Place, fault: Tries) -> None:
 def test_links_self_that_answers_404_is_passed_over(place: Place, fault: Tries) -> None:
     fault("403 or 404")
 
-    def misbehave(handler: ZenodoHandler, asked: Asked) -> bool:
+    def misbehave(handler: ZenodoHandler, asked: Request) -> bool:
         return asked.path.endswith("/content") and status(404)(handler, asked)
 
     place.fetch(fault=misbehave)
@@ -239,14 +258,14 @@ def test_links_self_that_answers_404_is_passed_over(place: Place, fault: Tries) 
 def test_file_that_is_nowhere(place: Place, fault: Tries) -> None:
     fault("403 or 404")
     with pytest.raises(
-        FetchError, match=r"fan\.zip is nowhere to be had: .*/content answered 404.*download=1 answered 404"
+        FetchError, match=r"fan\.zip is at none of its addresses: .*/content answered 404.*download=1 answered 404"
     ):
         place.fetch(fault=times(9, status(404)))
 
 
 def test_stalled_body(place: Place, fault: Tries) -> None:
     fault("stalled or endless body")
-    place.fetch(fault=times(1, drop_at(100_000, stall_s=1.0)), patience=Patience(timeout_s=0.2))
+    place.fetch(fault=times(1, drop_at(100_000, stall_s=1.0)), retry_policy=RetryPolicy(timeout_s=0.2))
     assert place.archive.read_bytes() == BODY
     assert [asked.range for asked in place.asked if is_content(asked)] == [None, "bytes=100000-"]
 
@@ -261,7 +280,7 @@ def test_wrong_length_is_refused_before_it_is_fetched(place: Place, fault: Tries
 def test_body_without_an_end(place: Place, fault: Tries) -> None:
     fault("stalled or endless body")
 
-    def endless(handler: ZenodoHandler, asked: Asked) -> bool:
+    def endless(handler: ZenodoHandler, asked: Request) -> bool:
         if is_content(asked):
             handler.send_head(200, {"Connection": "close"})
             for _ in range(200):
@@ -309,7 +328,7 @@ def test_encoding_that_was_not_allowed(place: Place, fault: Tries) -> None:
 def test_redirects_keep_the_range(place: Place, fault: Tries) -> None:
     fault("redirects")
 
-    def misbehave(handler: ZenodoHandler, asked: Asked) -> bool:
+    def misbehave(handler: ZenodoHandler, asked: Request) -> bool:
         if asked.path.startswith("/api") and is_content(asked):
             return status(302, {"Location": f"/records/{ID}/files/fan.zip"})(handler, asked)
         return is_content(asked) and dropped(handler, asked)
@@ -323,7 +342,7 @@ def test_redirects_keep_the_range(place: Place, fault: Tries) -> None:
 def test_redirects_in_a_circle(place: Place, fault: Tries) -> None:
     fault("redirects")
 
-    def circle(handler: ZenodoHandler, asked: Asked) -> bool:
+    def circle(handler: ZenodoHandler, asked: Request) -> bool:
         return is_content(asked) and status(302, {"Location": asked.path})(handler, asked)
 
     with pytest.raises(FetchError, match="cannot be followed"):
@@ -346,7 +365,7 @@ def _fetch_in_process(root: Path, url: str, done: Any) -> None:
 def test_two_processes_fetch_one_archive_once(place: Place, fault: Tries) -> None:
     fault("two fetches of one archive at once", cases=2)
 
-    def slow(handler: ZenodoHandler, asked: Asked) -> bool:
+    def slow(handler: ZenodoHandler, asked: Request) -> bool:
         if is_content(asked):
             time.sleep(0.5)  # so that both have asked the API before the first is done
         return False
@@ -360,7 +379,7 @@ def test_two_processes_fetch_one_archive_once(place: Place, fault: Tries) -> Non
         for worker in workers:
             worker.join(30)
         assert [worker.exitcode for worker in workers] == [0, 0]
-        assert sum(is_content(asked) for asked in server.asked) == 1
+        assert sum(is_content(asked) for asked in server.requests) == 1
     assert place.archive.read_bytes() == BODY
 
 
@@ -368,7 +387,7 @@ def test_two_processes_one_of_them_killed(place: Place, fault: Tries) -> None:
     """The lock of a process that dies is free: the one that waited takes up the part that it left."""
     fault("a fetch killed while another waits for it")
 
-    def trickle(handler: ZenodoHandler, asked: Asked) -> bool:
+    def trickle(handler: ZenodoHandler, asked: Request) -> bool:
         if not is_content(asked) or asked.range:
             return False
         handler.send_head(200, {"ETag": f'"{MD5}"', "Content-Length": str(len(BODY))})
@@ -386,13 +405,13 @@ def test_two_processes_one_of_them_killed(place: Place, fault: Tries) -> None:
         while not (place.part.is_file() and place.part.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.02)
         workers[1].start()
-        while sum(not is_content(asked) for asked in server.asked) < 2 and time.monotonic() < deadline:
+        while sum(not is_content(asked) for asked in server.requests) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
         workers[0].kill()
         for worker in workers:
             worker.join(60)
         assert workers[1].exitcode == 0
-        ranges = [asked.range for asked in server.asked if is_content(asked)]
+        ranges = [asked.range for asked in server.requests if is_content(asked)]
     assert len(ranges) == 2 and (ranges[1] or "").startswith("bytes=")
     assert place.archive.read_bytes() == BODY
 
@@ -436,7 +455,7 @@ def test_any_faults_in_a_row(tmp_path: Path, seeds: range, fault: Tries) -> None
             faults = [any_fault(rng) for _ in range(rng.randrange(1, 9))]
             left = iter(faults)
 
-            def misbehave(handler: ZenodoHandler, asked: Asked, left: Any = left) -> bool:
+            def misbehave(handler: ZenodoHandler, asked: Request, left: Any = left) -> bool:
                 return is_content(asked) and next(left, lambda *_: False)(handler, asked)
 
             try:
@@ -461,7 +480,7 @@ def test_what_an_earlier_run_left_is_damaged(tmp_path: Path, file: str, fault: T
     place = Place.of(tmp_path / "place")
     (place.served / "bearing.zip").write_bytes(b"bearing")
     with pytest.raises(FetchError, match="gave up"):
-        place.fetch(fault=drop_at_content(100_000), patience=Patience(attempts=1, timeout_s=0.5))
+        place.fetch(fault=drop_at_content(100_000), retry_policy=RetryPolicy(attempts=1, timeout_s=0.5))
     place.fetch(record(RecordFile(name="bearing.zip")))
     directory = place.archive.parent
     before = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
@@ -508,7 +527,7 @@ def test_whatever_the_api_answers(tmp_path: Path, answer: object, fault: Tries) 
     with tempfile.TemporaryDirectory(dir=tmp_path) as directory:
         place = Place.of(Path(directory))
 
-        def misbehave(handler: ZenodoHandler, asked: Asked) -> bool:
+        def misbehave(handler: ZenodoHandler, asked: Request) -> bool:
             if not is_content(asked):
                 handler.send_json(200, answer)
             return not is_content(asked)

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.errors import FetchError, UsageError
-from mimiidg_build.fetch import archive_checksums, decide
+from mimiidg_build.fetch.archives import archive_checksums
 from mimiidg_build.fetch.http import USER_AGENT
-from mimiidg_build.fetch.lock import LockEntry, read_lock
-from mimiidg_build.synthesis.local_zenodo import Asked, ZenodoHandler
+from mimiidg_build.fetch.lock import read_lock
+from mimiidg_build.fetch.steps import decide
+from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
+from schemas.fetching import LockEntry
 from schemas.manifests import Record, RecordFile
 from tests.faults.misbehaving import (
     BODY,
@@ -40,7 +42,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_fetched_verified_and_written_down(place: Place) -> None:
     seen: list[tuple[str, int, int | None]] = []
-    assert place.fetch(progress=lambda *step: seen.append(step)) == {"fan.zip": place.archive}
+    assert place.fetch(on_progress=lambda *step: seen.append(step)) == {"fan.zip": place.archive}
     assert place.archive == place.root / "archives" / ID / "fan.zip"
     assert place.archive.read_bytes() == BODY
     assert place.contents() == [".locks", "archives.lock.json", "fan.zip"]
@@ -86,8 +88,8 @@ def test_only_the_named_files(place: Place) -> None:
         place.fetch(both, names=["drum.zip"])
 
 
-ENTRY = LockEntry(MD5, 10, 5, "first fetch")
-FOUND = LockEntry(MD5, 10, 5, "as found")
+ENTRY = LockEntry(md5=MD5, size_bytes=10, mtime_ns=5, pinned="first fetch")
+FOUND = LockEntry(md5=MD5, size_bytes=10, mtime_ns=5, pinned="as found")
 BARE, OTHER = RecordFile(name="fan.zip"), RecordFile(name="fan.zip", md5="0" * 32)
 
 
@@ -210,7 +212,7 @@ def test_one_failure_does_not_keep_the_others_from_arriving(place: Place) -> Non
 
 
 def test_older_form_of_the_api(place: Place) -> None:
-    def older(handler: ZenodoHandler, asked: Asked) -> bool:
+    def older(handler: ZenodoHandler, asked: Request) -> bool:
         if not is_content(asked):
             handler.send_json(200, {"files": [{"filename": "fan.zip", "filesize": len(BODY), "checksum": MD5}]})
         return not is_content(asked)
@@ -221,7 +223,7 @@ def test_older_form_of_the_api(place: Place) -> None:
 
 @pytest.mark.parametrize("body", [{"files": "many"}, ["?"], {"files": [{"size": 1}]}])
 def test_answer_that_is_no_record(place: Place, body: object) -> None:
-    def nonsense(handler: ZenodoHandler, asked: Asked) -> bool:
+    def nonsense(handler: ZenodoHandler, asked: Request) -> bool:
         handler.send_json(200, body)
         return True
 
@@ -230,7 +232,7 @@ def test_answer_that_is_no_record(place: Place, body: object) -> None:
 
 
 def test_record_without_any_checksum(place: Place) -> None:
-    def bare(handler: ZenodoHandler, asked: Asked) -> bool:
+    def bare(handler: ZenodoHandler, asked: Request) -> bool:
         handler.send_json(200, {"files": [{"key": "fan.zip"}]})
         return True
 
@@ -252,7 +254,7 @@ def test_416_for_a_part_that_is_whole(place: Place) -> None:
     place.archive.rename(place.part)
     place.part.with_name("fan.zip.part.json").write_text(json.dumps({"md5": MD5, "version": {}}))
 
-    def sizeless(handler: ZenodoHandler, asked: Asked) -> bool:
+    def sizeless(handler: ZenodoHandler, asked: Request) -> bool:
         if not is_content(asked):
             handler.send_json(200, {"files": [{"key": "fan.zip", "checksum": f"md5:{MD5}"}]})
         return not is_content(asked)
@@ -279,7 +281,7 @@ def test_proxies_of_the_environment_are_not_used_for_this_machine(
 def test_at_most_two_transfers_at_once(place: Place) -> None:
     guard, now, most = threading.Lock(), [0], [0]
 
-    def count(handler: ZenodoHandler, asked: Asked) -> bool:
+    def count(handler: ZenodoHandler, asked: Request) -> bool:
         if is_content(asked):
             with guard:
                 now[0] += 1
@@ -303,7 +305,7 @@ def test_interrupt_ends_every_transfer(place: Place) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        place.fetch(progress=interrupt)
+        place.fetch(on_progress=interrupt)
     assert not place.archive.exists()
     place.fetch()
     assert place.archive.read_bytes() == BODY

@@ -12,7 +12,7 @@ from pandera.errors import SchemaErrors
 from pydantic import ValidationError
 
 from mimiidg_build.datasets.manifest import load_table1
-from schemas.manifests import DatasetManifest, NoiseLayer, NoiseSource, Section, Table1
+from schemas.manifests import DatasetManifest, NoiseLayer, NoiseSource, Recipe, Section
 from schemas.tables import ClipTable, Findings, Levels, MixPlan, NoiseTable, Table
 from schemas.variants import Variant
 
@@ -160,7 +160,7 @@ def test_a_section_that_is_not_whole_is_refused(change: dict[str, Any], message:
 def test_a_section_stands_once_in_table_1() -> None:
     content: dict[str, Any] = {"source": "x", "sample_rate": 1, "n_samples": 1, "counts": {}, "sections": [ROW, ROW]}
     with pytest.raises(ValidationError, match="Table 1 lists fan/00 more than once"):
-        Table1.model_validate(content)
+        Recipe.model_validate(content)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mimiidg_build.synthesis.local_zenodo import Asked, LocalZenodo, ZenodoHandler
+from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
 
 BODY = bytes(range(256)) * 40
 NAME = "fan.zip"
@@ -106,7 +107,7 @@ def test_what_is_not_listed_is_404_json(client: httpx.Client, url: str) -> None:
 
 
 def test_faults_answer_instead(tmp_path: Path) -> None:
-    def teapot(handler: ZenodoHandler, asked: Asked) -> bool:
+    def teapot(handler: ZenodoHandler, asked: Request) -> bool:
         if asked.path == "/tea":
             handler.send_json(418, {"message": "short and stout"})
         return asked.path == "/tea"
@@ -114,7 +115,7 @@ def test_faults_answer_instead(tmp_path: Path) -> None:
     with LocalZenodo({"7": tmp_path}, faults=teapot) as server, httpx.Client(trust_env=False, verify=False) as client:
         assert client.get(f"{server.url}/tea").status_code == 418
         assert client.get(f"{server.url}/api/records/7").status_code == 200
-        assert [asked.path for asked in server.asked] == ["/tea", "/api/records/7"]
+        assert [asked.path for asked in server.requests] == ["/tea", "/api/records/7"]
 
 
 def test_nothing_is_printed(client: httpx.Client, capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from mimiidg_build.datasets import synthetic
-from mimiidg_build.datasets.clip_table import build_clip_table
-from mimiidg_build.datasets.clip_table.layout import is_attribute_table
+from mimiidg_build.datasets.clip_table.build import build_clip_table
+from mimiidg_build.datasets.layouts.mimii_dg import is_attribute_table, read_clips
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
 from mimiidg_build.errors import UsageError
-from mimiidg_build.synthesis import layout, machines
+from mimiidg_build.synthesis import contents, machines
 from mimiidg_build.synthesis.archive import encode_wav, write_archive, write_release
 from mimiidg_build.synthesis.factory import synthesize_noise
 from mimiidg_build.synthesis.machines import synthesize_clip
@@ -165,7 +165,7 @@ def test_counts_add_up_and_none_is_empty(percent: float) -> None:
 @pytest.mark.parametrize("percent", [5, 100])
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.id)
 def test_every_attribute_value_occurs_evenly(section: Section, percent: float) -> None:
-    drawn = layout.draw_values(SyntheticSpec(percent), section)
+    drawn = contents.draw_values(SyntheticSpec(percent), section)
     for domain in ("source", "target"):
         expected = [str(values) for values in section.values(domain)]
         cells = {cell: Counter(map(str, hand)) for cell, hand in drawn.items() if cell.startswith(domain)}
@@ -174,9 +174,9 @@ def test_every_attribute_value_occurs_evenly(section: Section, percent: float) -
         for cell, found in cells.items():
             narrowed = (
                 cell == "target_train_normal"
-                and (section.machine_type, section.section) in layout.INTERIOR_TARGET_TRAIN
+                and (section.machine_type, section.section) in contents.INTERIOR_TARGET_TRAIN
             )
-            values = [str(v) for v in layout.interior(section)] if narrowed else expected
+            values = [str(v) for v in contents.interior(section)] if narrowed else expected
             each = [found[value] for value in values]
             assert sum(each) == found.total(), f"{cell} holds values that it must not"
             assert max(each) - min(each) <= 1
@@ -193,7 +193,7 @@ def test_every_attribute_value_occurs_evenly(section: Section, percent: float) -
 def test_target_training_clips_cover_interior_values_only(machine_type: str, values: set[str]) -> None:
     section = load_table1().section(machine_type, "00")
     assert section is not None
-    hand = layout.draw_values(SyntheticSpec(100), section)["target_train_normal"]
+    hand = contents.draw_values(SyntheticSpec(100), section)["target_train_normal"]
     assert {value[section.parameter] for value in hand} == values
 
 
@@ -205,7 +205,7 @@ def test_release_holds_what_was_planned(release: tuple[list[Path], int]) -> None
     for path in paths:
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
-            assert archive.namelist() == [entry.member for entry in layout.entries(SMALLEST, path.name)]
+            assert archive.namelist() == [entry.member for entry in contents.entries(SMALLEST, path.name)]
             for info in archive.infolist():
                 assert (info.date_time, info.compress_type) == ((1980, 1, 1, 0, 0, 0), zipfile.ZIP_DEFLATED)
                 if info.filename.endswith(".wav"):
@@ -224,7 +224,7 @@ def test_release_reads_as_a_valid_dataset(release: tuple[list[Path], int]) -> No
             members[path.name] = {info.filename: info.file_size for info in archive.infolist()}
             tables |= {(path.name, m): archive.read(m) for m in archive.namelist() if is_attribute_table(m)}
     counts = clip_counts(SMALLEST.percent)
-    clips, findings = build_clip_table(members, tables, load_table1(), expected_counts=counts)
+    clips, findings = build_clip_table(read_clips(members, tables, 320_000), load_table1(), expected_counts=counts)
     assert findings[findings["severity"] == "error"].empty, findings["message"].tolist()
     # What is left is what the release itself differs in from the paper, and ten target training clips being few.
     assert set(findings["kind"]) == {"train_values", "not_in_paper", "paper_only"}
@@ -256,7 +256,7 @@ def test_attribute_tables_and_names(release: tuple[list[Path], int]) -> None:
 @pytest.mark.parametrize("machine_type", synthetic.MACHINES)
 def test_clip_names_follow_the_grammar(machine_type: str) -> None:
     for name in (f"{machine_type}.zip", f"{machine_type}_eval.zip"):
-        clips = [e for e in layout.entries(SyntheticSpec(10, 0, True), name) if isinstance(e, layout.Clip)]
+        clips = [e for e in contents.entries(SyntheticSpec(10, 0, True), name) if isinstance(e, contents.ClipEntry)]
         assert len({c.member for c in clips}) == len(clips) == 3 * 120
         for each in clips:
             assert FULL_NAME.fullmatch(each.name), each.name

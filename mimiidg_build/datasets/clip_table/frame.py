@@ -8,8 +8,8 @@ import pandas as pd
 import pandera.errors
 from pandera.typing.pandas import DataFrame
 
-from mimiidg_build.datasets.clip_table.rules import Clip
-from mimiidg_build.datasets.findings import Finding, schema_cases
+from mimiidg_build.datasets.clip_table.clips import Clip
+from mimiidg_build.datasets.findings import Finding, SchemaCase, schema_cases
 from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
 from schemas.tables import ClipTable
 
@@ -32,6 +32,13 @@ def clip_frame(clips: Sequence[Clip]) -> tuple[DataFrame[ClipTable], list[Findin
         return ClipTable.validate(table, lazy=True), []
     except pandera.errors.SchemaErrors as error:
         cases = schema_cases(error)
+    bad, findings = _failures(cases, clips)
+    good = table.drop(index=sorted(bad)).reset_index(drop=True)
+    return ClipTable.validate(good, lazy=True), findings
+
+
+def _failures(cases: Sequence[SchemaCase], clips: Sequence[Clip]) -> tuple[set[int], list[Finding]]:
+    """Which rows to leave out, and why: of several clips with one name the first stays."""
     findings: list[Finding] = []
     bad: set[int] = set()
     first: dict[tuple[str, str], Clip] = {}
@@ -39,36 +46,36 @@ def clip_frame(clips: Sequence[Clip]) -> tuple[DataFrame[ClipTable], list[Findin
         if case.row is None:
             raise ValueError(f"the clip table was put together wrongly: {case.check} {case.value}")
         clip = clips[case.row]
-        if case.check == "duplicate_clip" and first.setdefault((clip.machine_type, clip.stem), clip) is clip:
+        key = (clip.file.machine_type, clip.stem)
+        if case.check == "duplicate_clip" and first.setdefault(key, clip) is clip:
             continue
         bad.add(case.row)
-        findings.append(_failure(case.check, case.column, case.value, clip, first.get((clip.machine_type, clip.stem))))
-    good = table.drop(index=sorted(bad)).reset_index(drop=True)
-    return ClipTable.validate(good, lazy=True), findings
+        findings.append(_failure(case, clip, first.get(key)))
+    return bad, findings
 
 
-def _failure(check: str, column: str, value: str, clip: Clip, first: Clip | None) -> Finding:
-    expected = check
-    if check == "duplicate_clip" and first is not None:
-        expected = "one clip of each name"
-        message = f"{clip.member} also stands in {first.archive}:{first.member}; expected {expected} in a machine type"
-    elif check == "anomaly_in_train":
+def _failure(case: SchemaCase, clip: Clip, first: Clip | None) -> Finding:
+    expected, file = case.check, clip.file
+    if case.check == "duplicate_clip" and first is not None:
+        expected, other = "one clip of each name", first.file
+        message = f"{file.member} also stands in {other.archive}:{other.member}; expected {expected} in a machine type"
+    elif case.check == "anomaly_in_train":
         expected = "normal training clips"
-        message = f"{clip.member} is an anomalous training clip; expected {expected} alone"
+        message = f"{file.member} is an anomalous training clip; expected {expected} alone"
     else:
-        message = f"{clip.member}: {column} {value!r} fails {check}"
-    return Finding("error", check, clip.archive, message, 0, column or "member", value or clip.member, expected)
+        message = f"{file.member}: {case.column} {case.value!r} fails {case.check}"
+    column, value = case.column or "member", case.value or file.member
+    return Finding("error", case.check, file.archive, message, 0, column, value, expected)
 
 
 def _order(clip: Clip) -> tuple[int | str, ...]:
-    name = clip.name
-    words = (name.split, str(name.domain), str(name.condition))
+    words = (clip.split, clip.domain, clip.condition)
     ranks = (ranks[word] for ranks, word in zip(_ORDER, words, strict=True))
-    return (MACHINE_TYPES.index(clip.machine_type), name.section, *ranks, name.index, clip.member, clip.archive)
+    machine_type, section = clip.section_id
+    return (MACHINE_TYPES.index(machine_type), section, *ranks, clip.index, clip.file.member, clip.file.archive)
 
 
-def _row(clip: Clip) -> tuple[str | int | None, ...]:
-    name = clip.name
-    (d1p, d1v), (d2p, d2v) = (*name.attributes, ("", ""))[:2]
-    head = (clip.machine_type, name.section, name.split, name.domain, name.condition, name.index)
-    return (*head, d1p, d1v, d2p, d2v, clip.stem, clip.archive, clip.member)
+def _row(clip: Clip) -> tuple[str | int, ...]:
+    (d1p, d1v), (d2p, d2v) = (*clip.attributes, ("", ""))[:2]
+    head = (*clip.section_id, clip.split, clip.domain, clip.condition, clip.index)
+    return (*head, d1p, d1v, d2p, d2v, clip.stem, clip.file.archive, clip.file.member)

@@ -3,45 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from mimiidg_build.datasets.clip_names import ClipName
+from mimiidg_build.datasets.clip_table.clips import Clip, TableRow
 from mimiidg_build.datasets.findings import Finding
 from schemas.manifests import DOMAINS, Section
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of an attribute table; ``full_name`` is ``""`` where the table has none."""
-
-    table: str
-    machine_type: str
-    section: str
-    line: int
-    file_name: str
-    attributes: tuple[tuple[str, str], ...]
-    full_name: str
-
-    def finding(self, severity: str, kind: str, message: str, column: str, value: str, expected: str) -> Finding:
-        """A finding in this row."""
-        return Finding(severity, kind, self.table, message, self.line, column, value, expected)
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One clip: its place, and its name with nothing hidden."""
-
-    machine_type: str
-    archive: str
-    member: str
-    name: ClipName
-
-    @property
-    def stem(self) -> str:
-        """The file's base name without ``.wav``: a test clip's name may hide what ``name`` tells."""
-        return self.member.rpartition("/")[2].removesuffix(".wav")
 
 
 class Fault(NamedTuple):
@@ -54,12 +21,21 @@ class Fault(NamedTuple):
 
 
 def judge(section: Section, domain: str, attributes: Mapping[str, str]) -> Fault | None:
-    """Whether the attributes are ones that the domain of this section takes; None where they are.
+    """Whether the attributes are ones that the domain of this section takes.
+
+    Parameters
+    ----------
+    section : Section
+        Its row of Table 1.
+    domain : "source" or "target"
+    attributes : mapping of str to str
+        Value by key.
 
     Returns
     -------
-    Fault of kind ``unknown_key`` (other keys than the section's), ``unknown_value`` (a value, or a combination, that
-    the section never takes) or ``wrong_domain`` (values of the other domain).
+    Fault or None
+        None where the domain takes them. Of kind ``unknown_key`` (other keys than the section's), ``unknown_value`` (a
+        value, or a combination, that the section never takes) or ``wrong_domain`` (values of the other domain).
     """
     other = DOMAINS[1 - DOMAINS.index(domain)]
     given = shown(attributes)
@@ -73,21 +49,42 @@ def judge(section: Section, domain: str, attributes: Mapping[str, str]) -> Fault
         expected = " or ".join(keys.values())
         message = f"section {section.id} has no clips with {' and '.join(attributes)}; its attributes are {expected}"
         return Fault("unknown_key", " and ".join(attributes), expected, message)
-    for key, value in attributes.items():
-        own, theirs = allowed_values(section, domain, key), allowed_values(section, other, key)
-        if value not in (*own, *theirs):
-            return _unknown_value(section, f"the {domain} domain", key, value, own or theirs)
-        if value not in own:
-            expected = ", ".join(own) or f"no {key}"
-            message = f"section {section.id}: {key} {value} belongs to the {other} domain; {domain} has {expected}"
-            return Fault("wrong_domain", f"{key} {value}", expected, message)
+    # The keys are right and the combination is not: a single value is to blame, or none by itself.
+    for fault in _value_faults(section, domain, attributes):
+        return fault
     expected = _combinations(section, domain)
     message = f"section {section.id} never combines {given} in the {domain} domain; it has {expected}"
     return Fault("unknown_value", given, expected, message)
 
 
+def _value_faults(section: Section, domain: str, attributes: Mapping[str, str]) -> Iterator[Fault]:
+    """Every value that the domain never takes, in the order of the attributes."""
+    other = DOMAINS[1 - DOMAINS.index(domain)]
+    for key, value in attributes.items():
+        own, theirs = allowed_values(section, domain, key), allowed_values(section, other, key)
+        if value not in (*own, *theirs):
+            yield _unknown_value(section, f"the {domain} domain", key, value, own or theirs)
+        elif value not in own:
+            expected = ", ".join(own) or f"no {key}"
+            message = f"section {section.id}: {key} {value} belongs to the {other} domain; {domain} has {expected}"
+            yield Fault("wrong_domain", f"{key} {value}", expected, message)
+
+
 def allowed_values(section: Section, domain: str, key: str) -> list[str]:
-    """Values of one key in one domain, in the order of Table 1; empty where the domain lacks the key."""
+    """Values of one attribute in one domain.
+
+    Parameters
+    ----------
+    section : Section
+    domain : "source" or "target"
+    key : str
+        The attribute.
+
+    Returns
+    -------
+    list of str
+        In the order of Table 1; empty where the domain lacks the attribute.
+    """
     return list(dict.fromkeys(value for grid in getattr(section, domain) for value in grid.get(key, ())))
 
 
@@ -105,33 +102,44 @@ def closest(value: str, allowed: list[str]) -> str:
         return difflib.get_close_matches(value, allowed, n=1, cutoff=0.0)[0]
 
 
-def check_row(row: Row, name: ClipName, section: Section) -> list[Finding]:
-    """Compare the attributes of a table's row with those of the clip's name.
+def check_row(clip: Clip, row: TableRow, section: Section) -> list[Finding]:
+    """Compare the attributes of a clip's name with those of its table row.
 
-    A value or key that the section does not know is an error (the table is damaged); one that it knows, at odds with
-    the name, is the warning ``attribute_contradiction`` (the name is right); an attribute that stands in the name
-    alone is the warning ``missing_attribute``.
+    Parameters
+    ----------
+    clip : Clip
+    row : TableRow
+        The clip's row.
+    section : Section
+        The clip's row of Table 1.
+
+    Returns
+    -------
+    list of Finding
+        A value or key that the section does not know is an error (the table is damaged); one that it knows, at odds
+        with the name, is the warning ``attribute_contradiction`` (the name is right); an attribute that stands in the
+        name alone is the warning ``missing_attribute``.
     """
-    if row.attributes == name.attributes:
+    if row.attributes == clip.attributes:
         return []
-    wrong = [(i, *pair) for i, pair in enumerate(row.attributes, start=1) if pair not in name.attributes]
+    wrong = [(i, *pair) for i, pair in enumerate(row.attributes, start=1) if pair not in clip.attributes]
     unknown = [finding for i, key, value in wrong for finding in _unknown_pair(row, section, i, key, value)]
     if unknown:
         return unknown
-    named = shown(dict(name.attributes))
+    named = shown(dict(clip.attributes))
     if wrong:
         listed = ", ".join(f"{key} {value}" for _, key, value in wrong)
-        message = f"the table says {listed}, the file name {name.file_name} says {named}; the file name is right"
+        message = f"the table says {listed}, the file name {clip.full_name} says {named}; the file name is right"
         column = f"d{wrong[0][0]}v"
         return [row.finding("warning", "attribute_contradiction", message, column, listed, named)]
-    missing = ", ".join(f"{key} {value}" for key, value in name.attributes if (key, value) not in row.attributes)
+    missing = ", ".join(f"{key} {value}" for key, value in clip.attributes if (key, value) not in row.attributes)
     if missing:
-        message = f"the table leaves out {missing}, which the file name {name.file_name} carries"
+        message = f"the table leaves out {missing}, which the file name {clip.full_name} carries"
         return [row.finding("warning", "missing_attribute", message, "d2p", "", missing)]
     return []
 
 
-def _unknown_pair(row: Row, section: Section, number: int, key: str, value: str) -> list[Finding]:
+def _unknown_pair(row: TableRow, section: Section, number: int, key: str, value: str) -> list[Finding]:
     allowed = [value for domain in DOMAINS for value in allowed_values(section, domain, key)]
     if not allowed:
         keys = ", ".join(dict.fromkeys(key for domain in DOMAINS for grid in getattr(section, domain) for key in grid))

@@ -5,40 +5,46 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from mimiidg_build.datasets.clip_table.rules import Clip, allowed_values, shown
+from mimiidg_build.datasets.clip_table.clips import Clip
+from mimiidg_build.datasets.clip_table.rules import allowed_values, shown
 from mimiidg_build.datasets.findings import Finding
-from schemas.manifests import DOMAINS, SPLITS, Section, Table1
+from schemas.manifests import DOMAINS, SPLITS, Recipe, Section
+from schemas.sections import SectionId
 
 
-def check_sections(clips: Iterable[Clip], table1: Table1, expected_counts: Mapping[str, int]) -> list[Finding]:
+def check_sections(clips: Iterable[Clip], recipe: Recipe, expected_counts: Mapping[str, int]) -> list[Finding]:
     """Check every section of Table 1 that has clips.
 
     Parameters
     ----------
-    expected_counts
+    clips : iterable of Clip
+        Every clip of the release that could be read.
+    recipe : Recipe
+        Table 1, or a table like it.
+    expected_counts : mapping of str to int
         Clips of a section per ``<domain>_<split>_<condition>``; empty: counts are not checked.
 
     Returns
     -------
-    findings
+    list of Finding
         ``count``, ``index_gap``, ``not_in_paper`` (the clips take values or attributes that the paper does not print),
         ``paper_only`` (printed values that never occur), ``train_values`` (target values that no target training clip
         takes), ``missing_section`` (other sections of the same machine type and set have clips).
     """
-    groups: dict[tuple[str, str], list[Clip]] = {}
+    groups: dict[SectionId, list[Clip]] = {}
     for clip in clips:
-        groups.setdefault((clip.machine_type, clip.name.section), []).append(clip)
+        groups.setdefault(clip.section_id, []).append(clip)
     findings: list[Finding] = []
-    for section in table1.sections:
-        own = groups.get((section.machine_type, section.section), [])
+    for section in recipe.sections:
+        own = groups.get(SectionId(section.machine_type, section.section), [])
         if own:
             findings += _counts(section, own, expected_counts)
             findings += _indices(section, own)
             findings += _not_printed(section, own)
             findings += _printed_only(section, own)
-            findings += _noise_outside_paper(section, own, table1)
+            findings += _noise_outside_paper(section, own, recipe)
             findings += _train_values(section, own)
-    return findings + _missing_sections(table1, groups.keys())
+    return findings + _missing_sections(recipe, groups.keys())
 
 
 def _warning(section: Section, kind: str, message: str, column: str, value: str, expected: str) -> Finding:
@@ -48,7 +54,7 @@ def _warning(section: Section, kind: str, message: str, column: str, value: str,
 def _counts(section: Section, clips: Sequence[Clip], expected: Mapping[str, int]) -> list[Finding]:
     if not expected:
         return []
-    found = Counter(f"{clip.name.domain}_{clip.name.split}_{clip.name.condition}" for clip in clips)
+    found = Counter(f"{clip.domain}_{clip.split}_{clip.condition}" for clip in clips)
     cells = dict.fromkeys([*expected, *sorted(found)])
     wrong = [(cell, found[cell], expected.get(cell, 0)) for cell in cells if found[cell] != expected.get(cell, 0)]
     return [
@@ -62,8 +68,8 @@ def _indices(section: Section, clips: Sequence[Clip]) -> list[Finding]:
     for split in SPLITS:
         groups: dict[str, list[int]] = {}
         for clip in clips:
-            if clip.name.split == split:
-                groups.setdefault(f"{clip.name.domain}_{split}_{clip.name.condition}", []).append(clip.name.index)
+            if clip.split == split:
+                groups.setdefault(f"{clip.domain}_{split}_{clip.condition}", []).append(clip.index)
         # evaluation sections number the whole test split through, the others each domain and condition by itself
         if _is_contiguous([index for group in groups.values() for index in group]):
             continue
@@ -81,7 +87,7 @@ def _is_contiguous(indices: Sequence[int]) -> bool:
 
 def _found(clips: Iterable[Clip], domain: str, split: str | None = None) -> list[dict[str, str]]:
     """Distinct attribute combinations of a domain, in the order of first occurrence."""
-    pairs = (c.name.attributes for c in clips if c.name.domain == domain and split in (None, c.name.split))
+    pairs = (c.attributes for c in clips if c.domain == domain and split in (None, c.split))
     return [dict(attributes) for attributes in dict.fromkeys(pairs)]
 
 
@@ -119,12 +125,12 @@ def _printed_only(section: Section, clips: Sequence[Clip]) -> list[Finding]:
     return [_warning(section, "paper_only", message, section.parameter, "", "; ".join(absent))]
 
 
-def _noise_outside_paper(section: Section, clips: Sequence[Clip], table1: Table1) -> list[Finding]:
+def _noise_outside_paper(section: Section, clips: Sequence[Clip], recipe: Recipe) -> list[Finding]:
     if section.in_paper:
         return []
     findings = []
     for key in (layer.attribute for layer in section.noise if layer.attribute):
-        paper = [s for s in table1.sections if s.in_paper]
+        paper = [s for s in recipe.sections if s.in_paper]
         known = sorted({value for s in paper for domain in DOMAINS for value in allowed_values(s, domain, key)})
         found = {combo[key] for domain in DOMAINS for combo in _found(clips, domain) if key in combo}
         if extra := ", ".join(sorted(found - set(known))):
@@ -143,12 +149,12 @@ def _train_values(section: Section, clips: Sequence[Clip]) -> list[Finding]:
     return [_warning(section, "train_values", message, section.parameter, found, missing)]
 
 
-def _missing_sections(table1: Table1, present: Iterable[tuple[str, str]]) -> list[Finding]:
+def _missing_sections(recipe: Recipe, present: Iterable[SectionId]) -> list[Finding]:
     """Sections without clips, where another of the same machine type and of the same set (paper or not) has some."""
-    here = set(present)
-    sets = {(s.machine_type, s.in_paper) for s in table1.sections if (s.machine_type, s.section) in here}
+    here: set[tuple[str, str]] = set(present)
+    sets = {(s.machine_type, s.in_paper) for s in recipe.sections if (s.machine_type, s.section) in here}
     return [
         _warning(section, "missing_section", "no clips in the archives", "section", "", section.id)
-        for section in table1.sections
+        for section in recipe.sections
         if (section.machine_type, section.in_paper) in sets and (section.machine_type, section.section) not in here
     ]

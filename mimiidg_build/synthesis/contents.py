@@ -23,8 +23,8 @@ INTERIOR_TARGET_TRAIN = frozenset({("gearbox", "00"), ("bearing", "00"), ("slide
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One machine recording. ``name`` is the full stem, from which its randomness comes; ``member`` where it lies."""
+class ClipEntry:
+    """One machine recording. ``name`` is the full stem, which seeds its randomness; ``member`` its path in the zip."""
 
     machine_type: str
     section: str
@@ -37,7 +37,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableEntry:
     """One attribute table, as text."""
 
     text: str
@@ -45,7 +45,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Recording:
+class NoiseEntry:
     """One recording of factory noise (A to D) or of a pump (W to Z)."""
 
     kind: str
@@ -53,7 +53,7 @@ class Recording:
     member: str
 
 
-Entry = Clip | Table | Recording
+Entry = ClipEntry | TableEntry | NoiseEntry
 
 
 def stem(section: str, domain: str, split: str, condition: str, index: int, attributes: dict[str, str]) -> str:
@@ -97,7 +97,7 @@ def draw_values(spec: SyntheticSpec, section: Section) -> dict[str, list[dict[st
     return drawn
 
 
-def section_clips(spec: SyntheticSpec, section: Section) -> list[Clip]:
+def section_clips(spec: SyntheticSpec, section: Section) -> list[ClipEntry]:
     """Every clip of a section: training clips, then test clips, in the order of their member names."""
     machine_type, number = section.machine_type, section.section
     rows: list[tuple[str, str, str, int, dict[str, str]]] = []
@@ -115,11 +115,11 @@ def section_clips(spec: SyntheticSpec, section: Section) -> list[Clip]:
         name = stem(number, domain, split, condition, index, values)
         base = f"section_{number}_{index:04d}" if i in hidden_indices else name
         member = f"{machine_type}/{split}/{base}.wav"
-        clips.append(Clip(machine_type, number, domain, split, condition, tuple(values.items()), name, member))
+        clips.append(ClipEntry(machine_type, number, domain, split, condition, tuple(values.items()), name, member))
     return sorted(clips, key=lambda clip: (clip.split == "test", clip.member))
 
 
-def attribute_table(machine_type: str, section: str, clips: list[Clip]) -> Table:
+def attribute_table(machine_type: str, section: str, clips: list[ClipEntry]) -> TableEntry:
     """``attributes_NN.csv``: every clip in sections 00-02, the test clips with their full names in 03-05."""
     hidden = section in EVALUATION_SECTIONS
     n_attributes = max(len(clip.attributes) for clip in clips)
@@ -132,14 +132,14 @@ def attribute_table(machine_type: str, section: str, clips: list[Clip]) -> Table
         cells += [""] * (2 * n_attributes - len(cells))
         lines.append([clip.member, *cells] + [f"{machine_type}/{clip.split}/{clip.name}.wav"] * hidden)
     text = "".join(",".join(line) + "\n" for line in lines)
-    return Table(text, f"{machine_type}/attributes_{section}.csv")
+    return TableEntry(text, f"{machine_type}/attributes_{section}.csv")
 
 
-def recordings(spec: SyntheticSpec) -> list[Recording]:
+def noise_entries(spec: SyntheticSpec) -> list[NoiseEntry]:
     """The members of ``noise.zip``."""
     count = noise_count(spec.percent)
     return [
-        Recording(kind, index, pattern.replace("*", f"{index:04d}"))
+        NoiseEntry(kind, index, pattern.replace("*", f"{index:04d}"))
         for kind, pattern in NOISE_KINDS.items()
         for index in range(count)
     ]
@@ -156,10 +156,10 @@ def entries(spec: SyntheticSpec, name: str) -> tuple[Entry, ...]:
     if name not in archive_names(spec):
         raise UsageError(f"{spec.name} has no archive {name!r}, only {', '.join(archive_names(spec))}")
     if name == "noise.zip":
-        return tuple(recordings(spec))
+        return tuple(noise_entries(spec))
     machine_type = name.removesuffix(".zip").removesuffix("_eval")
-    tables: list[Table] = []
-    clips: list[Clip] = []
+    tables: list[TableEntry] = []
+    clips: list[ClipEntry] = []
     for section in load_table1().sections:
         hidden = section.section in EVALUATION_SECTIONS
         if section.machine_type == machine_type and hidden == name.endswith("_eval.zip"):

@@ -1,7 +1,8 @@
-"""What a Zenodo record says about its files, in the form of today and the older one.
+"""What Zenodo's API says about the files of a record, in its present form and the older one.
 
-Today: ``files[]`` with ``key``, ``size``, ``checksum: "md5:<hex>"``, ``links.self``. Older: ``filename``, ``filesize``
-and a bare md5. Only what is needed is read, and only if it has the right form: a checksum of another kind is none.
+Present: ``files[]`` with ``key``, ``size``, ``checksum: "md5:<hex>"``, ``links.self``. Older: ``filename``,
+``filesize`` and a bare md5. Only what is needed is read, and only if it has the right form: a checksum of another kind
+counts as none.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class RemoteFile:
 
 
 def api_url(base_url: str, record_id: str) -> str:
-    """Where the record's description is.
+    """URL of the record's description.
 
     Examples
     --------
@@ -40,7 +41,19 @@ def api_url(base_url: str, record_id: str) -> str:
 
 
 def page_url(base_url: str, record_id: str, name: str) -> str:
-    """Where a person downloads the file by hand.
+    """URL at which a person downloads the file by hand.
+
+    Parameters
+    ----------
+    base_url : str
+        Where records are: ``https://zenodo.org``, or a server like it.
+    record_id : str
+    name : str
+        The file's name in the record.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -51,7 +64,19 @@ def page_url(base_url: str, record_id: str, name: str) -> str:
 
 
 def content_urls(base_url: str, record_id: str, remote: RemoteFile) -> list[str]:
-    """Every place to ask for the bytes, in order: ``links.self`` has been seen to answer 404 for a while.
+    """Every URL to ask for the bytes, in order: ``links.self`` has been seen to answer 404 for a while.
+
+    Parameters
+    ----------
+    base_url : str
+    record_id : str
+    remote : RemoteFile
+        The file in the API's answer.
+
+    Returns
+    -------
+    list of str
+        None twice.
 
     Examples
     --------
@@ -90,26 +115,38 @@ def parse_record(answer: object) -> dict[str, RemoteFile]:
     files = answer.get("files") if isinstance(answer, Mapping) else None
     if not isinstance(files, list):
         raise ValueError("no list of files in it")
-    remote: dict[str, RemoteFile] = {}
-    for file in files:
-        name = (file.get("key") or file.get("filename")) if isinstance(file, Mapping) else None
-        if not isinstance(name, str):
-            raise ValueError(f"a file without a name: {file!r}")
-        size = file.get("size", file.get("filesize"))
-        md5 = _MD5.match(str(file.get("checksum", "")))
-        links = file.get("links")
-        link = links.get("self") if isinstance(links, Mapping) else None
-        remote[name] = RemoteFile(
-            name,
-            size if isinstance(size, int) and size > 0 else None,
-            md5[1].lower() if md5 else None,
-            link if isinstance(link, str) else None,
-        )
-    return remote
+    return {remote.name: remote for remote in map(_remote_file, files)}
+
+
+def _remote_file(file: object) -> RemoteFile:
+    name = (file.get("key") or file.get("filename")) if isinstance(file, Mapping) else None
+    if not isinstance(file, Mapping) or not isinstance(name, str):
+        raise ValueError(f"a file without a name: {file!r}")
+    size = file.get("size", file.get("filesize"))
+    md5 = _MD5.match(str(file.get("checksum", "")))
+    links = file.get("links")
+    link = links.get("self") if isinstance(links, Mapping) else None
+    return RemoteFile(
+        name,
+        size if isinstance(size, int) and size > 0 else None,
+        md5[1].lower() if md5 else None,
+        link if isinstance(link, str) else None,
+    )
 
 
 def ask_record(session: Session, base_url: str, record_id: str) -> dict[str, RemoteFile]:
     """The record's files, from its API.
+
+    Parameters
+    ----------
+    session : Session
+    base_url : str
+    record_id : str
+
+    Returns
+    -------
+    dict of str to RemoteFile
+        By the file's name.
 
     Raises
     ------
@@ -125,8 +162,16 @@ def ask_record(session: Session, base_url: str, record_id: str) -> dict[str, Rem
         raise FetchError(f"{url} did not answer with a record: {error}. Likely cause: a changed service.") from error
 
 
-def agree(record_id: str, file: RecordFile, remote: RemoteFile) -> None:
+def check_unchanged(record_id: str, file: RecordFile, remote: RemoteFile) -> None:
     """Check that the record still holds the file that the manifest describes.
+
+    Parameters
+    ----------
+    record_id : str
+    file : RecordFile
+        The file in the manifest.
+    remote : RemoteFile
+        The file in the API's answer.
 
     Raises
     ------

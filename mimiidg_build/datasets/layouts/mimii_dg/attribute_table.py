@@ -12,7 +12,7 @@ and every line is accounted for: good rows + lines with an *error* + ``blank_row
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -45,14 +45,16 @@ def read_attribute_table(data: bytes, name: str) -> tuple[DataFrame[AttributeTab
 
     Parameters
     ----------
-    data : bytes of the file
+    data : bytes
+        The file's content.
     name : str
         What findings call the table: ``<archive>:<member>``.
 
     Returns
     -------
-    table : the good rows, short rows put right, in the order of the file
-    findings
+    table : DataFrame[AttributeTable]
+        The good rows, short rows completed, in the order of the file.
+    findings : DataFrame[Findings]
         Errors, one per line that had to be left out: ``bad_header`` or ``empty_table`` (nothing is read), ``not_utf8``,
         ``bad_quoting``, ``ragged_row``, ``empty_cell``, ``duplicate_row``. Warnings: ``short_row`` (a two-attribute
         header over a row that leaves d2p and d2v out, so that its last cell stands under d2p), ``blank_row``.
@@ -94,20 +96,6 @@ def parse_attribute_table(data: bytes, name: str) -> tuple[list[TableRow], list[
     return rows, [*findings, *row_findings]
 
 
-def section_attributes(row: Mapping[str, str] | pd.Series) -> dict[str, str]:
-    """Attributes {key: value} of a row with columns d1p, d1v, d2p, d2v; ``""`` is no attribute.
-
-    Examples
-    --------
-    >>> section_attributes({"d1p": "vel", "d1v": "8", "d2p": "loc", "d2v": "A"})
-    {'vel': '8', 'loc': 'A'}
-    >>> section_attributes({"d1p": "m-n", "d1v": "W", "d2p": "", "d2v": ""})
-    {'m-n': 'W'}
-    """
-    pairs = ((row["d1p"], row["d1v"]), (row["d2p"], row["d2v"]))
-    return {str(key): str(value) for key, value in pairs if key}
-
-
 def _read_rows(
     lines: Iterable[tuple[int, bytes]], header: Sequence[str], name: str
 ) -> tuple[list[TableRow], list[Finding]]:
@@ -123,10 +111,7 @@ def _read_rows(
                 continue
             cells = _fit(found, header)
             if first := seen.get(cells[0]):
-                message = (
-                    f"{cells[0]!r} stands in lines {first} and {line}; expected each clip once, line {line} left out"
-                )
-                raise _BadLine("duplicate_row", message, "file_name", cells[0], "each file_name once")
+                raise _duplicate_row(cells[0], first, line)
         except _BadLine as bad:
             findings.append(replace(bad.finding, table=name, line=line))
             continue
@@ -135,6 +120,11 @@ def _read_rows(
         if len(found) < len(header):
             findings.append(_short_row(name, line, found, header))
     return rows, findings
+
+
+def _duplicate_row(file_name: str, first: int, line: int) -> _BadLine:
+    message = f"{file_name!r} stands in lines {first} and {line}; expected each clip once, line {line} left out"
+    return _BadLine("duplicate_row", message, "file_name", file_name, "each file_name once")
 
 
 def _split(raw: bytes) -> list[str]:
@@ -159,7 +149,7 @@ def _header(raw: bytes) -> list[str]:
 
 
 def _fit(cells: Sequence[str], header: Sequence[str]) -> _Cells:
-    """The line's cells in the order of `AttributeTable`, absent ones ``""``; the known short row is put right."""
+    """The line's cells in the order of `AttributeTable`, absent ones ``""``; the known short row is completed."""
     has_last = header[-1] in _LASTS
     # a short row with a last column must end in a file name: else its d2p stands without a d2v
     leaves_out_second = "d2p" in header and len(cells) == len(header) - len(_SECOND)

@@ -1,0 +1,47 @@
+"""Layouts: how each family of releases names and places its clips. One module a layout.
+
+A layout module turns members of archives, attribute tables and lists into a
+:class:`~mimiidg_build.datasets.clip_table.clips.Reading`; nothing after it knows which layout it was. To add one: write
+the module with the functions of :class:`Layout`, enter it in ``LAYOUTS``, and in ``schemas.manifests.DatasetManifest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from mimiidg_build.datasets.clip_table.clips import Reading
+from mimiidg_build.datasets.layouts import mimii_dg
+from mimiidg_build.errors import UsageError
+from schemas.manifests import DatasetManifest
+
+
+class Layout(Protocol):
+    """The functions that a layout module has."""
+
+    def machine_type_of(self, archive: str) -> str | None:
+        """The machine type whose clips an archive of that file name holds; None where it holds none."""
+
+    def is_attribute_table(self, member: str) -> bool:
+        """Whether ``read_clips`` needs the bytes of a member."""
+
+    def read_clips(
+        self, archives: Mapping[str, Mapping[str, int]], tables: Mapping[tuple[str, str], bytes], clip_bytes: int
+    ) -> Reading:
+        """The clips of a release, from {archive: {member: size}} and {(archive, member): bytes} of its tables."""
+
+
+LAYOUTS: Mapping[str, Layout] = {"mimii_dg": mimii_dg}
+
+
+def layout_of(dataset: DatasetManifest) -> Layout:
+    """The layout of a dataset's clips.
+
+    Raises
+    ------
+    UsageError
+        The dataset has a layout that no module reads, so it can be fetched only.
+    """
+    if dataset.layout not in LAYOUTS:
+        raise UsageError(f"{dataset.name} has a layout of its own: it can be fetched and give noise, not be built.")
+    return LAYOUTS[dataset.layout]
