@@ -1,86 +1,60 @@
-"""Build a variant: validate, plan, render section by section, publish; every stage a task, so a run can be watched."""
+"""Build a variant: the library's own list of stages, each a task, so that a run can be watched and retried."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.fetch_archives import is_worth_a_retry
 from mimiidg_build import progress
-from mimiidg_build.build import stage
-from mimiidg_build.build.build import building
-from mimiidg_build.build.inputs import Inputs, read_inputs
-from mimiidg_build.build.plan_build import Decision, PlannedSection, decide, plan_sections
-from mimiidg_build.build.stage import RenderedSection
+from mimiidg_build.build.planning import PlannedSection
+from mimiidg_build.build.variant import Built, Executor, Stage
+from mimiidg_build.build.variant import build_variant as build
 from mimiidg_build.datasets.findings import summarise
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.datasets.variant import parse_variant
-from mimiidg_build.fetch.dataset import make_synthetic
-from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.storage.places import Place, place
-from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import section_rows
 
-# A small section has one shard, for one worker; more than two sections at once would only take memory.
-RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=2))
+T = TypeVar("T")
+
+RETRIES: dict[Stage, int] = {"render": 1}  # what a retry need not do again: shards that are finished are kept
 
 
-@task(name="validate", task_run_name="validate", cache_policy=NO_CACHE)
-def validate(variant: dict[str, Any], root: Place, plan: Path | None, allow: list[str]) -> Inputs:
-    """Read archives' directories, tables and noise, and validate them."""
-    wanted = parse_variant(variant)
-    make_synthetic(wanted, root, progress.current())
-    return read_inputs(wanted, root, plan=plan, allow=allow)
+class Tasks(Executor):
+    """Runs each stage of a build as a task; a section is rendered at a time, on all workers, and shows as its own."""
+
+    def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
+        """Run a stage as a task; its arguments are bound already, so that Prefect does not look through them."""
+
+        @task(
+            name=stage,
+            task_run_name=f"{stage} {subject}".strip(),
+            retries=RETRIES.get(stage, 0),
+            retry_delay_seconds=5,
+            retry_condition_fn=is_worth_a_retry,
+            cache_policy=NO_CACHE,
+        )
+        def stage_task() -> T:
+            return call()
+
+        return stage_task()
+
+    def batches(self, sections: Sequence[PlannedSection]) -> list[list[PlannedSection]]:
+        """A section at a time."""
+        return [[section] for section in sections]
 
 
-@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE)
-def plan_all(
-    inputs: Inputs, decision: Decision, root: Place, scheduler: str, workers: int | None
-) -> list[PlannedSection]:
-    """Measure levels, draw noise, set gains."""
-    told = progress.current().step("levels", len(inputs.release.clips))
-    planned = plan_sections(inputs, decision, root, runner(scheduler, workers, root), told)
-    stage.open_staging(decision)
-    return planned
-
-
-@task(
-    name="render",
-    task_run_name="render {planned.section.id}",
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def render(
-    inputs: Inputs,
-    decision: Decision,
-    planned: PlannedSection,
-    root: Place,
-    scheduler: str,
-    workers: int | None,
-    told: Any,
-) -> dict[str, RenderedSection]:
-    """Render one section; its finished shards are kept over a retry."""
-    return stage.render_sections(inputs, decision, [planned], runner(scheduler, workers, root), told)
-
-
-@task(name="publish", task_run_name="publish", cache_policy=NO_CACHE)
-def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> Store:
-    """Verify the staged store, give it its name, move ``latest``."""
-    return stage.publish(inputs, decision, rendered)
-
-
-def report(store: Store, inputs: Inputs) -> None:
+def report(built: Built) -> None:
     """The section table and the validation's findings, as artifacts of the run."""
+    store = built.store
     create_table_artifact(key="sections", table=section_rows(store), description=f"Sections of {store.path}")
-    findings = summarise(inputs.release.findings)
+    findings = summarise(built.findings)
     create_table_artifact(key="findings", table=records(findings), description="Validation")
     create_markdown_artifact(key="store", markdown=f"`{store.path}`", description="The finished store")
 
@@ -90,7 +64,7 @@ def run_name() -> str:
     return f"build {runtime.flow_run.parameters['variant']['name']}"
 
 
-@flow(name="build-variant", flow_run_name=run_name, task_runner=RUNNER)
+@flow(name="build-variant", flow_run_name=run_name)
 def build_variant(
     variant: dict[str, Any],
     root: str | Path,
@@ -99,19 +73,37 @@ def build_variant(
     plan: Path | None = None,
     allow: list[str] | None = None,
 ) -> Place:
-    """Build a variant, given as the content of a variant file; the path of its store. Built already: nothing to do."""
-    at = place(root)
-    inputs = validate(variant, at, plan, allow or [])
-    with building(at, inputs.variant.name):
-        decision = decide(inputs, at)
-        if decision.finished is not None:
-            stage.move_latest(decision.finished)
-            report(decision.finished, inputs)
-            return decision.finished.path
-        planned = plan_all(inputs, decision, at, scheduler, workers)
-        told = progress.current().step("render", sum(len(section.clips) for section in planned))
-        futures = [render.submit(inputs, decision, section, at, scheduler, workers, told) for section in planned]
-        rendered = {section_id: section for future in futures for section_id, section in future.result().items()}
-        store = publish(inputs, decision, rendered)
-        report(store, inputs)
-        return store.path
+    """Build a variant, or find it built; see :func:`mimiidg_build.build.variant.build_variant`.
+
+    Parameters
+    ----------
+    variant : dict
+        The content of a variant file.
+    root : str or Path
+        Where archives and stores lie; ``s3://bucket/prefix`` on object storage.
+    scheduler : str
+        ``threads``, ``processes`` or a dask cluster's address.
+    workers : int, optional
+        Threads or processes; all cores by default.
+    plan : Path, optional
+        A mix plan to render instead of drawing one.
+    allow : list of str, optional
+        Kinds of validation findings that are warnings rather than errors.
+
+    Returns
+    -------
+    Path or ObjectPath
+        The store.
+    """
+    built = build(
+        parse_variant(variant),
+        place(root),
+        scheduler=scheduler,
+        workers=workers,
+        plan=plan,
+        allow=allow or [],
+        reporter=progress.current(),
+        executor=Tasks(),
+    )
+    report(built)
+    return built.store.path

@@ -21,7 +21,8 @@ from mimiidg_build.datasets.variant import load_variant, parse_variant
 from mimiidg_build.progress import PlainReporter
 from mimiidg_build.report import report_path, write_report
 from mimiidg_build.storage.places import Place, place
-from mimiidg_build.store.store import list_stores, open_store
+from mimiidg_build.store.listing import list_stores
+from mimiidg_build.store.store import open_store
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)

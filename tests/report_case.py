@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from mimiidg_build.benchmark import benchmark
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.store.store import Store
 from tests.conftest import DATASET

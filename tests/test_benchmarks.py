@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.store.store import variant_dir
 from tests.benchmarks import Ratio, build, features, memory, own_work, picture, read, scale, startup, training

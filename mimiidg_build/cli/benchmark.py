@@ -162,7 +162,7 @@ def _directly(
 ) -> list[Benchmark]:
     from mimiidg_build.benchmark import benchmark as run_benchmark
     from mimiidg_build.benchmark import stored
-    from mimiidg_build.build.build import build_variant
+    from mimiidg_build.build.variant import build_variant
 
     def build(variant: Variant) -> Store:
         return build_variant(variant, root, reporter=reporter).store

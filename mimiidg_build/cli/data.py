@@ -148,7 +148,7 @@ def build(
 
     Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve
     """
-    from mimiidg_build.build.build import build_variant
+    from mimiidg_build.build.variant import build_variant
     from mimiidg_build.datasets.manifest import load_dataset
     from mimiidg_build.store.store import open_store
 
@@ -190,7 +190,7 @@ def list_(root: Place, as_json: bool, quiet: bool) -> None:
 
     Example: mimiidg list
     """
-    from mimiidg_build.store.store import list_stores
+    from mimiidg_build.store.listing import list_stores
     from mimiidg_build.store.summary import store_rows
 
     listed = list_stores(root)
@@ -220,7 +220,8 @@ def verify(
     Example: mimiidg verify demo --repair
     """
     from mimiidg_build.parallel.run_tasks import runner
-    from mimiidg_build.store.store import open_store, verify_objects
+    from mimiidg_build.store.damage import verify_objects
+    from mimiidg_build.store.store import open_store
     from mimiidg_build.upkeep.repair import repair
     from mimiidg_build.upkeep.verify import render_again
 

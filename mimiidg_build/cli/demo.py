@@ -95,8 +95,8 @@ def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None
 
 def finished_store(variant: Variant, root: Place) -> Store | None:
     """The variant's store, if its archives are there and it is built from them already."""
+    from mimiidg_build.build.decision import decide
     from mimiidg_build.build.inputs import read_inputs
-    from mimiidg_build.build.plan_build import decide
     from mimiidg_build.fetch.dataset import archives_are_there
 
     return decide(read_inputs(variant, root), root).finished if archives_are_there(variant, root) else None

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from mimiidg_build.build.stage import SNR_TOLERANCE_DB
+from mimiidg_build.build.sections import SNR_TOLERANCE_DB
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.store.store import Store

@@ -6,9 +6,16 @@ The file that is locked stays: to remove it would let two processes lock two fil
 
 from __future__ import annotations
 
-from filelock import FileLock
+import contextlib
+import logging
+from collections.abc import Iterator
 
+from filelock import FileLock, Timeout
+
+from mimiidg_build.errors import DataError
 from mimiidg_build.storage.places import Place, local
+
+log = logging.getLogger(__name__)
 
 
 def file_lock(path: Place) -> FileLock:
@@ -29,3 +36,29 @@ def variant_lock(directory: Place) -> FileLock:
     one object that differs see :func:`mimiidg_build.storage.places.point`.
     """
     return file_lock(directory / ".lock")
+
+
+@contextlib.contextmanager
+def locked_variant(directory: Place, waiting: str) -> Iterator[None]:
+    """Hold the lock of a variant's directory; where another process has it, say ``waiting`` and wait.
+
+    Raises
+    ------
+    DataError
+        The directory cannot be written.
+    """
+    try:
+        lock = variant_lock(directory)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning(waiting)
+            lock.acquire()
+    except OSError as error:
+        raise DataError(
+            f"{directory} cannot be written: {error.strerror}. Give another --root, or permission to write there."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -17,30 +17,23 @@ ROOT may be on object storage (``s3://bucket/prefix``). There are no locks there
 from __future__ import annotations
 
 import io
-import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from blake3 import blake3
-from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.progress import OnProgress, no_progress
-from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.holds import Hold
-from mimiidg_build.storage.places import Place, file_sizes, hold, is_published, matching, place, staging, zarr_source
-from schemas.stores import FORMAT_VERSION, SectionSummary, StoreAttributes
+from mimiidg_build.storage.places import Place, hold, is_published, matching, place, staging, zarr_source
+from mimiidg_build.store.metadata import METADATA, METADATA_COPY, read_attributes
+from schemas.stores import SectionSummary, StoreAttributes
 
 if TYPE_CHECKING:
     import zarr
 
 ARRAYS = ("audio", "logmel")
-METADATA, METADATA_COPY = "zarr.json", "zarr.json.copy"
-UNSEALED = "0" * 64
-FOREIGN = "not part of the store"
 
 
 def section_path(machine_type: str, section: str) -> str:
@@ -172,111 +165,6 @@ def latest(directory: Place) -> str:
     return named
 
 
-def sealed(metadata: dict[str, Any], attributes: StoreAttributes) -> bytes:
-    """The root's metadata as stored, with the attributes and their seal.
-
-    Parameters
-    ----------
-    metadata : dict
-        The root group's, as zarr writes it.
-    attributes : StoreAttributes
-
-    Returns
-    -------
-    bytes
-        JSON, whose ``attributes.seal`` is the BLAKE3 digest of the same text with zeros in its place.
-    """
-    unsealed = metadata | {"attributes": attributes.model_dump(mode="json") | {"seal": UNSEALED}}
-    content = json.dumps(unsealed, indent=1).encode()
-    return content.replace(UNSEALED.encode(), blake3(content).hexdigest().encode())
-
-
-def is_sealed(content: bytes) -> bool:
-    """Whether the root's metadata is what was written, byte for byte.
-
-    >>> is_sealed(b'{"attributes": {}}')
-    False
-    """
-    try:
-        seal = str(json.loads(content)["attributes"]["seal"]).encode()
-    except (ValueError, KeyError, TypeError):
-        return False
-    return len(seal) == 64 and blake3(content.replace(seal, UNSEALED.encode())).hexdigest().encode() == seal
-
-
-def read_attributes(path: Place) -> StoreAttributes:
-    """The attributes of the store at ``path``.
-
-    Raises
-    ------
-    DataError
-        Its metadata is missing, not a store's, of another format, or not what was written.
-    """
-    metadata = path / METADATA
-    repair = f"Likely cause: bit rot; `mimiidg verify {path} --repair` takes its copy."
-    try:
-        content = metadata.read_bytes()
-        found = dict(json.loads(content)["attributes"])
-        format_version = found["format_version"]
-    except FileNotFoundError:
-        raise DataError(f"{metadata} is missing. {repair}") from None
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{metadata} is not a store of this program, or it is damaged. {repair}") from None
-    if "seal" in found and not is_sealed(content):
-        raise DataError(f"{metadata} is damaged: it is not what its seal was made of. {repair}")
-    if format_version != FORMAT_VERSION:
-        raise DataError(f"{path} has format {format_version}, this program reads {FORMAT_VERSION}. Build it again.")
-    try:
-        return StoreAttributes.model_validate(found)
-    except ValidationError as error:
-        mistake = error.errors(include_url=False)[0]
-        where = ".".join(map(str, mistake["loc"]))
-        written_by = _version_of(found)
-        raise DataError(
-            f"{path}: its {where} is not what a store of format {FORMAT_VERSION} holds ({mistake['msg']}). "
-            f"It was written by mimiidg_build {written_by}, it is damaged, or it is a forgery."
-        ) from None
-
-
-def _version_of(attributes: dict[str, Any]) -> str:
-    """The version that wrote a store whose attributes do not validate."""
-    try:
-        return str(attributes["provenance"]["versions"]["mimiidg_build"])[:40]
-    except (KeyError, TypeError):
-        return "of an unknown version"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A store as ``mimiidg list`` shows it."""
-
-    variant: str
-    fingerprint: str
-    state: str  # latest, kept, partial or damaged
-    n_clips: int
-    n_sections: int
-    size_bytes: int
-    path: Place
-
-
-def list_stores(root: Place) -> list[Listed]:
-    """Every store under ROOT, finished or not, by variant."""
-    listed = []
-    for path in [path for kind in ("zarr", "zarr.partial") for path in matching(root / "variants", f"*/*.{kind}")]:
-        size = sum(file_sizes(path).values())
-        fingerprint = path.name.split(".")[0]
-        if not is_finished(path):
-            state, counts = "partial", []
-        else:
-            state = "latest" if is_latest(path) else "kept"
-            try:
-                counts = [section.n_clips for section in open_store(path).sections.values()]
-            except DataError:
-                state, counts = "damaged", []
-        listed.append(Listed(path.parent.name, fingerprint, state, sum(counts), len(counts), size, path))
-    return listed
-
-
 def is_finished(path: Place) -> bool:
     """Whether a store has been published under this name; it may be damaged since."""
     return is_published(path, METADATA)
@@ -288,43 +176,3 @@ def is_latest(path: Place) -> bool:
         return latest(path.parent) == path.name.removesuffix(".zarr")
     except DataError:
         return False
-
-
-def find_damage(store: Store, on_progress: OnProgress = no_progress) -> dict[str, str]:
-    """Compare every file of a store with its recorded size and digest.
-
-    Returns
-    -------
-    dict of path within the store to what is wrong with it
-        Damaged, missing and foreign files; empty if the store is whole.
-    """
-    damage = {}
-    recorded = store.attributes.objects
-    for path, expected in recorded.items():
-        if not (store.path / path).is_file():
-            damage[path] = "missing"
-            continue
-        try:
-            found = hash_object(store.path, path)
-        except OSError as error:
-            damage[path] = f"cannot be read: {error.strerror}"
-            continue
-        on_progress(found.size_bytes)
-        if found.size_bytes != expected.size_bytes:
-            damage[path] = f"{found.size_bytes} bytes, expected {expected.size_bytes}: truncated or overwritten"
-        elif found.blake3 != expected.blake3:
-            damage[path] = "content differs from its recorded digest: bit rot, or it was changed"
-    content = (store.path / METADATA).read_bytes()
-    if not is_sealed(content):
-        damage[METADATA] = "it carries no seal: written by an earlier version, or damaged"
-    elif not (store.path / METADATA_COPY).is_file():
-        damage[METADATA_COPY] = "missing"
-    elif (store.path / METADATA_COPY).read_bytes() != content:
-        damage[METADATA_COPY] = f"differs from {METADATA}: bit rot, or it was changed"
-    foreign = sorted(file_sizes(store.path).keys() - set(recorded) - {METADATA, METADATA_COPY})
-    return damage | dict.fromkeys(foreign, FOREIGN)
-
-
-def verify_objects(store: Store, on_progress: OnProgress = no_progress) -> list[str]:
-    """One line for every damaged, missing or foreign file of a store; empty if it is whole."""
-    return [f"{path}: {what}" for path, what in find_damage(store, on_progress).items()]

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mimiidg_build.store.store import Listed, Store
+from mimiidg_build.store.listing import Listed
+from mimiidg_build.store.store import Store
 
 
 def snr_title(store: Store) -> str:

@@ -7,17 +7,22 @@ was recorded: a repair gives back the bytes that were lost, or says why it canno
 
 from __future__ import annotations
 
-from mimiidg_build.build import stage
-from mimiidg_build.build.build import locked
+from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
-from mimiidg_build.build.plan_build import Decision, PlannedSection, plan_sections
+from mimiidg_build.build.metadata import array_metadata
+from mimiidg_build.build.planning import PlannedSection, plan_sections
+from mimiidg_build.build.publish import open_staging, tables
 from mimiidg_build.build.render import render_shard, render_unwritten
+from mimiidg_build.build.sections import finished_section
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.files import hash_object, write_file, write_object
+from mimiidg_build.storage.locks import locked_variant
 from mimiidg_build.storage.places import Place, file_sizes, move, remove_tree
-from mimiidg_build.store.store import FOREIGN, METADATA, METADATA_COPY, Store, find_damage, is_sealed, open_store
+from mimiidg_build.store.damage import FOREIGN, find_damage
+from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
+from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.verify import same_inputs
 from schemas.stores import RenderedShard
 
@@ -71,7 +76,7 @@ def repair(path: Place, root: Place, run: Runner, reporter: Reporter | None = No
         The archives or the noise are not what the store was built from, or are damaged themselves.
     """
     reporter = reporter or Reporter()
-    with locked(path.parent, f"a build of {path.parent.name} is running; waiting for it"):
+    with locked_variant(path.parent, f"a build of {path.parent.name} is running; waiting for it"):
         restored = restore_metadata(path)
         store = open_store(path)
         for name in file_sizes(path):
@@ -96,9 +101,9 @@ def _restore(
     if changed:
         raise DataError(f"{store.path} cannot be repaired:\n" + "\n".join(changed))
     planned = plan_sections(inputs, decision, root, run)
-    stage.open_staging(decision)
+    open_staging(decision)
     n_clips = {section.section.id: len(section.clips) for section in planned}
-    for name, content in stage.array_metadata(n_clips, inputs.variant.features.dtype).items():
+    for name, content in array_metadata(n_clips, inputs.variant.features.dtype).items():
         if name in damaged:
             write_object(decision.staging, name, content)
     _render(inputs, decision, planned, damaged, run, reporter)
@@ -133,6 +138,6 @@ def _render(
         rendered = {}
         for section in planned:
             shards = [results[task.section, task.start] for task in section.tasks]
-            rendered[section.section.id] = stage.finished_section(inputs, section, shards)
-        for name, content in stage.tables(rendered).items():
+            rendered[section.section.id] = finished_section(inputs, section, shards)
+        for name, content in tables(rendered).items():
             write_object(decision.staging, name, content)

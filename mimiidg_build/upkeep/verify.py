@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mimiidg_build.build.decision import decide
 from mimiidg_build.build.inputs import Inputs, read_inputs
-from mimiidg_build.build.plan_build import decide, plan_sections
+from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.render import render_unwritten
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path

@@ -27,8 +27,8 @@ from scipy.fft import rfft
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.build.build import build_variant
 from mimiidg_build.build.render import SHARD_CLIPS
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.synthetic import SyntheticSpec
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.features import N_FFT, N_MELS, n_frames

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from mimiidg_build.audio.wav import encode_wav
-from mimiidg_build.build import stage
+from mimiidg_build.build.decision import decide
 from mimiidg_build.build.inputs import read_inputs
-from mimiidg_build.build.plan_build import decide, plan_sections
+from mimiidg_build.build.planning import plan_sections
+from mimiidg_build.build.publish import open_staging, publish
 from mimiidg_build.build.render import SHARD_CLIPS, ShardTask
+from mimiidg_build.build.sections import render_sections
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.features import N_MELS, n_frames
 from mimiidg_build.parallel.run_tasks import runner
@@ -59,8 +61,8 @@ def simulate_store(variant: Variant, root: Path) -> Store:
     inputs = read_inputs(variant, root)
     decision = decide(inputs, root)
     planned = plan_sections(inputs, decision, root, runner())
-    stage.open_staging(decision)
-    return stage.publish(inputs, decision, stage.render_sections(inputs, decision, planned, _sparse_run))
+    open_staging(decision)
+    return publish(inputs, decision, render_sections(inputs, decision, planned, _sparse_run))
 
 
 def _sparse_run(

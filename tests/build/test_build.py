@@ -16,14 +16,14 @@ import zarr
 
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.build import stage
-from mimiidg_build.build.build import build_variant
 from mimiidg_build.build.inputs import read_inputs
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive, load_variant, parse_variant
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.features import logmel
 from mimiidg_build.parallel.run_tasks import runner
-from mimiidg_build.store.store import Store, open_store, verify_objects
+from mimiidg_build.store.damage import verify_objects
+from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.verify import render_again
 from schemas.variants import Variant
 from tests.conftest import DATASET
@@ -205,7 +205,7 @@ def test_plan_can_be_given(root: Path, built: Store, tmp_path: Path) -> None:
 KILLED = """
 import json, os, sys
 from pathlib import Path
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import parse_variant
 real, left = os.replace, int(sys.argv[4])
 def die_before(source, target):
@@ -269,7 +269,7 @@ def test_unfinished_store_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch
     def fails(*arguments: object) -> None:
         raise DataError("no")
 
-    monkeypatch.setattr(stage, "publish", fails)
+    monkeypatch.setattr("mimiidg_build.build.variant.publish", fails)
     with pytest.raises(DataError, match="no"):
         build_variant(small(root, "fan/00"), root)
     with pytest.raises(DataError, match="holds an unfinished build only"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.manifest import load_dataset, load_table1
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset

@@ -23,7 +23,8 @@ def read_latest(variant: str, until: str) -> int:
 
     A dataset of its clips is kept open all the while: what it reads first it must be able to read again.
     """
-    from mimiidg_build.store.store import find_damage, open_store
+    from mimiidg_build.store.damage import find_damage
+    from mimiidg_build.store.store import open_store
     from mimiidg_build.training.clip_dataset import ClipDataset
 
     held = ClipDataset(open_store(variant), memory_budget_bytes=0)

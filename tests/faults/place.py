@@ -11,7 +11,7 @@ import soundfile as sf
 
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.synthetic import parse_name
-from mimiidg_build.synthesis.layout import section_clips
+from mimiidg_build.synthesis.contents import section_clips
 from tests.conftest import pack_release, write_dataset
 from tests.faults.processes import N_SAMPLES, Ended, Processes
 

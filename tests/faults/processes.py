@@ -27,7 +27,7 @@ WARM = (
     "dask.dataframe",  # pandera asks for it
     "distributed",  # dask does
     "mimiidg_build.benchmark.runs",
-    "mimiidg_build.build.build",
+    "mimiidg_build.build.variant",
     "mimiidg_build.cli.data",
     "mimiidg_build.training.clip_dataset",
     "mimiidg_build.upkeep.prune",
@@ -100,12 +100,12 @@ class Processes:
 
 def shorten() -> None:
     """Short clips, small shards, in this process."""
-    from mimiidg_build.build import inputs, plan_build, render, stage
+    from mimiidg_build.build import inputs, metadata, planning, render
     from mimiidg_build.datasets.manifest import load_table1
     from mimiidg_build.upkeep import export
 
     load_table1().__dict__["n_samples"] = N_SAMPLES
-    for module in (export, inputs, plan_build, render, stage):
+    for module in (export, inputs, metadata, planning, render):
         if hasattr(module, "SHARD_CLIPS"):
             module.SHARD_CLIPS = SHARD_CLIPS
 

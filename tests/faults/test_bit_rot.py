@@ -16,7 +16,10 @@ import zarr
 
 from mimiidg_build.cli import main
 from mimiidg_build.errors import DataError
-from mimiidg_build.store.store import METADATA, METADATA_COPY, find_damage, list_stores, open_store
+from mimiidg_build.store.damage import find_damage
+from mimiidg_build.store.listing import list_stores
+from mimiidg_build.store.metadata import METADATA, METADATA_COPY
+from mimiidg_build.store.store import open_store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.prune import prune
 from tests.conftest import write_dataset

@@ -16,7 +16,8 @@ import pytest
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.storage.holds import alone
-from mimiidg_build.store.store import open_store, verify_objects
+from mimiidg_build.store.damage import verify_objects
+from mimiidg_build.store.store import open_store
 from mimiidg_build.upkeep.prune import prune
 from tests.faults.place import Place, files
 from tests.faults.processes import Processes

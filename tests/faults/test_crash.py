@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.store.store import find_damage, open_store
+from mimiidg_build.store.damage import find_damage
+from mimiidg_build.store.store import open_store
 from mimiidg_build.upkeep.prune import prune
 from tests.faults.injected import CRASHED, name_within
 from tests.faults.place import Place, files

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mimiidg_build.store.store import find_damage, open_store
+from mimiidg_build.store.damage import find_damage
+from mimiidg_build.store.store import open_store
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.upkeep.prune import prune
 from tests.faults.injected import NEED_ROOM

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.storage.places import ObjectPath, file_sizes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive, load_variant
 from tests.conftest import DATASET
 

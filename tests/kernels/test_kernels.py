@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mimiidg_build.audio.level import level
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.features import logmel
 from mimiidg_build.kernels import compilation
@@ -33,7 +33,7 @@ def test_the_oldest_processor_gives_the_same_store(root: Path, tmp_path: Path) -
     for path in (other / "archives").rglob("*.levels.parquet"):
         path.unlink()
     build = (
-        "from mimiidg_build.build.build import build_variant; "
+        "from mimiidg_build.build.variant import build_variant; "
         "from mimiidg_build.datasets.variant import derive, load_variant; "
         f"derived = derive(load_variant('demo'), dataset={DATASET!r}, sections={VARIANT.sections!r}); "
         f"from pathlib import Path; print(build_variant(derived, Path({str(other)!r})).store.path)"

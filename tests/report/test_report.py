@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from matplotlib import rc_context
 
 from mimiidg_build.audio.level import level
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli.report import report
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.errors import DataError

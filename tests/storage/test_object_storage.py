@@ -17,9 +17,9 @@ import torch
 import zarr
 from torch.utils.data import DataLoader
 
-from mimiidg_build.build import stage
-from mimiidg_build.build.build import build_variant
-from mimiidg_build.build.stage import move_latest
+from mimiidg_build.build import sections
+from mimiidg_build.build.publish import move_latest
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import main
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import derive, load_variant
@@ -27,7 +27,8 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.storage.places import ObjectPath, file_sizes, local
-from mimiidg_build.store.store import list_stores, open_store, variant_dir
+from mimiidg_build.store.listing import list_stores
+from mimiidg_build.store.store import open_store, variant_dir
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.conftest import DATASET, content
 from tests.parallel.test_cluster import Cluster, KillOne, start, wait_for
@@ -40,14 +41,14 @@ VARIANT = derive(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/
 @pytest.fixture
 def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The section of every shard that this process renders from now on."""
-    sections, render = list[str](), stage.render_shard
+    shown, render = list[str](), sections.render_shard
 
     def told(task: Any) -> Any:
-        sections.append(task.section)
+        shown.append(task.section)
         return render(task)
 
-    monkeypatch.setattr(stage, "render_shard", told)
-    return sections
+    monkeypatch.setattr("mimiidg_build.build.sections.render_shard", told)
+    return shown
 
 
 def names(root: ObjectPath) -> set[str]:

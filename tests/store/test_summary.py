@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mimiidg_build.store.store import Listed, Store
+from mimiidg_build.store.listing import Listed
+from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, section_rows, snr_title, span, store_rows
 from schemas.stores import StoreAttributes
 from tests.small_store import SUMMARY, attributes

@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 
 from mimiidg_build.audio.archive import open_archive
-from mimiidg_build.build.build import build_variant
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.errors import UsageError

@@ -1,20 +1,14 @@
-"""Building a variant: decide what must be done, plan, render section by section, publish.
-
-A store's name is the fingerprint of everything that decides its bytes, so a second build of the same inputs is a no-op.
-A store is built under ``<fingerprint>.zarr.partial`` beside ``<fingerprint>.journal``, verified, renamed, then
-``latest`` moves; a run that finds a partial store goes on where it stopped. On object storage, where nothing can be
-renamed, it is built under its own name, and is no store before its root's metadata is there, which comes last.
-Sections whose own fingerprint stands in an earlier store of the variant are linked from there.
-"""
+"""Planning: the noise prepared, levels measured, a plan drawn for every section, and the work cut into shards."""
 
 from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
+from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
 from mimiidg_build.datasets.manifest import load_table1
@@ -24,40 +18,12 @@ from mimiidg_build.mixing import levels, mix_plan
 from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import OnProgress, no_progress
-from mimiidg_build.storage.places import Place, matching, staging
-from mimiidg_build.store.store import Store, is_finished, open_store, section_path, variant_dir
+from mimiidg_build.storage.places import Place
+from mimiidg_build.store.store import section_path
 from schemas.manifests import Section
 from schemas.tables import MixPlan
 
-
-@dataclass(frozen=True)
-class Decision:
-    """What must be done: the finished store if there is one, else what to render and what to take from where."""
-
-    fingerprint: str
-    finished: Store | None
-    staging: Place
-    journal: Place
-    reuse: dict[str, Store] = field(default_factory=dict)  # section id -> an earlier store that has it
-
-
-def decide(inputs: Inputs, root: Place) -> Decision:
-    """Whether the variant must be built, and which sections an earlier store of it already has."""
-    directory, fingerprint = variant_dir(root, inputs.variant.name), inputs.fingerprint
-    final, journal = directory / f"{fingerprint}.zarr", directory / f"{fingerprint}.journal"
-    built_at = staging(final)
-    if is_finished(final):
-        return Decision(fingerprint, open_store(final), built_at, journal)
-    reuse: dict[str, Store] = {}
-    for path in matching(directory, "*.zarr"):
-        try:
-            earlier = open_store(path)
-        except DataError:
-            continue  # a damaged or older store gives nothing; `mimiidg verify` names it
-        for section_id, section in earlier.sections.items():
-            if inputs.fingerprints.get(section_id) == section.fingerprint:
-                reuse[section_id] = earlier
-    return Decision(fingerprint, None, built_at, journal, reuse)
+ARCHIVE_MEMBER = ["archive", "member"]  # what tells clips of a release apart
 
 
 @dataclass(frozen=True)
@@ -78,41 +44,59 @@ def plan_sections(
 
     Parameters
     ----------
-    inputs, decision
+    inputs : Inputs
+    decision : Decision
     root : Place
+        Noise banks lie under ROOT/noise.
     run : Runner
-    on_progress : callable
-        Told how many more clips' levels are known.
+        Where levels are measured.
+    on_progress : OnProgress
+        Called with the number of clips whose levels are known.
+
+    Returns
+    -------
+    list of PlannedSection
+        In the order of ``inputs.sections``.
+
+    Raises
+    ------
+    DataError
+        A clip or a noise recording cannot be read, a section is silent or beyond full scale, or a given plan does not
+        fit the dataset.
     """
     n_samples = load_table1().n_samples
     with ThreadPoolExecutor(1) as beside:  # Ctrl-C comes to the main thread, where libsndfile's callbacks would lose it
         made = beside.map(lambda kind: load_noise_bank(kind, inputs.noise[kind], root, n_samples), inputs.noise)
         banks = dict(zip(inputs.noise, made, strict=True))
+    known = _clip_levels(inputs, n_samples, run, on_progress)
+    planned = [_plan_section(inputs, decision, section, known, banks) for section in inputs.sections]
+    # as a whole: pandera takes 25 ms a call, however few the rows
+    MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
+    return planned
+
+
+def _clip_levels(inputs: Inputs, n_samples: int, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
+    """Power and peak of every clip of the archives that the sections need; columns archive, member, power, peak."""
     known = []
     wanted = set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])
     for key in sorted(wanted):
         members = inputs.release.clips.loc[inputs.release.clips["archive"] == key, "member"].tolist()
         if inputs.variant.mixing == "none":
-            # no gain hangs on them, so a second pass over the audio, a third of the time, is not worth it
+            # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
             measured = pd.DataFrame({"member": members, "power": math.nan, "peak": math.nan})
             on_progress(len(members))
         else:
             path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
             measured = levels.load_levels(path, checksum, members, n_samples, run, on_progress)
         known.append(measured.reset_index(drop=True).assign(archive=key))
-    all_levels = pd.concat(known, ignore_index=True)
-    planned = [_plan_one(inputs, decision, section, all_levels, banks) for section in inputs.sections]
-    # as a whole: pandera takes 25 ms a call, however few the rows
-    MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
-    return planned
+    return pd.concat(known, ignore_index=True)
 
 
-def _plan_one(
-    inputs: Inputs, decision: Decision, section: Section, all_levels: pd.DataFrame, banks: dict[str, NoiseBank]
+def _plan_section(
+    inputs: Inputs, decision: Decision, section: Section, known: pd.DataFrame, banks: dict[str, NoiseBank]
 ) -> PlannedSection:
     clips = inputs.clips(section)
-    key = ["archive", "member"]
-    clip_levels = clips[key].merge(all_levels, how="left", on=key, validate="one_to_one")
+    clip_levels = clips[ARCHIVE_MEMBER].merge(known, how="left", on=ARCHIVE_MEMBER, validate="one_to_one")
     tables = {kind: bank.table for kind, bank in banks.items()}
     if inputs.plan is not None:
         plan = _given_plan(inputs.plan, section, clips, tables)
@@ -147,7 +131,7 @@ def _given_plan(
             if kind and (kind not in tables or clip not in set(tables[kind]["noise_clip"])):
                 raise DataError(f"the given plan wants noise {kind}: {clip} in {section.id}, which is not given.")
     ordered = rows.set_index("clip").loc[clips["clip"]].reset_index()[list(plan.columns)]
-    ordered[["archive", "member"]] = clips[["archive", "member"]]
+    ordered[ARCHIVE_MEMBER] = clips[ARCHIVE_MEMBER]
     return ordered
 
 
@@ -160,38 +144,39 @@ def _shard_tasks(
     banks: dict[str, NoiseBank],
 ) -> list[ShardTask]:
     """The section's shards, each with all it needs."""
-    rows_of = {
+    clips = _clip_tasks(inputs, plan, clip_levels, banks)
+    return [
+        ShardTask(
+            staging=decision.staging,
+            journal=decision.journal,
+            section=section_path(section.machine_type, section.section),
+            start=start,
+            n_clips=len(clips),
+            n_samples=load_table1().n_samples,
+            a=float(clip_levels["power"].mean()),
+            attenuation=float(plan["attenuation"].iloc[0]),
+            feature_dtype=inputs.variant.features.dtype,
+            clips=tuple(clips[start : start + SHARD_CLIPS]),
+        )
+        for start in range(0, len(clips), SHARD_CLIPS)
+    ]
+
+
+def _clip_tasks(
+    inputs: Inputs, plan: pd.DataFrame, clip_levels: pd.DataFrame, banks: dict[str, NoiseBank]
+) -> list[ClipTask]:
+    """A task for every row of the plan, in its order."""
+    bank_rows = {
         kind: dict(zip(bank.table["noise_clip"], bank.table["row"], strict=True)) for kind, bank in banks.items()
     }
     tasks = []
-    clips = [
-        ClipTask(
-            inputs.release.archives[row["archive"]],
-            row["member"],
-            tuple(
-                (banks[kind].path, rows_of[kind][row[f"noise_{k}_clip"]], row[f"noise_{k}_gain"])
-                for k in range(1, mix_plan.MAX_LAYERS + 1)
-                if (kind := row[f"noise_{k}_kind"])
-            ),
-            None if math.isnan(power) else (power, peak),
+    known = zip(records(plan), clip_levels["power"].tolist(), clip_levels["peak"].tolist(), strict=True)
+    for row, power, peak in known:
+        layers = tuple(
+            (banks[kind].path, bank_rows[kind][row[f"noise_{number}_clip"]], row[f"noise_{number}_gain"])
+            for number in range(1, mix_plan.MAX_LAYERS + 1)
+            if (kind := row[f"noise_{number}_kind"])
         )
-        for row, power, peak in zip(
-            records(plan), clip_levels["power"].tolist(), clip_levels["peak"].tolist(), strict=True
-        )
-    ]
-    for start in range(0, len(clips), SHARD_CLIPS):
-        tasks.append(
-            ShardTask(
-                staging=decision.staging,
-                journal=decision.journal,
-                section=section_path(section.machine_type, section.section),
-                start=start,
-                n_clips=len(clips),
-                n_samples=load_table1().n_samples,
-                a=float(clip_levels["power"].mean()),
-                attenuation=float(plan["attenuation"].iloc[0]),
-                feature_dtype=inputs.variant.features.dtype,
-                clips=tuple(clips[start : start + SHARD_CLIPS]),
-            )
-        )
+        level = None if math.isnan(power) else (power, peak)
+        tasks.append(ClipTask(inputs.release.archives[row["archive"]], row["member"], layers, level))
     return tasks

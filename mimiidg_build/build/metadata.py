@@ -1,0 +1,67 @@
+"""The zarr metadata of a store's groups and arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mimiidg_build import features
+from mimiidg_build.build.render import SHARD_CLIPS
+from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.store.store import ARRAYS
+from schemas.sections import SectionId
+
+if TYPE_CHECKING:
+    import zarr
+
+
+def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, bytes]:
+    """The zarr metadata of a store, as zarr itself writes it.
+
+    Parameters
+    ----------
+    n_clips : mapping of section id (``"fan/00"``) to its number of clips
+    feature_dtype : str
+        ``"float32"`` or ``"float16"``.
+
+    Returns
+    -------
+    dict of path within the store to JSON text
+        The root's is consolidated: it holds all the others.
+    """
+    import zarr
+
+    buffers: dict[str, Any] = {}
+    memory = zarr.storage.MemoryStore(buffers)
+    root = zarr.create_group(memory)
+    for section_id, n in n_clips.items():
+        _create_arrays(root.require_group(SectionId.parse(section_id).group), n, feature_dtype)
+    with warnings.catch_warnings():
+        # Consolidated metadata is not in the v3 specification yet. It lets the tables lie beside the groups without
+        # a warning from whoever lists the store, and a remote reader open it with one request.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        zarr.consolidate_metadata(memory)
+    return {path: bytes(buffer.to_bytes()) for path, buffer in sorted(buffers.items())}
+
+
+def _create_arrays(group: zarr.Group, n_clips: int, feature_dtype: str) -> None:
+    """A section's arrays: one clip a chunk, as training reads them; uncompressed, so that they can be mapped."""
+    n_samples = load_table1().n_samples
+    arrays: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
+        "audio": ((n_samples,), "int16", ("clip", "sample")),
+        "logmel": ((features.n_frames(n_samples), features.N_MELS), feature_dtype, ("clip", "frame", "mel")),
+    }
+    for name in ARRAYS:
+        shape, dtype, axes = arrays[name]
+        group.create_array(
+            name,
+            shape=(n_clips, *shape),
+            dtype=dtype,
+            chunks=(1, *shape),
+            shards=(SHARD_CLIPS, *shape),
+            compressors=None,
+            filters=None,
+            fill_value=0,
+            dimension_names=axes,
+        )

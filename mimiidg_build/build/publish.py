@@ -1,0 +1,150 @@
+"""Publishing: a staged store gets its tables and metadata, is verified, then gets its final name.
+
+Order matters and is what makes a kill at any moment harmless:
+
+1. shards, each noted in the journal after it is on the disk (:mod:`mimiidg_build.build.render`);
+2. tables, then the metadata of groups and arrays;
+3. the root's metadata, with the digest of every object: first its copy, then itself, last of all;
+4. everything flushed, and the store renamed;
+5. ``latest`` moves; only then the journal goes.
+
+In a bucket a put is whole and durable or it is not at all, and the root's metadata is what makes a store: there is
+nothing to flush and nothing to rename.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+
+import pandas as pd
+
+from mimiidg_build.build.decision import Decision
+from mimiidg_build.build.inputs import Inputs
+from mimiidg_build.build.metadata import array_metadata
+from mimiidg_build.build.sections import RenderedSection
+from mimiidg_build.errors import DataError
+from mimiidg_build.settings import __version__
+from mimiidg_build.storage import places
+from mimiidg_build.storage.files import write_object
+from mimiidg_build.storage.places import Place, file_sizes, point, prepare, remove_partial, remove_tree
+from mimiidg_build.store.metadata import METADATA, METADATA_COPY, sealed
+from mimiidg_build.store.store import Store, is_latest, open_store
+from schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
+from schemas.tables import StoredClips
+
+VERSIONED = ("numba", "numpy", "scipy", "soundfile", "zarr")
+
+
+def open_staging(decision: Decision) -> None:
+    """Make the partial store's directory and its journal's; what an interrupted write left there is removed.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    prepare(decision.staging)
+    prepare(decision.journal)
+
+
+def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> Store:
+    """Write tables and metadata, verify, rename, and move ``latest``.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    decision : Decision
+    rendered : dict of section id to RenderedSection
+        Every section of the store, in the order of its tables.
+
+    Returns
+    -------
+    Store
+        Finished, open and held.
+
+    Raises
+    ------
+    DataError
+        The partial store does not hold exactly what was rendered, or cannot be written.
+    """
+    staging = decision.staging
+    objects = [obj for section in rendered.values() for obj in section.objects]
+    metadata = array_metadata({key: len(s.clips) for key, s in rendered.items()}, inputs.variant.features.dtype)
+    root = json.loads(metadata.pop(METADATA))
+    contents = tables(rendered) | metadata
+    objects += [write_object(staging, name, content) for name, content in contents.items()]
+    remove_partial(staging)  # of a cluster's worker that was killed: another has done its work
+    _check_complete(staging, objects)
+    content = sealed(root, _attributes(inputs, decision, rendered, objects))
+    for name in (METADATA_COPY, METADATA):
+        write_object(staging, name, content)
+    store = open_store(places.publish(staging))
+    move_latest(store)
+    return store
+
+
+def tables(rendered: dict[str, RenderedSection]) -> dict[str, bytes]:
+    """The store's tables by file name."""
+    clips = pd.concat([section.clips for section in rendered.values()], ignore_index=True)
+    plan = pd.concat([section.plan for section in rendered.values()], ignore_index=True)
+    # validated as a whole: pandera takes 25 ms a call, however few the rows
+    frames = {"clips.parquet": StoredClips.validate(clips, lazy=True), "mix_plan.parquet": plan}
+    return {name: frame.to_parquet(index=False) for name, frame in frames.items()}
+
+
+def _check_complete(staging: Place, objects: list[StoredObject]) -> None:
+    """Every object there with its size, and nothing else but the root's metadata of a run that was killed there."""
+    found = file_sizes(staging)
+    for name in (METADATA, METADATA_COPY):
+        found.pop(name, None)
+    expected = {obj.path: obj.size_bytes for obj in objects}
+    if found != expected:
+        odd = sorted(path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path))
+        raise DataError(
+            f"{staging}: {len(odd)} files are missing, foreign or of another size, first {odd[0]}. Something else "
+            "writes there, or the disk lost data. Remove the folder and build again."
+        )
+
+
+def _attributes(
+    inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection], objects: list[StoredObject]
+) -> StoreAttributes:
+    dataset = inputs.release.dataset
+    return StoreAttributes(
+        format_version=FORMAT_VERSION,
+        fingerprint=decision.fingerprint,
+        dataset=dataset.name,
+        dataset_title=dataset.title,
+        synthetic=dataset.synthetic,
+        recording=dataset.recording,
+        license=dataset.records[0].license,
+        citation=dataset.citation,
+        variant=inputs.variant,
+        provenance=Provenance(
+            archives=inputs.release.checksums,
+            noise={kind: {r.name: r.digest for r in recordings} for kind, recordings in inputs.noise.items()},
+            versions={"mimiidg_build": __version__} | {name: version(name) for name in VERSIONED},
+        ),
+        sections={section_id: section.summary for section_id, section in rendered.items()},
+        objects={
+            obj.path: ObjectRecord(size_bytes=obj.size_bytes, blake3=obj.blake3)
+            for obj in sorted(objects, key=lambda o: o.path)
+        },
+    )
+
+
+def move_latest(store: Store) -> None:
+    """Point the variant's ``latest`` at a finished store, whose journal has served.
+
+    On object storage the put is on condition that ``latest`` is still what was read: of two machines that publish
+    different stores of a variant at once, one sees the other's and moves it after that.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    while not is_latest(store.path):
+        point(store.path.parent / "latest", f"{store.fingerprint}\n".encode())
+    remove_tree(store.path.with_suffix(".journal"))

@@ -1,0 +1,187 @@
+"""Rendering sections: shards that are not finished yet, or those of an earlier store; and the check of their SNR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mimiidg_build.build.decision import Decision
+from mimiidg_build.build.inputs import Inputs
+from mimiidg_build.build.planning import PlannedSection
+from mimiidg_build.build.render import ShardTask, read_entry, render_shard, write_entry
+from mimiidg_build.errors import DataError
+from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.progress import OnProgress, no_progress
+from mimiidg_build.storage.files import hash_object
+from mimiidg_build.storage.places import link
+from mimiidg_build.store.store import Store
+from schemas.stores import RenderedShard, SectionSummary, StoreAttributes, StoredObject
+
+SNR_TOLERANCE_DB = 0.05
+# What rendering measures of each clip, as the columns of ``StoredClips`` and the fields of ``RenderedShard`` name it.
+MEASURED = {
+    "power": "power",
+    "peak": "peak",
+    "measured_added_noise_snr_db": "measured_snr_db",
+    "n_saturated": "n_saturated",
+}
+
+
+@dataclass(frozen=True)
+class RenderedSection:
+    """A finished section: its rows of the store's tables, its objects, and what the store's attributes say of it."""
+
+    clips: pd.DataFrame
+    plan: pd.DataFrame
+    objects: tuple[StoredObject, ...]
+    summary: SectionSummary
+
+
+def render_sections(
+    inputs: Inputs,
+    decision: Decision,
+    planned: list[PlannedSection],
+    run: Runner,
+    on_progress: OnProgress = no_progress,
+) -> dict[str, RenderedSection]:
+    """Render the sections' shards that are not finished yet, or link them from an earlier store, and check their SNR.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    decision : Decision
+    planned : list of PlannedSection
+    run : Runner
+        Where the shards are rendered.
+    on_progress : OnProgress
+        Called with the number of clips that are finished, those of an earlier run included.
+
+    Returns
+    -------
+    dict of section id (``"fan/00"``) to RenderedSection
+
+    Raises
+    ------
+    DataError
+        A clip cannot be read, a shard not written, or a measured SNR is off its plan.
+    """
+    finished: dict[tuple[str, int], RenderedShard] = {}
+    for section in planned:
+        done = _finished_shards(decision, section)
+        finished |= {(shard.section, shard.start): shard for shard in done}
+        on_progress(sum(len(shard.n_saturated) for shard in done))
+    waiting = [(task,) for section in planned for task in section.tasks if _key(task) not in finished]
+    # one graph for all sections: a small section has fewer shards than there are workers
+    for shard in run(render_shard, waiting, lambda shard: on_progress(len(shard.n_saturated))):
+        finished[shard.section, shard.start] = shard
+    return {
+        section.section.id: finished_section(inputs, section, [finished[_key(task)] for task in section.tasks])
+        for section in planned
+    }
+
+
+def _key(task: ShardTask) -> tuple[str, int]:
+    return task.section, task.start
+
+
+def _finished_shards(decision: Decision, planned: PlannedSection) -> list[RenderedShard]:
+    """Shards that an earlier run of this build finished, or that an earlier store of the variant has."""
+    noted = [shard for task in planned.tasks if (shard := read_entry(task)) is not None]
+    earlier = decision.reuse.get(planned.section.id)
+    if earlier is None or len(noted) == len(planned.tasks):
+        return noted
+    return noted + _link_section(decision, planned, earlier)
+
+
+def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -> list[RenderedShard]:
+    """Take a section's shards from an earlier store: hard links, which cost nothing, or copies; none is trusted
+    before its digest is seen to be right."""
+    clips, section = earlier.clips, planned.section
+    rows = clips[(clips["machine_type"] == section.machine_type) & (clips["section"] == section.section)]
+    linked = []
+    for task in planned.tasks:
+        objects = _link_objects(decision, task, earlier)
+        if objects is None or not all(is_recorded(earlier.attributes, found) for found in objects):
+            continue
+        measured = rows.iloc[task.start : task.start + len(task.clips)]
+        fields = {field: tuple(measured[column]) for column, field in MEASURED.items()}
+        shard = RenderedShard(section=task.section, start=task.start, objects=objects, **fields)
+        write_entry(task.entry, shard)
+        linked.append(shard)
+    return linked
+
+
+def _link_objects(decision: Decision, task: ShardTask, earlier: Store) -> tuple[StoredObject, ...] | None:
+    """The shard's files as they are in the partial store now; None where the earlier store lacks one."""
+    try:
+        for path in task.objects:
+            link(earlier.path / path, decision.staging / path)
+    except FileNotFoundError:
+        return None
+    return tuple(hash_object(decision.staging, path) for path in task.objects)
+
+
+def is_recorded(attributes: StoreAttributes, found: StoredObject) -> bool:
+    """Whether a file has the size and digest that a store recorded of it."""
+    recorded = attributes.objects.get(found.path)
+    return recorded is not None and (recorded.size_bytes, recorded.blake3) == (found.size_bytes, found.blake3)
+
+
+def finished_section(inputs: Inputs, planned: PlannedSection, shards: list[RenderedShard]) -> RenderedSection:
+    """A section from its shards, its SNR checked.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    planned : PlannedSection
+    shards : list of RenderedShard
+        All of the section's, in order.
+
+    Returns
+    -------
+    RenderedSection
+
+    Raises
+    ------
+    DataError
+        A measured SNR is off its plan.
+    """
+    measured = pd.DataFrame(
+        {column: [value for shard in shards for value in getattr(shard, field)] for column, field in MEASURED.items()}
+    )
+    _check_snr(planned, measured)
+    clips = planned.clips.assign(row=np.arange(len(planned.plan)), **{name: measured[name] for name in MEASURED})
+    objects = tuple(found for shard in shards for found in shard.objects)
+    return RenderedSection(clips, planned.plan, objects, _summary(inputs, planned, measured))
+
+
+def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:
+    """Refuse a section with a clip off its planned SNR; clipped samples are reported, and no reason to refuse."""
+    wanted, found = planned.plan["added_noise_snr_db"], measured["measured_added_noise_snr_db"]
+    off = (found - wanted).abs()
+    wrong = (off > SNR_TOLERANCE_DB) & (measured["n_saturated"] == 0)
+    if wrong.any():
+        worst = int(off.where(wrong).argmax())
+        raise DataError(
+            f"{planned.section.id}: {int(wrong.sum())} clips are off their planned SNR by more than {SNR_TOLERANCE_DB} "
+            f"dB, worst {planned.plan['clip'][worst]}: planned {wanted[worst]:.2f} dB, measured {found[worst]:.2f} dB. "
+            "Likely cause: at this SNR the noise is as quiet as 16-bit rounding; lower the SNR."
+        )
+
+
+def _summary(inputs: Inputs, planned: PlannedSection, measured: pd.DataFrame) -> SectionSummary:
+    wanted = planned.plan["added_noise_snr_db"]
+    mixed = bool(wanted.notna().any())
+    counts = planned.clips.groupby(["domain", "split", "condition"], sort=True).size()
+    return SectionSummary(
+        fingerprint=inputs.fingerprints[planned.section.id],
+        n_clips=len(planned.plan),
+        counts={"_".join(map(str, key)): int(n) for key, n in zip(counts.index, counts, strict=True)},
+        a=float(measured["power"].mean()),
+        attenuation=float(planned.plan["attenuation"].iloc[0]),
+        n_saturated_clips=int((measured["n_saturated"] > 0).sum()),
+        planned_added_noise_snr_db=sorted(set(wanted.tolist())) if mixed else None,
+        largest_snr_error_db=float((measured["measured_added_noise_snr_db"] - wanted).abs().max()) if mixed else None,
+    )

@@ -1,0 +1,155 @@
+"""Building a variant from fetched archives, start to finish: read, decide, plan, render, publish.
+
+:func:`build_variant` is the one list of stages. It hands each stage to an :class:`Executor`, which calls it here, and
+as a task of its own in ``flows.build_variant``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import pandas as pd
+
+from mimiidg_build.build.decision import Decision, decide
+from mimiidg_build.build.inputs import Inputs, read_inputs
+from mimiidg_build.build.planning import PlannedSection, plan_sections
+from mimiidg_build.build.publish import move_latest, open_staging, publish
+from mimiidg_build.build.sections import RenderedSection, render_sections
+from mimiidg_build.datasets.release import Release
+from mimiidg_build.datasets.variant import load_variant
+from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.parallel.run_tasks import Runner, runner
+from mimiidg_build.progress import Reporter
+from mimiidg_build.storage.locks import locked_variant
+from mimiidg_build.storage.places import Place, place
+from mimiidg_build.store.store import Store, is_latest, variant_dir
+from schemas.variants import Variant
+
+Stage = Literal["validate", "plan", "render", "publish"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished store, whether it was there already, and what validation found."""
+
+    store: Store
+    was_finished: bool
+    findings: pd.DataFrame
+
+
+class Executor:
+    """Runs the stages of a build. This one calls them; a flow's makes a task of each, to be watched and retried."""
+
+    def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
+        """Run a stage; ``subject`` says which of several of one kind, as a section's name does."""
+        return call()
+
+    def batches(self, sections: Sequence[PlannedSection]) -> list[list[PlannedSection]]:
+        """Sections that are rendered together; all by default, since small ones have fewer shards than workers."""
+        return [list(sections)]
+
+
+def build_variant(
+    variant: Variant | str,
+    root: str | Place,
+    *,
+    scheduler: str = "threads",
+    workers: int | None = None,
+    plan: Path | None = None,
+    allow: Collection[str] = (),
+    release: Release | None = None,
+    reporter: Reporter | None = None,
+    executor: Executor | None = None,
+) -> Built:
+    """Build a variant from fetched archives, or find it built. A synthetic release is made where it is not there.
+
+    With ``scheduler="processes"`` a script needs an ``if __name__ == "__main__"`` guard around its work.
+
+    Parameters
+    ----------
+    variant : Variant or str
+        Or the name of a shipped variant, or the path of a variant file.
+    root : str or Place
+        Archives are read from ROOT/archives, the store goes to ROOT/variants/<variant>.
+    scheduler : str
+        ``threads``, ``processes`` or a dask cluster's address. The result never depends on it.
+    workers : int, optional
+        Threads or processes; all cores by default.
+    plan : Path, optional
+        A mix plan to render instead of drawing one.
+    allow : collection of str
+        Kinds of validation findings that are warnings rather than errors.
+    release : Release, optional
+        The dataset, if it was read already.
+    reporter : Reporter, optional
+        Shows progress.
+    executor : Executor, optional
+        Runs the stages.
+
+    Returns
+    -------
+    Built
+
+    Raises
+    ------
+    DataError
+        The archives, tables or noise are damaged or do not fit, or something cannot be written.
+    FetchError
+        An archive is missing.
+    UsageError
+        The variant, the scheduler or the plan is not one, or noise is not given.
+    """
+    variant, root = load_variant(variant) if isinstance(variant, str) else variant, place(root)
+    build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or Executor())
+    inputs = build.executor.run("validate", lambda: build.read(plan, allow, release))
+    decision = decide(inputs, root)
+    # a read-only ROOT is enough to see it; a journal that is still there is an interrupted run's, for this to remove
+    if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
+        return Built(decision.finished, True, inputs.release.findings)
+    # two builds of one variant at once would do the same work twice: the second waits, then finds the first's result
+    with locked_variant(variant_dir(root, variant.name), f"another build of {variant.name} is running; waiting for it"):
+        decision = decide(inputs, root)
+        if decision.finished is not None:
+            move_latest(decision.finished)
+            return Built(decision.finished, True, inputs.release.findings)
+        return Built(build.make(inputs, decision), False, inputs.release.findings)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """What the stages of one build share."""
+
+    variant: Variant
+    root: Place
+    run: Runner
+    reporter: Reporter
+    executor: Executor
+
+    def read(self, plan: Path | None, allow: Collection[str], release: Release | None) -> Inputs:
+        """Have a synthetic release on disk; read and validate everything that decides the store's bytes."""
+        make_synthetic(self.variant, self.root, self.reporter)
+        return read_inputs(self.variant, self.root, plan=plan, allow=allow, release=release)
+
+    def make(self, inputs: Inputs, decision: Decision) -> Store:
+        """Plan, render and publish a store that is not there yet."""
+        planned = self.executor.run("plan", lambda: self.plan(inputs, decision))
+        on_progress = self.reporter.step("render", sum(len(section.clips) for section in planned))
+        rendered: dict[str, RenderedSection] = {}
+        for batch in self.executor.batches(planned):
+
+            def render(batch: list[PlannedSection] = batch) -> dict[str, RenderedSection]:
+                return render_sections(inputs, decision, batch, self.run, on_progress)
+
+            rendered |= self.executor.run("render", render, ", ".join(section.section.id for section in batch))
+        return self.executor.run("publish", lambda: publish(inputs, decision, rendered))
+
+    def plan(self, inputs: Inputs, decision: Decision) -> list[PlannedSection]:
+        """Measure levels, draw noise, set gains; make the place for the partial store."""
+        on_progress = self.reporter.step("levels", len(inputs.release.clips))
+        planned = plan_sections(inputs, decision, self.root, self.run, on_progress)
+        open_staging(decision)
+        return planned

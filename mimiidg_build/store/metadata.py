@@ -1,0 +1,96 @@
+"""A store's metadata file: the root group's ``zarr.json``, sealed, and its copy.
+
+The *seal* is the digest of the file itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. The copy is there
+because the digests in the file are what everything else is repaired by.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from blake3 import blake3
+from pydantic import ValidationError
+
+from mimiidg_build.errors import DataError
+from mimiidg_build.storage.places import Place
+from schemas.stores import FORMAT_VERSION, StoreAttributes
+
+METADATA, METADATA_COPY = "zarr.json", "zarr.json.copy"
+
+
+UNSEALED = "0" * 64
+
+
+def sealed(metadata: dict[str, Any], attributes: StoreAttributes) -> bytes:
+    """The root's metadata as stored, with the attributes and their seal.
+
+    Parameters
+    ----------
+    metadata : dict
+        The root group's, as zarr writes it.
+    attributes : StoreAttributes
+
+    Returns
+    -------
+    bytes
+        JSON, whose ``attributes.seal`` is the BLAKE3 digest of the same text with zeros in its place.
+    """
+    unsealed = metadata | {"attributes": attributes.model_dump(mode="json") | {"seal": UNSEALED}}
+    content = json.dumps(unsealed, indent=1).encode()
+    return content.replace(UNSEALED.encode(), blake3(content).hexdigest().encode())
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether the root's metadata is what was written, byte for byte.
+
+    >>> is_sealed(b'{"attributes": {}}')
+    False
+    """
+    try:
+        seal = str(json.loads(content)["attributes"]["seal"]).encode()
+    except (ValueError, KeyError, TypeError):
+        return False
+    return len(seal) == 64 and blake3(content.replace(seal, UNSEALED.encode())).hexdigest().encode() == seal
+
+
+def read_attributes(path: Place) -> StoreAttributes:
+    """The attributes of the store at ``path``.
+
+    Raises
+    ------
+    DataError
+        Its metadata is missing, not a store's, of another format, or not what was written.
+    """
+    metadata = path / METADATA
+    repair = f"Likely cause: bit rot; `mimiidg verify {path} --repair` takes its copy."
+    try:
+        content = metadata.read_bytes()
+        found = dict(json.loads(content)["attributes"])
+        format_version = found["format_version"]
+    except FileNotFoundError:
+        raise DataError(f"{metadata} is missing. {repair}") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{metadata} is not a store of this program, or it is damaged. {repair}") from None
+    if "seal" in found and not is_sealed(content):
+        raise DataError(f"{metadata} is damaged: it is not what its seal was made of. {repair}")
+    if format_version != FORMAT_VERSION:
+        raise DataError(f"{path} has format {format_version}, this program reads {FORMAT_VERSION}. Build it again.")
+    try:
+        return StoreAttributes.model_validate(found)
+    except ValidationError as error:
+        mistake = error.errors(include_url=False)[0]
+        where = ".".join(map(str, mistake["loc"]))
+        written_by = _version_of(found)
+        raise DataError(
+            f"{path}: its {where} is not what a store of format {FORMAT_VERSION} holds ({mistake['msg']}). "
+            f"It was written by mimiidg_build {written_by}, it is damaged, or it is a forgery."
+        ) from None
+
+
+def _version_of(attributes: dict[str, Any]) -> str:
+    """The version that wrote a store whose attributes do not validate."""
+    try:
+        return str(attributes["provenance"]["versions"]["mimiidg_build"])[:40]
+    except (KeyError, TypeError):
+        return "of an unknown version"
