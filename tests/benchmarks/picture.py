@@ -1,4 +1,4 @@
-"""Draws ``.github/speed.png`` and prints the README's table from figures that the other programs saved.
+"""Draws ``.github/speed.png`` and prints the table of ``tests/README.md`` from figures that the other programs saved.
 
 ``python -m tests.benchmarks.picture FOLDER [FILE]``, FOLDER as given to ``--save``. Each figure stands as a multiple of
 its bar, so that right of the line is better than what was asked for, whatever its unit.
@@ -41,7 +41,7 @@ def better(ratio: Ratio) -> float:
 
 
 def table(found: dict[str, tuple[str, list[Ratio]]]) -> str:
-    """The README's table."""
+    """The table of ``tests/README.md``."""
     lines = ["| | | found | bar |", "|---|---|---:|---:|"]
     for name, (_, ratios) in found.items():
         for number, row in enumerate(ratio.row() for ratio in ratios):
