@@ -2,7 +2,8 @@
 
 Each compares side by side, with fixed work, prints a table and its ratios with their bars, and takes its sizes as
 options. ``--save FOLDER`` keeps the figures; ``python -m tests.benchmarks.picture FOLDER`` makes the table and the
-plot of ``tests/README.md``. ``--root DIR`` keeps the synthetic archives, so that the next program need not make them again.
+plot of ``tests/README.md``. ``--root DIR`` keeps the synthetic archives, so that the next program need not make them
+again.
 """
 
 from __future__ import annotations
