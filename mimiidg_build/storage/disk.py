@@ -12,6 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -31,6 +32,14 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _append(file: FileIO, path: Path, data: bytes | memoryview) -> None:
+    """Write all of it: one call may write less, at a signal or beyond 2 GiB."""
+    rest = memoryview(data)
+    with write_errors(path):
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 class OpenedFile:
@@ -99,15 +108,8 @@ class Disk:
             with write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = temporary.open("wb", buffering=0)
-
-            def write(data: bytes | memoryview) -> None:
-                rest = memoryview(data)
-                with write_errors(path):
-                    while rest:
-                        rest = rest[file.write(rest) :]
-
             with file:
-                yield write
+                yield partial(_append, file, path)
                 with write_errors(path):
                     os.fsync(file.fileno())
             with write_errors(path):
