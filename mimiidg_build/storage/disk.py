@@ -9,14 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import IO, BinaryIO
-
-from blake3 import blake3
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.storage.backend import Complaint, Write, write_errors
@@ -95,6 +92,8 @@ class Disk:
 
     def digest(self, path: Path) -> tuple[int, str]:
         """Mapped rather than read: a file may be larger than memory."""
+        from blake3 import blake3  # late, as in `bucket`
+
         return path.stat().st_size, blake3().update_mmap(path).hexdigest()
 
     @contextlib.contextmanager
@@ -181,7 +180,7 @@ class Disk:
             raise UsageError(
                 f"{directory}: a cluster's workers need an absolute path; they start in folders of their own."
             )
-        probe = directory / f".seen-by-workers-{uuid.uuid4().hex}"
+        probe = directory / f".seen-by-workers-{os.urandom(16).hex()}"
         try:
             probe.touch()
         except OSError:
