@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from filelock import FileLock
+from filelock import BaseFileLock
 from pydantic import ValidationError
 
 from mimiidg_build.errors import FetchError
@@ -26,7 +26,7 @@ def record_dir(root: Place, record_id: str) -> Place:
     return root / "archives" / record_id
 
 
-def guard(directory: Place, name: str) -> FileLock:
+def guard(directory: Place, name: str) -> BaseFileLock:
     """The lock that one process (and one thread of it) holds while it works on ``name`` in ``directory``."""
     return file_lock(directory / ".locks" / f"{name}.lock")
 

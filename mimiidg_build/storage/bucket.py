@@ -2,19 +2,18 @@
 
 A put is whole and lasting, or it is not at all: there are no temporary names, and nothing to flush. Nothing can be
 renamed or locked either: a store is built under its own name, and is one from the moment its metadata is there.
+
+What takes time to import is imported where it is used: the command line imports this module at every start.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
-
-from blake3 import blake3
 
 from mimiidg_build.storage.backend import Complaint, Write, write_errors
 from mimiidg_build.storage.object_path import ABSENT, ObjectPath
@@ -60,6 +59,8 @@ class Bucket:
 
     def digest(self, path: ObjectPath) -> tuple[int, str]:
         """Block by block as it comes."""
+        from blake3 import blake3
+
         digest, size_bytes = blake3(), 0
         for block in path.blocks():
             digest.update(block)
@@ -72,6 +73,8 @@ class Bucket:
 
         Sent as it comes, a block that raises would leave an upload under way, and its parts to be paid for.
         """
+        import tempfile
+
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as spooled:
 
             def write(data: bytes | memoryview) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import IO, BinaryIO
-
-from blake3 import blake3
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.storage.backend import Complaint, Write, write_errors
@@ -31,6 +29,14 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _append(file: FileIO, path: Path, data: bytes | memoryview) -> None:
+    """Write all of it: one call may write less, at a signal or beyond 2 GiB."""
+    rest = memoryview(data)
+    with write_errors(path):
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 class OpenedFile:
@@ -86,6 +92,8 @@ class Disk:
 
     def digest(self, path: Path) -> tuple[int, str]:
         """Mapped rather than read: a file may be larger than memory."""
+        from blake3 import blake3  # late, as in `bucket`
+
         return path.stat().st_size, blake3().update_mmap(path).hexdigest()
 
     @contextlib.contextmanager
@@ -99,15 +107,8 @@ class Disk:
             with write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = temporary.open("wb", buffering=0)
-
-            def write(data: bytes | memoryview) -> None:
-                rest = memoryview(data)
-                with write_errors(path):
-                    while rest:
-                        rest = rest[file.write(rest) :]
-
             with file:
-                yield write
+                yield partial(_append, file, path)
                 with write_errors(path):
                     os.fsync(file.fileno())
             with write_errors(path):
@@ -179,7 +180,7 @@ class Disk:
             raise UsageError(
                 f"{directory}: a cluster's workers need an absolute path; they start in folders of their own."
             )
-        probe = directory / f".seen-by-workers-{uuid.uuid4().hex}"
+        probe = directory / f".seen-by-workers-{os.urandom(16).hex()}"
         try:
             probe.touch()
         except OSError:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.storage.places import Place, local
@@ -18,7 +18,7 @@ from mimiidg_build.storage.places import Place, local
 log = logging.getLogger(__name__)
 
 
-def file_lock(path: Place) -> FileLock:
+def file_lock(path: Place) -> BaseFileLock:
     """The lock on a file that exists for this purpose alone; its folder is made.
 
     For a path on object storage, where nothing can be locked, it lies at the path's counterpart on this machine, and
@@ -29,7 +29,7 @@ def file_lock(path: Place) -> FileLock:
     return FileLock(here)
 
 
-def variant_lock(directory: Place) -> FileLock:
+def variant_lock(directory: Place) -> BaseFileLock:
     """The lock that one process has while it changes what lies in a variant's directory.
 
     On object storage two machines that build one variant at once write the same objects with the same bytes; for the
