@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
+from mimiidg_build.synthesis.layout import section_clips
 
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.synthetic import parse_name
-from mimiidg_build.synthesis.layout import section_clips
 from tests.conftest import pack_release, write_dataset
 from tests.faults.processes import N_SAMPLES, Ended, Processes
 

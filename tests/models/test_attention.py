@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, create, model_class
-from mimiidg_build.models.arcface import arcface, doubt
-from mimiidg_build.models.attention import Attention, AttentionSettings, waves_of
+from mimiidg_build.models.arcface import arcface, cross_entropy
+from mimiidg_build.models.attention import Attention, AttentionSettings
 from mimiidg_build.models.attention.inputs import LogMel, Wavegram, mel_filters
+from mimiidg_build.models.attention.model import waves_of
 from mimiidg_build.models.base import Epoch, Labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -246,7 +247,7 @@ def test_score_is_the_cross_entropy_with_the_margin() -> None:
     expected = F.cross_entropy(arcface(cosine, known.section, 40.0, 0.7), known.section, reduction="none")
     torch.testing.assert_close(model.score(clips, known), expected, rtol=1e-4, atol=1e-5)
     sure = torch.tensor([[40.0, 0.0, -1.0], [45.0, 0.0, -1.0]], dtype=torch.float64)
-    small = doubt(sure, torch.tensor([0, 0]))
+    small = cross_entropy(sure, torch.tensor([0, 0]))
     assert small[0] > small[1] > 0, "the surest clips differ, too"
 
 

@@ -20,8 +20,9 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.features import HOP, N_FFT, logmel, mel_filter_bank
 from mimiidg_build.models import create, model_class
 from mimiidg_build.models.base import MAIN, Epoch, Labels, ScoreTable
-from mimiidg_build.models.centroids import EPSILON, distance_loss, first_frames, squared_distances
+from mimiidg_build.models.centroids.distances import EPSILON, distance_loss, squared_distances
 from mimiidg_build.models.centroids.levels import level_db_by_origin
+from mimiidg_build.models.centroids.model import first_frames
 from mimiidg_build.models.centroids.resnet38 import ResidualBlock, ResNet38
 from mimiidg_build.models.centroids.settings import PAPER, PROFILES
 from mimiidg_build.training.clip_dataset import ClipDataset

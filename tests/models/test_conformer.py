@@ -22,16 +22,11 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import hz_from_mel, logmel, mel_from_hz
 from mimiidg_build.models import create
 from mimiidg_build.models.base import MAIN, Epoch, Labels, ScoreTable
-from mimiidg_build.models.conformer import (
-    SCORES,
-    Conformer,
-    ConformerSettings,
-    augmentations,
-    in_second_stage,
-    mean_and_whitener,
-)
+from mimiidg_build.models.conformer import SCORES, Conformer, ConformerSettings, augmentations
 from mimiidg_build.models.conformer.augmentations import KINDS, augment
+from mimiidg_build.models.conformer.model import mean_and_whitener
 from mimiidg_build.models.conformer.network import AttentivePooling, Block
+from mimiidg_build.models.conformer.settings import in_second_stage
 from mimiidg_build.training import train
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.small_store import make_store

@@ -21,11 +21,12 @@ import torch
 from mimiidg_build.errors import DataError
 from mimiidg_build.models import create
 from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
-from mimiidg_build.models.windows import in_batches
+from mimiidg_build.models.batches import in_batches
 from mimiidg_build.store.store import Store, open_store
-from mimiidg_build.training import checkpoint
 from mimiidg_build.training.clip_dataset import ClipDataset
-from mimiidg_build.training.train import epoch_seed, train, training_windows
+from mimiidg_build.training.loss_curve import EpochLoss
+from mimiidg_build.training.reproducible import epoch_seed
+from mimiidg_build.training.train import train, training_windows
 from tests.small_store import N_FRAMES, make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,7 +93,7 @@ class Stop(Exception):
 
 
 def stop_after(epoch: int) -> Any:
-    def on_epoch(loss: checkpoint.EpochLoss) -> None:
+    def on_epoch(loss: EpochLoss) -> None:
         if loss.epoch == epoch:
             raise Stop
 
@@ -117,20 +118,20 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
     code = f"""
         import os, signal, torch
         from pathlib import Path
-        from mimiidg_build.training.clip_dataset import ClipDataset
         from mimiidg_build.models import create
         from mimiidg_build.store.store import open_store
+        from mimiidg_build.training.clip_dataset import ClipDataset
         from mimiidg_build.training.train import train, training_windows
         torch.set_num_threads({torch.get_num_threads()})
         model = create("autoencoder", "smoke", 2, 0)
         clips = ClipDataset(open_store({str(store.path)!r}), machine_types="fan", split="train")
         left = int(1.5 * training_windows(model, clips, 1))
-        def told(n):
+        def on_progress(n):
             global left
             left -= n
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        train(model, clips, Path({str(tmp_path / "part")!r}), "fan", epochs={EPOCHS}, on_progress=told)
+        train(model, clips, Path({str(tmp_path / "part")!r}), "fan", epochs={EPOCHS}, on_progress=on_progress)
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL
