@@ -3,8 +3,8 @@
 In: log-mel or audio of clips, with labels. Out: a loss to train with, anomaly scores.
 Imports: errors, features, evaluation.
 
-A model that lies elsewhere is named ``module:Class``, with a module that Python finds from the current directory. The
-interface is ``models.base.Detector``. Classes are imported when asked for, so listing the models does not import torch.
+A model that is defined elsewhere is named ``module:Class``, with a module that Python finds from the current directory.
+The interface is ``models.base.Detector``. Classes are imported when asked for: listing the models imports no torch.
 """
 
 from __future__ import annotations

@@ -21,12 +21,12 @@ from mimiidg_build.training.loss_curve import EpochLoss
 
 
 def checkpoint_path(directory: Path, name: str) -> Path:
-    """Where the state of a network after its last finished epoch lies."""
+    """Path of a network's state after its last finished epoch."""
     return directory / f"checkpoint_{name}.pt"
 
 
 def weights_path(directory: Path, name: str) -> Path:
-    """Where the weights of a trained network lie."""
+    """Path of the weights of a trained network."""
     return directory / f"weights_{name}.pt"
 
 
@@ -84,7 +84,9 @@ def load_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
         optimizer.load_state_dict(content["optimizer"])
         return [EpochLoss(*loss) for loss in content["losses"]]
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is of another model or version: {error}. Remove it to train anew.") from None
+        raise DataError(
+            f"{path} is of another model or version: {error}. Remove it to train again from the start."
+        ) from None
 
 
 def save_weights(path: Path, model: Detector) -> None:
@@ -104,7 +106,9 @@ def load_weights(path: Path, model: Detector) -> None:
     try:
         model.load_state_dict(content)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is of another model or version: {error}. Remove it to train anew.") from None
+        raise DataError(
+            f"{path} is of another model or version: {error}. Remove it to train again from the start."
+        ) from None
 
 
 def _save(path: Path, content: Any) -> None:
@@ -118,4 +122,4 @@ def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler meets: RuntimeError, EOFError, KeyError, ...
-        raise DataError(f"{path} cannot be read ({error}). Remove it to train anew.") from None
+        raise DataError(f"{path} cannot be read ({error}). Remove it to train again from the start.") from None

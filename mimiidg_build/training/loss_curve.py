@@ -35,7 +35,7 @@ class EpochLoss:
 
 
 def loss_curve_path(directory: Path, name: str) -> Path:
-    """Where the loss curve of a network lies."""
+    """Path of the loss curve of a network."""
     return directory / f"loss_{name}.csv"
 
 

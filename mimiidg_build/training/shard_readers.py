@@ -34,7 +34,7 @@ CACHED_SHARDS = 4
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows ``start`` to ``start + n_rows`` of the array at ``array``, which lie in ``file``."""
+    """Rows ``start`` to ``start + n_rows`` of the array at ``array``, stored in ``file``."""
 
     array: Place
     file: Place
@@ -168,7 +168,7 @@ def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
 
 
 class MappedReader:
-    """Reads uncompressed shards through the page cache. Maps are opened when first used, anew in each process.
+    """Reads uncompressed shards through the page cache. Maps are opened when first used, in each process of its own.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def map_shard(shard: Shard, layout: ArrayLayout) -> tuple[Array, Numbers]:
     Returns
     -------
     clips : np.memmap [shape=(n_chunks, ...)]
-        The chunks in the order in which they lie in the file.
+        The chunks in the order of the file.
     chunk_of : np.ndarray [shape=(n_rows,)]
         The chunk of each row.
 

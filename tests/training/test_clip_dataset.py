@@ -79,7 +79,7 @@ def test_three_ways_to_the_same_bytes(store: Store, compressed: Store, features:
     held = ClipDataset(store, features=features)
     mapped = ClipDataset(store, features=features, memory_budget_bytes=0)
     zarred = ClipDataset(compressed, features=features, memory_budget_bytes=0)
-    assert [of.access for of in (held, mapped, zarred)] == ["memory", "mapped", "zarr"]
+    assert [clips.access for clips in (held, mapped, zarred)] == ["memory", "mapped", "zarr"]
     assert held.resident is not None and mapped.resident is None
     numbers = np.random.default_rng(0).permutation(len(held))[:40]
     expected = held.read(numbers)
@@ -145,8 +145,8 @@ def test_order_is_the_seeds_alone(store: Store, budget: int) -> None:
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_however_they_start(store: Store, compressed: Store, context: str) -> None:
     """Maps and caches that were used before the workers start must not follow them."""
-    for of in (store, compressed) if context == "fork" else (store,):
-        clips = ClipDataset(of, memory_budget_bytes=0)
+    for opened in (store, compressed) if context == "fork" else (store,):
+        clips = ClipDataset(opened, memory_budget_bytes=0)
         expected = pass_over(clips, 0, epoch=0)
         options = {"multiprocessing_context": multiprocessing.get_context(context), "pin_memory": False}
         assert pass_over(clips, 1, epoch=0, **options) == expected
@@ -184,9 +184,9 @@ def test_streaming_reads_shard_after_shard(compressed: Store, monkeypatch: pytes
 def test_shardwise_keeps_shards_whole() -> None:
     shard = np.repeat(np.arange(10), 3)
     chunks = clip_order.shardwise(shard, 7, seed=1, epoch=2)
-    of_chunk = [set(shard[chunk].tolist()) for chunk in chunks]
-    assert [len(of) for of in of_chunk] == [2] * 5
-    assert sorted(n for of in of_chunk for n in of) == list(range(10))
+    shards = [set(shard[chunk].tolist()) for chunk in chunks]
+    assert [len(held) for held in shards] == [2] * 5
+    assert sorted(n for held in shards for n in held) == list(range(10))
     assert any(shard[chunk].tolist() != sorted(shard[chunk].tolist()) for chunk in chunks)
 
 
@@ -259,7 +259,7 @@ def test_training_pool_adds_outliers_and_known_anomalies(store: Store) -> None:
     assert labels.known_anomaly.tolist() == [False] * 27 + [True] * 2
     assert labels.is_normal.tolist() == [True] * 9 + [False] * 20
     assert set(pool.clips["split"][:27]) == {"train"} and pool.clips["clip"][27:].tolist() == known["clip"].tolist()
-    every = {f"{of}/00" for of in ("fan", "valve")}
+    every = {f"{machine_type}/00" for machine_type in ("fan", "valve")}
     assert set(pool.clips["machine_type"][9:27] + "/" + pool.clips["section"][9:27]) == every
     for number in (0, 12, 20, 28):  # of this section, of others, of the anomalies
         row = pool.clips.iloc[number]
@@ -278,5 +278,5 @@ def test_without_some_clips(store: Store) -> None:
     left_out = test.clips.iloc[[0, 13]]
     rest = ClipDataset(store, machine_types="fan", split="test", without=left_out)
     assert len(rest) == len(test) - 2
-    kept = test.clips.drop(index=[0, 13]).reset_index(drop=True)
-    assert rest.clips.equals(kept), "the same row number in another section stays"
+    left = test.clips.drop(index=[0, 13]).reset_index(drop=True)
+    assert rest.clips.equals(left), "the same row number in another section stays"

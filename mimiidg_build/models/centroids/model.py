@@ -30,7 +30,7 @@ class BCE(Detector):
     width = None
     uses_outliers = True
     classifies: ClassVar[bool] = True
-    n_centroids: ClassVar[int] = 0  # 1: c_p, fixed; 2: c_p and c_n, computed anew every epoch
+    n_centroids: ClassVar[int] = 0  # 1: c_p, fixed; 2: c_p and c_n, recomputed every epoch
 
     centroids: Tensor  # (n_centroids, size)
     level_db: Tensor  # (section,), of the standardisation
