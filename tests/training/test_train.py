@@ -23,6 +23,7 @@ from mimiidg_build.models import create
 from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
 from mimiidg_build.models.batches import in_batches
 from mimiidg_build.store.store import Store, open_store
+from mimiidg_build.training.checkpoint import load_weights, save_weights, weights_path
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.loss_curve import EpochLoss
 from mimiidg_build.training.reproducible import epoch_seed
@@ -289,6 +290,20 @@ def test_bad_checkpoints(store: Store, tmp_path: Path, write: Any, message: str)
     with pytest.raises(DataError, match=f"checkpoint_fan.pt.*{message}"):
         trained(store, tmp_path)
     assert not Path("run").exists(), "a checkpoint ran code"
+
+
+def test_weights_read_back_and_name_what_they_are_not(store: Store, tmp_path: Path) -> None:
+    model, path = trained(store, tmp_path), weights_path(tmp_path, "fan")
+    save_weights(path, model)
+    again = create("autoencoder", "smoke", n_sections=2, seed=1)
+    assert not same_weights(model, again)
+    load_weights(path, again)
+    assert same_weights(model, again)
+    with pytest.raises(DataError, match="weights_fan.pt is of another model or version"):
+        load_weights(path, create("mobilenetv2", "smoke", n_sections=2, seed=0))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="weights_fan.pt cannot be read"):
+        load_weights(path, again)
 
 
 def test_no_half_written_checkpoint(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
