@@ -92,3 +92,11 @@ class ValueResults(Table):
     domain: Series[str] = pa.Field(isin=("source", "target", "both", ""))
     n_normal: Series[int] = pa.Field(ge=1)
     auc: Series[float] = _metric()
+
+
+class LossCurve(Table):
+    """A ``loss_<name>.csv`` as read: one row per epoch, from 1. ``held_out_loss`` is NaN without clips held out."""
+
+    epoch: Series[int] = pa.Field(ge=1, unique=True)
+    loss: Series[float]
+    held_out_loss: Series[float] = pa.Field(nullable=True)

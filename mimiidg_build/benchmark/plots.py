@@ -5,7 +5,6 @@ PNG; matplotlib is imported when one is drawn.
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, data_kind
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.summary import snr_title
+from mimiidg_build.training.loss_curve import loss_curve_path, read_loss_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,22 +96,15 @@ def plot_losses(benchmark: Benchmark, path: Path) -> Path:
     for axes, model in zip(panels, trained, strict=False):
         for number, part in enumerate(model.runs[0].parts()):
             for run in model.runs:
-                epochs, losses = read_losses(run.directory / f"loss_{part.name}.csv")
+                curve = read_loss_curve(loss_curve_path(run.directory, part.name))
                 label = part.name if run is model.runs[0] else None
-                axes.plot(epochs, losses, color=COLOURS[number % len(COLOURS)], linewidth=1, label=label)
+                axes.plot(curve["epoch"], curve["loss"], color=COLOURS[number % len(COLOURS)], linewidth=1, label=label)
         axes.set_title(f"{model.name} ({data_kind(benchmark.store)})", fontsize=9)
         axes.set_xlabel("epoch")
         axes.set_ylabel("training loss")
         axes.legend(fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     return save_figure(figure, path)
-
-
-def read_losses(path: Path) -> tuple[list[int], list[float]]:
-    """Epochs and mean losses of a loss curve."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [int(row["epoch"]) for row in rows], [float(row["loss"]) for row in rows]
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

@@ -23,7 +23,7 @@ import scipy.stats
 
 from mimiidg_build.benchmark.runs import Run
 from mimiidg_build.evaluation.confidence import LEVEL
-from mimiidg_build.evaluation.evaluate import Evaluation, Interval
+from mimiidg_build.evaluation.results import Evaluation, Interval
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import snr_title
 

@@ -34,7 +34,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.evaluation.evaluate import Evaluation, evaluate
+from mimiidg_build.evaluation.evaluate import evaluate
+from mimiidg_build.evaluation.results import Evaluation
+from mimiidg_build.evaluation.scored_clips import read_with_clip_table
 from mimiidg_build.models import create, model_class
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.files import write_file
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
     import torch
 
     from mimiidg_build.models.base import Detector, Settings
-    from mimiidg_build.training.checkpoint import EpochLoss
     from mimiidg_build.training.clip_dataset import ClipDataset
+    from mimiidg_build.training.loss_curve import EpochLoss
 
 
 @dataclass(frozen=True)
@@ -262,23 +264,24 @@ def _train_and_score(run: Run, part: Part, device: str, reporter: Reporter) -> N
     choice: dict[str, Any] = {"machine_types": part.machine_types, "sections": part.section}
     choice |= {"features": cls.takes, "seed": run.seed}
     training = ClipDataset(run.store, split="train", **choice)
-    known = run.told_of(training.section_ids) if run.known_anomalies else None
+    known = run.told_of(map(str, training.section_ids)) if run.known_anomalies else None
     test = ClipDataset(run.store, split="test", without=known, **choice)
     if training.section_ids != test.section_ids:
-        raise DataError(f"{part.name}: training clips of {training.section_ids}, test clips of {test.section_ids}")
+        sections = [" ".join(map(str, clips.section_ids)) for clips in (training, test)]
+        raise DataError(f"{part.name}: training clips of {sections[0]}, test clips of {sections[1]}")
     pool = training
     if cls.uses_outliers or known is not None:
         pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)
     model = create(run.model, run.profile, len(training.section_ids), run.seed).to(chosen)
     if run.known_anomalies:
-        model.load_state_dict(checkpoint.load(run.base.directory / f"weights_{part.name}.pt"))
+        checkpoint.load_weights(checkpoint.weights_path(run.base.directory, part.name), model)
     losses = _train(run, part, model, pool, reporter)
     scoring.fit(model, training, chosen)
     told = reporter.step(f"{_title(run, part)} scores", len(training) + len(test))
     threshold = scoring.score(model, training, test, chosen, run.directory, told)
-    checkpoint.save(run.directory / f"weights_{part.name}.pt", model.state_dict())
+    checkpoint.save_weights(checkpoint.weights_path(run.directory, part.name), model)
     summary = {
-        "sections": training.section_ids,
+        "sections": [str(section) for section in training.section_ids],
         "n_training_clips": len(training),
         "n_outlier_clips": len(pool) - len(training) - (0 if known is None else len(known)),
         "known_anomalies": [] if known is None else known["clip"].tolist(),
@@ -370,8 +373,6 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     DataError
         A part is not finished.
     """
-    from mimiidg_build.training.scoring import read_scored
-
     unfinished = [part.name for part in run.parts() if not run.is_finished(part)]
     if unfinished:
         raise DataError(f"{run.directory}: {', '.join(unfinished)} not finished. Run the same benchmark again.")
@@ -379,7 +380,7 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     test = test.drop(index=run.told_of().index)
     found = {}
     for name in run.summaries()[0]["scores"]:
-        scored = read_scored(run.directory / name, test)
+        scored = read_with_clip_table(run.directory / name, test)
         found[name] = evaluate(scored)
         write_file(run.directory / name / "results.json", [found[name].to_json().encode()])
         if left_out > run.known_anomalies:

@@ -17,7 +17,7 @@ from mimiidg_build.storage.places import Place, local, place
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Benchmark
-    from mimiidg_build.evaluation.evaluate import Evaluation
+    from mimiidg_build.evaluation.results import Evaluation
     from mimiidg_build.progress import Reporter
     from mimiidg_build.store.store import Store
     from schemas.variants import Variant

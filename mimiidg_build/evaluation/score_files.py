@@ -27,6 +27,7 @@ from mimiidg_build.datasets.rows import read_rows
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.storage.files import write_file
 from schemas.scores import DecisionTable, ScoreTable
+from schemas.sections import SectionId
 
 SCORE, DECISION = "anomaly_score", "decision_result"
 FILE_NAME = re.compile(
@@ -35,18 +36,33 @@ FILE_NAME = re.compile(
 )
 CLIP_SECTION = re.compile(r"^section_(?P<section>[0-9]{2})_.+\.wav$")
 
-Section = tuple[str, str]  # (machine type, section number)
-
 
 def file_name(kind: str, machine_type: str, section: str) -> str:
     """The name of a score or decision file.
 
+    Parameters
+    ----------
+    kind : {"anomaly_score", "decision_result"}
+    machine_type : str
+        Letters, digits, ``_`` and ``-``.
+    section : str
+        Two digits.
+
+    Raises
+    ------
+    ValueError
+        No score file can have that name.
+
+    Examples
+    --------
     >>> file_name(SCORE, "fan", "00")
     'anomaly_score_fan_section_00_test.csv'
     """
     name = f"{kind}_{machine_type}_section_{section}_test.csv"
     if not FILE_NAME.match(name):
-        raise ValueError(f"{name!r} is no score file's name: expected a machine type like 'fan', a section like '00'")
+        raise ValueError(
+            f"{name!r} is not the name of a score file: expected a machine type like 'fan' and a section like '00'"
+        )
     return name
 
 
@@ -56,14 +72,28 @@ def file_name(kind: str, machine_type: str, section: str) -> str:
 def write_scores(
     directory: Path, machine_type: str, section: str, clips: Sequence[str], scores: Iterable[float]
 ) -> Path:
-    """Write one section's scores, in the order given, and return the file's path.
+    """Write one section's scores, in the order given.
 
     Parameters
     ----------
+    directory : Path
+        Created if it does not exist.
+    machine_type, section : str
+        ``"fan"``, ``"00"``.
     clips : sequence of str
         Base names of the clips (``section_00_source_test_normal_0000_m-n_W.wav``).
-    scores : iterable of float, as many as clips
+    scores : iterable of float [length=len(clips)]
         Finite; larger = more anomalous.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        A score is not finite, a clip occurs twice, there is no clip, or the file cannot be written.
     """
     values = [float(score) for score in scores]
     for clip, score in zip(clips, values, strict=True):
@@ -75,17 +105,38 @@ def write_scores(
 def write_decisions(
     directory: Path, machine_type: str, section: str, clips: Sequence[str], decisions: Iterable[bool]
 ) -> Path:
-    """Write one section's decisions, True where anomalous, in the order given, and return the file's path."""
-    return _write(
-        directory / file_name(DECISION, machine_type, section), clips, ["1" if said else "0" for said in decisions]
-    )
+    """Write one section's decisions, in the order given.
+
+    Parameters
+    ----------
+    directory : Path
+        Created if it does not exist.
+    machine_type, section : str
+        ``"fan"``, ``"00"``.
+    clips : sequence of str
+        Base names of the clips.
+    decisions : iterable of bool [length=len(clips)]
+        True where the clip is called anomalous.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        A clip occurs twice, there is no clip, or the file cannot be written.
+    """
+    values = ["1" if anomalous else "0" for anomalous in decisions]
+    return _write(directory / file_name(DECISION, machine_type, section), clips, values)
 
 
 def _write(path: Path, clips: Sequence[str], values: Sequence[str]) -> Path:
-    """Write a line for every clip."""
-    twice = [clip for clip, count in Counter(clips).items() if count > 1]
-    if twice or not clips:
-        found = f"found {twice[0]} twice" if twice else "found no clip"
+    """Write one line a clip, the whole file or none of it."""
+    repeated = [clip for clip, count in Counter(clips).items() if count > 1]
+    if repeated or not clips:
+        found = f"found {repeated[0]} twice" if repeated else "found no clip"
         raise DataError(f"{path.name}: expected every test clip once, {found}")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(zip(clips, values, strict=True))
@@ -96,27 +147,29 @@ def _write(path: Path, clips: Sequence[str], values: Sequence[str]) -> Path:
 # ---- Read ------------------------------------------------------------------------------------------------------------
 
 
-def find(directory: Path) -> dict[Section, dict[str, Path]]:
-    """The score and decision files of a directory, per section, sorted: {(machine type, section): {kind: path}}.
+def find(directory: Path) -> dict[SectionId, dict[str, Path]]:
+    """The score and decision files of a directory, by section, sorted: {section: {kind: path}}.
 
     Raises
     ------
     UsageError
-        It is no directory.
+        There is no such directory.
     DataError
         It holds no score file, or a section's decisions without its scores.
     """
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no directory; expected one of files like {file_name(SCORE, 'fan', '00')}")
-    found: dict[Section, dict[str, Path]] = {}
+        raise UsageError(
+            f"{directory} is not a directory; expected one with files like {file_name(SCORE, 'fan', '00')}"
+        )
+    found: dict[SectionId, dict[str, Path]] = {}
     for path in sorted(directory.iterdir()):
         if match := FILE_NAME.match(path.name):
-            found.setdefault((match["machine_type"], match["section"]), {})[match["kind"]] = path
+            found.setdefault(SectionId(match["machine_type"], match["section"]), {})[match["kind"]] = path
     if not found:
         raise DataError(f"{directory} holds no score files; expected names like {file_name(SCORE, 'fan', '00')}")
-    for (machine_type, section), files in found.items():
+    for section, files in found.items():
         if SCORE not in files:
-            missing = file_name(SCORE, machine_type, section)
+            missing = file_name(SCORE, *section)
             raise DataError(f"{directory} holds {files[DECISION].name}, but not {missing}")
     return dict(sorted(found.items()))
 
@@ -127,8 +180,8 @@ def read_scores(path: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        The file is empty, a line does not have two values, a score is no finite number, a clip stands twice or is not
-        of the file's section. The message names file, line and value.
+        The file is empty, a line does not have two values, a score is not a finite number, a clip occurs twice or is
+        not of the file's section. The message names file, line and value.
     """
     rows = _read(path, "score")
     table = [(line, clip, _finite(path, line, clip, text)) for line, clip, text in rows]
@@ -153,7 +206,7 @@ def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
             raise DataError(f"{path}, line {line}: expected 2 values (file name, {what}), found {len(row)}: {row}")
         clip = row[0].strip().replace("\\", "/").rpartition("/")[2]
         if clip in first_line:
-            raise DataError(f"{path}, line {line}: {clip} stands here again, first on line {first_line[clip]}")
+            raise DataError(f"{path}, line {line}: {clip} is repeated; it is first on line {first_line[clip]}")
         named = CLIP_SECTION.match(clip)
         if named is None or (section is not None and named["section"] != section):
             expected = f"section_{section or 'NN'}_....wav"
@@ -169,7 +222,7 @@ def _finite(path: Path, line: int, clip: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise DataError(f"{path}, line {line}: the score of {clip} is no number: {text!r}") from None
+        raise DataError(f"{path}, line {line}: the score of {clip} is not a number: {text!r}") from None
     if not math.isfinite(value):
         raise DataError(f"{path}, line {line}: the score of {clip} is {text!r}, expected a finite number")
     return value

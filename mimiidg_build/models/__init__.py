@@ -1,9 +1,10 @@
-"""The systems to benchmark. A model is one file here and one line in ``MODELS`` (or ``ABLATIONS``).
+"""Models: the anomaly detectors that are benchmarked. One module or package each, and one line in ``MODELS``.
 
-One that lies elsewhere is named ``module:Class``, with a module that Python finds from the current directory.
+In: log-mel or audio of clips, with labels. Out: a loss to train with, anomaly scores.
+Imports: errors, features, evaluation.
 
-What a model must offer stands in ``models.base.Detector``. The classes are imported when asked for: naming the models
-costs no import of torch.
+A model that is defined elsewhere is named ``module:Class``, with a module that Python finds from the current directory.
+The interface is ``models.base.Detector``. Classes are imported when asked for: listing the models imports no torch.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MODELS = {
     "attention": "attention:Attention",
     "conformer": "conformer:Conformer",
 }
-ABLATIONS = {  # a system without one of its ideas: for its own comparison, and not among "all"
+ABLATIONS = {  # a system without one of its ideas: for comparison with it, and not among "all"
     "attention_no_attention": "attention:NoAttention",
     "attention_plain": "attention:Plain",
     "attention_plain_no_attention": "attention:PlainNoAttention",
@@ -57,14 +58,14 @@ def model_class(name: str) -> type[Detector]:
     if ":" in name:
         return _own_class(name)
     if name not in every:
-        raise UsageError(f"there is no model {name!r}; choose one of {', '.join(every)}")
+        raise UsageError(f"no model is named {name!r}; choose one of {', '.join(every)}")
     module, _, attribute = every[name].partition(":")
     found: type[Detector] = getattr(import_module(f"{__name__}.{module}"), attribute)
     return found
 
 
 def _own_class(name: str) -> type[Detector]:
-    """A user's own model. Its module is code that the user asked to run; whatever goes wrong in it is told."""
+    """A user's own model. Its module is code that the user asked to run; whatever goes wrong in it is reported."""
     from mimiidg_build.models.base import Detector
 
     module, _, attribute = name.partition(":")
@@ -83,7 +84,28 @@ def _own_class(name: str) -> type[Detector]:
 
 
 def create(name: str, profile: str, n_sections: int, seed: int) -> Detector:
-    """A new, untrained model: the profile's settings, weights drawn from the seed."""
+    """A new, untrained model.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``MODELS`` or ``ABLATIONS``, or ``module:Class``.
+    profile : str
+        One of ``PROFILES``, as far as the model has it.
+    n_sections : int
+        Sections of the model's scope.
+    seed : int
+        Decides the initial weights.
+
+    Returns
+    -------
+    Detector
+
+    Raises
+    ------
+    UsageError
+        No model has that name, or the model does not have that profile.
+    """
     cls = model_class(name)
     if profile not in cls.profiles:
         raise UsageError(f"{name} has no profile {profile!r}; choose one of {', '.join(cls.profiles)}")

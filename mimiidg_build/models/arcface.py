@@ -1,6 +1,6 @@
-"""ArcFace (Deng et al. 2019): logits with a margin on the angle of the true class, and the doubt that they leave.
+"""ArcFace (Deng et al. 2019): logits with a margin on the angle of the true class, and an exact cross-entropy.
 
-cos theta is that of the angle between a clip's embedding and a class, [shape=(n, n_classes)].
+theta is the angle between a clip's embedding and a class; cosines are [shape=(n, n_classes)].
 """
 
 from __future__ import annotations
@@ -12,14 +12,25 @@ from torch import Tensor
 
 
 def arcface(cosine: Tensor, section: Tensor, scale: float, margin: float) -> Tensor:
-    """ArcFace's logits: s cos theta, and for the true class a margin m on the angle.
+    """ArcFace's logits: s cos(theta), and for the true class a margin m on the angle.
 
-    s cos(theta + m) where that falls with theta, which it does up to theta = pi - m; s (cos theta - m sin m) beyond.
+    s cos(theta + m) where that decreases with theta, which it does up to theta = pi - m; s (cos(theta) - m sin(m))
+    beyond.
 
     Parameters
     ----------
     cosine : Tensor [shape=(n, n_classes)]
+        cos(theta), in [-1, 1].
     section : Tensor of int64 [shape=(n,)]
+        The true class.
+    scale : float
+        s, larger than 0.
+    margin : float, rad
+        m, from 0.
+
+    Returns
+    -------
+    Tensor [shape=(n, n_classes)]
 
     Examples
     --------
@@ -34,10 +45,14 @@ def arcface(cosine: Tensor, section: Tensor, scale: float, margin: float) -> Ten
     return scale * cosine.scatter(1, section[:, None], torch.where(own > math.cos(math.pi - margin), inside, beyond))
 
 
-def doubt(logits: Tensor, section: Tensor) -> Tensor:
-    """Cross-entropy of each clip's true class [shape=(n,)]; it does not round to 0, however sure the logits are.
+def cross_entropy(logits: Tensor, section: Tensor) -> Tensor:
+    """Cross-entropy of each clip's true class [shape=(n,)]; it does not round to 0, however confident the logits are.
 
-    >>> doubt(torch.tensor([[0.0, 0.0], [90.0, 0.0]], dtype=torch.float64), torch.tensor([0, 0])).tolist()
+    As a score it must still rank clips whose true class has a probability that rounds to 1, where
+    ``torch.nn.functional.cross_entropy`` gives 0 for all of them: log-sum-exp of the other classes' differences, then
+    softplus.
+
+    >>> cross_entropy(torch.tensor([[0.0, 0.0], [90.0, 0.0]], dtype=torch.float64), torch.tensor([0, 0])).tolist()
     [0.6931471805599453, 8.194012623990515e-40]
     """
     own = logits.gather(1, section[:, None])

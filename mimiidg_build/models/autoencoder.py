@@ -13,10 +13,12 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from numpy.linalg import LinAlgError
 from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
+from mimiidg_build.models.mahalanobis import whitener
 from mimiidg_build.models.windows import Windows
 
 WIDTH, N_MELS = 5, 128
@@ -35,7 +37,7 @@ class Autoencoder(Detector):
         "paper": Settings(epochs=100, learning_rate=1e-4, batch_size=128),
         "released": Settings(epochs=100, learning_rate=1e-3, batch_size=512, held_out=0.1),
         "cpu": Settings(epochs=20, learning_rate=1e-3, batch_size=512),
-        # Few batches on little data: the running statistics have to follow faster.
+        # Few batches of little data: the running statistics have to follow faster.
         "smoke": Settings(epochs=3, learning_rate=1e-3, batch_size=128, batch_norm_momentum=0.1),
     }
     width = WIDTH
@@ -73,10 +75,10 @@ class Autoencoder(Detector):
 
 
 class MahalanobisAutoencoder(Autoencoder):
-    """The same network, scored by how unlike the training clips' residuals a clip's residuals are.
+    """The same network, scored by the Mahalanobis distance of a clip's residuals.
 
-    Every frame of every window gives one residual of 128 values. Per domain, their covariance over the training clips;
-    score: the clip's mean squared Mahalanobis residual under each, the smaller of the two.
+    Every frame of every window gives one residual of 128 values. Each domain has a covariance of its own, over its
+    training clips; score: the clip's mean squared Mahalanobis residual under each, the smaller of the two.
     """
 
     whitener: Tensor
@@ -88,8 +90,32 @@ class MahalanobisAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def fit_after(self, chunks: Chunks) -> None:
-        """Covariance of the residuals of each domain's training clips."""
+        """Covariance of the residuals of each domain's training clips.
+
+        Raises
+        ------
+        DataError
+            A domain has too few training clips, or constant ones.
+        """
         self.eval()
+        count, total, square = self._moments(chunks)
+        for domain, name in enumerate(("source", "target")):
+            if count[domain] <= N_MELS:
+                raise DataError(
+                    f"{int(count[domain])} frames of {name} training clips cannot give a covariance of {N_MELS} bands; "
+                    "mahalanobis scores need training clips of both domains"
+                )
+        mean = total / count[:, None]
+        covariance = (square - count[:, None, None] * mean[:, :, None] * mean[:, None, :]) / (count - 1)[:, None, None]
+        try:
+            self.whitener.copy_(whitener(covariance))
+        except LinAlgError:
+            raise DataError(
+                "the covariance of the training residuals is singular: too few, or constant, training clips"
+            ) from None
+
+    def _moments(self, chunks: Chunks) -> tuple[Tensor, Tensor, Tensor]:
+        """Count, sum and sum of outer products of the residuals by domain, float64 [shape=(2, ...)]."""
         device = self.whitener.device
         count = torch.zeros(2, dtype=torch.float64, device=device)
         total = torch.zeros(2, N_MELS, dtype=torch.float64, device=device)
@@ -101,15 +127,7 @@ class MahalanobisAutoencoder(Autoencoder):
                     count[domain] += rows.shape[0]
                     total[domain] += rows.sum(dim=0)
                     square[domain] += rows.T @ rows
-        for domain, name in enumerate(("source", "target")):
-            if count[domain] <= N_MELS:
-                raise DataError(
-                    f"{int(count[domain])} frames of {name} training clips cannot give a covariance of {N_MELS} bands; "
-                    "mahalanobis scores need training clips of both domains"
-                )
-        mean = total / count[:, None]
-        covariance = (square - count[:, None, None] * mean[:, :, None] * mean[:, None, :]) / (count - 1)[:, None, None]
-        self.whitener.copy_(_whitener(covariance))
+        return count, total, square
 
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         if self.whitener.isnan().any():
@@ -119,13 +137,3 @@ class MahalanobisAutoencoder(Autoencoder):
             for residual in self._residuals(logmel)
         ]
         return torch.cat(distances, dim=1).amin(dim=0)
-
-
-def _whitener(covariance: Tensor) -> Tensor:
-    """W with W W^T = inverse covariance [shape=(domains, n, n)], so that |r W|^2 is a squared Mahalanobis distance."""
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    if failed.any():
-        raise DataError("the covariance of the training residuals is singular: too few, or constant, training clips")
-    unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    whitener: Tensor = torch.linalg.solve_triangular(factor, unit, upper=False).mT
-    return whitener

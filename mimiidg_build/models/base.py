@@ -1,10 +1,10 @@
-"""What the training loop may ask of a model, and all it may know of one.
+"""The interface between the training loop and a model: what a model may be asked, and all that is known of one.
 
 Conventions
 -----------
-Log-mel is (clip, frame, mel) in dB, audio (clip, sample) int16, as stored, on the model's device: a model says which
-of the two it takes. Scores are (clip,), larger = more anomalous. A model serves one *scope* (one machine type, one
-section, or all), and numbers that scope's sections 0, 1, 2, ...; clips from elsewhere have section -1.
+Log-mel is (clip, frame, mel) in dB, audio (clip, sample) int16, as stored, on the model's device: a model declares
+which of the two it takes. Scores are (clip,), larger = more anomalous. A model serves one *scope* (one machine type,
+one section, or all), and numbers that scope's sections 0, 1, 2, ...; clips from elsewhere have section -1.
 
 The life of a model::
 
@@ -19,7 +19,7 @@ The life of a model::
     model.fit_after(chunks)                          # once: covariances, reference clips; no gradients
     model.scores(features, labels)                   # training clips for the threshold, then test clips
 
-``chunks`` are (features, labels) of training clips, in order, some clips at a time; they may be gone through again.
+``chunks`` are (features, labels) of training clips, in order, some clips at a time; they may be iterated again.
 In ``begin_epoch`` they are all that is trained on, outliers and known anomalies included; in ``fit_after`` the normal
 clips of the scope.
 """
@@ -29,7 +29,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mimiidg_build.models.windows import WholeClips, Windows, in_batches
+from mimiidg_build.models.batches import in_batches
+from mimiidg_build.models.windows import WholeClips, Windows
 
 ADAM_EPS = 1e-7  # Keras' default, which the baselines were trained with; torch's is 1e-8
 
@@ -52,14 +53,14 @@ MAIN = ""  # the name of a model's own score
 class Settings:
     """How a profile trains and scores.
 
-    epochs               0: nothing to train, the model is all in ``fit_after``
+    epochs               0: nothing to train, ``fit_after`` does everything
     learning_rate        of Adam
     batch_size           windows a batch
     train_hop            frames from one training window to the next
     score_hop            the same, when scoring
-    held_out             share of the training clips, the last in file order, kept out of training to watch the loss
+    held_out             share of the training clips, the last in file order, held out of training to monitor the loss
     batch_norm_momentum  weight of a new batch in the running statistics (torch's sense)
-    tuning_epochs        epochs that a trained model goes on for once anomalies are known; 0: it takes none
+    tuning_epochs        epochs that a trained model goes on for once anomalies are known; 0: it cannot use any
 
     A model with settings of its own derives from this.
     """
@@ -76,7 +77,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Which epoch it is: ``number`` of ``total``, from 0; ``tuning`` where a trained model is told of anomalies."""
+    """Which epoch it is: ``number`` of ``total``, from 0; ``tuning`` where a trained model goes on with anomalies."""
 
     number: int
     total: int
@@ -90,9 +91,9 @@ class Labels:
     section          Tensor of int64, number of the section within the model's scope; -1: a clip from elsewhere, which a
                      model may train on as an outlier
     is_target        Tensor of bool, the domain
-    training_row     Tensor of int64, place among the training clips; -1 for a clip that is none. By it a model that
-                     keeps its training clips does not find a clip in itself
-    known_anomaly    Tensor of bool, True for the few anomalies that a training may be told of
+    training_row     Tensor of int64, row among the training clips; -1 for a clip that is none. By it a model that
+                     stores its training clips does not compare a clip with itself
+    known_anomaly    Tensor of bool, True for the few anomalies that a training may use
     origin           Tensor of int64, number of the section that a clip is from, elsewhere too: those of the scope come
                      first, with the numbers that they have as ``section``
     """
@@ -112,7 +113,19 @@ class Labels:
         known_anomaly: Sequence[bool] | None = None,
         origin: Sequence[int] | None = None,
     ) -> Labels:
-        """Labels of all training clips (in order), or of clips to test; all of the scope's sections by default."""
+        """Labels of all training clips (in order), or of test clips.
+
+        Parameters
+        ----------
+        section : sequence of int [length=n]
+        is_target : sequence of bool [length=n]
+        training : bool
+            The clips are the training clips.
+        known_anomaly : sequence of bool [length=n], optional
+            None by default.
+        origin : sequence of int [length=n], optional
+            ``section`` by default.
+        """
         n = len(section)
         rows = torch.arange(n) if training else torch.full((n,), -1)
         known = torch.zeros(n, dtype=torch.bool) if known_anomaly is None else torch.tensor(known_anomaly)
@@ -146,13 +159,22 @@ class ScoreTable:
 
 
 class Detector(nn.Module, ABC):
-    """A model. Subclasses give ``profiles`` and ``width``, ``loss`` and ``_score``; the rest where needed.
+    """A model. Subclasses define ``profiles`` and ``width``, ``loss`` and ``_score``, and the rest where needed.
 
     profiles       settings by name: "paper", "released", "cpu", "smoke"
     scope          one model per machine type, per section, or one for all
-    takes          the features that it is given: "logmel" or "audio"
+    takes          the features that it takes: "logmel" or "audio"
     width          frames of a window; None: it takes whole clips
     uses_outliers  it also trains on the training clips of all other sections
+
+    Parameters
+    ----------
+    settings : Settings
+        Usually ``profiles["paper"]`` or another of the class's own.
+    n_sections : int
+        Sections of the scope.
+    seed : int
+        Decides the initial weights, and every draw of the training.
     """
 
     profiles: ClassVar[Mapping[str, Settings]]
@@ -174,36 +196,42 @@ class Detector(nn.Module, ABC):
         return Windows(features, self.width, self.settings.train_hop)
 
     def begin_epoch(self, epoch: Epoch, chunks: Chunks) -> None:
-        """Ready the model for an epoch; what is not recomputed each time belongs into buffers, which are saved."""
+        """Prepare the model for an epoch; what is not recomputed each time belongs into buffers, which are saved."""
         return
 
     def batches(self, labels: Labels, epoch: Epoch) -> Sequence[Tensor]:
         """Numbers of the clips of each batch of an epoch, for a model of whole clips: all once, in random order.
 
         Randomness comes from torch's own generators, which are seeded for each epoch. The batches' sizes are the same
-        whenever it is asked.
+        in every call.
         """
         return in_batches(torch.randperm(len(labels)), self.settings.batch_size)
 
     @abstractmethod
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
-        """Mean loss of a batch of windows [shape=(n, width, n_mels)], or of clips, with their labels: a scalar."""
+        """Mean loss, a scalar, of a batch of windows [shape=(n, width, n_mels)] or of clips, with their labels."""
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters that learn at one rate, and that rate; all at the profile's by default."""
         return [(list(self.parameters()), self.settings.learning_rate)]
 
     def learning_rate_factor(self, epoch: Epoch) -> float:
-        """What the learning rates are multiplied by in an epoch."""
+        """The factor of all learning rates in an epoch."""
         return 1.0
 
     def optimizer(self, groups: Sequence[tuple[list[nn.Parameter], float]] | None = None) -> torch.optim.Optimizer:
-        """Adam over ``parameter_groups()``, or over groups that stand for them."""
+        """Adam over ``parameter_groups()``, or over groups that replace them."""
+        return torch.optim.Adam(self.optimizer_groups(groups), eps=ADAM_EPS, fused=True)
+
+    def optimizer_groups(
+        self, groups: Sequence[tuple[list[nn.Parameter], float]] | None = None
+    ) -> list[dict[str, Any]]:
+        """``parameter_groups()``, or groups that replace them, as torch's optimisers take them."""
         given = self.parameter_groups() if groups is None else groups
-        return torch.optim.Adam([{"params": of, "lr": rate} for of, rate in given], eps=ADAM_EPS, fused=True)
+        return [{"params": parameters, "lr": rate} for parameters, rate in given]
 
     def fit_after(self, chunks: Chunks) -> None:
-        """Fit what needs the trained network, from the normal training clips of the scope."""
+        """Fit what needs the trained network (a covariance, say), from the normal training clips of the scope."""
         return
 
     # ---- Scoring -----------------------------------------------------------------------------------------------------
@@ -234,15 +262,20 @@ class Detector(nn.Module, ABC):
         """The model's own score, without gradients and in evaluation mode."""
 
     def derived_scores(self, training: ScoreTable, test: ScoreTable) -> tuple[dict[str, Array], dict[str, Array]]:
-        """More scores, of training and of test clips, that take the whole test set or even its labels to compute.
+        """Further scores that need the whole test set, or even its labels, to be computed.
 
         Their names say so ("transductive", "oracle"): they show what a paper did or what could be reached, and are
         never the model's own.
+
+        Returns
+        -------
+        training, test : dict of str to np.ndarray [shape=(n_clips,)]
+            By the scores' names.
         """
         return {}, {}
 
     def n_trainable(self) -> int:
-        """Trainable parameters."""
+        """Number of trainable parameters."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def _initialise(self) -> None:

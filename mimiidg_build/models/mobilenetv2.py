@@ -1,4 +1,4 @@
-"""MobileNetV2, baseline 2 of MIMII DG: tell a machine type's sections apart, score by the doubt about the true one.
+"""MobileNetV2, baseline 2 of MIMII DG: classify a machine type's sections, score by the odds against the true one.
 
 Input is 64 frames x 128 mels, repeated to 3 channels. Width multiplier 0.5, trained from scratch: 691,523 trainable
 parameters with 3 sections.
@@ -48,7 +48,7 @@ class MobileNetV2(Detector):
         "cpu": Settings(
             epochs=10, learning_rate=1e-3, batch_size=32, train_hop=32, score_hop=16, batch_norm_momentum=0.03
         ),
-        # A momentum of 1e-3 needs thousands of batches before the running statistics mean anything; here are tens.
+        # A momentum of 1e-3 needs thousands of batches before the running statistics are of any use; here are tens.
         "smoke": Settings(
             epochs=2, learning_rate=1e-3, batch_size=16, train_hop=64, score_hop=64, batch_norm_momentum=0.3
         ),
@@ -59,7 +59,7 @@ class MobileNetV2(Detector):
         super().__init__(settings, n_sections, seed)
         if n_sections < 2:
             raise UsageError(
-                f"mobilenetv2 learns to tell a machine type's sections apart: it needs two or more, found {n_sections}"
+                f"mobilenetv2 learns to classify a machine type's sections: it needs two or more, found {n_sections}"
             )
         momentum = settings.batch_norm_momentum
         layers: list[nn.Module] = [_convolution(3, STEM, momentum, kernel=3, stride=2)]
@@ -92,7 +92,7 @@ class MobileNetV2(Detector):
 
 
 def negative_log_odds(logits: Tensor, section: Tensor) -> Tensor:
-    """log((1 - p) / p), p the softmax of the true section.
+    """Negative log odds of the true section: log((1 - p) / p), p its softmax.
 
     log(1 - p) is the log-sum of the other sections' log-softmax: finite also where p rounds to 1, and 1 - p to 0.
 
@@ -115,7 +115,18 @@ def negative_log_odds(logits: Tensor, section: Tensor) -> Tensor:
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; added to the input where shapes allow."""
+    """Expand, filter each channel, project; added to the input where shapes agree.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    expansion : int
+        Channels in between, in units of ``n_in``.
+    stride : int
+    momentum : float
+        Of batch norm, in torch's sense.
+    """
 
     def __init__(self, n_in: int, n_out: int, expansion: int, stride: int, momentum: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Spectrogram nearest neighbour: no training, the yardstick that every learned model must beat.
+"""Nearest neighbour on pooled spectrograms: no training, the baseline that every learned model must beat.
 
 A clip is its log-mel pooled over time, 128 numbers: mean, or maximum. Score: cosine distance to the nearest training
 clip of source and of target of the same section, the smaller of the two; in [0, 2].
@@ -18,7 +18,7 @@ from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
 
 
 class NearestNeighbour(Detector):
-    """Mean over time. There is nothing to train: ``fit_after`` keeps the training clips."""
+    """Mean over time. There is nothing to train: ``fit_after`` stores the training clips."""
 
     profiles = {name: Settings(epochs=0) for name in ("paper", "released", "cpu", "smoke")}
     width = 1
@@ -32,18 +32,18 @@ class NearestNeighbour(Detector):
         self.register_buffer("reference_section", torch.zeros(0, dtype=torch.int64))
 
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
-        """Nothing to train."""
+        """There is none: nothing is trained."""
         raise ValueError("nearest neighbour has nothing to train: settings.epochs is 0")
 
     @torch.no_grad()
     def fit_after(self, chunks: Chunks) -> None:
-        """Keep every training clip, pooled."""
-        kept = [(self.embed(logmel), labels.section) for logmel, labels in chunks]
-        self.reference = torch.cat([embedding for embedding, _ in kept])
-        self.reference_section = torch.cat([section for _, section in kept])
+        """Store every training clip, pooled."""
+        pooled = [(self.embed(logmel), labels.section) for logmel, labels in chunks]
+        self.reference = torch.cat([embedding for embedding, _ in pooled])
+        self.reference_section = torch.cat([section for _, section in pooled])
 
     def pool(self, logmel: Tensor) -> Tensor:
-        """Log-mel [shape=(n_clips, n_frames, n_mels)] over time."""
+        """Mean over time [shape=(n_clips, n_mels)] of log-mels [shape=(n_clips, n_frames, n_mels)]."""
         return logmel.mean(dim=1, dtype=torch.float64)
 
     def embed(self, logmel: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class NearestNeighbour(Detector):
         return (1.0 - cosine.amax(dim=1)).clamp(min=0.0)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # The number of training clips is part of what is saved: make room for it.
+        # The number of training clips differs from model to model: size the buffers as the saved ones are.
         for name in ("reference", "reference_section"):
             saved = state_dict.get(prefix + name)
             if saved is not None:
@@ -71,8 +71,8 @@ class NearestNeighbour(Detector):
 
 
 class MaxNearestNeighbour(NearestNeighbour):
-    """Maximum over time, in place of the mean: for machines whose sound comes and goes."""
+    """Maximum over time instead of the mean: for machines whose sound is intermittent."""
 
     def pool(self, logmel: Tensor) -> Tensor:
-        """Log-mel [shape=(n_clips, n_frames, n_mels)] over time."""
+        """Maximum over time [shape=(n_clips, n_mels)] of log-mels [shape=(n_clips, n_frames, n_mels)]."""
         return logmel.amax(dim=1).double()

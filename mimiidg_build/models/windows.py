@@ -3,7 +3,7 @@
 Conventions
 -----------
 Log-mel is (clip, frame, mel), contiguous. A window is ``width`` consecutive frames of one clip, every ``hop`` frames;
-windows are numbered clip by clip: window ``i`` is the ``i % per_clip``-th of clip ``i // per_clip``.
+windows are numbered clip by clip: window ``i`` is number ``i % per_clip`` of clip ``i // per_clip``.
 
 ``width`` consecutive frames of a contiguous log-mel are ``width * mel`` consecutive numbers in memory. So all windows
 are rows of one overlapping view, and a batch is one gather of rows: nothing is stored ``width / hop`` times over.
@@ -18,8 +18,20 @@ from torch import Tensor
 
 
 def n_windows(n_frames: int, width: int, hop: int) -> int:
-    """Windows of a clip.
+    """How many windows a clip has.
 
+    Parameters
+    ----------
+    n_frames, width, hop : int, frames
+        Of the clip, of a window, and from one window to the next.
+
+    Raises
+    ------
+    ValueError
+        The clip is shorter than a window.
+
+    Examples
+    --------
     >>> n_windows(313, 5, 1), n_windows(313, 64, 16), n_windows(313, 64, 1)
     (309, 16, 250)
     """
@@ -36,6 +48,12 @@ class Windows:
     logmel : Tensor [shape=(n_clips, n_frames, n_mels)], dB
         Any float type and device; made contiguous if it is not.
     width, hop : int, frames
+        Of a window, and from one window to the next.
+
+    Raises
+    ------
+    ValueError
+        The log-mel is not a floating 3-d tensor, or a clip is shorter than a window.
 
     Examples
     --------
@@ -51,8 +69,8 @@ class Windows:
         self.width, self.hop = width, hop
         n_clips, n_frames, self.n_mels = logmel.shape
         self.per_clip = n_windows(n_frames, width, hop)
-        # Row r starts at frame r of all clips laid end to end. Rows that run from one clip into the next exist, too;
-        # ``_first_frame`` never names them.
+        # Row r starts at frame r of all clips joined. Rows that run from one clip into the next exist, too;
+        # ``_first_frame`` never points at them.
         shape, stride = (max(0, n_clips * n_frames - width + 1), width * self.n_mels), (self.n_mels, 1)
         self._rows = self.logmel.as_strided(shape, stride, self.logmel.storage_offset())
         starts = torch.arange(self.per_clip, device=logmel.device) * hop
@@ -86,7 +104,7 @@ class Windows:
 
 
 class WholeClips:
-    """Clips as their own only windows.
+    """Clips as windows, one each: for models that take whole clips.
 
     Parameters
     ----------
@@ -104,20 +122,5 @@ class WholeClips:
         return self._features.index_select(0, numbers)
 
     def clips_of(self, numbers: Tensor) -> Tensor:
-        """Themselves."""
+        """The numbers themselves: window and clip are the same."""
         return numbers
-
-
-def in_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Cut an order into batches; a single window left over joins the last, since batch norm needs two.
-
-    >>> [batch.tolist() for batch in in_batches(torch.arange(5), 2)]
-    [[0, 1], [2, 3, 4]]
-    """
-    sizes = [batch_size] * (len(order) // batch_size)
-    rest = len(order) % batch_size
-    if rest == 1 and sizes:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return torch.split(order, sizes)

@@ -140,7 +140,7 @@ class Explainer:
         created: Any = create(run.model, run.profile, len(run.store.sections), run.seed)
         if getattr(created, "attention", None) is None:
             raise UsageError(f"{run.model} has no attention map to show")
-        created.load_state_dict(checkpoint.load(run.directory / f"weights_{part.name}.pt"))
+        checkpoint.load_weights(checkpoint.weights_path(run.directory, part.name), created)
         self._model: Attention = created.to(self._device)
 
     @cached_property

@@ -11,7 +11,7 @@ import numpy as np
 
 from mimiidg_build.benchmark.results import Estimate
 from mimiidg_build.datasets.rows import records
-from mimiidg_build.evaluation import metrics
+from mimiidg_build.evaluation import roc
 from mimiidg_build.report.data_charts import MARKERS, PANEL, ROW, Chart, value_canvas, value_labels, value_order
 from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.report.systems import System, snr_offset_db
@@ -88,10 +88,10 @@ def roc_charts(number: int, system: System) -> list[Chart]:
         aucs = {}
         for domain, line in zip(DOMAINS, ("-", "--"), strict=True):
             normal = clips.loc[(clips["condition"] == "normal") & (clips["domain"] == domain), "score"].to_numpy()
-            fpr, tpr = metrics.roc_curve(normal, anomaly)
-            aucs[domain] = metrics.auc(normal, anomaly)
+            fpr, tpr = roc.roc_curve(normal, anomaly)
+            aucs[domain] = roc.auc(normal, anomaly)
             axes.plot(100 * fpr, 100 * tpr, line, color=colour(domain), linewidth=1.8)
-        axes.axvspan(0, 100 * metrics.MAX_FPR, color=colour("line"), alpha=0.5, linewidth=0)
+        axes.axvspan(0, 100 * roc.MAX_FPR, color=colour("line"), alpha=0.5, linewidth=0)
         axes.set_xlim(-1, 101)
         axes.set_ylim(-1, 101)
         axes.set_xticks([0, 50, 100])

@@ -18,11 +18,13 @@ import pandas as pd
 
 from mimiidg_build.benchmark.results import Estimate, combine, published
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluation import score_files
-from mimiidg_build.evaluation.evaluate import Evaluation, read_results
+from mimiidg_build.evaluation.results import Evaluation, read_results
+from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
 from mimiidg_build.models import MODELS
 from mimiidg_build.storage.places import Place, local, matching
 from mimiidg_build.store.store import Store, open_store
+from mimiidg_build.training.loss_curve import read_loss_curves
+from schemas.sections import SectionId
 
 RESULTS = "results.json"
 
@@ -82,9 +84,9 @@ class System:
 
     def section(self, section_id: str, metric: str) -> Estimate:
         """One section (``"fan/00"``)."""
-        machine_type, section = section_id.split("/")
-        values = [float(table[metric].loc[(machine_type, section)]) for table in self._sections]
-        return combine(values, [run.evaluation.section_intervals[machine_type, section][metric] for run in self.runs])
+        section = SectionId.parse(section_id)
+        values = [float(table[metric].loc[tuple(section)]) for table in self._sections]
+        return combine(values, [run.evaluation.section_intervals[section][metric] for run in self.runs])
 
     @cached_property
     def _sections(self) -> list[pd.DataFrame]:
@@ -101,7 +103,9 @@ class System:
     @cached_property
     def scored(self) -> dict[str, pd.DataFrame]:
         """The first run's scored clips by section: domain, condition, score."""
-        return read_scores(self.runs[0].directory, self.store)
+        test = self.store.clips[self.store.clips["split"] == "test"]
+        scored = read_with_clip_table(self.runs[0].directory, test, is_complete=False, with_decisions=False)
+        return {str(section): rows for section, rows in by_section(scored).items()}
 
     @cached_property
     def summaries(self) -> list[dict[str, Any]]:
@@ -127,8 +131,8 @@ class System:
         """Loss curves by part, one a seed: columns epoch, loss and held_out_loss."""
         found: dict[str, list[pd.DataFrame]] = {}
         for run in self.runs:
-            for path in sorted(run.run_directory.glob("loss_*.csv")):
-                found.setdefault(path.stem.removeprefix("loss_"), []).append(pd.read_csv(path))
+            for name, curve in read_loss_curves(run.run_directory).items():
+                found.setdefault(name, []).append(curve)
         return found
 
 
@@ -203,32 +207,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         return content
     except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}. Remove {path.parent} and run the benchmark again.") from None
-
-
-def read_scores(directory: Path, store: Store) -> dict[str, pd.DataFrame]:
-    """The score files of a directory with the store's truth, by section: domain, condition, score.
-
-    Raises
-    ------
-    DataError
-        A file cannot be read, or names a clip that the store has not.
-    """
-    clips = store.clips[store.clips["split"] == "test"]
-    names, found = clips["machine_type"] + "/" + clips["section"], score_files.find(directory)
-    truth = clips.assign(file_name=clips["clip"] + ".wav")[["file_name", "domain", "condition"]]
-    read = {}
-    for name in store.sections:
-        machine_type, section = name.split("/")
-        files = found.get((machine_type, section))
-        if files is None:
-            raise DataError(f"{directory} holds no scores of {name}. Run the benchmark again.")
-        scores = score_files.read_scores(files[score_files.SCORE])
-        told = scores.merge(truth[names == name], how="left", on="file_name")
-        if told["domain"].isna().any():
-            first = told.loc[told["domain"].isna(), "file_name"].iloc[0]
-            raise DataError(f"{files[score_files.SCORE]} scores {first}, which is no test clip of {store.path}.")
-        read[name] = told[["domain", "condition", "score"]]
-    return read
 
 
 def read_sweep(store: Store, root: Place, systems: Sequence[System]) -> dict[tuple[str, str], list[System]]:

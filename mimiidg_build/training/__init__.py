@@ -1,5 +1,5 @@
 """Training: clips of a store as torch tensors, one loop for every model, scoring.
 
 In: a finished store and a model. Out: weights, loss curves, official score files.
-Imports: errors, schemas, storage, parallel, store, evaluation, models.
+Imports: errors, schemas, progress, storage, parallel, store, evaluation, models.
 """

@@ -1,11 +1,14 @@
-"""What a training keeps on disk: checkpoints, weights, the loss curve. Each file whole or not at all."""
+"""What a training saves of a network: checkpoints while it is trained, weights when it is.
+
+``checkpoint_<name>.pt`` holds the state after the last finished epoch, ``weights_<name>.pt`` the finished model. Both
+are written and read here alone; each file is written as a whole or not at all, and reading one runs no code.
+"""
 
 from __future__ import annotations
 
-import csv
 import io
-import math
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +17,59 @@ import torch
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.base import Detector
 from mimiidg_build.storage.files import write_file
-
-LOSS_COLUMNS = ("epoch", "loss", "held_out_loss")
-
-
-@dataclass(frozen=True)
-class EpochLoss:
-    """Mean loss over the windows of an epoch; of the clips held out, NaN where there are none; and the time it took."""
-
-    epoch: int
-    loss: float
-    held_out_loss: float
-    duration_s: float
+from mimiidg_build.training.loss_curve import EpochLoss
 
 
 def checkpoint_path(directory: Path, name: str) -> Path:
-    """Where a model's state after its last finished epoch lies."""
+    """Path of a network's state after its last finished epoch."""
     return directory / f"checkpoint_{name}.pt"
 
 
-def save_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimizer, losses: list[EpochLoss]) -> None:
-    """Replace the checkpoint, whole or not at all."""
-    save(
-        path,
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "losses": [astuple(loss) for loss in losses],
-        },
-    )
+def weights_path(directory: Path, name: str) -> Path:
+    """Path of the weights of a trained network."""
+    return directory / f"weights_{name}.pt"
+
+
+def save_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimizer, losses: Sequence[EpochLoss]) -> None:
+    """Replace a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+    model : Detector
+    optimizer : torch.optim.Optimizer
+        Its moments are saved, too.
+    losses : sequence of EpochLoss
+        Of every epoch that is finished.
+
+    Raises
+    ------
+    DataError
+        The file cannot be written; the one before it is unchanged.
+    """
+    content = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "losses": [astuple(loss) for loss in losses],
+    }
+    _save(path, content)
 
 
 def load_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimizer) -> list[EpochLoss]:
-    """Put model and optimizer into the state of the checkpoint; the losses so far, none if there is no checkpoint.
+    """Restore model and optimizer from a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+    model : Detector
+        Changed in place, if there is a checkpoint.
+    optimizer : torch.optim.Optimizer
+        Changed in place, if there is a checkpoint.
+
+    Returns
+    -------
+    list of EpochLoss
+        Of the epochs that are finished; empty if there is no checkpoint.
 
     Raises
     ------
@@ -55,41 +78,48 @@ def load_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
     """
     if not path.is_file():
         return []
-    content = load(path)
+    content = _load(path)
     try:
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
         return [EpochLoss(*loss) for loss in content["losses"]]
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is of another model or version: {error}. Remove it to train anew.") from None
+        raise DataError(
+            f"{path} is of another model or version: {error}. Remove it to train again from the start."
+        ) from None
 
 
-def save(path: Path, content: Any) -> None:
-    """Write tensors, whole or not at all."""
+def save_weights(path: Path, model: Detector) -> None:
+    """Write a model's weights and buffers."""
+    _save(path, model.state_dict())
+
+
+def load_weights(path: Path, model: Detector) -> None:
+    """Restore a model's weights and buffers.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or is of another model.
+    """
+    content = _load(path)
+    try:
+        model.load_state_dict(content)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is of another model or version: {error}. Remove it to train again from the start."
+        ) from None
+
+
+def _save(path: Path, content: Any) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_file(path, [buffer.getvalue()])
 
 
-def load(path: Path) -> Any:
-    """Read tensors, and nothing that could run.
-
-    Raises
-    ------
-    DataError
-        It cannot be read.
-    """
+def _load(path: Path) -> Any:
+    """Read tensors, and nothing that could run."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler meets: RuntimeError, EOFError, KeyError, ...
-        raise DataError(f"{path} cannot be read ({error}). Remove it to train anew.") from None
-
-
-def write_losses(path: Path, losses: list[EpochLoss]) -> None:
-    """The loss curve, one line an epoch; without times, so that equal trainings give equal bytes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LOSS_COLUMNS)
-    for loss in losses:
-        writer.writerow((loss.epoch, loss.loss, "" if math.isnan(loss.held_out_loss) else loss.held_out_loss))
-    write_file(path, [text.getvalue().encode()])
+        raise DataError(f"{path} cannot be read ({error}). Remove it to train again from the start.") from None

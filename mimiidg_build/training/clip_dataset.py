@@ -3,38 +3,39 @@
 Conventions
 -----------
 Log-mel is (clip, frame, mel) in dB, float32 or float16 as stored; audio is (clip, sample), int16, full scale 32768.
-Clips stand in the store's order: machine type, section, split, domain, condition, index. Clip ``i`` of a dataset is row
+Clips are in the store's order: machine type, section, split, domain, condition, index. Clip ``i`` of a dataset is row
 ``i`` of its ``clips``.
 
-Where the clips fit a stated budget they are read once and held in memory. Otherwise batches come from memory-mapped
+Where the clips fit a given budget they are read once and held in memory. Otherwise batches come from memory-mapped
 shards, or through zarr where a shard cannot be mapped; the bytes are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
-from mimiidg_build.errors import UsageError
 from mimiidg_build.models.base import Labels
-from mimiidg_build.storage.places import is_local
-from mimiidg_build.store.store import Store, section_path
-from mimiidg_build.training import order
-from mimiidg_build.training.reading import ArrayLayout, MappedReader, Reader, Shard, ZarrReader, array_layout
+from mimiidg_build.store.store import Store
+from mimiidg_build.training import clip_order
+from mimiidg_build.training.clip_choice import choose, leave_out, section_names
+from mimiidg_build.training.clip_loader import Batch, ClipLoader
+from mimiidg_build.training.clip_order import Numbers
+from mimiidg_build.training.shard_readers import ArrayLayout, MappedReader, open_reader
+from schemas.sections import SectionId
 
 MEMORY_BUDGET_BYTES = 4 * 2**30  # the log-mels of all 18,000 clips of MIMII DG are 2.9 GB
 CHUNK_BYTES = 256 * 2**20  # clips read at a time where they do not fit
 
 Access = Literal["memory", "mapped", "zarr"]
-Batch = dict[str, Tensor]
-Numbers = npt.NDArray[np.int64]
+Features = Literal["logmel", "audio"]
+Sections = SectionId | str | Iterable[SectionId | str] | None
 
 
 class ClipDataset(Dataset[Batch]):
@@ -49,90 +50,60 @@ class ClipDataset(Dataset[Batch]):
     store : Store
     machine_types : str or iterable of str, optional
         All by default; so are the others.
-    sections : iterable of str, optional
-        Section numbers (``"00"``) or names (``"fan/00"``).
+    sections : SectionId, str or iterable of them, optional
+        Section numbers (``"00"``) or sections (``"fan/00"``).
     split : {"train", "test"}, optional
-    domains, conditions : str or iterable of str, optional
+    domains : {"source", "target"} or iterable of them, optional
+    conditions : {"normal", "anomaly"} or iterable of them, optional
     without : pd.DataFrame, optional
         Rows of the store's clip table that are left out.
     features : {"logmel", "audio"}
     memory_budget_bytes : int
         Clips are held in memory if they take no more than this.
-    seed : int
+    seed : int, 0 or larger
         Decides every order in which clips are read.
 
     Attributes
     ----------
     clips : pd.DataFrame
         The chosen clips' rows of the store's clip table.
-    section_ids : tuple of str
-        The sections that ``section`` counts: ``("fan/00", ...)``.
+    section_ids : tuple of SectionId
+        The sections that ``section`` counts.
     access : {"memory", "mapped", "zarr"}
         How clips are read.
 
     Raises
     ------
     UsageError
-        A name that the store does not know, or no clip at all.
+        A name that the store does not have, no clip at all, or sections whose clips differ in shape.
+    DataError
+        A shard or an array's metadata cannot be read.
     """
 
     clips: pd.DataFrame
-    section_ids: tuple[str, ...]
+    section_ids: tuple[SectionId, ...]
+    access: Access
 
     def __init__(
         self,
         store: Store,
         *,
         machine_types: str | Iterable[str] | None = None,
-        sections: str | Iterable[str] | None = None,
+        sections: Sections = None,
         split: str | None = None,
         domains: str | Iterable[str] | None = None,
         conditions: str | Iterable[str] | None = None,
         without: pd.DataFrame | None = None,
-        features: Literal["logmel", "audio"] = "logmel",
+        features: Features = "logmel",
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
         seed: int = 0,
     ) -> None:
         chosen = {"machine_type": machine_types, "split": split, "domain": domains, "condition": conditions}
         clips = choose(store, sections, **chosen)
         if without is not None:
-            clips = clips[~_keys(clips).isin(_keys(without))].reset_index(drop=True)
-        self._open(store, clips, clips, split, features, memory_budget_bytes, seed)
-
-    def _open(
-        self,
-        store: Store,
-        clips: pd.DataFrame,
-        own: pd.DataFrame,
-        split: str | None,
-        features: str,
-        memory_budget_bytes: int,
-        seed: int,
-    ) -> None:
-        """Take clips of a store; ``own`` are those whose sections are counted."""
-        self.clips, self.split, self.seed = clips, split, seed
-        self._hold = store.hold  # `mimiidg prune` leaves the store where it is while its clips are read
-        ids = clips["machine_type"] + "/" + clips["section"]
-        self.section_ids = tuple(dict.fromkeys(own["machine_type"] + "/" + own["section"]))
-        counted = {name: n for n, name in enumerate(self.section_ids)}
-        self._section: Numbers = np.array([counted.get(name, -1) for name in ids], np.int64)
-        names = list(dict.fromkeys(ids))
-        self._reader, layouts = open_reader([store.path / section_path(*name.split("/")) / features for name in names])
-        self._layout = layouts[0]
-        array = np.array(ids.map({name: n for n, name in enumerate(names)}), np.int64)
-        self._origin: Numbers = array
-        first_shard = np.cumsum([0, *(len(layout.shards()) for layout in layouts[:-1])])
-        shard, self._row = np.divmod(
-            clips["row"].to_numpy(np.int64), np.array([layout.shard_rows for layout in layouts])[array]
-        )
-        self._shard: Numbers = shard + first_shard[array]
-        self._is_target = torch.tensor((clips["domain"] == "target").tolist())
-        self._is_anomaly = torch.tensor((clips["condition"] == "anomaly").tolist())
-        self._resident: Tensor | None = None
-        self.access: Access = "mapped" if isinstance(self._reader, MappedReader) else "zarr"
-        if self.size_bytes <= memory_budget_bytes:
-            self._resident = self.read(np.arange(len(self)))
-            self.access = "memory"
+            clips = leave_out(clips, without)
+        self._label(clips, clips, split, seed)
+        self._open(store, features, memory_budget_bytes)
 
     @classmethod
     def training_pool(
@@ -140,35 +111,81 @@ class ClipDataset(Dataset[Batch]):
         store: Store,
         *,
         machine_types: str | Iterable[str] | None = None,
-        sections: str | Iterable[str] | None = None,
+        sections: Sections = None,
         outliers: bool = False,
         known_anomalies: pd.DataFrame | None = None,
-        features: Literal["logmel", "audio"] = "logmel",
+        features: Features = "logmel",
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
         seed: int = 0,
     ) -> ClipDataset:
-        """What a model is trained on: the training clips of the chosen sections, and more on demand.
+        """The clips that a model is trained on: the training clips of the chosen sections, and others on demand.
 
         Parameters
         ----------
+        store : Store
+        machine_types : str or iterable of str, optional
+            All by default; so are the sections.
+        sections : SectionId, str or iterable of them, optional
+            Section numbers (``"00"``) or sections (``"fan/00"``).
         outliers : bool
             The training clips of all other sections as well; their section is -1.
         known_anomalies : pd.DataFrame, optional
             Rows of the store's clip table: the only test clips that a training sees.
+        features : {"logmel", "audio"}
+        memory_budget_bytes : int
+            Clips are held in memory if they take no more than this.
+        seed : int, 0 or larger
+            Decides every order in which clips are read.
 
-        The other parameters are those of ``ClipDataset``.
+        Returns
+        -------
+        ClipDataset
+
+        Raises
+        ------
+        UsageError
+            A name that the store does not have, no clip at all, or sections whose clips differ in shape.
+        DataError
+            A shard or an array's metadata cannot be read.
         """
         own = choose(store, sections, machine_type=machine_types, split="train")
         parts = [own]
         if outliers:
             every = choose(store, None, split="train")
-            ids = every["machine_type"] + "/" + every["section"]
-            parts.append(every[~ids.isin(set(own["machine_type"] + "/" + own["section"]))])
+            parts.append(every[~section_names(every).isin(set(section_names(own)))])
         if known_anomalies is not None:
             parts.append(known_anomalies)
         pool = cls.__new__(cls)
-        pool._open(store, pd.concat(parts, ignore_index=True), own, "train", features, memory_budget_bytes, seed)
+        pool._label(pd.concat(parts, ignore_index=True), own, "train", seed)
+        pool._open(store, features, memory_budget_bytes)
         return pool
+
+    def _label(self, clips: pd.DataFrame, own: pd.DataFrame, split: str | None, seed: int) -> None:
+        """Take clips of a store; ``own`` are those whose sections are counted."""
+        self.clips, self.split, self.seed = clips, split, seed
+        self.section_ids = tuple(map(SectionId.parse, dict.fromkeys(section_names(own))))
+        number_of = {str(section): number for number, section in enumerate(self.section_ids)}
+        self._section: Numbers = np.array([number_of.get(name, -1) for name in section_names(clips)], np.int64)
+        self._is_target = torch.tensor((clips["domain"] == "target").tolist())
+        self._is_anomaly = torch.tensor((clips["condition"] == "anomaly").tolist())
+
+    def _open(self, store: Store, features: Features, memory_budget_bytes: int) -> None:
+        """Find the shard and row of each clip, and read all clips if they fit the budget."""
+        self._hold = store.hold  # `mimiidg prune` leaves the store where it is while its clips are read
+        names = section_names(self.clips)
+        arrays = list(dict.fromkeys(names))
+        self._reader, layouts = open_reader([store.path / SectionId.parse(name).group / features for name in arrays])
+        self._layout: ArrayLayout = layouts[0]
+        self._origin: Numbers = np.array(names.map({name: number for number, name in enumerate(arrays)}), np.int64)
+        first_shard = np.cumsum([0, *(len(layout.shards()) for layout in layouts[:-1])])
+        shard_rows = np.array([layout.shard_rows for layout in layouts])[self._origin]
+        shard, self._row = np.divmod(self.clips["row"].to_numpy(np.int64), shard_rows)
+        self._shard: Numbers = shard + first_shard[self._origin]
+        self._resident: Tensor | None = None
+        self.access = "mapped" if isinstance(self._reader, MappedReader) else "zarr"
+        if self.size_bytes <= memory_budget_bytes:
+            self._resident = self.read(np.arange(len(self)))
+            self.access = "memory"
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -220,103 +237,32 @@ class ClipDataset(Dataset[Batch]):
 
     def labels(self) -> Labels:
         """All clips' labels, as models take them; of clips that are not trained on, without their condition."""
-        training = self.split == "train"
-        known = self._is_anomaly.tolist() if training else None
-        return Labels.of(self._section.tolist(), self._is_target.tolist(), training, known, self._origin.tolist())
+        is_training = self.split == "train"
+        known = self._is_anomaly.tolist() if is_training else None
+        return Labels.of(self._section.tolist(), self._is_target.tolist(), is_training, known, self._origin.tolist())
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> list[Numbers]:
-        """Clip numbers in order, as many at a time as fit."""
-        return order.in_order(len(self), chunk_bytes // self.clip_bytes)
+        """Clip numbers in order, as many at a time as fit into ``chunk_bytes``."""
+        return clip_order.in_order(len(self), chunk_bytes // self.clip_bytes)
 
     def shuffled_chunks(self, epoch: int, chunk_bytes: int = CHUNK_BYTES) -> list[Numbers]:
         """Clip numbers in an epoch's random order, as many at a time as fit; shard-wise where not held in memory."""
         if self._resident is not None:
-            return [order.shuffled(len(self), self.seed, epoch)]
-        return order.shardwise(self._shard, chunk_bytes // self.clip_bytes, self.seed, epoch)
+            return [clip_order.shuffled(len(self), self.seed, epoch)]
+        return clip_order.shardwise(self._shard, chunk_bytes // self.clip_bytes, self.seed, epoch)
 
     def loader(self, batch_size: int, *, shuffle: bool = False, num_workers: int = 0, **options: Any) -> ClipLoader:
         """A ``DataLoader`` of whole batches; its order depends on the seed and the epoch, not on its workers.
 
-        Further options are ``DataLoader``'s own.
+        Parameters
+        ----------
+        batch_size : int
+            Clips of a batch; the last may hold fewer.
+        shuffle : bool
+            A random order, another one for each epoch (``set_epoch``); otherwise the clips' own.
+        num_workers : int
+            Processes that read; 0: this one reads.
+        **options
+            ``DataLoader``'s own.
         """
         return ClipLoader(self, batch_size, shuffle, num_workers=num_workers, **options)
-
-
-class ClipLoader(DataLoader[Batch]):
-    """Batches of clips, each read at once. ``set_epoch`` chooses the order of the next pass."""
-
-    def __init__(self, dataset: ClipDataset, batch_size: int, shuffle: bool, **options: Any) -> None:
-        self.order = _Batches(dataset, batch_size, shuffle)
-        # Without a batch size of its own, a DataLoader asks the dataset for whatever its sampler yields: whole batches.
-        options = {"pin_memory": torch.cuda.is_available()} | options
-        super().__init__(dataset, batch_size=None, sampler=self.order, **options)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next pass."""
-        self.order.epoch = epoch
-
-
-class _Batches(Sampler[Numbers]):
-    """Batches of clip numbers. It runs in the process that iterates, so workers cannot change the order."""
-
-    def __init__(self, dataset: ClipDataset, batch_size: int, shuffle: bool) -> None:
-        self.dataset, self.batch_size, self.shuffle, self.epoch = dataset, batch_size, shuffle, 0
-
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Numbers]:
-        dataset = self.dataset
-        chunks = dataset.shuffled_chunks(self.epoch) if self.shuffle else dataset.chunks()
-        return order.batches(chunks, self.batch_size)
-
-
-def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
-    """One reader over the shards of several arrays: mapped where all of them can be, and lie on this machine."""
-    layouts = [array_layout(path) for path in paths]
-    kinds = {(layout.shape[1:], layout.dtype) for layout in layouts}
-    if len(kinds) > 1:
-        raise UsageError(f"sections of different shapes or types cannot be one dataset: {sorted(map(str, kinds))}")
-    shards: list[Shard] = [shard for layout in layouts for shard in layout.shards()]
-    can_map = all(layout.is_plain and is_local(layout.path) for layout in layouts)
-    if can_map and len({layout.shard_rows for layout in layouts}) == 1:
-        return MappedReader(layouts[0], shards), layouts
-    return ZarrReader(shards), layouts
-
-
-def choose(store: Store, sections: str | Iterable[str] | None, **chosen: str | Iterable[str] | None) -> pd.DataFrame:
-    """Rows of the clip table by section and by the values of columns.
-
-    Raises
-    ------
-    UsageError
-        A value that the store does not have, or no clip at all.
-    """
-    clips = store.clips
-    wanted = pd.Series(True, index=clips.index)
-    for column, values in chosen.items():
-        if values is not None:
-            names = _named(values, set(clips[column]), column.replace("_", " "), store)
-            wanted &= clips[column].isin(names)
-    if sections is not None:
-        ids = clips["machine_type"] + "/" + clips["section"]
-        names = _named(sections, set(clips["section"]) | set(ids), "section", store)
-        wanted &= clips["section"].isin(names) | ids.isin(names)
-    if not wanted.any():
-        asked = {"sections": sections, **chosen}
-        words = ", ".join(f"{key} {value!r}" for key, value in asked.items() if value is not None)
-        raise UsageError(f"{store.path} has no clip with {words}")
-    return clips[wanted].sort_values(["machine_type", "section", "row"], ignore_index=True)
-
-
-def _keys(clips: pd.DataFrame) -> pd.Index[Any]:
-    """What tells clips of a store apart."""
-    return pd.MultiIndex.from_frame(clips[["machine_type", "section", "row"]])
-
-
-def _named(values: str | Iterable[str], known: set[str], what: str, store: Store) -> list[str]:
-    names = [values] if isinstance(values, str) else list(values)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UsageError(f"{store.path} has no {what} {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    return names

@@ -1,7 +1,7 @@
 """Scoring with a trained model: an anomaly score per clip, a threshold, and the files in the official format.
 
 Scores are (clip,), float64, larger = more anomalous. The threshold comes from the scores of training clips, the very
-quantity that it is applied to; per machine type.
+quantity that it is applied to; there is one per machine type.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluation import metrics, score_files
+from mimiidg_build.evaluation import score_files
+from mimiidg_build.evaluation.decisions import decision_threshold
+from mimiidg_build.evaluation.scored_clips import by_section, file_names
 from mimiidg_build.models.base import Detector, Labels, ScoreTable
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.training.clip_dataset import ClipDataset
-from mimiidg_build.training.train import to_device
-from schemas.scores import ScoredClips
+from mimiidg_build.training.training_clips import to_device
 
 SCORED_BYTES = 32 * 2**20  # clips read at a time: 200 log-mels
 
@@ -30,7 +30,23 @@ Scores = npt.NDArray[np.float64]
 
 
 def fit(model: Detector, training: ClipDataset, device: torch.device) -> None:
-    """Let a model see the training clips after training: covariances, reference clips."""
+    """Fit what a model fits after training, from the training clips: covariances, reference clips.
+
+    Parameters
+    ----------
+    model : Detector
+        On the device; changed in place.
+    training : ClipDataset
+        The normal training clips of the model's scope, ``split="train"``.
+    device : torch.device
+
+    Raises
+    ------
+    ValueError
+        The clips are not training clips.
+    DataError
+        There are too few clips for what the model fits.
+    """
     if training.split != "train":
         raise ValueError(f"models are fitted to training clips only; expected split='train', found {training.split!r}")
     model.fit_after(_Chunks(training, device))
@@ -39,25 +55,41 @@ def fit(model: Detector, training: ClipDataset, device: torch.device) -> None:
 def clip_scores(
     model: Detector, clips: ClipDataset, device: torch.device, on_progress: OnProgress = no_progress
 ) -> dict[str, Scores]:
-    """The anomaly scores of every clip, in order, by the scores' names.
+    """The anomaly scores of every clip.
+
+    Parameters
+    ----------
+    model : Detector
+        On the device, trained and fitted.
+    clips : ClipDataset
+    device : torch.device
+    on_progress : callable
+        Called with the number of clips of each chunk that is scored.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(n_clips,)]
+        By the scores' names, clips in order, float64, larger = more anomalous.
 
     Raises
     ------
     DataError
-        A score is not finite.
+        A score is not finite; the message names the clip.
     """
     parts: dict[str, list[Scores]] = {}
     for features, labels in _Chunks(clips, device):
-        for name, found in model.scores(features, labels).items():
-            parts.setdefault(name, []).append(found.double().cpu().numpy())
+        for name, chunk in model.scores(features, labels).items():
+            parts.setdefault(name, []).append(chunk.double().cpu().numpy())
         on_progress(len(labels))
-    scores = {name: np.concatenate(of) for name, of in parts.items()}
-    for name, of in scores.items():
-        if not np.isfinite(of).all():
-            row = int(np.flatnonzero(~np.isfinite(of))[0])
+    scores = {name: np.concatenate(chunks) for name, chunks in parts.items()}
+    for name, values in scores.items():
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
             clip = clips.clips.iloc[row]
             which = f"score {name!r}" if name else "score"
-            raise DataError(f"the {which} of {clip['machine_type']}/{clip['clip']} is {of[row]}: training diverged?")
+            raise DataError(
+                f"the {which} of {clip['machine_type']}/{clip['clip']} is {values[row]}: training diverged?"
+            )
     return scores
 
 
@@ -76,12 +108,18 @@ class _Chunks:
 
 
 def thresholds(training: ClipDataset, scores: Scores) -> dict[str, float]:
-    """Per machine type, the score above which a clip is called anomalous."""
+    """Per machine type, the score above which a clip is called anomalous.
+
+    Raises
+    ------
+    DataError
+        No threshold can be fitted; the message names the machine type.
+    """
     found = {}
     for machine_type in training.clips["machine_type"].unique():
-        of = scores[(training.clips["machine_type"] == machine_type).to_numpy()]
+        own = scores[(training.clips["machine_type"] == machine_type).to_numpy()]
         try:
-            found[str(machine_type)] = metrics.decision_threshold(of)
+            found[str(machine_type)] = decision_threshold(own)
         except ValueError as error:
             raise DataError(f"{machine_type}: {error}") from error
     return found
@@ -97,82 +135,67 @@ def score(
 ) -> dict[str, dict[str, float]]:
     """Score the test clips with every score of a model, and write scores and decisions in the official format.
 
-    The model's own go to ``directory``, others to a folder of it that has the score's name.
+    Parameters
+    ----------
+    model : Detector
+        On the device, trained and fitted.
+    training : ClipDataset
+        The normal training clips of the model's scope: the thresholds come from their scores.
+    test : ClipDataset
+        The test clips of the same sections.
+    device : torch.device
+    directory : Path
+        Gets the files of the model's own score; those of any further score go to a folder of the score's name in it.
+    on_progress : callable
+        Called with the number of clips of each chunk that is scored.
 
     Returns
     -------
-    dict
+    dict of str to dict of str to float
         The thresholds, by score and machine type.
-    """
-    of_training = clip_scores(model, training, device, on_progress)
-    of_test = clip_scores(model, test, device, on_progress)
-    more = model.derived_scores(ScoreTable(training.clips, of_training), ScoreTable(test.clips, of_test))
-    of_training, of_test = of_training | more[0], of_test | more[1]
-    threshold = {name: thresholds(training, of) for name, of in of_training.items()}
-    for name, of in of_test.items():
-        write(directory / name, test, of, threshold[name])
-    return threshold
-
-
-def write(directory: Path, test: ClipDataset, scores: Scores, threshold: dict[str, float]) -> list[Path]:
-    """Write scores and decisions of every section, in the official format."""
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for (machine_type, section), clips in by_section(test.clips).items():
-        names, of = file_names(clips), scores[clips.index]
-        decisions = of > threshold[machine_type]
-        written.append(score_files.write_scores(directory, machine_type, section, names, of))
-        written.append(score_files.write_decisions(directory, machine_type, section, names, decisions))
-    return written
-
-
-def read_scored(directory: Path, clips: pd.DataFrame) -> pd.DataFrame:
-    """Read the score files of a run back, with the truth from the test clips' rows of the clip table: ``ScoredClips``.
 
     Raises
     ------
     DataError
-        A section or a clip has no score, or a clip with a score is none of them.
+        A score is not finite, no threshold can be fitted, or a file cannot be written.
     """
-    found = score_files.find(directory)
-    parts = []
-    for key, of in by_section(clips).items():
-        files = found.get(key, {})
-        if set(files) != {score_files.SCORE, score_files.DECISION}:
-            raise DataError(f"{directory} holds no scores and decisions of {key[0]}/{key[1]}")
-        scores = score_files.read_scores(files[score_files.SCORE]).set_index("file_name")["score"]
-        decisions = score_files.read_decisions(files[score_files.DECISION]).set_index("file_name")["decision"]
-        names = file_names(of)
-        if set(names) != set(scores.index) or set(names) != set(decisions.index):
-            raise DataError(f"{directory}: the clips of {key[0]}/{key[1]} are not those of the store")
-        parts.append(
-            pd.DataFrame(
-                {
-                    "machine_type": key[0],
-                    "section": key[1],
-                    "file_name": names,
-                    "domain": of["domain"].to_numpy(),
-                    "condition": of["condition"].to_numpy(),
-                    "attributes": attributes(of),
-                    "score": scores[names].to_numpy(),
-                    "decision": decisions[names].to_numpy(),
-                }
-            )
+    training_scores = clip_scores(model, training, device, on_progress)
+    test_scores = clip_scores(model, test, device, on_progress)
+    derived = model.derived_scores(ScoreTable(training.clips, training_scores), ScoreTable(test.clips, test_scores))
+    training_scores, test_scores = training_scores | derived[0], test_scores | derived[1]
+    found = {name: thresholds(training, scores) for name, scores in training_scores.items()}
+    for name, scores in test_scores.items():
+        write_score_files(directory / name, test, scores, found[name])
+    return found
+
+
+def write_score_files(directory: Path, test: ClipDataset, scores: Scores, threshold: dict[str, float]) -> list[Path]:
+    """Write scores and decisions of every section, in the official format.
+
+    Parameters
+    ----------
+    directory : Path
+        Created if it does not exist.
+    test : ClipDataset
+    scores : np.ndarray [shape=(n_clips,)]
+    threshold : dict of str to float
+        By machine type; a clip whose score is above it is called anomalous.
+
+    Returns
+    -------
+    list of Path
+        The files, two per section.
+
+    Raises
+    ------
+    DataError
+        A score is not finite, or a file cannot be written.
+    """
+    written = []
+    for section, clips in by_section(test.clips).items():
+        names, values = file_names(clips), scores[clips.index]
+        written.append(score_files.write_scores(directory, *section, names, values))
+        written.append(
+            score_files.write_decisions(directory, *section, names, values > threshold[section.machine_type])
         )
-    return ScoredClips.validate(pd.concat(parts, ignore_index=True))
-
-
-def by_section(clips: pd.DataFrame) -> dict[score_files.Section, pd.DataFrame]:
-    """Clips per (machine type, section)."""
-    return {(str(machine), str(section)): of for (machine, section), of in clips.groupby(["machine_type", "section"])}
-
-
-def file_names(clips: pd.DataFrame) -> list[str]:
-    """Base names of clips' files."""
-    return [f"{clip}.wav" for clip in clips["clip"]]
-
-
-def attributes(clips: pd.DataFrame) -> list[str]:
-    """Attributes as the tail of a full file name writes them: ``vel_6_f-n_A``."""
-    columns = zip(*(clips[column] for column in ("d1p", "d1v", "d2p", "d2v")), strict=True)
-    return ["_".join(word for word in words if word) for words in columns]
+    return written

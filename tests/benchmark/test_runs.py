@@ -22,7 +22,6 @@ from mimiidg_build.evaluation.evaluate import evaluate_directory
 from mimiidg_build.models.base import MAIN, Array, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.nearest_neighbour import NearestNeighbour
 from mimiidg_build.store.store import Store, open_store
-from mimiidg_build.training.checkpoint import load
 from tests.small_store import SHARD_CLIPS, make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -111,7 +110,8 @@ def test_known_anomalies_go_on_from_the_run_without(store: Store, tmp_path: Path
     epochs = [epoch for epoch, _ in semi.told[:3]]
     assert epochs == [Epoch(0, 1), Epoch(0, 2, True), Epoch(1, 2, True)]
     assert [sum(known) for _, known in semi.told[:3]] == [0, 2, 2]
-    base, tuned = (load(of.directory / "weights_fan_00.pt")["weight"].item() for of in (run.base, run))
+    files = [each.directory / "weights_fan_00.pt" for each in (run.base, run)]
+    base, tuned = (torch.load(file, weights_only=True)["weight"].item() for file in files)
     assert base == pytest.approx(4.0, abs=0.01), "27 clips in batches of 8: Adam's four steps of 1"
     assert tuned == pytest.approx(base + 2 * 4, abs=0.01), "29 clips, twice"
     assert len(run.told_of()) == 6
@@ -202,7 +202,7 @@ def test_training_reads_no_test_clip_but_the_known_anomalies(
     part = run.parts()[0]
     for of in (run, other):
         train_and_score(of, part, "cpu")
-    weights = [load(of.directory / f"weights_{part.name}.pt") for of in (run, other)]
+    weights = [torch.load(of.directory / f"weights_{part.name}.pt", weights_only=True) for of in (run, other)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     summaries = [json.loads((of.directory / f"summary_{part.name}.json").read_text()) for of in (run, other)]
     assert summaries[0]["threshold"] == summaries[1]["threshold"]

@@ -6,14 +6,19 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from mimiidg_build.evaluation import confidence, metrics
+from mimiidg_build.evaluation import confidence
+from mimiidg_build.evaluation.means import OFFICIAL, official_score
+from mimiidg_build.evaluation.roc import auc
+from mimiidg_build.evaluation.section_metrics import SECTION_AUCS, Cells, section_metrics
+from schemas.sections import SectionId
 
 
-def section(seed: int = 0, n: int = 50, shift: float = 1.0) -> metrics.Cells:
+def section(seed: int = 0, n: int = 50, shift: float = 1.0) -> Cells:
     """Scores rounded to one digit, so that there are ties."""
     rng = np.random.default_rng(seed)
-    return metrics.Cells(*(rng.normal(mean, 1.0, n).round(1) for mean in (0.0, shift, 0.5, shift)))
+    return Cells(*(rng.normal(mean, 1.0, n).round(1) for mean in (0.0, shift, 0.5, shift)))
 
 
 def test_a_resample_that_draws_every_clip_once_gives_the_metrics_themselves():
@@ -25,7 +30,7 @@ def test_a_resample_that_draws_every_clip_once_gives_the_metrics_themselves():
 
     cells = section()
     found = confidence.resample(cells, 2, Identity())
-    expected = metrics.section_metrics(cells)
+    expected = section_metrics(cells)
     assert set(found) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], [value, value], atol=1e-12, err_msg=name)
@@ -33,41 +38,50 @@ def test_a_resample_that_draws_every_clip_once_gives_the_metrics_themselves():
 
 def test_bootstrap_agrees_with_resampling_clips_one_by_one():
     cells, rng = section(), np.random.default_rng(1)
-    plain = [
-        metrics.section_metrics(metrics.Cells(*(rng.choice(cell, cell.size) for cell in cells))) for _ in range(1500)
-    ]
-    fast = confidence.bootstrap({("fan", "00"): cells}, n_resamples=1500)
-    for name in metrics.SECTION_AUCS:
+    plain = [section_metrics(Cells(*(rng.choice(cell, cell.size) for cell in cells))) for _ in range(1500)]
+    fast = confidence.bootstrap({SectionId("fan", "00"): cells}, n_resamples=1500)
+    for name in SECTION_AUCS:
         slow = np.array([row[name] for row in plain])
         assert fast[name].mean() == pytest.approx(slow.mean(), abs=4 * slow.std() / 1500**0.5 * 1.5), name
         assert fast[name].std() == pytest.approx(slow.std(), rel=0.15), name
 
 
+def test_percentile_interval_agrees_with_scipys_bootstrap():
+    """Of the AUC of two independent samples; both estimate the same quantiles, so they differ by their own noise."""
+    rng = np.random.default_rng(3)
+    normal, anomaly = rng.normal(0, 1, 60), rng.normal(1, 1, 40)
+    reference = scipy.stats.bootstrap(
+        (normal, anomaly), auc, vectorized=False, method="percentile", n_resamples=4000, rng=np.random.default_rng(4)
+    ).confidence_interval
+    samples = confidence.resample(Cells(normal, anomaly, normal, anomaly), 4000, rng)["auc_source_within"]
+    assert confidence.interval(samples) == pytest.approx((reference.low, reference.high), abs=0.01)
+
+
 def test_draws_of_a_section_depend_on_seed_and_section_alone():
     fan, valve = section(0), section(1)
-    both = confidence.bootstrap({("fan", "00"): fan, ("valve", "00"): valve}, 20, seed=5)
-    turned = confidence.bootstrap({("valve", "00"): valve, ("fan", "00"): fan}, 20, seed=5)
-    alone = confidence.bootstrap({("fan", "00"): fan}, 20, seed=5)
-    for name in metrics.SECTION_AUCS:
+    both = confidence.bootstrap({SectionId("fan", "00"): fan, SectionId("valve", "00"): valve}, 20, seed=5)
+    turned = confidence.bootstrap({SectionId("valve", "00"): valve, SectionId("fan", "00"): fan}, 20, seed=5)
+    alone = confidence.bootstrap({SectionId("fan", "00"): fan}, 20, seed=5)
+    for name in SECTION_AUCS:
         np.testing.assert_array_equal(both[name], turned[name][:, ::-1])
         np.testing.assert_array_equal(both[name][:, :1], alone[name])
-    other = confidence.bootstrap({("fan", "00"): fan}, 20, seed=6)
-    twin = confidence.bootstrap({("fan", "01"): fan}, 20, seed=5)
+    other = confidence.bootstrap({SectionId("fan", "00"): fan}, 20, seed=6)
+    twin = confidence.bootstrap({SectionId("fan", "01"): fan}, 20, seed=5)
     assert not np.array_equal(alone["auc_all"], other["auc_all"]), "another seed draws anew"
     assert not np.array_equal(alone["auc_all"], twin["auc_all"]), "two sections with the same scores draw apart"
 
 
-def test_a_perfect_section_has_no_spread():
-    cells = metrics.Cells(*map(np.array, ([0.0, 1.0], [5.0, 6.0], [2.0, 3.0], [7.0, 8.0])))
-    samples = confidence.bootstrap({("fan", "00"): cells}, 50)
-    assert all((of == 1.0).all() for of in samples.values())
+def test_a_perfect_section_has_no_variance():
+    cells = Cells(*map(np.array, ([0.0, 1.0], [5.0, 6.0], [2.0, 3.0], [7.0, 8.0])))
+    samples = confidence.bootstrap({SectionId("fan", "00"): cells}, 50)
+    assert all((values == 1.0).all() for values in samples.values())
     assert confidence.interval(confidence.official_score_samples(samples)) == (1.0, 1.0)
 
 
 def test_official_score_samples_are_harmonic_means_over_sections():
-    samples = confidence.bootstrap({("fan", "00"): section(0), ("fan", "01"): section(1)}, 10)
-    rows = [{name: samples[name][3, column] for name in metrics.OFFICIAL} for column in (0, 1)]
-    assert confidence.official_score_samples(samples)[3] == pytest.approx(metrics.official_score(rows))
+    samples = confidence.bootstrap({SectionId("fan", "00"): section(0), SectionId("fan", "01"): section(1)}, 10)
+    rows = [{name: samples[name][3, column] for name in OFFICIAL} for column in (0, 1)]
+    assert confidence.official_score_samples(samples)[3] == pytest.approx(official_score(rows))
 
 
 def test_intervals_cover_the_true_auc_about_as_often_as_they_say():
@@ -76,11 +90,11 @@ def test_intervals_cover_the_true_auc_about_as_often_as_they_say():
     for seed in range(200):
         rng = np.random.default_rng([7, seed])
         normal, anomaly = rng.normal(0, 1, 50), rng.normal(1, 1, 50)
-        cells = metrics.Cells(normal, anomaly, normal, anomaly)
+        cells = Cells(normal, anomaly, normal, anomaly)
         samples = confidence.resample(cells, 300, rng)["auc_source_within"]
         low, high = confidence.interval(samples)
         hits["bootstrap"] += low <= truth <= high
-        low, high = confidence.hanley_mcneil_interval(metrics.auc(normal, anomaly), 50, 50)
+        low, high = confidence.hanley_mcneil_interval(auc(normal, anomaly), 50, 50)
         hits["hanley"] += low <= truth <= high
     assert all(175 <= count <= 199 for count in hits.values()), hits
 

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, create, model_class
-from mimiidg_build.models.arcface import arcface, doubt
-from mimiidg_build.models.attention import Attention, AttentionSettings, waves_of
+from mimiidg_build.models.arcface import arcface, cross_entropy
+from mimiidg_build.models.attention import Attention, AttentionSettings
 from mimiidg_build.models.attention.inputs import LogMel, Wavegram, mel_filters
+from mimiidg_build.models.attention.model import waves_of
 from mimiidg_build.models.base import Epoch, Labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -172,8 +173,8 @@ def test_mobilefacenet_starts_from_its_normal_distribution() -> None:
     model = create("attention", "paper", 3, 0)
     for module in model.encoder.modules():
         if isinstance(module, nn.Conv2d) and module.weight.numel() > 10_000:
-            deviation = math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels))
-            assert module.weight.std().item() == pytest.approx(deviation, rel=0.05)
+            std = math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels))
+            assert module.weight.std().item() == pytest.approx(std, rel=0.05)
 
 
 @pytest.mark.parametrize("n_samples", [159_743, 160_256, 80_000])
@@ -182,7 +183,7 @@ def test_other_lengths_are_refused(n_samples: int) -> None:
         create("attention", "smoke", 3, 0).score(torch.zeros(1, n_samples, dtype=torch.int16), labels([0]))
 
 
-def test_one_section_cannot_be_told_apart() -> None:
+def test_one_section_cannot_be_classified() -> None:
     with pytest.raises(UsageError, match="needs two or more, found 1"):
         create("attention", "paper", 1, 0)
 
@@ -196,7 +197,7 @@ def test_arcface_in_both_branches() -> None:
     cosine = torch.tensor([[math.cos(angle), 0.2, -0.4] for angle in angles], dtype=torch.float64)
     found = arcface(cosine, torch.zeros(3, dtype=torch.int64), s, m)
     own = [s * math.cos(0.3 + m), s * math.cos(2.4 + m), s * (math.cos(2.5) - m * math.sin(m))]
-    expected = torch.tensor([[of, 8.0, -16.0] for of in own], dtype=torch.float64)
+    expected = torch.tensor([[logit, 8.0, -16.0] for logit in own], dtype=torch.float64)
     torch.testing.assert_close(found, expected)
     other = arcface(cosine, torch.full((3,), 2), s, m)
     torch.testing.assert_close(other[:, :2], s * cosine[:, :2])
@@ -231,7 +232,7 @@ def test_noisy_arcmix_has_the_margin_on_the_first_clip_alone(monkeypatch: pytest
     torch.testing.assert_close(heard[0], share * waves + (1 - share) * waves[other], atol=1e-6, rtol=0)
     expected = []
     for i, j in enumerate(other):
-        logits = [40.0 * of for of in cosine[i].tolist()]
+        logits = [40.0 * value for value in cosine[i].tolist()]
         logits[sections[i]] = 40.0 * math.cos(math.acos(cosine[i, sections[i]].item()) + 0.7)
         total = math.log(sum(map(math.exp, logits)))
         expected.append(share * (total - logits[sections[i]]) + (1 - share) * (total - logits[sections[j]]))
@@ -246,14 +247,14 @@ def test_score_is_the_cross_entropy_with_the_margin() -> None:
     expected = F.cross_entropy(arcface(cosine, known.section, 40.0, 0.7), known.section, reduction="none")
     torch.testing.assert_close(model.score(clips, known), expected, rtol=1e-4, atol=1e-5)
     sure = torch.tensor([[40.0, 0.0, -1.0], [45.0, 0.0, -1.0]], dtype=torch.float64)
-    small = doubt(sure, torch.tensor([0, 0]))
+    small = cross_entropy(sure, torch.tensor([0, 0]))
     assert small[0] > small[1] > 0, "the surest clips differ, too"
 
 
 # ---- Learning --------------------------------------------------------------------------------------------------------
 
 
-def test_it_learns_its_sections_and_doubts_the_wrong_one() -> None:
+def test_it_learns_its_sections_and_scores_the_wrong_one_high() -> None:
     """Two machines that whine at pitches of their own, each clip at another level."""
     time_s, rng = np.arange(N_SAMPLES) / 16_000, np.random.default_rng(0)
     clips = []

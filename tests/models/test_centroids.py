@@ -20,8 +20,9 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.features import HOP, N_FFT, logmel, mel_filter_bank
 from mimiidg_build.models import create, model_class
 from mimiidg_build.models.base import MAIN, Epoch, Labels, ScoreTable
-from mimiidg_build.models.centroids import EPSILON, distance_loss, first_frames, squared_distances
+from mimiidg_build.models.centroids.distances import EPSILON, distance_loss, squared_distances
 from mimiidg_build.models.centroids.levels import level_db_by_origin
+from mimiidg_build.models.centroids.model import first_frames
 from mimiidg_build.models.centroids.resnet38 import ResidualBlock, ResNet38
 from mimiidg_build.models.centroids.settings import PAPER, PROFILES
 from mimiidg_build.training.clip_dataset import ClipDataset
@@ -81,17 +82,21 @@ def test_the_papers_network_has_the_papers_size() -> None:
     assert model.centroids.shape == (2, 512)
 
 
+def convolutions_of(network: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+
 def test_resnet38_is_panns() -> None:
     network = ResNet38(8)
     blocks = [block for block in network.modules() if isinstance(block, ResidualBlock)]
     convolutions = [block.layers[-2] for block in blocks]
-    assert [of.out_channels for of in convolutions] == [8] * 3 + [16] * 4 + [32] * 6 + [64] * 3
-    weighted = [of for of in network.modules() if isinstance(of, nn.Conv2d) and of.kernel_size == (3, 3)]
-    assert len(weighted) == 34 and not any(of.bias is not None for of in weighted)
-    assert {of.stride for of in network.modules() if isinstance(of, nn.Conv2d)} == {(1, 1)}
-    dropouts = Counter(of.p for of in network.modules() if isinstance(of, nn.Dropout))
+    assert [layer.out_channels for layer in convolutions] == [8] * 3 + [16] * 4 + [32] * 6 + [64] * 3
+    weighted = [layer for layer in convolutions_of(network) if layer.kernel_size == (3, 3)]
+    assert len(weighted) == 34 and not any(layer.bias is not None for layer in weighted)
+    assert {layer.stride for layer in convolutions_of(network)} == {(1, 1)}
+    dropouts = Counter(layer.p for layer in network.modules() if isinstance(layer, nn.Dropout))
     assert dropouts == {0.2: 1, 0.1: 16}
-    shortcuts = [[type(of) for of in block.shortcut] for block in blocks if len(block.shortcut)]
+    shortcuts = [[type(layer) for layer in block.shortcut] for block in blocks if len(block.shortcut)]
     assert shortcuts == [[nn.AvgPool2d, nn.Conv2d, nn.BatchNorm2d]] * 3
     images = network.stem(torch.zeros(2, 1, 256, 128))
     assert images.shape == (2, 8, 128, 64)
@@ -207,7 +212,7 @@ def test_ddcsads_centroids_follow_the_network(name: str) -> None:
     seen = []
     for number, tuning in ((0, False), (1, False), (0, True)):
         model.begin_epoch(Epoch(number, 2, tuning), chunks)
-        normal, outliers = (by_hand(model, logmel, labels, of) for of in (labels.is_normal, labels.section < 0))
+        normal, outliers = (by_hand(model, logmel, labels, chosen) for chosen in (labels.is_normal, labels.section < 0))
         torch.testing.assert_close(model.centroids, torch.stack([normal, outliers]), rtol=1e-4, atol=1e-4)
         assert not model.centroids.requires_grad
         seen.append(model.centroids.clone())
@@ -222,14 +227,14 @@ def test_dsads_centroid_is_the_untrained_networks(name: str) -> None:
     expected = by_hand(model, logmel, labels, labels.is_normal)
     model.begin_epoch(Epoch(0, 2), [(logmel, labels)])
     torch.testing.assert_close(model.centroids[0], expected, rtol=1e-4, atol=1e-4)
-    kept = model.centroids.clone()
+    before = model.centroids.clone()
     step(model, logmel, labels)
     for epoch in (Epoch(1, 2), Epoch(0, 1, tuning=True)):
         model.begin_epoch(epoch, [(logmel, labels)])
-        assert torch.equal(model.centroids, kept)
+        assert torch.equal(model.centroids, before)
     again = small(name)
     again.load_state_dict(model.state_dict())
-    assert torch.equal(again.centroids, kept), "it is saved"
+    assert torch.equal(again.centroids, before), "it is saved"
 
 
 def test_no_outlier_moves_no_normal_centroid() -> None:
@@ -255,9 +260,9 @@ def real_clips(real: Path, kind: str) -> list[np.ndarray]:
     return [scipy.io.wavfile.read(path)[1] for path in sorted((real / "audio" / kind).glob("*.wav"))[:8]]
 
 
-def standardised_logmel(samples: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    """Log-mel of (waveform - mean) / deviation, with no use of features.logmel."""
-    padded = np.pad((samples / 32768 - mean) / deviation, N_FFT // 2)
+def standardised_logmel(samples: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """Log-mel of (waveform - mean) / std, with no use of features.logmel."""
+    padded = np.pad((samples / 32768 - mean) / std, N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(N_FFT + 1)[:-1])) ** 2
     return 10 * np.log10(np.maximum(power @ mel_filter_bank().T.astype(np.float64), 2.22e-16))
@@ -267,7 +272,7 @@ def standardised_logmel(samples: np.ndarray, mean: float, deviation: float) -> n
 def test_shifted_logmels_are_those_of_standardised_waveforms(kind: str, request: pytest.FixtureRequest) -> None:
     samples = made_up() if kind == "made up" else real_clips(request.getfixturevalue("real"), kind)
     every = np.concatenate(samples) / 32768
-    stored = torch.from_numpy(np.stack([logmel(of) for of in samples]))
+    stored = torch.from_numpy(np.stack([logmel(clip) for clip in samples]))
     labels = Labels.of([0] * len(samples), [False] * len(samples), training=True)
     level_db = level_db_by_origin([(stored[:3], labels.take(slice(0, 3))), (stored[3:], labels.take(slice(3, None)))])
     assert level_db.item() == pytest.approx(20 * math.log10(every.std()), abs=0.1)
@@ -301,12 +306,12 @@ def test_composition_of_a_batch(tuning: bool, composition: tuple[int, int, int])
     assert len(batches) == 250
     times: Counter[int] = Counter()
     for numbers in batches:
-        of = labels.take(numbers)
-        known = int(of.known_anomaly.sum())
-        assert (int(of.is_normal.sum()), int((of.section < 0).sum()), known) == composition
+        batch = labels.take(numbers)
+        known = int(batch.known_anomaly.sum())
+        assert (int(batch.is_normal.sum()), int((batch.section < 0).sum()), known) == composition
         times.update(numbers.tolist())
     assert sorted(times[number] for number in range(750, 754)) == ([62, 62, 63, 63] if tuning else [0] * 4)
-    normal, outliers = ([times[number] for number in of] for of in (range(50), range(50, 750)))
+    normal, outliers = ([times[number] for number in numbers] for numbers in (range(50), range(50, 750)))
     assert set(normal) == {250 * 32 // 50}, "every clip as often"
     assert max(outliers) - min(outliers) <= 1
     other = model.batches(labels, Epoch(0, 1, tuning))
@@ -335,7 +340,7 @@ def test_the_papers_schedule() -> None:
     assert model.learning_rate_factor(Epoch(0, 8, tuning=True)) == 1.0
     encoder, linear = model.optimizer().param_groups
     assert (encoder["lr"], linear["lr"], linear["eps"]) == (1e-4, 1e-3, 1e-8)
-    assert [of.numel() for of in linear["params"]] == [64, 1]
+    assert [weight.numel() for weight in linear["params"]] == [64, 1]
     (only,) = small("ddcsad").optimizer().param_groups
     assert len(only["params"]) == len(encoder["params"])
 
@@ -417,7 +422,7 @@ def test_scores_by_hand(name: str, names: set[str], monkeypatch: pytest.MonkeyPa
 
     def means(logmel: torch.Tensor, labels: Labels) -> dict[str, torch.Tensor]:
         which = [float(clip[0, 0]) for clip in logmel]
-        both = {"probability": [1 - p[of] for of in which], "distance": [d[of] for of in which]}
+        both = {"probability": [1 - p[clip] for clip in which], "distance": [d[clip] for clip in which]}
         wanted = ["probability"] * model.classifies + ["distance"] * bool(model.n_centroids)
         return {key: torch.tensor(both[key], dtype=torch.float64) for key in wanted}
 
@@ -469,7 +474,7 @@ def test_one_score_alone_needs_no_others(name: str) -> None:
 # ---- Whole runs ------------------------------------------------------------------------------------------------------
 
 
-def test_outliers_are_told_apart_by_origin(tmp_path: Path) -> None:
+def test_outliers_are_distinguished_by_origin(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     labels = ClipDataset.training_pool(store, sections="valve/00", outliers=True).labels()
     assert labels.section.tolist() == [0] * 9 + [-1] * 18
@@ -488,7 +493,9 @@ def test_semi_supervised_from_end_to_end(tmp_path: Path) -> None:
     store = make_store(tmp_path, n_frames=130)
     found = benchmark(store, tmp_path, ["bce_ddcsad"], profile="smoke", device="cpu", known_anomalies=[0, 2])
     scores = ["", "probability", "distance", "transductive", "oracle"]
-    assert [(of.score, of.known_anomalies) for of in found.models] == [(of, k) for k in (0, 2) for of in scores]
+    assert [(result.score, result.known_anomalies) for result in found.models] == [
+        (score, k) for k in (0, 2) for score in scores
+    ]
     without, with_two = (found.models[number].runs[0].summaries()[0] for number in (0, 5))
     assert (without["n_training_clips"], without["n_outlier_clips"]) == (9, 18)
     assert (without["n_test_clips"], with_two["n_test_clips"]) == (12, 10)

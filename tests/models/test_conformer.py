@@ -22,16 +22,11 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import hz_from_mel, logmel, mel_from_hz
 from mimiidg_build.models import create
 from mimiidg_build.models.base import MAIN, Epoch, Labels, ScoreTable
-from mimiidg_build.models.conformer import (
-    SCORES,
-    Conformer,
-    ConformerSettings,
-    augmentations,
-    in_second_stage,
-    mean_and_whitener,
-)
+from mimiidg_build.models.conformer import SCORES, Conformer, ConformerSettings, augmentations
 from mimiidg_build.models.conformer.augmentations import KINDS, augment
+from mimiidg_build.models.conformer.model import mean_and_whitener
 from mimiidg_build.models.conformer.network import AttentivePooling, Block
+from mimiidg_build.models.conformer.settings import in_second_stage
 from mimiidg_build.training import train
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.small_store import make_store
@@ -64,14 +59,14 @@ def pool(*per_section: int, others: int = 0) -> Labels:
 @pytest.mark.parametrize("n_sections", [3, 4, 6])
 def test_parameter_counts_are_exact(n_sections: int) -> None:
     model = create("conformer", "paper", n_sections, seed=0)
-    encoder = sum(of.numel() for of in model.encoder.parameters())
+    encoder = sum(weight.numel() for weight in model.encoder.parameters())
     assert encoder == 1_854_912, "the encoder alone"
     assert model.n_trainable() == encoder + 64 * n_sections + 65 + 8 * 65
 
 
 def test_the_parts_have_their_sizes() -> None:
     encoder = create("conformer", "paper", 3, seed=0).encoder
-    sizes = {name: sum(of.numel() for of in part.parameters()) for name, part in encoder.named_children()}
+    sizes = {name: sum(weight.numel() for weight in part.parameters()) for name, part in encoder.named_children()}
     assert sizes == {
         "front": 148_864,
         "linear": 508_032,
@@ -92,7 +87,7 @@ def test_313_frames_become_77() -> None:
 
 def test_a_block_adds_its_parts_in_the_published_order() -> None:
     block = Block(128, 4, 512, 15).eval()
-    kinds = [type(of) for of in block.convolution.modules()][1:]
+    kinds = [type(module) for module in block.convolution.modules()][1:]
     assert kinds == [nn.LayerNorm, nn.Linear, nn.Conv1d, nn.BatchNorm1d, nn.Linear]
     assert (block.convolution.depthwise.kernel_size, block.convolution.depthwise.groups) == ((15,), 128)
     x = torch.randn(2, 20, 128, generator=torch.Generator().manual_seed(0))
@@ -138,7 +133,7 @@ def test_profiles() -> None:
     assert (paper.kernel, paper.scale, paper.margin) == (15, 16.0, 1.28)
     assert {paper.section_weight, paper.binary_weight, paper.augmentation_weight} == {1.0}
     model = small(batch_norm_momentum=0.1)
-    assert {of.momentum for of in model.modules() if isinstance(of, nn.BatchNorm1d)} == {0.1}
+    assert {module.momentum for module in model.modules() if isinstance(module, nn.BatchNorm1d)} == {0.1}
 
 
 def test_it_needs_two_sections() -> None:
@@ -307,7 +302,7 @@ def test_other_types_take_no_part_in_the_sections_loss() -> None:
     assert z.grad.abs().sum(dim=1).gt(0).tolist() == [True, True, False, False]
 
 
-def test_the_network_is_told_which_augmentation_it_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_label_is_the_augmentation_that_was_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small(2)
     heard: dict[str, torch.Tensor] = {}
     monkeypatch.setattr(model, "_heads_loss", lambda z, labels, kinds: heard.setdefault("kinds", kinds).sum())
@@ -385,7 +380,9 @@ def test_scores_by_hand() -> None:
     def raw(logmels: torch.Tensor, section: int) -> np.ndarray:
         """``SCORES`` of each clip [shape=(n, 3)]."""
         with torch.no_grad():
-            z_training, z = (model.eval()(of).double() for of in (training[6 * section : 6 * section + 6], logmels))
+            z_training, z = (
+                model.eval()(clips).double() for clips in (training[6 * section : 6 * section + 6], logmels)
+            )
             p = (16 * F.normalize(z) @ F.normalize(model.sections.double()).T).softmax(dim=1)[:, section]
             q = torch.sigmoid(z @ model.binary.weight.double()[0] + model.binary.bias.double())
         covariance = np.cov(z_training.numpy(), rowvar=False)
@@ -447,9 +444,9 @@ def test_oracle_is_the_best_sum_over_the_types_sections() -> None:
 def test_a_whole_run_reports_every_score_and_oracle_is_never_the_models_own(tmp_path: Path) -> None:
     store = make_store(tmp_path, sections=SECTIONS)
     found = benchmark(store, tmp_path, ["conformer"], profile="smoke", device="cpu")
-    assert [of.score for of in found.models] == ["", *SCORES, "oracle"]
+    assert [result.score for result in found.models] == ["", *SCORES, "oracle"]
     run = found.models[0].runs[0]
-    assert [of["n_outlier_clips"] for of in run.summaries()] == [18, 18]
+    assert [summary["n_outlier_clips"] for summary in run.summaries()] == [18, 18]
 
     def read(name: str) -> np.ndarray:
         path = next((run.directory / name).glob("anomaly_score_fan_section_00*"))
@@ -469,9 +466,9 @@ def test_there_are_eight_kinds_and_none_is_one() -> None:
 def test_each_clip_is_changed_as_its_number_says(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     given, fill = clips(400, 100).to(dtype), torch.full((128,), 7.0)
-    kept = given.clone()
+    before = given.clone()
     changed, kinds = augment(given, fill)
-    assert torch.equal(given, kept) and changed.dtype == torch.float32 and changed.isfinite().all()
+    assert torch.equal(given, before) and changed.dtype == torch.float32 and changed.isfinite().all()
     shares = kinds.bincount(minlength=8) / 400
     assert (shares - 1 / 8).abs().max() < 0.06, "as often as each other"
     before = given.float()
@@ -489,7 +486,7 @@ def test_each_clip_is_changed_as_its_number_says(dtype: torch.dtype) -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="no augmentation 'reverb'; expected one of pitch_shift, time_shift"):
+    with pytest.raises(ValueError, match="no augmentation is named 'reverb'; expected one of pitch_shift, time_shift"):
         augmentations.apply("reverb", clips(1), torch.zeros(128))
 
 
@@ -543,10 +540,10 @@ def test_time_stretch_is_interpolation_and_goes_round(rates: list[float]) -> Non
 def test_fade_by_hand() -> None:
     given = clips(2, 100)
     window = np.hanning(1025)[:-1] ** 2
-    spread = math.sqrt(window @ (np.arange(1024) - 512) ** 2 / window.sum())  # of a frame's samples, in samples
+    std = math.sqrt(window @ (np.arange(1024) - 512) ** 2 / window.sum())  # of a frame's samples, in samples
     found = augmentations.fade(given, torch.tensor([1.0, 0.5]), torch.tensor([False, True]))
     for clip, seconds, is_out, faded in zip(given.numpy(), (1.0, 0.5), (False, True), found.numpy(), strict=True):
-        gains = [math.hypot(frame * 512, spread) / 16_000 / seconds for frame in range(100)]
+        gains = [math.hypot(frame * 512, std) / 16_000 / seconds for frame in range(100)]
         gain_db = [20 * math.log10(min(1.0, gain)) for gain in gains]
         expected = clip + np.array(gain_db[::-1] if is_out else gain_db)[:, None]
         np.testing.assert_allclose(faded, expected, rtol=0, atol=1e-4)
@@ -558,7 +555,7 @@ def test_fade_by_hand() -> None:
 def test_fade_is_that_of_the_samples() -> None:
     samples = np.random.default_rng(0).normal(0, 3000, 64_000)
     ramp = np.minimum(1.0, np.arange(64_000) / 32_000)
-    given, expected = (torch.from_numpy(logmel(np.rint(of).astype(np.int16))) for of in (samples, ramp * samples))
+    given, expected = (torch.from_numpy(logmel(np.rint(wave).astype(np.int16))) for wave in (samples, ramp * samples))
     found = augmentations.fade(given[None], torch.tensor([2.0]), torch.tensor([False]))[0]
     difference = (found - expected).mean(dim=1)
     assert difference.abs().max() < 0.6
@@ -570,7 +567,7 @@ def test_white_noise_is_that_of_the_samples(snr_db: float) -> None:
     seconds = np.arange(160_000) / 16_000
     samples = 3000 * np.sin(2 * np.pi * 700 * seconds) + 1000 * np.sin(2 * np.pi * 3000 * seconds)
     noise = rng.normal(0, np.sqrt(np.mean(samples**2) / 10 ** (snr_db / 10)), samples.shape)
-    clean, mixed = (torch.from_numpy(logmel(np.rint(of).astype(np.int16))) for of in (samples, samples + noise))
+    clean, mixed = (torch.from_numpy(logmel(np.rint(wave).astype(np.int16))) for wave in (samples, samples + noise))
     torch.manual_seed(0)
     found = augmentations.white_noise(clean[None], torch.tensor([snr_db]))[0]
     quiet = clean[20:-20].mean(dim=0) < found[20:-20].mean(dim=0) - 20  # bands that hold noise alone
@@ -588,7 +585,7 @@ def test_white_noise_has_its_snr(snr_db: list[float]) -> None:
     found = augmentations.white_noise(given, torch.tensor(snr_db))
     edges_hz = hz_from_mel(np.linspace(0, float(mel_from_hz(8000)), 130))
     widths = (edges_hz[2:] - edges_hz[:-2]) / 2
-    clean, noisy = (10 ** (of.double().numpy() / 10) for of in (given, found))
+    clean, noisy = (10 ** (logmels.double().numpy() / 10) for logmels in (given, found))
     measured = 10 * np.log10((clean @ widths).sum(axis=1) / ((noisy - clean) @ widths).sum(axis=1))
     np.testing.assert_allclose(measured, snr_db, rtol=0, atol=0.05)
 

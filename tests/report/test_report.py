@@ -27,7 +27,7 @@ from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli.report import report
 from mimiidg_build.datasets.variant import derive, load_variant
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluation import metrics
+from mimiidg_build.evaluation.decisions import precision_recall_f1
 from mimiidg_build.evaluation.evaluate import evaluate_directory
 from mimiidg_build.progress import Reporter
 from mimiidg_build.report import (
@@ -277,7 +277,7 @@ def test_histograms_tell_the_decisions(case: tuple[Store, Path], html: str) -> N
         name = f"{row['machine_type']}/{row['section']}"
         clips = system.scored[name]
         cell = clips[(clips["domain"] == "source")]
-        expected = metrics.precision_recall_f1(cell["condition"] == "anomaly", cell["score"] > system.thresholds[name])
+        expected = precision_recall_f1(cell["condition"] == "anomaly", cell["score"] > system.thresholds[name])
         assert row["recall_source"] == expected["recall"]
         anomalous = cell[cell["condition"] == "anomaly"]
         above = int((anomalous["score"] > system.thresholds[name]).sum())
@@ -364,7 +364,7 @@ def test_damaged_runs_are_named(case: tuple[Store, Path], tmp_path: Path) -> Non
     scores = target / "anomaly_score_fan_section_00_test.csv"
     first = scores.read_text()
     scores.write_text(first.replace("section_00_source_test_normal_0000", "section_00_source_test_normal_9999"))
-    with pytest.raises(DataError, match="scores section_00_source_test_normal_9999.*which is no test clip"):
+    with pytest.raises(DataError, match="scores section_00_source_test_normal_9999.*which is not a test clip"):
         write_report(case[0], tmp_path)
     scores.unlink()
     (target / "decision_result_fan_section_00_test.csv").unlink()

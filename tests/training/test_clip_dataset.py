@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.store.store import Store, open_store
-from mimiidg_build.training import order
+from mimiidg_build.training import clip_order
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.small_store import N_CLIPS, N_FRAMES, N_SAMPLES, SECTIONS, SHARD_CLIPS, make_store, write_array
 
@@ -48,11 +48,11 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_what_is_chosen(store: Store, choice: dict[str, Any], n_clips: int, section_ids: tuple[str, ...]) -> None:
     clips = ClipDataset(store, **choice)
     assert len(clips) == n_clips
-    assert clips.section_ids == section_ids
+    assert tuple(map(str, clips.section_ids)) == section_ids
     every = clips[range(n_clips)]
     for number in range(n_clips):
         row = clips.clips.iloc[number]
-        assert clips.section_ids[every["section"][number]] == f"{row['machine_type']}/{row['section']}"
+        assert clips.section_ids[every["section"][number]] == (row["machine_type"], row["section"])
         assert every["is_target"][number] == (row["domain"] == "target")
         assert every["is_anomaly"][number] == (row["condition"] == "anomaly")
         stored = store.logmel(row["machine_type"], row["section"])[row["row"]]
@@ -79,7 +79,7 @@ def test_three_ways_to_the_same_bytes(store: Store, compressed: Store, features:
     held = ClipDataset(store, features=features)
     mapped = ClipDataset(store, features=features, memory_budget_bytes=0)
     zarred = ClipDataset(compressed, features=features, memory_budget_bytes=0)
-    assert [of.access for of in (held, mapped, zarred)] == ["memory", "mapped", "zarr"]
+    assert [clips.access for clips in (held, mapped, zarred)] == ["memory", "mapped", "zarr"]
     assert held.resident is not None and mapped.resident is None
     numbers = np.random.default_rng(0).permutation(len(held))[:40]
     expected = held.read(numbers)
@@ -145,8 +145,8 @@ def test_order_is_the_seeds_alone(store: Store, budget: int) -> None:
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_however_they_start(store: Store, compressed: Store, context: str) -> None:
     """Maps and caches that were used before the workers start must not follow them."""
-    for of in (store, compressed) if context == "fork" else (store,):
-        clips = ClipDataset(of, memory_budget_bytes=0)
+    for opened in (store, compressed) if context == "fork" else (store,):
+        clips = ClipDataset(opened, memory_budget_bytes=0)
         expected = pass_over(clips, 0, epoch=0)
         options = {"multiprocessing_context": multiprocessing.get_context(context), "pin_memory": False}
         assert pass_over(clips, 1, epoch=0, **options) == expected
@@ -183,10 +183,10 @@ def test_streaming_reads_shard_after_shard(compressed: Store, monkeypatch: pytes
 
 def test_shardwise_keeps_shards_whole() -> None:
     shard = np.repeat(np.arange(10), 3)
-    chunks = order.shardwise(shard, 7, seed=1, epoch=2)
-    of_chunk = [set(shard[chunk].tolist()) for chunk in chunks]
-    assert [len(of) for of in of_chunk] == [2] * 5
-    assert sorted(n for of in of_chunk for n in of) == list(range(10))
+    chunks = clip_order.shardwise(shard, 7, seed=1, epoch=2)
+    shards = [set(shard[chunk].tolist()) for chunk in chunks]
+    assert [len(held) for held in shards] == [2] * 5
+    assert sorted(n for held in shards for n in held) == list(range(10))
     assert any(shard[chunk].tolist() != sorted(shard[chunk].tolist()) for chunk in chunks)
 
 
@@ -254,12 +254,12 @@ def test_training_pool_adds_outliers_and_known_anomalies(store: Store) -> None:
     known = anomalies[anomalies["section"] == "01"].iloc[[2, 0]]
     pool = ClipDataset.training_pool(store, machine_types="fan", sections="01", outliers=True, known_anomalies=known)
     labels = pool.labels()
-    assert pool.split == "train" and pool.section_ids == ("fan/01",)
+    assert pool.split == "train" and pool.section_ids == (("fan", "01"),)
     assert labels.section.tolist() == [0] * 9 + [-1] * 18 + [0] * 2
     assert labels.known_anomaly.tolist() == [False] * 27 + [True] * 2
     assert labels.is_normal.tolist() == [True] * 9 + [False] * 20
     assert set(pool.clips["split"][:27]) == {"train"} and pool.clips["clip"][27:].tolist() == known["clip"].tolist()
-    every = {f"{of}/00" for of in ("fan", "valve")}
+    every = {f"{machine_type}/00" for machine_type in ("fan", "valve")}
     assert set(pool.clips["machine_type"][9:27] + "/" + pool.clips["section"][9:27]) == every
     for number in (0, 12, 20, 28):  # of this section, of others, of the anomalies
         row = pool.clips.iloc[number]
@@ -278,5 +278,5 @@ def test_without_some_clips(store: Store) -> None:
     left_out = test.clips.iloc[[0, 13]]
     rest = ClipDataset(store, machine_types="fan", split="test", without=left_out)
     assert len(rest) == len(test) - 2
-    kept = test.clips.drop(index=[0, 13]).reset_index(drop=True)
-    assert rest.clips.equals(kept), "the same row number in another section stays"
+    left = test.clips.drop(index=[0, 13]).reset_index(drop=True)
+    assert rest.clips.equals(left), "the same row number in another section stays"

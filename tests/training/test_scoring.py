@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluation import metrics
+from mimiidg_build.evaluation.decisions import decision_threshold
 from mimiidg_build.evaluation.score_files import read_decisions, read_scores
+from mimiidg_build.evaluation.scored_clips import read_with_clip_table
 from mimiidg_build.models import create
 from mimiidg_build.models.base import MAIN, Chunks, Detector, Labels, Settings
 from mimiidg_build.store.store import Store
@@ -54,19 +52,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_store(tmp_path_factory.mktemp("root"))
 
 
-def rows_to_test(store: Store) -> pd.DataFrame:
-    return store.clips[store.clips["split"] == "test"]
-
-
 def test_scores_stand_in_the_clips_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = ClipDataset(store, split="test")
-    told: list[int] = []
+    done: list[int] = []
     expected = clips.read(range(len(clips))).amax(dim=(1, 2)).double().numpy()
-    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, told.append)[MAIN], expected)
-    assert told == [len(clips)]
+    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, done.append)[MAIN], expected)
+    assert done == [len(clips)]
     monkeypatch.setattr(scoring, "SCORED_BYTES", 5 * clips.clip_bytes)
-    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, told.append)[MAIN], expected)
-    assert max(told[1:]) == 5 and sum(told[1:]) == len(clips), "some clips at a time"
+    np.testing.assert_array_equal(scoring.clip_scores(Loudest(), clips, CPU, done.append)[MAIN], expected)
+    assert max(done[1:]) == 5 and sum(done[1:]) == len(clips), "some clips at a time"
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "mobilenetv2", "nearest_neighbour", "autoencoder_mahalanobis"])
@@ -116,7 +110,7 @@ def test_thresholds_are_per_machine_type(store: Store) -> None:
     found = scoring.thresholds(training, scores.to_numpy())
     for machine_type in ("fan", "valve"):
         own = scores[training.clips["machine_type"] == machine_type]
-        assert found[machine_type] == metrics.decision_threshold(own)
+        assert found[machine_type] == decision_threshold(own)
     assert found["fan"] < 20 < found["valve"]
     with pytest.raises(DataError, match="fan: decision threshold: all 18 training scores equal"):
         scoring.thresholds(training, np.ones(len(training)))
@@ -126,7 +120,7 @@ def test_thresholds_are_per_machine_type(store: Store) -> None:
 def scored(store: Store, tmp_path: Path) -> tuple[Path, np.ndarray]:
     test = ClipDataset(store, split="test")
     scores = scoring.clip_scores(Loudest(), test, CPU)[MAIN]
-    scoring.write(tmp_path, test, scores, {"fan": float(np.median(scores)), "valve": math.inf})
+    scoring.write_score_files(tmp_path, test, scores, {"fan": float(np.median(scores)), "valve": math.inf})
     return tmp_path, scores
 
 
@@ -145,45 +139,9 @@ def test_files_and_back(store: Store, scored: tuple[Path, np.ndarray]) -> None:
     np.testing.assert_array_equal(written["score"], scores[12:24])
     decided = read_decisions(directory / "decision_result_fan_section_01_test.csv")["decision"]
     np.testing.assert_array_equal(decided, scores[12:24] > np.median(scores))
-    table = scoring.read_scored(directory, rows_to_test(store))
+    table = read_with_clip_table(directory, test)
     np.testing.assert_array_equal(table["score"], scores)
     assert table["attributes"].tolist() == [f"m-n_{value}" for value in test["d1v"]]
     for column in ("machine_type", "section", "domain", "condition"):
         assert table[column].tolist() == test[column].tolist()
     assert set(table.loc[table["machine_type"] == "valve", "decision"]) == {0}
-
-
-def test_truth_comes_from_the_store_not_the_names(store: Store, tmp_path: Path) -> None:
-    """Clips of the evaluation sections hide it in their names."""
-    clips = store.clips.assign(clip=[f"section_{s}_{n:04d}" for n, s in enumerate(store.clips["section"])])
-    hidden = replace(store)
-    hidden.__dict__["clips"] = clips
-    test = ClipDataset(hidden, split="test")
-    scoring.write(tmp_path, test, np.arange(len(test)) * 1.0, {"fan": 0.0, "valve": 0.0})
-    table = scoring.read_scored(tmp_path, rows_to_test(hidden))
-    assert table["domain"].tolist() == clips[clips["split"] == "test"]["domain"].tolist()
-
-
-def drop_clip(directory: Path) -> None:
-    path = directory / "anomaly_score_fan_section_00_test.csv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (drop_clip, "the clips of fan/00 are not those of"),
-        (lambda d: (d / "decision_result_valve_section_00_test.csv").unlink(), "no scores and decisions of valve/00"),
-        (lambda d: shutil.rmtree(d) or d.mkdir(), "holds no score files"),
-    ],
-)
-def test_incomplete_files(store: Store, scored: tuple[Path, np.ndarray], damage: object, message: str) -> None:
-    assert callable(damage)
-    damage(scored[0])
-    with pytest.raises(DataError, match=message):
-        scoring.read_scored(scored[0], rows_to_test(store))
-
-
-def test_attributes_of_two_keys(store: Store) -> None:
-    clips = pd.DataFrame({"d1p": ["vel", "m-n"], "d1v": ["6", "W"], "d2p": ["f-n", ""], "d2v": ["A", ""]})
-    assert scoring.attributes(clips) == ["vel_6_f-n_A", "m-n_W"]

@@ -21,11 +21,13 @@ import torch
 from mimiidg_build.errors import DataError
 from mimiidg_build.models import create
 from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
-from mimiidg_build.models.windows import in_batches
+from mimiidg_build.models.batches import in_batches
 from mimiidg_build.store.store import Store, open_store
-from mimiidg_build.training import checkpoint
+from mimiidg_build.training.checkpoint import load_weights, save_weights, weights_path
 from mimiidg_build.training.clip_dataset import ClipDataset
-from mimiidg_build.training.train import epoch_seed, train, training_windows
+from mimiidg_build.training.loss_curve import EpochLoss
+from mimiidg_build.training.reproducible import epoch_seed
+from mimiidg_build.training.train import train, training_windows
 from tests.small_store import N_FRAMES, make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,7 +70,7 @@ def test_same_seed_same_bits(store: Store, tmp_path: Path, name: str) -> None:
     assert not same_weights(first, create(name, "smoke", 2, 0)), "nothing was trained"
     other = trained(store, tmp_path / "other", name, seed=1)
     assert not same_weights(first, other)
-    losses = [(tmp_path / of / "loss_fan.csv").read_bytes() for of in ("first", "again", "other")]
+    losses = [(tmp_path / run / "loss_fan.csv").read_bytes() for run in ("first", "again", "other")]
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -92,7 +94,7 @@ class Stop(Exception):
 
 
 def stop_after(epoch: int) -> Any:
-    def on_epoch(loss: checkpoint.EpochLoss) -> None:
+    def on_epoch(loss: EpochLoss) -> None:
         if loss.epoch == epoch:
             raise Stop
 
@@ -117,20 +119,20 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
     code = f"""
         import os, signal, torch
         from pathlib import Path
-        from mimiidg_build.training.clip_dataset import ClipDataset
         from mimiidg_build.models import create
         from mimiidg_build.store.store import open_store
+        from mimiidg_build.training.clip_dataset import ClipDataset
         from mimiidg_build.training.train import train, training_windows
         torch.set_num_threads({torch.get_num_threads()})
         model = create("autoencoder", "smoke", 2, 0)
         clips = ClipDataset(open_store({str(store.path)!r}), machine_types="fan", split="train")
         left = int(1.5 * training_windows(model, clips, 1))
-        def told(n):
+        def on_progress(n):
             global left
             left -= n
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        train(model, clips, Path({str(tmp_path / "part")!r}), "fan", epochs={EPOCHS}, on_progress=told)
+        train(model, clips, Path({str(tmp_path / "part")!r}), "fan", epochs={EPOCHS}, on_progress=on_progress)
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL
@@ -140,10 +142,10 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
 
 def test_finished_training_is_not_repeated(store: Store, tmp_path: Path) -> None:
     first = trained(store, tmp_path)
-    told: list[int] = []
-    again = trained(store, tmp_path, on_epoch=stop_after(EPOCHS), on_progress=told.append)
+    done: list[int] = []
+    again = trained(store, tmp_path, on_epoch=stop_after(EPOCHS), on_progress=done.append)
     assert same_weights(first, again)
-    assert sum(told) == training_windows(again, training_clips(store), EPOCHS), "progress counts what was done before"
+    assert sum(done) == training_windows(again, training_clips(store), EPOCHS), "progress counts what was done before"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -206,14 +208,14 @@ def test_streams_what_does_not_fit(store: Store, tmp_path: Path) -> None:
     found = []
     for attempt in ("first", "again"):
         model = create("autoencoder", "smoke", 2, 0)
-        told: list[int] = []
+        done: list[int] = []
         clips = training_clips(store, memory_budget_bytes=0)
-        train(model, clips, tmp_path / attempt, "fan", epochs=EPOCHS, on_progress=told.append)
-        assert sum(told) == training_windows(model, clips, EPOCHS)
+        train(model, clips, tmp_path / attempt, "fan", epochs=EPOCHS, on_progress=done.append)
+        assert sum(done) == training_windows(model, clips, EPOCHS)
         found.append(model)
     assert same_weights(*found)
     assert not same_weights(found[0], held), "another order"
-    losses = [float(rows_of(tmp_path / of / "loss_fan.csv")[-1]["loss"]) for of in ("held", "first")]
+    losses = [float(rows_of(tmp_path / run / "loss_fan.csv")[-1]["loss"]) for run in ("held", "first")]
     assert math.isclose(*losses, rel_tol=0.1)
 
 
@@ -261,11 +263,11 @@ def test_diverged_loss_is_an_error(store: Store, tmp_path: Path) -> None:
     assert clips.resident is not None
     with pytest.raises(Stop):
         train(create("autoencoder", "smoke", 2, 0), clips, tmp_path, "fan", on_epoch=stop_after(1))
-    kept = (tmp_path / "checkpoint_fan.pt").read_bytes()
+    before = (tmp_path / "checkpoint_fan.pt").read_bytes()
     clips.resident[3, 2, 1] = math.nan
     with pytest.raises(DataError, match="fan: the mean loss of epoch 2 is nan"):
         train(create("autoencoder", "smoke", 2, 0), clips, tmp_path, "fan")
-    assert (tmp_path / "checkpoint_fan.pt").read_bytes() == kept
+    assert (tmp_path / "checkpoint_fan.pt").read_bytes() == before
 
 
 class Evil:
@@ -290,11 +292,25 @@ def test_bad_checkpoints(store: Store, tmp_path: Path, write: Any, message: str)
     assert not Path("run").exists(), "a checkpoint ran code"
 
 
+def test_weights_read_back_and_name_what_they_are_not(store: Store, tmp_path: Path) -> None:
+    model, path = trained(store, tmp_path), weights_path(tmp_path, "fan")
+    save_weights(path, model)
+    again = create("autoencoder", "smoke", n_sections=2, seed=1)
+    assert not same_weights(model, again)
+    load_weights(path, again)
+    assert same_weights(model, again)
+    with pytest.raises(DataError, match="weights_fan.pt is of another model or version"):
+        load_weights(path, create("mobilenetv2", "smoke", n_sections=2, seed=0))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="weights_fan.pt cannot be read"):
+        load_weights(path, again)
+
+
 def test_no_half_written_checkpoint(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the rename fails, the checkpoint before it is what is left."""
     with pytest.raises(Stop):
         trained(store, tmp_path, on_epoch=stop_after(1))
-    kept = (tmp_path / "checkpoint_fan.pt").read_bytes()
+    before = (tmp_path / "checkpoint_fan.pt").read_bytes()
 
     def broken(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -302,7 +318,7 @@ def test_no_half_written_checkpoint(store: Store, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(DataError, match="No space left on device"):
         trained(store, tmp_path)
-    assert (tmp_path / "checkpoint_fan.pt").read_bytes() == kept
+    assert (tmp_path / "checkpoint_fan.pt").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_fan.pt", "loss_fan.csv"]
 
 
@@ -310,7 +326,7 @@ def test_mixed_precision_changes_weights_a_little(store: Store, tmp_path: Path) 
     full = trained(store, tmp_path / "full")
     mixed = trained(store, tmp_path / "mixed", mixed_precision=True)
     assert not same_weights(full, mixed), "it was not on"
-    losses = [float(rows_of(tmp_path / of / "loss_fan.csv")[-1]["loss"]) for of in ("full", "mixed")]
+    losses = [float(rows_of(tmp_path / run / "loss_fan.csv")[-1]["loss"]) for run in ("full", "mixed")]
     assert math.isclose(*losses, rel_tol=0.02)
     assert {value.dtype for value in mixed.state_dict().values()} <= {torch.float32, torch.int64}
 
@@ -344,7 +360,7 @@ class Whole(Detector):
 
     def optimizer(self, groups: Any = None) -> torch.optim.Optimizer:
         given = self.parameter_groups() if groups is None else groups
-        return torch.optim.SGD([{"params": of, "lr": rate} for of, rate in given])
+        return torch.optim.SGD([{"params": parameters, "lr": rate} for parameters, rate in given])
 
     def begin_epoch(self, epoch: Epoch, chunks: Chunks) -> None:
         self.epochs.append(epoch)
@@ -353,7 +369,7 @@ class Whole(Detector):
         self.seen.fill_(float(self.seen) + sum(float(logmel.sum()) for logmel, _ in chunks))
 
     def batches(self, labels: Labels, epoch: Epoch) -> list[torch.Tensor]:
-        own, others = (torch.nonzero(of)[:, 0] for of in (labels.section >= 0, labels.section < 0))
+        own, others = (torch.nonzero(chosen)[:, 0] for chosen in (labels.section >= 0, labels.section < 0))
         half = len(own) // 2
         return [torch.cat([own[torch.randperm(len(own))][:half], others[:2]]) for _ in range(epoch.number + 1)]
 
@@ -369,12 +385,12 @@ class Whole(Detector):
 def test_whole_clips_in_batches_of_the_models_own(store: Store, tmp_path: Path, budget_bytes: int) -> None:
     pool = ClipDataset.training_pool(store, machine_types="fan", outliers=True, memory_budget_bytes=budget_bytes)
     model = Whole()
-    told: list[int] = []
-    losses = train(model, pool, tmp_path, "fan", on_progress=told.append)
+    done: list[int] = []
+    losses = train(model, pool, tmp_path, "fan", on_progress=done.append)
     assert model.epochs == [Epoch(0, 3), Epoch(1, 3), Epoch(2, 3)]
     assert [len(batch) for batch in model.sections] == [9 + 2] * (1 + 2 + 3)
     assert all(batch[-2:] == [-1, -1] and min(batch[:-2]) == 0 for batch in model.sections)
-    assert sum(told) == training_windows(model, pool, 3) == 11 * 6
+    assert sum(done) == training_windows(model, pool, 3) == 11 * 6
     # One step of 1 a batch at its own rate, which halves each epoch: 1 + 2 / 2 + 3 / 4 times the rate.
     assert (model.slow.item(), model.fast.item()) == pytest.approx((0.5 * 2.75, 2.0 * 2.75))
     assert len(losses) == 3 and all(loss.duration_s > 0 for loss in losses)

@@ -1,10 +1,10 @@
-"""What the attention network hears: log-mel in torchaudio's convention, Wavegram, and the attention map over both.
+"""Inputs of the attention network: log-mel in torchaudio's convention, Wavegram, and the attention map over both.
 
-Waves are (clip, sample) in [-1, 1], images (clip, channel, mel, frame). A frame is 1024 samples, one starts every 512,
-centred: 313 of a clip of 10 s.
+Waves are (clip, sample) in [-1, 1], images (clip, channel, mel, frame). A frame is 1024 samples, one every 512,
+centred: 313 frames in a clip of 10 s.
 
-A *separable convolution* is, as in the released code, depthwise, batch norm, ReLU, pointwise, batch norm, ReLU. For its
-last ReLU the attention map, a sigmoid, is 0.5 or more.
+A *separable convolution* is, as in the released code, depthwise, batch norm, ReLU, pointwise, batch norm, ReLU. Because
+of its last ReLU the attention map, a sigmoid, is 0.5 or more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MEL_OFFSET = 1e-8  # power added to every mel band before the logarithm
 
 
 def mel_edges_hz() -> np.ndarray:
-    """Where the mel filters begin, peak and end: filter i at i, i + 1, i + 2 [shape=(130,)]. HTK's scale.
+    """Edges of the mel filters in Hz [shape=(130,)]: filter i begins at i, peaks at i + 1, ends at i + 2. HTK's scale.
 
     >>> mel_edges_hz()[[0, 1, 65, 129]].round(1).tolist()
     [0.0, 13.8, 1792.0, 8000.0]
@@ -69,7 +69,7 @@ class LogMel(nn.Module):
 class Wavegram(nn.Module):
     """A learned spectrogram [shape=(n, 128, n_frames)].
 
-    Separable: all 128 rows come from one filter, each scaled and shifted by itself. Dense: 128 own filters.
+    Separable: all 128 rows come from one filter, each with a scale and an offset of its own. Dense: 128 filters.
     """
 
     def __init__(self, dense: bool) -> None:
@@ -85,7 +85,7 @@ class Wavegram(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """Waves [shape=(n, n_samples)]."""
+        """Learned spectrograms of waves [shape=(n, n_samples)]."""
         rows: Tensor = self.layers(waves[:, None])
         return rows
 
@@ -108,13 +108,13 @@ class AttentionMap(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [shape=(n, n_images, mel, frame)]."""
+        """Attention maps of images [shape=(n, n_images, mel, frame)]."""
         weights: Tensor = self.layers(images)
         return weights
 
 
 class Scale(nn.Module):
-    """A depthwise convolution of one pixel with bias: as such, it takes torch up to twice as long on a CPU."""
+    """A depthwise 1 x 1 convolution with bias, as a multiplication: torch's own takes up to twice as long on a CPU."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Scale(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_channels))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [shape=(n, n_channels, mel, frame)]."""
+        """Each channel scaled and shifted: images [shape=(n, n_channels, mel, frame)]."""
         return torch.addcmul(self.bias[:, None, None], images, self.weight[:, 0])
 
 

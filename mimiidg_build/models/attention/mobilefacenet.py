@@ -1,4 +1,4 @@
-"""MobileFaceNet (Chen et al. 2018) as the anomaly detectors after STgram-MFN have it: for images of 128 x 313.
+"""MobileFaceNet (Chen et al. 2018) as anomaly detectors since STgram-MFN use it: for images of 128 x 313.
 
 Convolutions have no bias. Each is followed by batch norm and, but for the last of a bottleneck and the two linear ones
 at the end, by a PReLU with a slope per channel.
@@ -13,11 +13,21 @@ from torch import Tensor, nn
 
 STEM, HEAD = 64, 512
 BOTTLENECKS = ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2))  # expansion, channels, repeats, stride of the first
-LAST = (8, 20)  # what four strides of 2 leave of 128 mels x 313 frames
+LAST = (8, 20)  # what is left of 128 mels x 313 frames after four strides of 2
 
 
 class MobileFaceNet(nn.Module):
-    """Embeddings [shape=(n, size)] of images [shape=(n, n_in, 128, 313)]."""
+    """Embeddings [shape=(n, size)] of images [shape=(n, n_in, 128, 313)].
+
+    Parameters
+    ----------
+    n_in : int
+        Channels of an image.
+    size : int
+        Of an embedding.
+    generator : torch.Generator
+        Draws the weights.
+    """
 
     def __init__(self, n_in: int, size: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -41,13 +51,22 @@ class MobileFaceNet(nn.Module):
                 nn.init.normal_(module.weight, 0, math.sqrt(2 / (height * width * module.out_channels)), generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [shape=(n, channel, mel, frame)]."""
+        """Embeddings [shape=(n, size)] of images [shape=(n, n_in, 128, 313)]."""
         embeddings: Tensor = self.layers(images)
         return embeddings.flatten(1)
 
 
 class Bottleneck(nn.Module):
-    """Expand, filter each channel, project; added to the input where shapes agree."""
+    """Expand, filter each channel, project; added to the input where shapes agree.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    expansion : int
+        Channels in between, in units of ``n_in``.
+    stride : int
+    """
 
     def __init__(self, n_in: int, n_out: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -62,8 +81,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [shape=(n, channel, mel, frame)]."""
-        found: Tensor = self.layers(images)
-        return images + found if self.is_residual else found
+        filtered: Tensor = self.layers(images)
+        return images + filtered if self.is_residual else filtered
 
 
 def _convolution(n_in: int, n_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """Log-mels of standardised waveforms, from stored log-mels alone.
 
-A waveform divided by sigma has a log-mel that is 20 log10(sigma) dB lower, and the mel filters do not hear its mean. So
-stored log-mels need but be shifted, and sigma^2 follows from them by Parseval's theorem: on recordings it is within
-0.1 dB of the waveform's. Only digital silence, which the logarithm's floor holds up, comes out otherwise.
+A waveform divided by its standard deviation sigma has a log-mel that is 20 log10(sigma) dB lower, and the mel filters
+pass nothing of its mean. So stored log-mels need only be shifted, and sigma^2 follows from them by Parseval's theorem:
+for recordings it is within 0.1 dB of the waveform's. Only digital silence, which is at the logarithm's floor, differs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mimiidg_build.models.base import Chunks
 
 
 def level_db_by_origin(chunks: Chunks) -> Tensor:
-    """20 log10 of the deviation of each section's training waveforms, in dB re full scale [shape=(n_origins,)].
+    """20 log10 of the standard deviation of each section's training waveforms, dB re full scale [shape=(n_origins,)].
 
     By Parseval's theorem from log-mels alone: mel filters of unit area, weighted by half their widths, add up to one at
     every frequency between the first filter's centre (23 Hz) and the last's (7.6 kHz); Hann windows at half their
@@ -29,7 +29,7 @@ def level_db_by_origin(chunks: Chunks) -> Tensor:
         origin, normal = labels.origin.cpu(), ~labels.known_anomaly.cpu()
         variance = _variance(logmel).cpu()
         size = max(len(total), int(origin.max()) + 1)
-        total, count = (F.pad(of, (0, size - len(of))) for of in (total, count))
+        total, count = (F.pad(sums, (0, size - len(sums))) for sums in (total, count))
         total.index_add_(0, origin[normal], variance[normal])
         count.index_add_(0, origin[normal], torch.ones_like(variance[normal]))
     return (10 * torch.log10(total / count.clamp(min=1))).float()

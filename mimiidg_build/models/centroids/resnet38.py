@@ -1,11 +1,11 @@
 """ResNet38 of PANNs (arXiv:1912.10211), as an encoder of log-mels: 21,313,088 parameters at a base width of 64.
 
 Batch norm per mel band, a block of two convolutions, then the basic residual stages of ResNet34; 2 x 2 average
-pooling in place of strides. What PANNs put behind the last stage is left out: the embedding is its mean over time and
+pooling instead of strides. What PANNs have after the last stage is left out: the embedding is its mean over time and
 frequency.
 
-The module's weights are drawn by its owner; but the last batch norm of a residual block begins at zero, so that an
-untrained block passes its input on.
+The weights are drawn by the model that uses this module; only the last batch norm of a residual block is initialised
+here, to zero, so that an untrained block is the identity.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ STEM_DROPOUT, BLOCK_DROPOUT = 0.2, 0.1
 
 
 class ResNet38(nn.Module):
-    """From log-mels to embeddings of ``8 * base_width`` numbers."""
+    """From log-mels to embeddings of size ``8 * base_width``.
+
+    Parameters
+    ----------
+    base_width : int
+        Channels of the first stage.
+    n_mels : int
+    """
 
     def __init__(self, base_width: int, n_mels: int = 128) -> None:
         super().__init__()
@@ -46,7 +53,15 @@ class ResNet38(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, added to the input; ``halves`` averages 2 x 2 pixels first."""
+    """Two convolutions, added to the input.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    halves : bool
+        Average 2 x 2 pixels first.
+    """
 
     def __init__(self, n_in: int, n_out: int, halves: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the five systems are trained and scored with: the paper's, and what a CPU can do."""
+"""Training and scoring settings of the five systems: the paper's, and what a CPU can do."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from mimiidg_build.models.base import Settings
 
 @dataclass(frozen=True)
 class CentroidSettings(Settings):
-    """Settings of this family; ``learning_rate`` is that of all layers but the linear one.
+    """Settings of this family; ``learning_rate`` is that of all layers except the linear one.
 
     batch_size             clips a batch: half normal, half outliers, one of which gives way to a known anomaly
     base_width             channels of the network's first stage
     frames                 of a window; a clip with fewer is one window
-    frames_averaged        so many frames of a window become one, their mean in dB: less detail in time, less work
-    batches_per_epoch      250: near one pass over the training clips of 15 sections, and a divisor of 1,000
+    frames_averaged        frames of a window that are averaged into one, in dB: less detail in time, less work
+    batches_per_epoch      250: about one pass over the training clips of 15 sections, and a divisor of 1,000
     linear_learning_rate   of the linear layer
     halve_every            batches after which learning rates are halved
-    score_windows          windows of a clip, evenly spread, when scoring
-    eta                    weight of normal clips and known anomalies in the distances' loss
-    distance_weight        weight of the distances' loss beside BCE, the paper's lambda
-    alpha                  share of 1 - p in the score of BCE+DSAD and BCE+DDCSAD
+    score_windows          windows of a clip, evenly spaced, when scoring
+    eta                    weight of normal clips and known anomalies in the loss of the distances
+    distance_weight        weight of the loss of the distances relative to BCE, the paper's lambda
+    alpha                  weight of 1 - p in the score of BCE+DSAD and BCE+DDCSAD, in [0, 1]
     """
 
     batch_size: int = 64
@@ -38,8 +38,7 @@ class CentroidSettings(Settings):
 
 
 PAPER = CentroidSettings(epochs=16, learning_rate=1e-4, batch_norm_momentum=0.1, tuning_epochs=8)
-# On a CPU: a small network that sees 8 s at a quarter of a second a frame, in an eighth of the time that it would take
-# for all frames.
+# On a CPU: a small network on 8 s at a quarter of a second per frame, an eighth of the work of all frames.
 SMALL = replace(
     PAPER,
     batch_size=16,

@@ -1,7 +1,7 @@
-"""Encoder of the multitask conformer: log-mel to an embedding of 64 numbers.
+"""Encoder of the multitask conformer: log-mel to an embedding of size 64.
 
-1,854,912 trainable parameters at full size, which is all but the heads. What gives exactly this number, where the paper
-leaves it open:
+1,854,912 trainable parameters at full size, which is all of the paper's except the heads. Where the paper leaves a
+layer open, it is chosen so that their number is exactly this:
 
 ===================================================================================================  =========
 two 3x3 convolutions with stride 2, no padding (313 x 128 to 77 x 31), ReLU after each                  148,864
@@ -12,7 +12,7 @@ attentive statistics pooling: 128 to 128, ReLU, BatchNorm, tanh, 128 to 128, sof
 BatchNorm of 256, linear layer to 64                                                                     16,960
 ===================================================================================================  =========
 
-Activations are (clip, frame, channel). Dropout there is none: neither page nor paper has any.
+Activations are (clip, frame, channel). There is no dropout: the paper mentions none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 KERNEL, STRIDE = 3, 2  # of the two convolutions that shorten the log-mel
 N_MELS = 128
 EMBEDDING = 64
-LEAST_VARIANCE = 1e-7  # of the pooling: the root of 0 has no gradient
+MIN_VARIANCE = 1e-7  # of the pooling: the root of 0 has no gradient
 
 
 def shortened(n: int) -> int:
@@ -43,9 +43,16 @@ class Encoder(nn.Module):
     ----------
     channels : int
         Of the two convolutions.
-    n_blocks, size, n_heads, hidden, kernel : int
-        Conformer blocks, their width, attention heads, width of the feed-forward parts, frames of the depthwise
-        convolution.
+    n_blocks : int
+        Conformer blocks.
+    size : int
+        Channels of a block.
+    n_heads : int
+        Attention heads.
+    hidden : int
+        Channels within the feed-forward modules.
+    kernel : int
+        Frames of the depthwise convolutions.
     """
 
     def __init__(self, channels: int, n_blocks: int, size: int, n_heads: int, hidden: int, kernel: int) -> None:
@@ -60,7 +67,7 @@ class Encoder(nn.Module):
         self.embedding = nn.Linear(2 * size, EMBEDDING)
 
     def frames(self, logmel: Tensor) -> Tensor:
-        """What is pooled [shape=(n, 77, size)], of standardised log-mels [shape=(n, 313, 128)]."""
+        """The sequence to be pooled [shape=(n, 77, size)], of standardised log-mels [shape=(n, 313, 128)]."""
         images = logmel[:, None].contiguous(memory_format=torch.channels_last)
         short = self.front(images).permute(0, 2, 3, 1).flatten(2)  # (clip, frame, mel * channel)
         frames: Tensor = self.blocks(self.linear(short))
@@ -73,7 +80,19 @@ class Encoder(nn.Module):
 
 
 class Block(nn.Module):
-    """Conformer block: half a feed-forward part, self-attention, convolution, half a feed-forward part, LayerNorm."""
+    """Conformer block: half a feed-forward module, self-attention, convolution, half a feed-forward module, LayerNorm.
+
+    Parameters
+    ----------
+    size : int
+        Channels.
+    n_heads : int
+        Attention heads.
+    hidden : int
+        Channels within the feed-forward modules.
+    kernel : int
+        Frames of the depthwise convolution.
+    """
 
     def __init__(self, size: int, n_heads: int, hidden: int, kernel: int) -> None:
         super().__init__()
@@ -86,7 +105,7 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames [shape=(n, n_frames, size)]."""
+        """Frames [shape=(n, n_frames, size)], the shape unchanged."""
         x = x + self.first(x) / 2
         x = x + self.attention(x)
         x = x + self.convolution(x)
@@ -106,7 +125,7 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(size, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames [shape=(n, n_frames, size)]."""
+        """Frames [shape=(n, n_frames, size)], the shape unchanged."""
         parts = self.queries_keys_values(self.norm(x)).chunk(3, dim=-1)
         by_head = [part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in parts]
         mixed = F.scaled_dot_product_attention(*by_head)
@@ -126,7 +145,7 @@ class Convolution(nn.Module):
         self.out = nn.Linear(size, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames [shape=(n, n_frames, size)]."""
+        """Frames [shape=(n, n_frames, size)], the shape unchanged."""
         gated = F.glu(self.widen(self.norm(x)), dim=-1)
         filtered = F.silu(self.batch_norm(self.depthwise(gated.transpose(1, 2))))
         out: Tensor = self.out(filtered.transpose(1, 2))
@@ -134,7 +153,7 @@ class Convolution(nn.Module):
 
 
 class AttentivePooling(nn.Module):
-    """Mean and deviation over frames, every channel with weights of its own (Okabe et al., 2018)."""
+    """Weighted mean and standard deviation over frames, with weights for every channel (Okabe et al., 2018)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -143,10 +162,10 @@ class AttentivePooling(nn.Module):
         self.weights = nn.Linear(size, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames [shape=(n, n_frames, size)] to [shape=(n, 2 size)], float32."""
+        """Means and standard deviations [shape=(n, 2 size)], float32, of frames [shape=(n, n_frames, size)]."""
         hidden = self.norm(F.relu(self.hidden(x)).transpose(1, 2)).transpose(1, 2)
         share = self.weights(torch.tanh(hidden)).float().softmax(dim=1)
         x = x.float()
         mean = (share * x).sum(dim=1)
         variance = (share * (x - mean[:, None]).square()).sum(dim=1)
-        return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=1)
+        return torch.cat([mean, variance.clamp(min=MIN_VARIANCE).sqrt()], dim=1)

@@ -1,9 +1,7 @@
-"""A model's parameters laid end to end, so that a step of the optimiser is one operation instead of one per tensor.
+"""A model's parameters in one vector, so that a step of the optimiser is one operation instead of one per tensor.
 
-Those that learn at another rate are laid apart.
-
-The maths of Adam and its kin are element by element, so nothing changes but the time: for the autoencoder's 38 tensors
-a step takes half as long on a CPU.
+Parameters with another learning rate have a vector of their own. Adam and its variants work element by element, so
+nothing changes but the time: for the autoencoder's 38 tensors a step takes half as long on a CPU.
 """
 
 from __future__ import annotations
@@ -17,10 +15,15 @@ from torch import nn
 class FlatParameters:
     """The trainable parameters of a model, which become views of one vector per group.
 
+    Parameters
+    ----------
+    groups : sequence of (parameters, learning rate)
+        ``Detector.parameter_groups()``.
+
     Attributes
     ----------
     groups : list of ([nn.Parameter [shape=(n,)]], learning rate)
-        What the optimiser is given.
+        What the optimiser is given: one parameter per group.
     """
 
     def __init__(self, groups: Sequence[tuple[Sequence[nn.Parameter], float]]) -> None:
@@ -34,13 +37,15 @@ class FlatParameters:
                 part.grad = None
 
     def gather_gradients(self) -> None:
-        """Give each whole its gradient; zero where a parameter took no part in the loss."""
+        """Give each vector its gradient; zero where a parameter took no part in the loss."""
         for flat in self._flat:
             gradients = [torch.zeros_like(part) if part.grad is None else part.grad for part in flat.parts]
             flat.whole.grad = torch.cat([gradient.flatten() for gradient in gradients])
 
 
 class _Group:
+    """Parameters that learn at one rate: ``parts``, the model's own, are views of ``whole``."""
+
     def __init__(self, parts: list[nn.Parameter]) -> None:
         self.parts = parts
         self.whole = nn.Parameter(torch.cat([part.detach().flatten() for part in parts]))

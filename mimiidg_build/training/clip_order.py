@@ -1,4 +1,4 @@
-"""In which order clips are read: pure functions of a seed, never of the number of workers."""
+"""The order in which clips are read: a pure function of seed and epoch, never of the number of workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 def in_order(n_clips: int, per_chunk: int) -> list[Numbers]:
-    """Clip numbers in order, cut into chunks.
+    """Clip numbers in order, cut into chunks of ``per_chunk`` (at least one).
 
     >>> [chunk.tolist() for chunk in in_order(5, 2)]
     [[0, 1], [2, 3], [4]]
@@ -21,19 +21,37 @@ def in_order(n_clips: int, per_chunk: int) -> list[Numbers]:
 
 
 def shuffled(n_clips: int, seed: int, epoch: int) -> Numbers:
-    """All clips in a random order, another one each epoch."""
+    """All clip numbers in a random order, a different one each epoch.
+
+    Parameters
+    ----------
+    n_clips : int
+    seed : int, 0 or larger
+    epoch : int, 0 or larger
+
+    Returns
+    -------
+    np.ndarray [shape=(n_clips,)]
+    """
     return np.random.default_rng([seed, epoch]).permutation(n_clips)
 
 
 def shardwise(shard: Numbers, per_chunk: int, seed: int, epoch: int) -> list[Numbers]:
-    """All clips in a random order that reads shard after shard: some shards at a time, their clips shuffled.
+    """All clip numbers in a random order that reads shard after shard: some shards at a time, their clips shuffled.
 
     Parameters
     ----------
     shard : np.ndarray [shape=(n_clips,)]
         The shard of each clip.
     per_chunk : int
-        Clips of a chunk; a chunk holds whole shards, at least one.
+        Most clips of a chunk; a chunk holds whole shards, at least one.
+    seed : int, 0 or larger
+    epoch : int, 0 or larger
+
+    Returns
+    -------
+    list of np.ndarray [shape=(some clips,)]
+        One array per chunk.
 
     Examples
     --------
@@ -45,18 +63,18 @@ def shardwise(shard: Numbers, per_chunk: int, seed: int, epoch: int) -> list[Num
     by_shard = np.argsort(shard, kind="stable")
     parts = np.split(by_shard, np.flatnonzero(np.diff(shard[by_shard])) + 1)
     chunks: list[list[Numbers]] = []
-    held = per_chunk
+    n_in_chunk = per_chunk  # as if full, so that the first shard begins a chunk
     for number in rng.permutation(len(parts)).tolist():
-        if held + len(parts[number]) > per_chunk:
+        if n_in_chunk + len(parts[number]) > per_chunk:
             chunks.append([])
-            held = 0
+            n_in_chunk = 0
         chunks[-1].append(parts[number])
-        held += len(parts[number])
+        n_in_chunk += len(parts[number])
     return [rng.permutation(np.concatenate(chunk)) for chunk in chunks]
 
 
 def batches(chunks: list[Numbers], batch_size: int) -> Iterator[Numbers]:
-    """Chunks laid end to end, cut into batches.
+    """The chunks' clip numbers joined and cut into batches; the last may be smaller.
 
     >>> [batch.tolist() for batch in batches([np.array([3, 1, 2]), np.array([0])], 2)]
     [[3, 1], [2, 0]]

@@ -1,0 +1,170 @@
+"""The results of one system as an artefact: tables in memory, ``results.json`` on disk (``schemas.results``).
+
+Metrics are in [0, 1]. What is unknown, because the domains or decisions that it needs are not given, is NaN in tables
+and null in JSON. Intervals are (low, high), 95 % percentile bootstrap intervals over clips.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from mimiidg_build.errors import DataError
+from mimiidg_build.evaluation.confidence import LEVEL
+from schemas.results import MachineTypeResult, Means, Results, SectionResult, ValueResult
+from schemas.scores import SectionResults, ValueResults
+from schemas.sections import SectionId
+
+Interval = tuple[float, float]
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The results of one system.
+
+    Attributes
+    ----------
+    sections : pd.DataFrame, ``SectionResults``
+    values : pd.DataFrame, ``ValueResults``
+        AUC per attribute value.
+    machine_types : dict of str to MachineTypeResult
+        Means over the sections of each machine type, and the metrics of its pooled clips.
+    means : {"arithmetic": {metric: value}, "harmonic": {metric: value}}
+        Over all sections.
+    official_score : float
+        NaN where a section's domains are unknown.
+    section_intervals : dict of SectionId to {metric: (low, high)}
+    mean_intervals : dict of metric to (low, high)
+        Of the arithmetic mean over all sections.
+    official_score_interval : (low, high)
+    notes : tuple of str
+        What a reader of the numbers should know.
+    """
+
+    sections: pd.DataFrame
+    values: pd.DataFrame
+    machine_types: dict[str, MachineTypeResult]
+    means: dict[str, dict[str, float]]
+    official_score: float
+    section_intervals: dict[SectionId, dict[str, Interval]] = field(default_factory=dict)
+    mean_intervals: dict[str, Interval] = field(default_factory=dict)
+    official_score_interval: Interval = (NAN, NAN)
+    notes: tuple[str, ...] = ()
+
+    def to_results(self) -> Results:
+        """The content of a results file."""
+        low, high = self.official_score_interval
+        return Results(
+            sections=[self._section_result(row) for row in self.sections.to_dict("records")],
+            official_score=null_if_nan(self.official_score),
+            official_score_interval=None if math.isnan(low) or math.isnan(high) else (low, high),
+            means=Means(**{name: nullable(values) for name, values in self.means.items()}),
+            mean_intervals=self.mean_intervals,
+            machine_types=list(self.machine_types.values()),
+            values=[ValueResult(**_named(row)) for row in self.values.to_dict("records")],
+            confidence_level=LEVEL,
+            notes=list(self.notes),
+        )
+
+    def _section_result(self, row: Mapping[Any, Any]) -> SectionResult:
+        intervals = self.section_intervals.get(SectionId(row["machine_type"], row["section"]), {})
+        return SectionResult(**_named(row), intervals=intervals)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts and numbers, as ``to_json`` writes them; NaN becomes None."""
+        return self.to_results().model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """JSON text, numbers at full precision: they read back as the same float64."""
+        # json's floats rather than pydantic's: files of every version print a number alike (1e-05, not 0.00001).
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+def read_results(path: Path) -> Evaluation:
+    """Read back what ``Evaluation.to_json`` wrote; what was null is NaN.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or is not of the shape of ``schemas.results.Results``. The message names the file and
+        the first key that is wrong.
+    """
+    try:
+        results = Results.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. Run the benchmark again.") from None
+    except ValidationError as error:
+        raise DataError(
+            f"{path}: not a results file of this version: {_first_mistake(error)}. Run the benchmark again."
+        ) from None
+    return Evaluation(
+        sections=_table(SectionResults, results.sections),
+        values=_table(ValueResults, results.values),
+        machine_types={result.machine_type: result for result in results.machine_types},
+        means={name: _numbers(values) for name, values in results.means.model_dump().items()},
+        official_score=nan_if_null(results.official_score),
+        section_intervals={
+            SectionId(row.machine_type, row.section): row.intervals for row in results.sections if row.intervals
+        },
+        mean_intervals=results.mean_intervals,
+        official_score_interval=results.official_score_interval or (NAN, NAN),
+        notes=tuple(results.notes),
+    )
+
+
+def null_if_nan(value: Any) -> Any:
+    """A value as the file holds it: None for NaN."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _named(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row of a table as the fields of a model."""
+    return {str(name): null_if_nan(value) for name, value in row.items()}
+
+
+def nan_if_null(value: float | None) -> float:
+    """A number as tables hold it: NaN for None."""
+    return NAN if value is None else value
+
+
+def nullable(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics by name as the file holds them: None for NaN."""
+    return {metric: null_if_nan(value) for metric, value in values.items()}
+
+
+def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {metric: nan_if_null(value) for metric, value in values.items()}
+
+
+def _first_mistake(error: ValidationError) -> str:
+    """The first key that is wrong, and how.
+
+    >>> try:
+    ...     Means.model_validate({"arithmetic": {}, "harmonic": {}, "median": {}})
+    ... except ValidationError as error:
+    ...     print(_first_mistake(error))
+    median: unknown key
+    """
+    mistake = error.errors(include_url=False)[0]
+    key = ".".join(map(str, mistake["loc"])) or "whole file"
+    return f"{key}: {'unknown key' if mistake['type'] == 'extra_forbidden' else mistake['msg']}"
+
+
+def _table(
+    schema: type[SectionResults] | type[ValueResults], rows: Sequence[SectionResult | ValueResult]
+) -> pd.DataFrame:
+    """Rows of a results file as the table that they were written from; None becomes NaN."""
+    columns = schema.to_schema().columns
+    types = {
+        name: dtype if (dtype := str(column.dtype)) in ("int64", "float64") else "str"
+        for name, column in columns.items()
+    }
+    return schema.validate(pd.DataFrame([row.model_dump() for row in rows], columns=list(columns)).astype(types))

@@ -1,0 +1,163 @@
+"""The attention network as a detector: its layers put together, its loss and its score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.features import HOP, n_frames
+from mimiidg_build.models.arcface import arcface, cross_entropy
+from mimiidg_build.models.attention.inputs import AttentionMap, LogMel, Scale, Wavegram
+from mimiidg_build.models.attention.mobilefacenet import MobileFaceNet
+from mimiidg_build.models.attention.settings import PROFILES, AttentionSettings
+from mimiidg_build.models.base import Detector, Epoch, Labels
+
+N_FRAMES = 313
+FULL_SCALE = 32768
+FORWARD_CLIPS = 16  # clips a forward pass when scoring: 10 MB a layer and clip
+
+
+class Attention(Detector):
+    """The paper's system: one network for all machine types, a class per section.
+
+    Raises
+    ------
+    UsageError
+        There are fewer than two sections.
+    """
+
+    settings: AttentionSettings
+    profiles: ClassVar[Mapping[str, AttentionSettings]] = PROFILES
+    scope = "all"
+    takes = "audio"
+    width = None
+
+    def __init__(self, settings: AttentionSettings, n_sections: int, seed: int) -> None:
+        super().__init__(settings, n_sections, seed)
+        if n_sections < 2:
+            raise UsageError(f"attention learns to classify sections: it needs two or more, found {n_sections}")
+        generator = torch.Generator().manual_seed(seed)
+        self.logmel = LogMel() if settings.logmel else None
+        self.wavegram = None if settings.wavegram == "none" else Wavegram(settings.wavegram == "dense")
+        self.channels = [name for name in ("logmel", "wavegram") if getattr(self, name) is not None]
+        n_images = len(self.channels)
+        self.attention = None
+        if settings.attention != "none":
+            self.attention = AttentionMap(n_images, settings.attention == "separable")
+        self.encoder = MobileFaceNet(n_images, settings.embedding, generator)
+        self.classes = nn.Parameter(torch.empty(n_sections, settings.embedding))
+        self.head = nn.Linear(settings.embedding, n_sections) if settings.unused_head else None
+        self._initialise_weights(generator)
+
+    def _initialise_weights(self, generator: torch.Generator) -> None:
+        """Weights of all but MobileFaceNet, as PyTorch initialises its own layers, from the seed alone."""
+        nn.init.xavier_uniform_(self.classes, generator=generator)
+        for part in (self.wavegram, self.attention, self.head):
+            for module in part.modules() if part is not None else ():
+                if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | Scale):
+                    bound = 1 / math.sqrt(module.weight[0].numel())
+                    nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                    if module.bias is not None:
+                        nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.momentum = self.settings.batch_norm_momentum
+
+    # ---- Network -----------------------------------------------------------------------------------------------------
+
+    def images(self, waves: Tensor) -> Tensor:
+        """Log-mel and Wavegram, or one of them [shape=(n, n_images, mel, frame)], of waves in [-1, 1]."""
+        parts = [part(waves) for part in (self.logmel, self.wavegram) if part is not None]
+        return torch.stack(parts, dim=1)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """cos theta [shape=(n, n_classes)] of waves [shape=(n, n_samples)] in [-1, 1]."""
+        images = self.images(waves).contiguous(memory_format=torch.channels_last)
+        if self.attention is not None:
+            images = images * self.attention(images)
+        with torch.autocast(waves.device.type, enabled=False):
+            return F.normalize(self.encoder(images).float()) @ F.normalize(self.classes).T
+
+    def maps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of clips and their attention maps, as when scoring.
+
+        Parameters
+        ----------
+        audio : Tensor [shape=(n, n_samples)], int16
+
+        Returns
+        -------
+        images, maps : Tensor [shape=(n, n_images, mel, frame)]
+
+        Raises
+        ------
+        UsageError
+            The model has no attention map.
+        """
+        if self.attention is None:
+            raise UsageError("this model has no attention map to show: it is the ablation without one")
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            images = self.images(waves_of(audio))
+            maps = self.attention(images)
+        self.train(was_training)
+        return images, maps
+
+    # ---- Training ----------------------------------------------------------------------------------------------------
+
+    def batches(self, labels: Labels, epoch: Epoch) -> Sequence[Tensor]:
+        """All clips once in random order, or the first batches of such an order."""
+        return super().batches(labels, epoch)[: self.settings.most_batches]
+
+    def loss(self, batch: Tensor, labels: Labels) -> Tensor:
+        """Noisy-ArcMix's loss of clips [shape=(n, n_samples)], int16."""
+        alpha = torch.tensor(self.settings.mixing)
+        share = float(torch.distributions.Beta(alpha, alpha).sample())
+        other = torch.randperm(len(batch)).to(batch.device)
+        waves = waves_of(batch)
+        cosine = self(torch.lerp(waves[other], waves, share))
+        logits = self._logits(cosine, labels.section)
+        own, others = (F.cross_entropy(logits, true_class) for true_class in (labels.section, labels.section[other]))
+        return share * own + (1 - share) * others
+
+    def _logits(self, cosine: Tensor, section: Tensor) -> Tensor:
+        return arcface(cosine, section, self.settings.scale, self.settings.margin)
+
+    def learning_rate_factor(self, epoch: Epoch) -> float:
+        """Half a cosine, from 1 to ``last_learning_rate``; 1 throughout where that is 1."""
+        last = self.settings.last_learning_rate
+        return last + (1 - last) * (1 + math.cos(math.pi * epoch.number / epoch.total)) / 2
+
+    def optimizer(self, groups: Sequence[tuple[list[nn.Parameter], float]] | None = None) -> torch.optim.Optimizer:
+        """AdamW with PyTorch's defaults."""
+        return torch.optim.AdamW(self.optimizer_groups(groups), fused=True)
+
+    # ---- Scoring -----------------------------------------------------------------------------------------------------
+
+    def _score(self, features: Tensor, labels: Labels) -> Tensor:
+        cosine = torch.cat([self(waves_of(part)) for part in torch.split(features, FORWARD_CLIPS)])
+        return cross_entropy(self._logits(cosine.double(), labels.section), labels.section)
+
+
+def waves_of(audio: Tensor) -> Tensor:
+    """Waveforms in [-1, 1), float32 [shape=(n, n_samples)], of clips of 16 bits.
+
+    Raises
+    ------
+    DataError
+        The clips are not of the length that the network takes.
+    """
+    if audio.ndim != 2 or n_frames(audio.shape[1]) != N_FRAMES:
+        low, high = (N_FRAMES - 1) * HOP, N_FRAMES * HOP - 1
+        raise DataError(
+            f"the attention network takes clips of {N_FRAMES} frames, {low:,} to {high:,} samples (10 s at 16 kHz); "
+            f"found audio of shape {tuple(audio.shape)}"
+        )
+    return audio.float() / FULL_SCALE

@@ -1,0 +1,44 @@
+"""Training and scoring settings of the attention network: the paper's, the released code's, and what a CPU can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mimiidg_build.models.base import Settings
+
+
+@dataclass(frozen=True)
+class AttentionSettings(Settings):
+    """Settings of this family.
+
+    attention            the layers of the attention map; "none": there is no map
+    wavegram             "separable": all rows from one filter; "dense": 128 filters; "none": log-mel only
+    logmel               False: Wavegram only
+    embedding            size of MobileFaceNet's embedding of a clip
+    scale, margin        ArcFace's s and m
+    mixing               both parameters of lambda's Beta distribution
+    last_learning_rate   of the last epoch, as a fraction of the first's; between them half a cosine
+    unused_head          include the released model's linear layer that nothing uses
+    most_batches         of an epoch, where all clips would take too long
+    """
+
+    attention: Literal["separable", "plain", "none"] = "separable"
+    wavegram: Literal["separable", "dense", "none"] = "separable"
+    logmel: bool = True
+    embedding: int = 128
+    scale: float = 40.0
+    margin: float = 0.7
+    mixing: float = 0.2
+    last_learning_rate: float = 1.0
+    unused_head: bool = False
+    most_batches: int | None = None
+
+
+PAPER = AttentionSettings(epochs=300, learning_rate=1e-4, batch_size=64, batch_norm_momentum=0.1)
+PROFILES = {
+    "paper": PAPER,
+    "released": replace(PAPER, last_learning_rate=0.1, unused_head=True),
+    "cpu": replace(PAPER, epochs=20, learning_rate=1e-3, batch_size=8, last_learning_rate=0.01),
+    "smoke": replace(PAPER, epochs=1, learning_rate=1e-3, batch_size=16, batch_norm_momentum=0.3, most_batches=12),
+}

@@ -1,0 +1,91 @@
+"""The shape of ``results.json``: every metric of one system on one test set.
+
+Metrics are fractions in [0, 1]. ``null`` is a metric that is unknown, because the domains or the decisions that it
+needs are not given. Intervals are (low, high), 95 % percentile bootstrap intervals over the test clips.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.manifests import Strict
+from schemas.scores import MACHINE_TYPE, SECTION
+
+Metric = Annotated[float, Field(ge=0, le=1)]
+# Means and bounds are not held to [0, 1]: rounding may carry them past it by the last bit.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Interval = tuple[Finite, Finite]
+MachineTypeName = Annotated[str, Field(pattern=MACHINE_TYPE)]
+SectionNumber = Annotated[str, Field(pattern=SECTION)]
+ClipCount = Annotated[int, Field(ge=1)]
+
+
+class SectionResult(Strict):
+    """The metrics of one section; ``intervals`` by metric, empty where none were computed.
+
+    The columns of ``schemas.scores.SectionResults``, in the same order.
+    """
+
+    machine_type: MachineTypeName
+    section: SectionNumber
+    n_normal: ClipCount
+    n_anomaly: ClipCount
+    auc_source: Metric | None
+    auc_target: Metric | None
+    auc_all: Metric
+    auc_source_within: Metric | None
+    auc_target_within: Metric | None
+    pauc: Metric
+    pauc_raw: Metric
+    precision_source: Metric | None
+    precision_target: Metric | None
+    recall_source: Metric | None
+    recall_target: Metric | None
+    f1_source: Metric | None
+    f1_target: Metric | None
+    intervals: dict[str, Interval]
+
+
+class ValueResult(Strict):
+    """AUC of the normal clips that carry one attribute value, against all anomalous clips of the section."""
+
+    machine_type: MachineTypeName
+    section: SectionNumber
+    attribute: str
+    value: str
+    domain: Annotated[str, Field(pattern=r"^(source|target|both|)$")]
+    n_normal: ClipCount
+    auc: Metric
+
+
+class Means(Strict):
+    """Means over sections, by metric."""
+
+    arithmetic: dict[str, Finite | None]
+    harmonic: dict[str, Finite | None]
+
+
+class MachineTypeResult(Strict):
+    """Means over the sections of one machine type, and the metrics of all its clips pooled."""
+
+    machine_type: MachineTypeName
+    arithmetic: dict[str, Finite | None]
+    harmonic: dict[str, Finite | None]
+    auc_pooled: Finite
+    pauc_pooled: Finite
+
+
+class Results(Strict):
+    """All of a results file. ``means`` and ``official_score`` are over all sections of all machine types."""
+
+    sections: list[SectionResult]
+    official_score: Finite | None
+    official_score_interval: Interval | None
+    means: Means
+    mean_intervals: dict[str, Interval]
+    machine_types: list[MachineTypeResult]
+    values: list[ValueResult]
+    confidence_level: Annotated[float, Field(gt=0, lt=1)]
+    notes: list[str]
