@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mimiidg_build.benchmark import benchmark
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import Store
 from tests.conftest import DATASET
 
@@ -20,10 +20,12 @@ VOID = {"meta", "link", "img", "input", "br"}
 def make_case(root: Path, archives: Path) -> Store:
     """Build variant ``case`` at two SNRs from archives that are there, and benchmark it."""
     shutil.copytree(archives / "archives", root / "archives")
-    variant = derive(load_variant("demo"), dataset=DATASET, sections=SECTIONS).model_copy(update={"name": "case"})
+    variant = derive_variant(load_variant("demo"), dataset=DATASET, sections=SECTIONS).model_copy(
+        update={"name": "case"}
+    )
     store = build_variant(variant, root).store
     benchmark(store, root, MODELS, profile="smoke", epochs=2, seeds=2, device="cpu")
-    louder = build_variant(derive(variant, snr_offset_db=6.0), root).store
+    louder = build_variant(derive_variant(variant, snr_offset_db=6.0), root).store
     benchmark(louder, root, ["nearest_neighbour"], profile="smoke", device="cpu")
     run = root / "runs" / "case" / store.fingerprint / "autoencoder-smoke-2epochs-0"
     unfinished = run.with_name("autoencoder-smoke-5epochs-0")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import variant_dir
 from tests.benchmarks import Ratio, build, features, memory, own_work, picture, read, scale, startup, training
 from tests.conftest import DATASET
@@ -21,7 +21,7 @@ def small_root(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactor
     """A root with 1 % archives and the paper's variant built."""
     root = tmp_path_factory.mktemp("benchmarks")
     shutil.copytree(synthetic_archives / "archives", root / "archives")
-    variant = derive(load_variant("paper"), dataset=DATASET).model_copy(update={"name": "paper"})
+    variant = derive_variant(load_variant("paper"), dataset=DATASET).model_copy(update={"name": "paper"})
     build_variant(variant, root)
     yield root
     shutil.rmtree(root)

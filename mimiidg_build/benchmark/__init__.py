@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from mimiidg_build.benchmark.results import Benchmark, ModelResult, compare_rows
 from mimiidg_build.benchmark.runs import Part, Run, evaluate_run, parts_of, plan_runs, train_and_score
 from mimiidg_build.benchmark.trainers import Trainers
-from mimiidg_build.datasets.variant import derive
+from mimiidg_build.datasets.variant import derive_variant
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store, open_store, variant_dir
@@ -108,7 +108,7 @@ def sweep_variants(variant: Variant, snr_offsets_db: Sequence[float]) -> list[Va
     >>> [variant.name for variant in sweep_variants(load_variant("paper"), [-6, 0])]
     ['paper-snr-6dB', 'paper']
     """
-    return [derive(variant, snr_offset_db=float(offset)) for offset in sorted(set(snr_offsets_db))] or [variant]
+    return [derive_variant(variant, snr_offset_db=float(offset)) for offset in sorted(set(snr_offsets_db))] or [variant]
 
 
 def stored(variant: Variant, root: Place, build: Callable[[Variant], Store]) -> Store:

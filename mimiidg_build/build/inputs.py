@@ -21,7 +21,7 @@ from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.errors import UsageError
-from mimiidg_build.fetch.dataset import noise_archive, read_dataset
+from mimiidg_build.fetch.dataset import noise_archive, validate_dataset
 from mimiidg_build.mixing import mix, mix_plan, noise_bank
 from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
 from mimiidg_build.storage.places import Place
@@ -97,7 +97,7 @@ def read_inputs(
     dataset = load_dataset(variant.dataset)
     if release is None:
         machines = {choice.split("/")[0] for choice in variant.sections}
-        release = read_dataset(dataset, root, lambda machine: not machines or machine in machines, allow)
+        release = validate_dataset(dataset, root, lambda machine: not machines or machine in machines, allow)
     raise_on_errors(release.findings)
     sections = [
         row for key in release.sections if variant.wants(*key) and (row := load_table1().section(*key)) is not None

@@ -217,9 +217,9 @@ def evaluate(directory: Path, truth: tuple[Path, ...], root: Place, as_json: boo
 
     Example: mimiidg evaluate my_scores --truth attributes --json
     """
-    from mimiidg_build.evaluation.evaluate import evaluate_directory
+    from mimiidg_build.evaluation.evaluate import evaluate_scores
 
-    found = evaluate_directory(directory, truth or None)
+    found = evaluate_scores(directory, truth or None)
     if as_json:
         click.echo(found.to_json())
         return

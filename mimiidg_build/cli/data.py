@@ -97,9 +97,9 @@ def validate(
     from mimiidg_build.datasets.findings import summarise
     from mimiidg_build.datasets.manifest import load_dataset
     from mimiidg_build.datasets.rows import records
-    from mimiidg_build.fetch.dataset import read_dataset
+    from mimiidg_build.fetch.dataset import validate_dataset
 
-    release = read_dataset(load_dataset(dataset), root, lambda machine: not machines or machine in machines, allow)
+    release = validate_dataset(load_dataset(dataset), root, lambda machine: not machines or machine in machines, allow)
     findings = release.findings
     errors = int((findings["severity"] == "error").sum())
     if as_json:
@@ -220,10 +220,9 @@ def verify(
     Example: mimiidg verify demo --repair
     """
     from mimiidg_build.parallel.run_tasks import runner
-    from mimiidg_build.store.damage import verify_objects
     from mimiidg_build.store.store import open_store
-    from mimiidg_build.upkeep.repair import repair
-    from mimiidg_build.upkeep.verify import render_again
+    from mimiidg_build.upkeep.repair import repair_store
+    from mimiidg_build.upkeep.verify import verify_store
 
     root = absolute_for_cluster(root, scheduler)
     dataset = named_dataset(name, root)
@@ -233,12 +232,9 @@ def verify(
     path, run, restored = store_path(name, root), runner(scheduler, workers, root), list[str]()
     with progress.reporter(quiet) as reporter:
         if mend:
-            restored = repair(path, root, run, reporter)
+            restored = repair_store(path, root, run, reporter)
         opened = open_store(path)
-        size = opened.attributes.size_bytes
-        problems = verify_objects(opened, reporter.step("verify", size, "bytes"))
-        if deep:
-            problems += render_again(opened, root, run, reporter.step("render", len(opened.clips)))
+        problems = verify_store(opened, root, deep=deep, run=run, reporter=reporter)
     _print_verified(str(path), f"{len(opened.attributes.objects)} objects", restored, problems, as_json)
 
 
@@ -291,10 +287,9 @@ def prune(
 
     Example: mimiidg prune --dry-run
     """
-    from mimiidg_build.upkeep.prune import ORDINARY
-    from mimiidg_build.upkeep.prune import prune as prune_root
+    from mimiidg_build.upkeep.prune import ORDINARY, prune_stores
 
-    verdicts = prune_root(root, variants, keep=keep, unfinished=unfinished, runs=runs, dry_run=dry_run)
+    verdicts = prune_stores(root, variants, keep=keep, unfinished=unfinished, runs=runs, dry_run=dry_run)
     goes = "would go" if dry_run else "removed"
     rows = [
         {
@@ -328,7 +323,7 @@ def export(store: str, directory: Path, as_zip: bool, root: Place, as_json: bool
 
     Example: mimiidg export demo exported --zip
     """
-    from mimiidg_build.upkeep.export import export as export_store
+    from mimiidg_build.upkeep.export import export_store
 
     opened = named_store(store, root)
     with progress.reporter(quiet) as reporter:

@@ -47,11 +47,11 @@ def demo(
     """
     from mimiidg_build.benchmark import collect, compare_rows
     from mimiidg_build.datasets.synthetic import SyntheticSpec
-    from mimiidg_build.datasets.variant import derive, load_variant
+    from mimiidg_build.datasets.variant import derive_variant, load_variant
     from mimiidg_build.store.store import open_store, variant_dir
 
     root = absolute_for_cluster(root, scheduler)
-    variant = derive(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
+    variant = derive_variant(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
     finished = finished_store(variant, root)
     if finished is None or any(not run.is_finished(part) for run in smoke_runs(finished, root) for part in run.parts()):
         with progress.reporter(quiet) as reporter:

@@ -154,7 +154,7 @@ def chosen_variant(
     name: str, *, noise: Sequence[str], sections: Sequence[str], variant_name: str | None, **changes: Any
 ) -> Variant:
     """The variant that a command line means."""
-    from mimiidg_build.datasets.variant import derive, load_variant, parse_variant, with_absolute_noise
+    from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant, with_absolute_noise
 
     variant = load_variant(name)
     if noise:
@@ -167,7 +167,7 @@ def chosen_variant(
         content = variant.model_dump()
         variant = parse_variant(content | {"noise": content["noise"] | given}, "--noise")
         variant = with_absolute_noise(variant, Path.cwd())
-    variant = derive(variant, sections=list(sections) or None, **changes)
+    variant = derive_variant(variant, sections=list(sections) or None, **changes)
     return variant.model_copy(update={"name": variant_name}) if variant_name else variant
 
 

@@ -38,10 +38,10 @@ def parse_variant(content: dict[str, Any], place: object = "variant") -> Variant
     return variant
 
 
-def derive(variant: Variant, **changes: Any) -> Variant:
+def derive_variant(variant: Variant, **changes: Any) -> Variant:
     """The variant with some keys set anew, and a name that says so where they differ.
 
-    >>> derive(load_variant("paper"), snr_offset_db=6.0, seed=1).name
+    >>> derive_variant(load_variant("paper"), snr_offset_db=6.0, seed=1).name
     'paper-snr+6dB-seed1'
 
     Raises

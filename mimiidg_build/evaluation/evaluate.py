@@ -38,9 +38,9 @@ from schemas.sections import SectionId
 Clips = Mapping[SectionId, pd.DataFrame]  # ``ScoredClips`` by section
 
 
-def evaluate_directory(
-    directory: Path,
-    truth: Path | Iterable[Path] | None = None,
+def evaluate_scores(
+    directory: str | Path,
+    truth: str | Path | Iterable[str | Path] | None = None,
     sections: Iterable[tuple[str, str]] | None = None,
     n_resamples: int = confidence.N_RESAMPLES,
     seed: int = 0,
@@ -49,9 +49,9 @@ def evaluate_directory(
 
     Parameters
     ----------
-    directory : Path
+    directory : str or Path
         Holds ``anomaly_score_<machine>_section_<NN>_test.csv``, and decisions where there are any.
-    truth : Path or paths, optional
+    truth : path or paths, optional
         Ground-truth tables or directories of them, for clips whose names hide the truth.
     sections : iterable of SectionId, optional
         The sections that must be there.
@@ -72,7 +72,9 @@ def evaluate_directory(
     UsageError
         The directory, or a path of the truth, does not exist.
     """
-    return evaluate(read_directory(directory, truth, sections), n_resamples, seed)
+    if truth is not None:
+        truth = [Path(path) for path in ([truth] if isinstance(truth, str | Path) else truth)]
+    return evaluate(read_directory(Path(directory), truth, sections), n_resamples, seed)
 
 
 def evaluate(scored: pd.DataFrame, n_resamples: int = confidence.N_RESAMPLES, seed: int = 0) -> Evaluation:

@@ -22,27 +22,31 @@ from mimiidg_build.datasets.release import (
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.progress import Reporter
-from mimiidg_build.storage.places import Place, local
+from mimiidg_build.storage.places import Place, local, place
 from schemas.manifests import DatasetManifest
 from schemas.variants import Variant
 
 
 def fetch_dataset(
-    dataset: DatasetManifest,
-    root: Place,
+    dataset: DatasetManifest | str,
+    root: str | Place,
     *,
     names: Collection[str] | None = None,
     offline: bool = False,
     base_url: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Place]:
-    """Have a dataset's archives on disk, verified.
+    """Have a dataset's archives on disk, verified. What is there and verified already is not fetched again.
+
+    A synthetic release is made in worker processes: a script that fetches one needs an ``if __name__ == "__main__"``
+    guard.
 
     Parameters
     ----------
-    dataset : DatasetManifest
-    root : Place
-        The data root.
+    dataset : DatasetManifest or str
+        Or a dataset's name, or the path of a manifest.
+    root : str or Place
+        The data root; archives go to ROOT/archives.
     names : collection of str, optional
         Only these files.
     offline : bool
@@ -64,7 +68,7 @@ def fetch_dataset(
     UsageError
         ``names`` holds a file that no record lists.
     """
-    reporter = reporter or Reporter()
+    dataset, root, reporter = _loaded(dataset), place(root), reporter or Reporter()
     if dataset.synthetic:
         return _fetch_synthetic(dataset, root, names, offline, reporter)
     fetched: dict[str, Place] = {}
@@ -77,6 +81,10 @@ def fetch_dataset(
             )
             fetched |= {f"{record.id}/{name}": path for name, path in paths.items()}
     return fetched
+
+
+def _loaded(dataset: DatasetManifest | str) -> DatasetManifest:
+    return load_dataset(dataset) if isinstance(dataset, str) else dataset
 
 
 def _fetch_synthetic(
@@ -109,9 +117,9 @@ def _fetch_synthetic(
     return {f"{record.id}/{name}": path for name, path in paths.items()}
 
 
-def read_dataset(
-    dataset: DatasetManifest,
-    root: Place,
+def validate_dataset(
+    dataset: DatasetManifest | str,
+    root: str | Place,
     wants: Callable[[str], bool] = lambda machine: True,
     allow: Collection[str] = (),
 ) -> Release:
@@ -119,8 +127,10 @@ def read_dataset(
 
     Parameters
     ----------
-    dataset : DatasetManifest
-    root : Place
+    dataset : DatasetManifest or str
+        Or a dataset's name, or the path of a manifest.
+    root : str or Place
+        The data root.
     wants : callable
         Which machine types.
     allow : collection of str
@@ -139,6 +149,7 @@ def read_dataset(
     DataError
         An archive is damaged or its members' names are not safe.
     """
+    dataset, root = _loaded(dataset), place(root)
     names = [name for _, name in clip_archives(dataset, wants)]
     return read_release(dataset, _verified_archives(dataset, root, names), allow)
 

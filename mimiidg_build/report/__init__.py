@@ -19,7 +19,7 @@ import pandas as pd
 from mimiidg_build.benchmark.results import data_kind
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import MimiidgError
-from mimiidg_build.fetch.dataset import read_dataset
+from mimiidg_build.fetch.dataset import validate_dataset
 from mimiidg_build.progress import Reporter
 from mimiidg_build.report import data_charts, score_charts, tables
 from mimiidg_build.report.data_charts import Chart
@@ -146,7 +146,7 @@ def _findings(store: Store, root: Place) -> tuple[pd.DataFrame | None, str]:
     machine_types = set(store.clips["machine_type"])
     try:
         dataset = load_dataset(store.attributes.variant.dataset)
-        return read_dataset(dataset, root, machine_types.__contains__).findings, ""
+        return validate_dataset(dataset, root, machine_types.__contains__).findings, ""
     except MimiidgError as error:
         return None, str(error)
 

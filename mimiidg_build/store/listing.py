@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.places import Place, file_sizes, matching
+from mimiidg_build.storage.places import Place, file_sizes, matching, place
 from mimiidg_build.store.store import is_finished, is_latest, open_store
 
 
@@ -22,10 +22,12 @@ class Listed:
     path: Place
 
 
-def list_stores(root: Place) -> list[Listed]:
+def list_stores(root: str | Place) -> list[Listed]:
     """Every store under ROOT, finished or not, by variant."""
     listed = []
-    for path in [path for kind in ("zarr", "zarr.partial") for path in matching(root / "variants", f"*/*.{kind}")]:
+    for path in [
+        path for kind in ("zarr", "zarr.partial") for path in matching(place(root) / "variants", f"*/*.{kind}")
+    ]:
         size = sum(file_sizes(path).values())
         fingerprint = path.name.split(".")[0]
         if not is_finished(path):

@@ -26,7 +26,7 @@ import pandas as pd
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.storage.holds import Hold
-from mimiidg_build.storage.places import Place, hold, is_published, matching, place, staging, zarr_source
+from mimiidg_build.storage.places import Place, hold, is_local, is_published, matching, place, staging, zarr_source
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, read_attributes
 from schemas.stores import SectionSummary, StoreAttributes
 
@@ -61,6 +61,11 @@ class Store:
     path: Place
     attributes: StoreAttributes
     hold: Hold | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def root(self) -> Place:
+        """The root that it lies under, with its archives: ROOT/variants/<variant>/<fingerprint>.zarr."""
+        return self.path.absolute().parents[2] if is_local(self.path) else self.path.parents[2]
 
     @property
     def fingerprint(self) -> str:

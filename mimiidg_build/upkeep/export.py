@@ -86,13 +86,15 @@ def members(store: Store, machine_type: str) -> Iterator[tuple[str, bytes]]:
                 yield name, encode_wav(samples)
 
 
-def export(store: Store, directory: Path, *, as_zip: bool = False, on_progress: OnProgress = no_progress) -> list[Path]:
+def export_store(
+    store: Store, directory: str | Path, *, as_zip: bool = False, on_progress: OnProgress = no_progress
+) -> list[Path]:
     """Write a store's variant in the released layout.
 
     Parameters
     ----------
     store : Store
-    directory : Path
+    directory : str or Path
         Made if it is not there; it must not hold an export already.
     as_zip : bool
         One archive per machine type, with md5 sums and a dataset manifest.
@@ -111,6 +113,7 @@ def export(store: Store, directory: Path, *, as_zip: bool = False, on_progress: 
     DataError
         The clip table holds a name that would be written outside the directory, or it cannot be written.
     """
+    directory = Path(directory)
     there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
     if there - {PARTIAL} or directory.is_file():
         raise UsageError(f"{directory} is there already and not empty; give a new directory.")

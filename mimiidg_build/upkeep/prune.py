@@ -24,7 +24,7 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.lock import guard
 from mimiidg_build.storage.holds import alone
 from mimiidg_build.storage.locks import variant_lock
-from mimiidg_build.storage.places import Place, is_local, local
+from mimiidg_build.storage.places import Place, is_local, local, place
 from mimiidg_build.store.store import latest
 
 Kind = Literal["store", "build", "journal", "transfer", "temporary", "runs"]
@@ -230,8 +230,8 @@ def _changed_s(path: Path) -> float:
         return 0.0
 
 
-def prune(
-    root: Place,
+def prune_stores(
+    root: str | Place,
     variants: Collection[str] = (),
     *,
     keep: int = 0,
@@ -240,6 +240,20 @@ def prune(
     dry_run: bool = False,
 ) -> list[Verdict]:
     """Remove what nobody needs, of some variants or of all of ROOT; see :func:`decide`.
+
+    Parameters
+    ----------
+    root : str or Place
+    variants : collection of str
+        Names of variants; all of ROOT by default, archives and noise banks included.
+    keep : int
+        Superseded stores to keep per variant, the newest.
+    unfinished : bool
+        Whether builds and transfers that could still go on are removed, too.
+    runs : bool
+        Whether trained runs of stores that are gone are removed, too.
+    dry_run : bool
+        Say what would go, and remove nothing.
 
     Returns
     -------
@@ -253,6 +267,7 @@ def prune(
     DataError
         Something cannot be removed.
     """
+    root = place(root)
     if not is_local(root):
         raise UsageError(
             f"{root} is on object storage, where nothing says whether somebody reads a store, so nothing is removed. "

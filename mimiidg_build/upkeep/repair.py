@@ -15,11 +15,11 @@ from mimiidg_build.build.publish import open_staging, tables
 from mimiidg_build.build.render import render_shard, render_unwritten
 from mimiidg_build.build.sections import finished_section
 from mimiidg_build.errors import DataError
-from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.parallel.run_tasks import Runner, runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.files import hash_object, write_file, write_object
 from mimiidg_build.storage.locks import locked_variant
-from mimiidg_build.storage.places import Place, file_sizes, move, remove_tree
+from mimiidg_build.storage.places import Place, file_sizes, move, place, remove_tree
 from mimiidg_build.store.damage import FOREIGN, find_damage
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
 from mimiidg_build.store.store import Store, open_store
@@ -51,16 +51,19 @@ def restore_metadata(path: Place) -> list[str]:
     return restored
 
 
-def repair(path: Place, root: Place, run: Runner, reporter: Reporter | None = None) -> list[str]:
+def repair_store(
+    path: str | Place, root: str | Place, run: Runner | None = None, reporter: Reporter | None = None
+) -> list[str]:
     """Make what is damaged in a store anew.
 
     Parameters
     ----------
-    path : Place
-        The store.
-    root : Place
+    path : str or Place
+        The store: ``<fingerprint>.zarr``.
+    root : str or Place
         Where archives and noise are.
-    run : Runner
+    run : Runner, optional
+        Where shards are rendered; threads by default.
     reporter : Reporter, optional
         Shows progress.
 
@@ -75,7 +78,7 @@ def repair(path: Place, root: Place, run: Runner, reporter: Reporter | None = No
     DataError, FetchError, UsageError
         The archives or the noise are not what the store was built from, or are damaged themselves.
     """
-    reporter = reporter or Reporter()
+    path, root, run, reporter = place(path), place(root), run or runner(), reporter or Reporter()
     with locked_variant(path.parent, f"a build of {path.parent.name} is running; waiting for it"):
         restored = restore_metadata(path)
         store = open_store(path)

@@ -16,9 +16,10 @@ from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.fetch.transfer import hash_file
-from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.parallel.run_tasks import Runner, runner
 from mimiidg_build.progress import OnProgress, OnTransfer, Reporter, no_progress
-from mimiidg_build.storage.places import Place, move
+from mimiidg_build.storage.places import Place, move, place
+from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store
 from schemas.manifests import DatasetManifest
 
@@ -39,6 +40,46 @@ def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
     ]
 
 
+def verify_store(
+    store: Store,
+    root: str | Place | None = None,
+    *,
+    deep: bool = False,
+    run: Runner | None = None,
+    reporter: Reporter | None = None,
+) -> list[str]:
+    """Compare every file of a store with its recorded digest and, deep, render every clip anew.
+
+    Parameters
+    ----------
+    store : Store
+    root : str or Place, optional
+        Where archives and noise are, for a deep verification; the root that the store lies under by default.
+    deep : bool
+        Whether to render every clip anew from the archives and compare.
+    run : Runner, optional
+        Where clips are rendered; threads by default.
+    reporter : Reporter, optional
+        Shows progress.
+
+    Returns
+    -------
+    list of str
+        One line for everything that is damaged, missing, foreign or different; empty if the store is whole.
+
+    Raises
+    ------
+    DataError, FetchError, UsageError
+        The archives or the noise are not there any more.
+    """
+    reporter = reporter or Reporter()
+    problems = verify_objects(store, reporter.step("verify", store.attributes.size_bytes, "bytes"))
+    if deep:
+        at = store.root if root is None else place(root)
+        problems += render_again(store, at, run or runner(), reporter.step("render", len(store.clips)))
+    return problems
+
+
 def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress = no_progress) -> list[str]:
     """Plan and render the store's variant anew from the archives and noise, and compare with what is stored.
 
@@ -48,8 +89,8 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
     root : Place
         Where archives and noise are.
     run : Runner
-    on_progress : callable
-        Told how many more clips are compared.
+    on_progress : OnProgress
+        Called with the number of clips that are compared.
 
     Returns
     -------

@@ -16,9 +16,9 @@ from mimiidg_build.benchmark import Run, benchmark, collect, compare_rows, plan_
 from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
 from mimiidg_build.benchmark.results import Estimate, combine, published
 from mimiidg_build.benchmark.runs import choose_device
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.evaluation.evaluate import evaluate_directory
+from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.models import autoencoder
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import Store, variant_dir
@@ -140,7 +140,7 @@ def test_results_are_those_of_the_files(found: bench.Benchmark) -> None:
     """Any evaluator of the official format finds what is reported."""
     for model in found.models:
         for run, evaluation in zip(model.runs, model.evaluations, strict=True):
-            from_files = evaluate_directory(run.directory)
+            from_files = evaluate_scores(run.directory)
             assert from_files.to_dict() == evaluation.to_dict()
             assert json.loads((run.directory / "results.json").read_text()) == json.loads(evaluation.to_json())
 
@@ -343,7 +343,7 @@ def test_sweep_variants() -> None:
 
 def test_stored(store: Store, tmp_path: Path) -> None:
     """A finished store of this very variant is taken as it is; any other is built."""
-    variant = derive(load_variant("demo"), sections=["fan"])
+    variant = derive_variant(load_variant("demo"), sections=["fan"])
     there = make_store(tmp_path, variant.name, variant=json.loads(variant.model_dump_json()))
     built: list[str] = []
 

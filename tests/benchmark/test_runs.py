@@ -18,7 +18,7 @@ from mimiidg_build.benchmark import benchmark, compare_rows, plan_runs, train_an
 from mimiidg_build.benchmark.plots import plot_known_anomalies
 from mimiidg_build.benchmark.runs import draw_anomalies
 from mimiidg_build.errors import UsageError
-from mimiidg_build.evaluation.evaluate import evaluate_directory
+from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.models.base import MAIN, Array, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.nearest_neighbour import NearestNeighbour
 from mimiidg_build.store.store import Store, open_store
@@ -140,7 +140,7 @@ def test_all_are_compared_on_clips_that_none_was_told_of(store: Store, tmp_path:
         by_hand = np.mean([a > n for a in anomaly for n in normal])
         assert model.evaluations[0].sections["auc_all"][0] == pytest.approx(by_hand)
         own = json.loads((run.directory / "results.json").read_text())
-        assert own == json.loads(evaluate_directory(run.directory).to_json()), "results.json is of the run's own files"
+        assert own == json.loads(evaluate_scores(run.directory).to_json()), "results.json is of the run's own files"
     alone = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu")
     assert alone.known_anomalies == 0 and "tested without" not in alone.title
 

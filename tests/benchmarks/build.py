@@ -30,7 +30,7 @@ from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.synthetic import SyntheticSpec
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.features import N_FFT, N_MELS, n_frames
 from mimiidg_build.fetch.dataset import make_synthetic
 from mimiidg_build.parallel.memory import keep_freed_memory
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     given = options.parse_args(arguments)
     dataset = SyntheticSpec(given.percent, 0).name
     mixed, plain = (
-        derive(load_variant(name), dataset=dataset).model_copy(update={"name": f"benchmark-{name}"})
+        derive_variant(load_variant(name), dataset=dataset).model_copy(update={"name": f"benchmark-{name}"})
         for name in ("paper", "released")
     )
     with working_root(given.root) as root, tempfile.TemporaryDirectory(dir=root) as scratch:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import make_synthetic
 from mimiidg_build.store.store import variant_dir
 from tests.benchmarks import Ratio, parser, report, working_root
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
         for percent in given.percents:
             dataset = SyntheticSpec(percent, 0).name
             n_clips = SECTIONS * sum(clip_counts(percent).values())
-            make_synthetic(derive(load_variant("paper"), dataset=dataset), root)
+            make_synthetic(derive_variant(load_variant("paper"), dataset=dataset), root)
             forget_levels(root)
             for variant in ("paper", "released"):
                 name = f"benchmark-{variant}"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mimiidg_build.datasets.synthetic import SyntheticSpec
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from tests.benchmarks import Ratio, parser, report
 from tests.benchmarks.commands import Took, mimiidg, run
 from tests.benchmarks.simulated import simulate_archives, simulate_store
@@ -32,7 +32,7 @@ def best(found: list[Took]) -> Took:
 def nothing_to_do(percent: float, rounds: int) -> tuple[int, Took]:
     """Clips of a simulated, finished variant, and a build that finds it finished."""
     spec = SyntheticSpec(percent, 0)
-    variant = derive(load_variant("paper"), dataset=spec.name)
+    variant = derive_variant(load_variant("paper"), dataset=spec.name)
     with tempfile.TemporaryDirectory(prefix="mimiidg-benchmark-") as directory:
         root = Path(directory)
         simulate_archives(spec, root)

@@ -18,7 +18,7 @@ from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.variant import derive, load_variant, parse_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.features import logmel
 from mimiidg_build.parallel.run_tasks import runner
@@ -28,7 +28,7 @@ from mimiidg_build.upkeep.verify import render_again
 from schemas.variants import Variant
 from tests.conftest import DATASET
 
-DEMO = derive(load_variant("demo"), dataset=DATASET).model_copy(update={"name": "demo"})
+DEMO = derive_variant(load_variant("demo"), dataset=DATASET).model_copy(update={"name": "demo"})
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -44,7 +44,7 @@ def built(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def small(root: Path, *sections: str, **changes: object) -> Variant:
-    return derive(DEMO, sections=list(sections), **changes).model_copy(update={"name": "small"})
+    return derive_variant(DEMO, sections=list(sections), **changes).model_copy(update={"name": "small"})
 
 
 def test_all_sections_at_their_snr(built: Store) -> None:
@@ -151,7 +151,7 @@ def test_snr_sweep_shares_its_noise(root: Path, built: Store) -> None:
 
 
 def test_released_is_the_recordings_themselves(root: Path) -> None:
-    variant = derive(load_variant("released"), dataset=DATASET, sections=["valve/00"])
+    variant = derive_variant(load_variant("released"), dataset=DATASET, sections=["valve/00"])
     store = build_variant(variant, root).store
     audio = store.audio("valve", "00")
     for row, clip in store.clips.iterrows():

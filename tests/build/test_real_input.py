@@ -10,7 +10,7 @@ import soundfile as sf
 
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.manifest import load_dataset, load_table1
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.store.store import Store
@@ -46,7 +46,7 @@ def variant(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     manifest = write_dataset(root, "real", archives)
     fetch_dataset(load_dataset(str(manifest)), root, offline=True)
     noise = {kind: [{"folder": str(real / "audio/pump")}] for kind in "ABCWXYZ"}
-    return root, derive(load_variant("paper"), dataset=str(manifest), noise=noise)
+    return root, derive_variant(load_variant("paper"), dataset=str(manifest), noise=noise)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_every_clip_is_at_its_snr(store: Store) -> None:
 def test_level_relations_survive_attenuation(variant: tuple[Path, Variant], store: Store) -> None:
     """42 dB more noise passes full scale: the whole section is attenuated by one gain, SNR and levels hold exactly."""
     root, wanted = variant
-    loud = build_variant(derive(wanted, snr_offset_db=-42.0, sections=["fan/02"]), root).store
+    loud = build_variant(derive_variant(wanted, snr_offset_db=-42.0, sections=["fan/02"]), root).store
     attenuation = loud.sections["fan/02"].attenuation
     assert attenuation < 0.5
     assert (loud.mix_plan["attenuation"] == attenuation).all()

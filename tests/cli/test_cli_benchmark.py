@@ -57,9 +57,9 @@ def test_sweep_builds_and_compares(root: Path, tmp_path: Path) -> None:
 
 def test_a_store_without_its_variant_file(tmp_path: Path) -> None:
     """By name under ROOT, or by path; its archives need not be there."""
-    from mimiidg_build.datasets.variant import derive, load_variant
+    from mimiidg_build.datasets.variant import derive_variant, load_variant
 
-    variant = derive(load_variant("demo"), sections=["fan", "valve"])
+    variant = derive_variant(load_variant("demo"), sections=["fan", "valve"])
     store = make_store(tmp_path, variant.name, variant=json.loads(variant.model_dump_json()))
     for name in (variant.name, str(store.path)):
         done = run("benchmark", name, "--model", "nearest_neighbour", "--root", tmp_path, "--quiet", "--json")

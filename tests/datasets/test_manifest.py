@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.manifest import load_dataset, load_table1
 from mimiidg_build.datasets.toml_files import shipped_names
-from mimiidg_build.datasets.variant import derive, load_variant, parse_variant, with_absolute_noise
+from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant, with_absolute_noise
 from mimiidg_build.errors import UsageError
 from schemas.variants import Variant
 
@@ -277,7 +277,7 @@ def test_absolute_noise_leaves_the_variant_itself_alone() -> None:
     ],
 )
 def test_a_derived_variant_is_named_for_what_differs(changes: dict[str, Any], name: str) -> None:
-    derived = derive(load_variant("paper"), **changes)
+    derived = derive_variant(load_variant("paper"), **changes)
     assert derived.name == name
     given = {key: value for key, value in changes.items() if value is not None}
     assert derived.model_dump() == load_variant("paper").model_dump() | given | {"name": name}
@@ -293,12 +293,12 @@ def test_a_derived_variant_is_named_for_what_differs(changes: dict[str, Any], na
 )
 def test_values_that_a_variant_refuses_are_refused_on_the_command_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=rf"^command line: 1 mistake\n  {message}"):
-        derive(load_variant("paper"), **changes)
+        derive_variant(load_variant("paper"), **changes)
 
 
 def test_sections_on_the_command_line_must_be_of_table_1() -> None:
     with pytest.raises(UsageError, match="^command line: 'fan/09' is no section of Table 1"):
-        derive(load_variant("paper"), sections=["fan/09"])
+        derive_variant(load_variant("paper"), sections=["fan/09"])
 
 
 @given(

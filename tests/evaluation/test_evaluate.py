@@ -11,7 +11,7 @@ import pytest
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import score_files
-from mimiidg_build.evaluation.evaluate import evaluate, evaluate_directory
+from mimiidg_build.evaluation.evaluate import evaluate, evaluate_scores
 from mimiidg_build.evaluation.means import official_score
 from mimiidg_build.evaluation.scored_clips import read_directory
 from schemas.sections import SectionId
@@ -67,7 +67,7 @@ def write_table(directory: Path, machine_type: str, section: str) -> Path:
 
 def test_one_section_by_hand(tmp_path):
     write(tmp_path, "ToyCar", "00")
-    result = evaluate_directory(tmp_path, n_resamples=50)
+    result = evaluate_scores(tmp_path, n_resamples=50)
     (row,) = result.sections.to_dict("records")
     expected = {
         "machine_type": "ToyCar",
@@ -98,7 +98,7 @@ def test_one_section_by_hand(tmp_path):
 
 @real
 def test_official_run_and_its_json(tmp_path):
-    result = evaluate_directory(GOLDEN)
+    result = evaluate_scores(GOLDEN)
     plain = json.loads(result.to_json())
     assert [(row["machine_type"], row["section"]) for row in plain["sections"]] == [
         (machine_type, section)
@@ -119,7 +119,7 @@ def test_official_run_and_its_json(tmp_path):
     low, high = plain["official_score_interval"]
     assert low < plain["official_score"] < high < low + 0.06
     assert plain["means"]["arithmetic"]["auc_source"] == pytest.approx(sum(row["auc_source"] for row in rows) / 15)
-    assert evaluate_directory(GOLDEN).to_json() == result.to_json(), "seeded"
+    assert evaluate_scores(GOLDEN).to_json() == result.to_json(), "seeded"
     assert plain["notes"] == []
 
 
@@ -127,9 +127,9 @@ def test_hidden_names_give_the_same_results_as_full_names(tmp_path):
     write(tmp_path / "full", "fan", "03")
     write(tmp_path / "hidden", "fan", "03", hidden=True)
     table = write_table(tmp_path / "tables", "fan", "03")
-    expected = evaluate_directory(tmp_path / "full", n_resamples=20).to_json()
+    expected = evaluate_scores(tmp_path / "full", n_resamples=20).to_json()
     for given in (table, tmp_path / "tables", [table]):
-        assert evaluate_directory(tmp_path / "hidden", given, n_resamples=20).to_json() == expected
+        assert evaluate_scores(tmp_path / "hidden", given, n_resamples=20).to_json() == expected
 
 
 @pytest.mark.skipif(not ATTRIBUTES.is_dir(), reason=f"the released tables are not at {ATTRIBUTES}")
@@ -147,7 +147,7 @@ def test_lists_without_domains_give_what_needs_none(tmp_path):
     truth.mkdir()
     rows = [f"{name},{int(c == 'anomaly')}\n" for name, (_, c, *_) in zip(hidden_names("03"), CLIPS, strict=True)]
     (truth / "ground_truth_fan_section_03_test.csv").write_text("".join(rows))
-    result = evaluate_directory(tmp_path, truth)
+    result = evaluate_scores(tmp_path, truth)
     (row,) = json.loads(result.to_json())["sections"]
     assert row["auc_all"] == 0.75
     assert [row[name] for name in ("auc_source", "auc_target_within", "precision_source", "f1_target")] == [None] * 4
@@ -159,14 +159,14 @@ def test_lists_without_domains_give_what_needs_none(tmp_path):
 
 def test_scores_without_decisions_have_no_precision(tmp_path):
     write(tmp_path, "fan", "00", threshold=None)
-    (row,) = json.loads(evaluate_directory(tmp_path, n_resamples=10).to_json())["sections"]
+    (row,) = json.loads(evaluate_scores(tmp_path, n_resamples=10).to_json())["sections"]
     assert row["auc_source"] == 0.75
     assert (row["precision_source"], row["recall_target"], row["f1_source"]) == (None, None, None)
 
 
 def test_no_resamples_no_intervals(tmp_path):
     write(tmp_path, "fan", "00")
-    plain = json.loads(evaluate_directory(tmp_path, n_resamples=0).to_json())
+    plain = json.loads(evaluate_scores(tmp_path, n_resamples=0).to_json())
     assert plain["sections"][0]["intervals"] == {}
     assert plain["official_score_interval"] is None
 
@@ -175,7 +175,7 @@ def test_machine_types_keep_their_means_and_pooled_values_apart(tmp_path):
     write(tmp_path, "fan", "00")
     write(tmp_path, "fan", "01")
     write(tmp_path, "valve", "00")
-    result = evaluate_directory(tmp_path, n_resamples=10)
+    result = evaluate_scores(tmp_path, n_resamples=10)
     assert list(result.machine_types) == ["fan", "valve"]
     assert result.machine_types["fan"].arithmetic["auc"] == 0.75
     assert result.machine_types["fan"].auc_pooled == 0.75
@@ -188,7 +188,7 @@ def test_an_attribute_value_of_both_domains_says_so(tmp_path):
         for i, (d, c, *_) in enumerate(CLIPS)
     ]
     score_files.write_scores(tmp_path, "bearing", "01", names, [score for *_, score in CLIPS])
-    values = evaluate_directory(tmp_path, n_resamples=0).values
+    values = evaluate_scores(tmp_path, n_resamples=0).values
     assert values[["attribute", "value", "domain"]].to_numpy().tolist() == [
         ["vel", "12", "both"],
         ["vel", "4", "both"],
@@ -199,20 +199,20 @@ def test_an_attribute_value_of_both_domains_says_so(tmp_path):
 
 def test_sections_that_must_be_there(tmp_path):
     write(tmp_path, "fan", "00")
-    assert len(evaluate_directory(tmp_path, sections=[SectionId("fan", "00")], n_resamples=0).sections) == 1
+    assert len(evaluate_scores(tmp_path, sections=[SectionId("fan", "00")], n_resamples=0).sections) == 1
     with pytest.raises(
         DataError, match=r"no scores of 1 section\(s\): missing anomaly_score_valve_section_02_test.csv"
     ):
-        evaluate_directory(tmp_path, sections=[("fan", "00"), ("valve", "02")])
+        evaluate_scores(tmp_path, sections=[("fan", "00"), ("valve", "02")])
 
 
 def test_hidden_names_need_ground_truth(tmp_path):
     write(tmp_path, "fan", "03", hidden=True)
     with pytest.raises(DataError, match=r"line 1: is section_03_0000.wav normal or anomalous\? its name does not say"):
-        evaluate_directory(tmp_path)
+        evaluate_scores(tmp_path)
     table = write_table(tmp_path / "tables", "valve", "03")
     with pytest.raises(DataError, match="is not in the ground truth given"):
-        evaluate_directory(tmp_path, table)
+        evaluate_scores(tmp_path, table)
 
 
 def test_a_clip_of_the_ground_truth_without_a_score(tmp_path):
@@ -220,7 +220,7 @@ def test_a_clip_of_the_ground_truth_without_a_score(tmp_path):
     score_files.write_scores(tmp_path, "fan", "03", names, range(len(names)))
     table = write_table(tmp_path / "tables", "fan", "03")
     with pytest.raises(DataError, match="1 of 8 test clips have no score, the first is section_03_0007.wav"):
-        evaluate_directory(tmp_path, table)
+        evaluate_scores(tmp_path, table)
 
 
 def test_decisions_on_other_clips_than_scores(tmp_path):
@@ -230,22 +230,22 @@ def test_decisions_on_other_clips_than_scores(tmp_path):
         DataError,
         match="not those of the score file: 1 differ, the first is section_00_target_test_anomaly_0007_m-n_Y.wav",
     ):
-        evaluate_directory(tmp_path)
+        evaluate_scores(tmp_path)
 
 
 def test_decisions_are_matched_by_clip_not_by_line(tmp_path):
     write(tmp_path, "fan", "00")
-    expected = evaluate_directory(tmp_path, n_resamples=0).to_json()
+    expected = evaluate_scores(tmp_path, n_resamples=0).to_json()
     names, decisions = full_names("00")[::-1], [score > 3.5 for *_, score in CLIPS][::-1]
     score_files.write_decisions(tmp_path, "fan", "00", names, decisions)
-    assert evaluate_directory(tmp_path, n_resamples=0).to_json() == expected
+    assert evaluate_scores(tmp_path, n_resamples=0).to_json() == expected
 
 
 def test_a_section_without_a_cell_is_named(tmp_path):
     names = [name for name in full_names("00") if "target_test_anomaly" not in name]
     score_files.write_scores(tmp_path, "fan", "00", names, range(len(names)))
     with pytest.raises(DataError, match="fan/00: target anomaly scores: expected .* at least one score"):
-        evaluate_directory(tmp_path)
+        evaluate_scores(tmp_path)
 
 
 def test_nothing_to_evaluate():

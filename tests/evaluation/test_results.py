@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluation.evaluate import evaluate, evaluate_directory
+from mimiidg_build.evaluation.evaluate import evaluate, evaluate_scores
 from mimiidg_build.evaluation.results import Evaluation, read_results
 from schemas.results import Results, SectionResult, ValueResult
 from schemas.scores import SectionResults, ValueResults
@@ -72,7 +72,7 @@ def test_results_read_back_as_they_were(tmp_path: Path, number: int) -> None:
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"the official run is not at {GOLDEN} (see its README)")
 def test_the_official_run_reads_back_as_it_was(tmp_path: Path) -> None:
-    expected = evaluate_directory(GOLDEN)
+    expected = evaluate_scores(GOLDEN)
     (tmp_path / "results.json").write_text(expected.to_json())
     assert read_results(tmp_path / "results.json").to_json() == expected.to_json()
 

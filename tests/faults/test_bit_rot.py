@@ -21,7 +21,7 @@ from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY
 from mimiidg_build.store.store import open_store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
-from mimiidg_build.upkeep.prune import prune
+from mimiidg_build.upkeep.prune import prune_stores
 from tests.conftest import write_dataset
 from tests.faults.place import Place, files
 
@@ -171,7 +171,7 @@ def test_repair_that_is_killed(built: tuple[Place, Path], fault: Any, every: int
         ended = place.run("verify", "two", "--repair")
         assert ended.code == 0, ended.err
         assert files(store) == before
-        prune(place.root)
+        prune_stores(place.root)
         assert sorted(path.name for path in place.directory("two").iterdir()) == [".lock", store.name, "latest"]
 
 
@@ -229,7 +229,7 @@ def test_latest_that_is_damaged(built: tuple[Place, Path], fault: Any) -> None:
             open_store(place.directory("two"))
         (listed,) = list_stores(place.root)
         assert listed.state == "kept"
-        prune(place.root)
+        prune_stores(place.root)
         assert store.is_dir()
         ended = place.run("build", place.template / "two.toml", "--quiet")
         assert ended.code == 0, ended.err

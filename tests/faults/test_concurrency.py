@@ -1,4 +1,4 @@
-"""Several at once: builders of one variant, readers of ``latest`` while it moves, and ``prune`` among them all."""
+"""Several at once: builders of one variant, readers of ``latest`` while it moves, and `prune` among them all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.storage.holds import alone
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import open_store
-from mimiidg_build.upkeep.prune import prune
+from mimiidg_build.upkeep.prune import prune_stores
 from tests.faults.place import Place, files
 from tests.faults.processes import Processes
 from tests.small_store import make_store
@@ -125,12 +125,12 @@ def test_prune_leaves_what_is_held(tmp_path: Path, processes: Processes, fault: 
     older, latest = superseded(tmp_path)
     process = processes.start(HOLDERS[what], older, action="hold")
     until(processes.outputs[process].with_suffix(".out").read_text)
-    (verdict,) = [v for v in prune(tmp_path) if v.found.paths == (older,)]
+    (verdict,) = [v for v in prune_stores(tmp_path) if v.found.paths == (older,)]
     assert (verdict.goes, verdict.why) == (False, "somebody reads it")
     assert older.is_dir()
     os.kill(process, signal.SIGKILL)
     assert processes.wait(process).code == -signal.SIGKILL
-    until(lambda: [v for v in prune(tmp_path) if v.goes])  # a loader's workers end a moment after it
+    until(lambda: [v for v in prune_stores(tmp_path) if v.goes])  # a loader's workers end a moment after it
     assert not older.exists() and latest.is_dir()
 
 

@@ -16,7 +16,7 @@ import pytest
 from mimiidg_build.errors import DataError
 from mimiidg_build.store.damage import find_damage
 from mimiidg_build.store.store import open_store
-from mimiidg_build.upkeep.prune import prune
+from mimiidg_build.upkeep.prune import prune_stores
 from tests.faults.injected import CRASHED, name_within
 from tests.faults.place import Place, files
 
@@ -59,8 +59,8 @@ def check_goes_on(place: Place, variant: str) -> None:
 
 
 def check_undisturbed(place: Place, variant: str) -> None:
-    """After ``prune``, the variant's directory holds what an undisturbed build leaves, and nothing else."""
-    prune(place.root)
+    """After ``mimiidg prune``, the variant's directory holds what an undisturbed build leaves, and nothing else."""
+    prune_stores(place.root)
     assert files(place.directory(variant)) == place.undisturbed(variant)
     assert everything(place.directory(variant)) == everything(place.template / "root/variants" / variant)
 
@@ -262,7 +262,7 @@ def test_killed_training_goes_on(place: Place, fault: Any, seeds: range) -> None
         """The epochs that were trained, and what lies in the run's directory, but for durations."""
         ended = place.processes.wait(process)
         assert ended.code == 0, ended.err
-        prune(place.root)
+        prune_stores(place.root)
         content = {Path(name).name: data for name, data in files(runs).items()}
         shutil.rmtree(runs)
         losses = content["loss_valve.csv"].decode().splitlines()

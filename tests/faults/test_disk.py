@@ -16,7 +16,7 @@ import pytest
 from mimiidg_build.store.damage import find_damage
 from mimiidg_build.store.store import open_store
 from mimiidg_build.training.clip_dataset import ClipDataset
-from mimiidg_build.upkeep.prune import prune
+from mimiidg_build.upkeep.prune import prune_stores
 from tests.faults.injected import NEED_ROOM
 from tests.faults.place import Place, files
 from tests.faults.processes import Ended, Processes
@@ -74,7 +74,7 @@ def check_goes_on(place: Place, variant: str) -> None:
     assert ended.code == 0, ended.err
     store = open_store(directory)
     assert {path: (store.path / path).stat().st_mtime_ns for path in finished} == finished
-    prune(place.root)
+    prune_stores(place.root)
     assert files(directory) == place.undisturbed(variant)
 
 
@@ -203,7 +203,7 @@ def test_parts_on_another_file_system(
         assert place.build("two").code == 0
         ended = place.build("two", "--seed", 1, "--name", "two")  # and a store that takes a section from the first
         assert ended.code == 0, ended.err
-        prune(place.root)
+        prune_stores(place.root)
         check_goes_on(place, "two")
     finally:
         shutil.rmtree(elsewhere, ignore_errors=True)

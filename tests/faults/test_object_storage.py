@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.storage.places import ObjectPath, file_sizes
 from mimiidg_build.store.store import open_store
 from tests.conftest import DATASET, content
 from tests.faults.summary import Tries
 
-VARIANT = derive(load_variant("demo"), dataset=DATASET, sections=["valve"])
+VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["valve"])
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 

@@ -18,7 +18,7 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.http import is_loopback
 from mimiidg_build.store.store import open_store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
-from mimiidg_build.upkeep.export import export
+from mimiidg_build.upkeep.export import export_store
 from tests.faults.summary import Tries
 from tests.small_store import make_store
 
@@ -197,7 +197,7 @@ def test_a_store_that_would_be_exported_elsewhere(
     clips.loc[3, column] = name
     clips.to_parquet(store.path / "clips.parquet")
     with pytest.raises(DataError, match=r"has (a '\.\.' in its path|an absolute path); nothing is written outside"):
-        export(open_store(store.path), tmp_path / "out", as_zip=as_zip)
+        export_store(open_store(store.path), tmp_path / "out", as_zip=as_zip)
     assert not (tmp_path / "out").exists()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from tests.conftest import DATASET
 
 RUN = """
@@ -19,10 +19,10 @@ import json, sys, warnings
 warnings.simplefilter("error", UserWarning)
 from pathlib import Path
 from flows.refresh import refresh
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from prefect.client.orchestration import get_client
 root = Path(sys.argv[1])
-variant = derive(load_variant("demo"), dataset=sys.argv[2], sections=["fan"]).model_dump(mode="json")
+variant = derive_variant(load_variant("demo"), dataset=sys.argv[2], sections=["fan"]).model_dump(mode="json")
 paths = [str(refresh([variant], root)[0]) for _ in range(2)]
 with get_client(sync_client=True) as client:
     artifacts = [(a.key, str(a.data)) for a in client.read_artifacts()]
@@ -46,7 +46,7 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert EMBEDDED_SERVER_STOPPED.sub("", done.stderr) == "", "a run in a terminal is quiet"
     result = json.loads(done.stdout)
-    library = build_variant(derive(load_variant("demo"), dataset=DATASET, sections=["fan"]), root)
+    library = build_variant(derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan"]), root)
     assert library.was_finished and result["paths"] == [str(library.store.path)] * 2
     keys = [key for key, _ in result["artifacts"]]
     assert {"archives", "sections", "findings", "store", "refresh"} <= set(keys)

@@ -14,14 +14,14 @@ import pytest
 
 from mimiidg_build.audio.level import level
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.features import logmel
 from mimiidg_build.kernels import compilation
 from mimiidg_build.mixing.mix import mix
 from mimiidg_build.store.store import open_store
 from tests.conftest import DATASET, content
 
-VARIANT = derive(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/00"])
+VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/00"])
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the settings are of x86-64 processors")
@@ -34,8 +34,8 @@ def test_the_oldest_processor_gives_the_same_store(root: Path, tmp_path: Path) -
         path.unlink()
     build = (
         "from mimiidg_build.build.variant import build_variant; "
-        "from mimiidg_build.datasets.variant import derive, load_variant; "
-        f"derived = derive(load_variant('demo'), dataset={DATASET!r}, sections={VARIANT.sections!r}); "
+        "from mimiidg_build.datasets.variant import derive_variant, load_variant; "
+        f"derived = derive_variant(load_variant('demo'), dataset={DATASET!r}, sections={VARIANT.sections!r}); "
         f"from pathlib import Path; print(build_variant(derived, Path({str(other)!r})).store.path)"
     )
     # what compilers and numpy may use of this processor: nothing that the first x86-64 ones did not have

@@ -16,7 +16,7 @@ import pytest
 
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import main
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.parallel import run_tasks
 from mimiidg_build.parallel.run_tasks import runner
@@ -24,7 +24,7 @@ from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import variant_dir
 from tests.conftest import DATASET, content
 
-VARIANT = derive(load_variant("demo"), dataset=DATASET)
+VARIANT = derive_variant(load_variant("demo"), dataset=DATASET)
 
 
 class Cluster:

@@ -25,10 +25,10 @@ from matplotlib import rc_context
 from mimiidg_build.audio.level import level
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli.report import report
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
-from mimiidg_build.evaluation.evaluate import evaluate_directory
+from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.progress import Reporter
 from mimiidg_build.report import (
     CHART_BYTES,
@@ -138,9 +138,9 @@ def test_attribute_values_are_counted(case: tuple[Store, Path], page: Page) -> N
 def test_findings_are_validations(case: tuple[Store, Path], page: Page) -> None:
     from mimiidg_build.datasets.findings import summarise
     from mimiidg_build.datasets.manifest import load_dataset
-    from mimiidg_build.fetch.dataset import read_dataset
+    from mimiidg_build.fetch.dataset import validate_dataset
 
-    found = summarise(read_dataset(load_dataset(DATASET), case[1], {"fan", "valve"}.__contains__).findings)
+    found = summarise(validate_dataset(load_dataset(DATASET), case[1], {"fan", "valve"}.__contains__).findings)
     rows = page.tables["Validation findings"]
     assert [(row["Where"], row["First one"]) for row in rows] == list(
         zip(found["table"], found["example"], strict=True)
@@ -224,7 +224,7 @@ def test_a_sound_takes_no_more_than_is_reckoned() -> None:
 
 
 def test_a_variant_without_noise(root: Path) -> None:
-    variant = derive(load_variant("demo"), dataset=DATASET, sections=["valve/00"], mixing="none")
+    variant = derive_variant(load_variant("demo"), dataset=DATASET, sections=["valve/00"], mixing="none")
     store = build_variant(variant, root).store
     shown = Page(render_page(store, root, Reporter()))
     assert "This variant adds no noise" in "".join(shown.text)
@@ -261,7 +261,7 @@ def test_benchmark_is_what_the_runs_say(case: tuple[Store, Path], page: Page) ->
 def test_roc_curves_are_of_the_scores(case: tuple[Store, Path], html: str) -> None:
     """The AUC beside a curve is the evaluation's."""
     directory = run_directory(case, "nearest_neighbour-smoke-0")
-    for row in evaluate_directory(directory, n_resamples=0).sections.to_dict("records"):
+    for row in evaluate_scores(directory, n_resamples=0).sections.to_dict("records"):
         note = f"source {100 * row['auc_source']:.1f} · target {100 * row['auc_target']:.1f}"
         assert (
             f"ROC curves of {row['machine_type']}/{row['section']}, nearest_neighbour. AUC in percent: {note}" in html
@@ -272,7 +272,7 @@ def test_histograms_tell_the_decisions(case: tuple[Store, Path], html: str) -> N
     """What lies above the drawn threshold is what the run called anomalous."""
     store, root = case
     (system,) = [of for of in systems.read_runs(store, root).systems if of.model == "nearest_neighbour"]
-    scored = evaluate_directory(system.runs[0].directory, n_resamples=0)
+    scored = evaluate_scores(system.runs[0].directory, n_resamples=0)
     for row in scored.sections.to_dict("records"):
         name = f"{row['machine_type']}/{row['section']}"
         clips = system.scored[name]

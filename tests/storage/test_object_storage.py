@@ -22,7 +22,7 @@ from mimiidg_build.build.publish import move_latest
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import main
 from mimiidg_build.datasets.manifest import load_dataset
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.parallel.run_tasks import runner
@@ -35,7 +35,7 @@ from tests.parallel.test_cluster import Cluster, KillOne, start, wait_for
 
 __all__ = ["start"]  # a fixture
 
-VARIANT = derive(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/00"])
+VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/00"])
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_readers(remote: ObjectPath, root: Path) -> None:
 
 
 def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, rendered: list[str]) -> None:
-    variant = derive(load_variant("demo"), dataset=DATASET)  # of 15 shards
+    variant = derive_variant(load_variant("demo"), dataset=DATASET)  # of 15 shards
     directory = variant_dir(remote, variant.name)
     arguments = ["build", "demo", "--dataset", DATASET, "--workers", "1"]
     command = [sys.executable, "-m", "mimiidg_build", *arguments, "--root", str(remote), "--quiet"]
@@ -253,7 +253,7 @@ def test_a_cluster_without_a_shared_file_system(remote: ObjectPath, root: Path, 
 def test_the_flows(remote: ObjectPath, tmp_path: Path) -> None:
     code = (
         "import sys; from flows.build_variant import build_variant; from mimiidg_build.datasets.variant import *\n"
-        "v = derive(load_variant('demo'), dataset=sys.argv[2], sections=['fan/00']).model_dump(mode='json')\n"
+        "v = derive_variant(load_variant('demo'), dataset=sys.argv[2], sections=['fan/00']).model_dump(mode='json')\n"
         "print(build_variant(v, sys.argv[1]))"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}

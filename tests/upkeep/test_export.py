@@ -15,22 +15,24 @@ import soundfile as sf
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.manifest import load_dataset
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import UsageError
-from mimiidg_build.fetch.dataset import fetch_dataset, read_dataset
+from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
 from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
-from mimiidg_build.upkeep.export import export
+from mimiidg_build.upkeep.export import export_store
 from tests.conftest import DATASET
 
 
 @pytest.fixture
 def store(root: Path) -> Store:
-    return build_variant(derive(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/02"]), root).store
+    return build_variant(
+        derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/02"]), root
+    ).store
 
 
 def test_wav_files_and_tables(store: Store, tmp_path: Path) -> None:
-    export(store, tmp_path / "out")
+    export_store(store, tmp_path / "out")
     wavs = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*.wav")}
     assert set(wavs) == set(store.clips["member"])
     first = store.clips.iloc[0]
@@ -45,16 +47,16 @@ def test_wav_files_and_tables(store: Store, tmp_path: Path) -> None:
 
 def test_round_trip_through_a_release(store: Store, tmp_path: Path) -> None:
     """Exported, served, fetched with its checksums, built as it is: the very same samples."""
-    export(store, tmp_path / "out", as_zip=True)
+    export_store(store, tmp_path / "out", as_zip=True)
     sums = dict(line.split("  ")[::-1] for line in (tmp_path / "out/md5sums.txt").read_text().splitlines())
     assert sums == {n: hashlib.md5((tmp_path / "out" / n).read_bytes()).hexdigest() for n in ("fan.zip", "valve.zip")}
     dataset = load_dataset(str(tmp_path / "out/dataset.toml"))
     assert dataset.recording == "mixed", "noise was added, so its SNR can only be an added-noise SNR now"
     with LocalZenodo({dataset.records[0].id: tmp_path / "out"}) as server:
         fetch_dataset(dataset, tmp_path / "root2", base_url=server.url)
-    findings = read_dataset(dataset, tmp_path / "root2").findings
+    findings = validate_dataset(dataset, tmp_path / "root2").findings
     assert not (findings["severity"] == "error").any()
-    variant = derive(load_variant("released"), dataset=str(tmp_path / "out/dataset.toml"))
+    variant = derive_variant(load_variant("released"), dataset=str(tmp_path / "out/dataset.toml"))
     again = build_variant(variant, tmp_path / "root2").store
     for section in store.sections:
         np.testing.assert_array_equal(again.audio(*section.split("/"))[:], store.audio(*section.split("/"))[:])
@@ -64,16 +66,16 @@ def test_round_trip_through_a_release(store: Store, tmp_path: Path) -> None:
 
 def test_equal_stores_give_equal_archives(store: Store, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        export(store, tmp_path / name, as_zip=True)
+        export_store(store, tmp_path / name, as_zip=True)
     assert (tmp_path / "one/fan.zip").read_bytes() == (tmp_path / "two/fan.zip").read_bytes()
 
 
 def test_evaluation_sections_keep_their_truth_in_the_table(tmp_path: Path) -> None:
     name = "synthetic-1pct-seed0-eval"
-    variant = derive(load_variant("released"), dataset=name, sections=["bearing/04"])
+    variant = derive_variant(load_variant("released"), dataset=name, sections=["bearing/04"])
     store = build_variant(variant, tmp_path / "root").store
     assert set(store.clips["condition"]) == {"normal", "anomaly"}
-    export(store, tmp_path / "out", as_zip=True)
+    export_store(store, tmp_path / "out", as_zip=True)
     archive = open_archive(tmp_path / "out/bearing.zip")
     table = archive.read("bearing/attributes_04.csv").decode()
     rows = list(csv.DictReader(io.StringIO(table)))
@@ -83,7 +85,7 @@ def test_evaluation_sections_keep_their_truth_in_the_table(tmp_path: Path) -> No
     folder.mkdir(parents=True)
     shutil.copy(tmp_path / "out/bearing.zip", folder)
     fetch_dataset(dataset, tmp_path / "root2", offline=True)
-    clips = read_dataset(dataset, tmp_path / "root2").clips
+    clips = validate_dataset(dataset, tmp_path / "root2").clips
     columns = ["clip", "domain", "condition", "split", "index", "d1p", "d1v", "d2p", "d2v"]
     assert clips[columns].to_dict() == store.clips[columns].to_dict()
 
@@ -92,7 +94,7 @@ def test_never_into_a_directory_that_is_in_use(store: Store, tmp_path: Path) -> 
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="is there already and not empty"):
-        export(store, tmp_path / "out")
+        export_store(store, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
@@ -101,7 +103,7 @@ def test_an_interrupted_export_starts_over(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_zip: bool
 ) -> None:
     """Until it is all there, nothing of it is: neither a folder nor an archive that looks finished."""
-    export(store, tmp_path / "whole", as_zip=as_zip)
+    export_store(store, tmp_path / "whole", as_zip=as_zip)
     n_clips = 0
 
     def stopped(n: int) -> None:
@@ -111,9 +113,9 @@ def test_an_interrupted_export_starts_over(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(store, tmp_path / "out", as_zip=as_zip, on_progress=stopped)
+        export_store(store, tmp_path / "out", as_zip=as_zip, on_progress=stopped)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
-    written = export(store, tmp_path / "out", as_zip=as_zip)
+    written = export_store(store, tmp_path / "out", as_zip=as_zip)
     assert sorted(written) == sorted((tmp_path / "out").iterdir())
     content = [
         {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
@@ -121,4 +123,4 @@ def test_an_interrupted_export_starts_over(
     ]
     assert content[0] == content[1]
     with pytest.raises(UsageError, match="is there already and not empty"):
-        export(store, tmp_path / "out", as_zip=as_zip)
+        export_store(store, tmp_path / "out", as_zip=as_zip)

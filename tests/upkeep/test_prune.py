@@ -16,7 +16,7 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.lock import guard
 from mimiidg_build.storage.locks import variant_lock
 from mimiidg_build.store.store import open_store
-from mimiidg_build.upkeep.prune import BUILDING, READ, STAYS, Found, Kind, decide, prune
+from mimiidg_build.upkeep.prune import BUILDING, READ, STAYS, Found, Kind, decide, prune_stores
 from tests.small_store import make_store
 
 
@@ -143,10 +143,10 @@ ASKED = {
 @pytest.mark.parametrize("asked", [(), ("unfinished",), ("runs",), ("unfinished", "runs")], ids="+".join)
 def test_a_root_is_tidied(untidy: Path, asked: tuple[str, ...]) -> None:
     before = listing(untidy)
-    planned = prune(untidy, dry_run=True, **dict.fromkeys(asked, True))
+    planned = prune_stores(untidy, dry_run=True, **dict.fromkeys(asked, True))
     assert listing(untidy) == before
     used_bytes = size_on_disk(untidy)
-    done = prune(untidy, **dict.fromkeys(asked, True))
+    done = prune_stores(untidy, **dict.fromkeys(asked, True))
     assert done == planned
     went = {v.found.paths[0].relative_to(untidy).as_posix() for v in done if v.goes}
     wanted = GOES.union(*(ASKED[name] for name in asked))
@@ -154,37 +154,37 @@ def test_a_root_is_tidied(untidy: Path, asked: tuple[str, ...]) -> None:
     gone = [path.relative_to(untidy).as_posix() for v in done if v.goes for path in v.found.paths]
     assert before - listing(untidy) == {file for file in before if file.startswith(tuple(gone))}
     assert sum(v.freed_bytes for v in done) == used_bytes - size_on_disk(untidy), "a shared shard is not freed"
-    assert [v for v in prune(untidy, **dict.fromkeys(asked, True)) if v.goes] == []
+    assert [v for v in prune_stores(untidy, **dict.fromkeys(asked, True)) if v.goes] == []
     assert open_store(untidy / "variants/small").path.name == "small.zarr"
 
 
 def test_only_the_variants_that_are_named(untidy: Path) -> None:
     make_store(untidy, "other", sections=["fan/00"])
     write(untidy / "variants/other/old.zarr/zarr.json")
-    assert {v.found.paths[0].name for v in prune(untidy, ["other"]) if v.goes} == {"old.zarr"}
+    assert {v.found.paths[0].name for v in prune_stores(untidy, ["other"]) if v.goes} == {"old.zarr"}
     assert (untidy / "variants/small/older.zarr").is_dir() and (untidy / "archives/123/fan.zip.part").exists()
     with pytest.raises(UsageError, match="has no variant nothing; it has other, small"):
-        prune(untidy, ["nothing"])
+        prune_stores(untidy, ["nothing"])
 
 
 def test_nothing_of_what_is_in_use(untidy: Path) -> None:
     held = open_store(untidy / "variants/small/older.zarr")
     with guard(untidy / "archives/123", "fan.zip"):
-        kept = {v.found.paths[0].name: v.why for v in prune(untidy, unfinished=True) if not v.goes}
+        kept = {v.found.paths[0].name: v.why for v in prune_stores(untidy, unfinished=True) if not v.goes}
     assert kept["older.zarr"] == READ and kept["fan.zip.part"] == "it is being fetched"
     assert held.path.is_dir()
     del held
     with variant_lock(untidy / "variants/small"):
-        kept = {v.found.paths[0].name: v.why for v in prune(untidy, unfinished=True) if not v.goes}
+        kept = {v.found.paths[0].name: v.why for v in prune_stores(untidy, unfinished=True) if not v.goes}
     assert kept["older.zarr"] == BUILDING
-    assert [v.found.paths[0].name for v in prune(untidy) if v.goes] == ["older.zarr"], "all else went before"
+    assert [v.found.paths[0].name for v in prune_stores(untidy) if v.goes] == ["older.zarr"], "all else went before"
 
 
 @pytest.mark.parametrize("content", [None, "nothing\n", "..\n", "\xff"])
 def test_without_a_latest_every_store_stays(untidy: Path, content: str | None) -> None:
     latest = untidy / "variants/small/latest"
     latest.unlink() if content is None else latest.write_text(content)
-    kept = {v.found.paths[0].name: v.why for v in prune(untidy) if not v.goes}
+    kept = {v.found.paths[0].name: v.why for v in prune_stores(untidy) if not v.goes}
     assert kept["older.zarr"] == kept["replaced.zarr.partial"].replace(
         kept["replaced.zarr.partial"], kept["small.zarr"]
     )
@@ -193,7 +193,7 @@ def test_without_a_latest_every_store_stays(untidy: Path, content: str | None) -
 
 def test_a_store_whose_build_was_killed_at_its_last_step_stays(untidy: Path) -> None:
     write(untidy / "variants/small/older.journal/fan-0000.json")
-    (verdict,) = [v for v in prune(untidy, unfinished=True) if v.found.paths[0].name == "older.zarr"]
+    (verdict,) = [v for v in prune_stores(untidy, unfinished=True) if v.found.paths[0].name == "older.zarr"]
     assert (verdict.goes, verdict.why) == (False, "its build was killed at its last step; run it again")
     assert (untidy / "variants/small/older.journal").is_dir()
 
