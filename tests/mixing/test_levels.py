@@ -15,8 +15,8 @@ from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels
-from mimiidg_build.mixing.levels import TASK_CLIPS, cross_powers, load_levels
 from mimiidg_build.mixing.draws import NoiseDraw
+from mimiidg_build.mixing.levels import TASK_CLIPS, cross_powers, load_levels
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.run_tasks import runner
 from schemas.tables import Levels
@@ -73,9 +73,7 @@ def test_levels_are_cached_beside_the_archive_and_measured_once(archive: Path) -
 
 
 @pytest.mark.parametrize("change", ["checksum", "members", "version", "damaged", "empty", "another table"])
-def test_levels_of_anything_else_are_not_used(
-    archive: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def test_levels_of_anything_else_are_not_used(archive: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     first = load(archive)
     cached = archive.with_name("fan.zip.levels.parquet")
     checksum, members = "md5:1", MEMBERS
