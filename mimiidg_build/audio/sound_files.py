@@ -24,6 +24,7 @@ class _TolerantSeek:
         self.read, self.tell = file.read, file.tell
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position if the file has it; the position then."""
         with contextlib.suppress(ValueError, OSError):
             self._file.seek(offset, whence)
         return self._file.tell()
@@ -41,6 +42,10 @@ def open_sound(file: BinaryIO, name: str, kind: str) -> Iterator[sf.SoundFile]:
         For messages.
     kind : str
         What the file should be, for messages: ``"WAV"`` or ``"sound"``.
+
+    Yields
+    ------
+    sf.SoundFile
 
     Raises
     ------

@@ -15,6 +15,7 @@ from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels, mix_plan
+from mimiidg_build.mixing.draws import draw_noise
 from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import OnProgress, no_progress
@@ -103,7 +104,7 @@ def _plan_section(
     else:
         n_noise_clips = {kind: len(table) for kind, table in tables.items()}
         mixing = inputs.variant.mixing == "table1"
-        drawn = mix_plan.draw_noise(section, clips, n_noise_clips, inputs.variant.seed) if mixing else [[]] * len(clips)
+        drawn = draw_noise(section, clips, n_noise_clips, inputs.variant.seed) if mixing else [[]] * len(clips)
         cross_powers = levels.cross_powers(drawn, banks)
         plan = mix_plan.plan_section(section, clips, clip_levels, drawn, tables, cross_powers, inputs.variant)
     tasks = _shard_tasks(inputs, decision, section, plan, clip_levels, banks)

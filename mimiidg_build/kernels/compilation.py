@@ -70,7 +70,9 @@ def compiled(*signatures: tuple[Any, ...]) -> Callable[[Function], Function]:
         try:
             dispatcher._cache = RoomCache(function)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            log.warning("%s; every process compiles anew. Set NUMBA_CACHE_DIR to a folder that can be written.", error)
+            log.warning(
+                "%s; every process will compile this again. Set NUMBA_CACHE_DIR to a folder that can be written.", error
+            )
         for signature in signatures:
             dispatcher.compile(signature)
         dispatcher.disable_compile()  # arguments of other types are an error rather than some seconds of compilation

@@ -42,7 +42,7 @@ even and odd floats::
 
     | row of 8 pairs: frames 0 .. 7, one point | .. 256 rows .. | 4 free | the same of frames 8 .. 15 | 4 free |
 
-All of it is 200 kB, of which a step touches 30 to 130 at a time: the second-level cache holds it, whatever the clip.
+All of it is 200 kB, of which a step touches 30 to 130 kB: the second-level cache holds it, whatever the clip.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ LANES = 16  # frames at once
 HALF_LANES = LANES // 2
 N_POINTS = 512  # complex points of a frame; also samples of a block
 PAIRS = N_POINTS // 2  # pairs of samples of a block
-N_BINS = N_POINTS + 1
 N_BANDS = 128
 TAPS = 8  # bins of a mel band that are summed at a time
 

@@ -18,7 +18,7 @@ import pandas as pd
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.mixing.mix_plan import NoiseDraw
+from mimiidg_build.mixing.draws import NoiseDraw
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.parallel.run_tasks import Runner
@@ -129,11 +129,11 @@ def cross_powers(drawn: Sequence[Sequence[NoiseDraw]], banks: Mapping[str, Noise
     """
 
     @lru_cache(maxsize=64)  # of 1.3 MB each
-    def noise(drawn: NoiseDraw) -> npt.NDArray[np.float64]:
+    def read(drawn: NoiseDraw) -> npt.NDArray[np.float64]:
         return banks[drawn.kind].read(drawn.row).astype(np.float64)
 
     @cache  # sections draw from few noise clips: most pairs come up several times
     def cross_power(first: NoiseDraw, second: NoiseDraw) -> float:
-        return float(np.einsum("i,i->", noise(first), noise(second))) / banks[first.kind].n_samples
+        return float(np.einsum("i,i->", read(first), read(second))) / banks[first.kind].n_samples
 
     return np.array([cross_power(*layers) if len(layers) == 2 else 0.0 for layers in drawn])

@@ -5,19 +5,17 @@ the noise that is added to a clip, its signal-to-noise ratio is ::
 
     SNR = 10 log10(a / b)        so        b = a / 10^(SNR / 10)
 
-1. :func:`draw_noise` draws a clip's noise: for each layer of its section in Table 1, a noise kind and a noise clip.
+1. :func:`.draws.draw_noise` draws a clip's noise: for each layer of its section in Table 1, a kind and a noise clip.
 2. :func:`snr_db` looks up the SNR.
 3. :func:`gains` sets the layers' gains, so that their sum has power b.
 4. :func:`plan_section` does all three for a section, and attenuates it as a whole if a clip could exceed full scale.
 
-A draw depends on (seed, section, clip name, layer) alone, so it is the same whatever the order, the workers, the other
-clips or the SNR. Gains are linear, powers mean square at full scale 1.
+Gains are linear, powers mean square at full scale 1.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +24,8 @@ import pandas as pd
 
 from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError, UsageError
-from schemas.manifests import NoiseLayer, Section
-from schemas.sections import SectionId
+from mimiidg_build.mixing.draws import NoiseDraw
+from schemas.manifests import Section
 from schemas.variants import Variant
 
 MIX_PLAN_VERSION = "mix-1"  # part of a store's fingerprint: another draw, gain or attenuation is a new version
@@ -35,41 +33,6 @@ MAX_LAYERS = 2
 LARGEST_SAMPLE = 32767 / 32768  # the largest 16-bit sample, at full scale 1: what a mix may reach
 
 Float64 = npt.NDArray[np.float64]
-
-
-class NoiseDraw(NamedTuple):
-    """A noise clip that was drawn: its kind, and its row in that kind's noise bank."""
-
-    kind: str
-    row: int
-
-
-def draw(seed: int, section: SectionId, clip: str, what: str, n: int) -> int:
-    """A uniform draw from range(n) that depends on its arguments and nothing else.
-
-    A hash rather than a random generator: a generator's stream would tie a clip's draw to those before it.
-
-    Parameters
-    ----------
-    seed : int
-        The variant's.
-    section : SectionId
-    clip : str
-        The clip's name.
-    what : str
-        What is drawn: ``"layer 1 kind"``, ``"layer 1 clip"``, ...
-    n : int
-        Positive; below 2^32, the draw is uniform to one part in 2^32.
-
-    Returns
-    -------
-    int
-
-    >>> draw(0, SectionId("fan", "00"), "section_00_source_train_normal_0000_m-n_W", "layer 1 clip", 1000)
-    950
-    """
-    key = f"{seed}/{section}/{clip}/{what}".encode()
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") * n >> 64
 
 
 def snr_db(section: Section, attributes: Mapping[str, str], variant: Variant) -> float:
@@ -109,58 +72,6 @@ def snr_db(section: Section, attributes: Mapping[str, str], variant: Variant) ->
         f"{section.id}: its SNR is not published, so the variant must state one: under [snr_db], "
         f'"{section.id}" = <dB>; or leave the section out with sections = [...].'
     )
-
-
-def draw_noise(
-    section: Section, clips: pd.DataFrame, n_noise_clips: Mapping[str, int], seed: int
-) -> list[list[NoiseDraw]]:
-    """Draw the noise of every clip, one noise clip a layer.
-
-    Parameters
-    ----------
-    section : Section
-    clips : pd.DataFrame
-        The section's rows of the clip table.
-    n_noise_clips : mapping of kind to number of noise clips
-    seed : int
-
-    Returns
-    -------
-    list of list of NoiseDraw
-        A clip's layers, for every clip in the order given.
-
-    Raises
-    ------
-    DataError
-        An attribute that should name a clip's noise kind names none.
-    """
-    section_id = SectionId(section.machine_type, section.section)
-    drawn = []
-    for clip in records(clips):
-        layers = []
-        for number, layer in enumerate(section.noise, start=1):
-            kinds = _allowed_kinds(section, layer, clip, n_noise_clips)
-            kind = kinds[draw(seed, section_id, clip["clip"], f"layer {number} kind", len(kinds))]
-            row = draw(seed, section_id, clip["clip"], f"layer {number} clip", n_noise_clips[kind])
-            layers.append(NoiseDraw(kind, row))
-        drawn.append(layers)
-    return drawn
-
-
-def _allowed_kinds(section: Section, layer: NoiseLayer, clip: Mapping[str, Any], known: Container[str]) -> list[str]:
-    """The noise kinds that a clip's layer is drawn from.
-
-    Where the section's domain shift is the noise itself, the clip's attribute names the one kind that it may be.
-    """
-    if not layer.attribute:
-        return (layer.source if clip["domain"] == "source" else layer.target) or []
-    kind = row_attributes(clip).get(layer.attribute, "")
-    if kind not in known:
-        raise DataError(
-            f"{section.id}, {clip['clip']}: {layer.attribute} names its noise kind, but is {kind!r}; expected one of "
-            f"{', '.join(section.noise_kinds)}."
-        )
-    return [kind]
 
 
 def gains(a: float, snr: float, powers: Sequence[float], cross_power: float) -> list[float]:
@@ -232,7 +143,7 @@ def plan_section(
     levels : pd.DataFrame
         ``power`` and ``peak`` of the same clips in the same order.
     drawn : sequence of sequence of NoiseDraw
-        What :func:`draw_noise` drew; a clip of no layers gets no noise.
+        What :func:`.draws.draw_noise` drew; a clip of no layers gets no noise.
     noise : mapping of kind to NoiseTable
     cross_power : np.ndarray [shape=(n_clips,)]
         mean(n1 n2) of each clip's two layers, 0 where there is one.
@@ -307,7 +218,7 @@ def _row(clip: Mapping[str, Any], snr: float, layers: Sequence[_Layer]) -> dict[
 def _bound(peak: float, layers: Sequence[_Layer]) -> float:
     """What the clip's peak and its noise's could add up to.
 
-    A loop rather than sum(): that rounds otherwise from Python 3.12 on, and attenuations must not.
+    A loop rather than sum(), which rounds differently from Python 3.12 on: attenuations must be the same on all.
     """
     for layer in layers:
         peak += layer.gain * layer.peak

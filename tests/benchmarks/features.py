@@ -22,12 +22,11 @@ from pathlib import Path
 import librosa
 import numpy as np
 
+from mimiidg_build.audio.level import FULL_SCALE
 from mimiidg_build.audio.wav import decode_clip, encode_wav
 from mimiidg_build.features import FLOOR, HOP, N_FFT, N_MELS, SAMPLE_RATE, logmel
 from mimiidg_build.parallel.memory import keep_freed_memory
 from tests.benchmarks import CORES, Ratio, parser, report
-
-FULL_SCALE = 32768
 
 
 def librosa_logmel(samples: np.ndarray, sample_rate: float = SAMPLE_RATE) -> np.ndarray:

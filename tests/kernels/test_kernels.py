@@ -1,4 +1,4 @@
-"""Compiled code: the same bits on every processor, and compiled anew where nothing can be kept."""
+"""Compiled code: the same bits on every processor, cached for exactly the code that it was compiled from."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_the_oldest_processor_gives_the_same_store(root: Path, tmp_path: Path) -
     assert content(open_store(Path(ran.stdout.strip()).parent)) == expected
 
 
-def test_what_cannot_be_kept_is_compiled_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_cached_is_compiled_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     """A function without a file stands for a program whose folder and home cannot be written."""
     namespace: dict[str, object] = {}
     exec("def largest(samples):\n    return samples.max()", namespace)
     largest = compilation.compiled((compilation.INT16S,))(namespace["largest"])
     assert largest(np.array([1, 3, 2], np.int16)) == 3
-    assert "every process compiles anew. Set NUMBA_CACHE_DIR" in caplog.text
+    assert "every process will compile this again. Set NUMBA_CACHE_DIR" in caplog.text
 
 
 def test_compiled_code_is_cached_for_the_source_text_of_the_whole_room(

@@ -1,4 +1,4 @@
-"""Levels: measured once, kept beside the archive under its checksum, never used for another content."""
+"""Levels: measured once, cached beside the archive under its checksum, never used for another content."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels
+from mimiidg_build.mixing.draws import NoiseDraw
 from mimiidg_build.mixing.levels import TASK_CLIPS, cross_powers, load_levels
-from mimiidg_build.mixing.mix_plan import NoiseDraw
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.run_tasks import runner
 from schemas.tables import Levels
@@ -50,32 +50,32 @@ def load(
 
 
 def test_levels_are_those_of_the_samples(archive: Path) -> None:
-    told: list[int] = []
-    found = load(archive, on_progress=told.append)
+    done: list[int] = []
+    found = load(archive, on_progress=done.append)
     Levels.validate(found.reset_index(drop=True))
     assert found.index.tolist() == MEMBERS
     for member, samples in CLIPS.items():
         assert (found["power"][member], found["peak"][member]) == level(samples)
-    assert sorted(told) == [150 - 2 * TASK_CLIPS, TASK_CLIPS, TASK_CLIPS]  # batches of a task each
+    assert sorted(done) == [150 - 2 * TASK_CLIPS, TASK_CLIPS, TASK_CLIPS]  # batches of a task each
 
 
-def test_levels_are_kept_beside_the_archive_and_measured_once(archive: Path) -> None:
+def test_levels_are_cached_beside_the_archive_and_measured_once(archive: Path) -> None:
     first = load(archive)
-    kept = archive.with_name("fan.zip.levels.parquet")
-    assert sorted(p.name for p in archive.parent.iterdir()) == ["fan.zip", kept.name]
-    before = kept.stat().st_mtime_ns
-    told: list[int] = []
-    again = load(archive, run=refuse, on_progress=told.append)
+    cached = archive.with_name("fan.zip.levels.parquet")
+    assert sorted(p.name for p in archive.parent.iterdir()) == ["fan.zip", cached.name]
+    before = cached.stat().st_mtime_ns
+    done: list[int] = []
+    again = load(archive, run=refuse, on_progress=done.append)
     pd.testing.assert_frame_equal(again, first)
-    assert told == [150]
-    assert kept.stat().st_mtime_ns == before
+    assert done == [150]
+    assert cached.stat().st_mtime_ns == before
     pd.testing.assert_frame_equal(load(archive, members=MEMBERS[::-1], run=refuse).loc[MEMBERS], first)
 
 
 @pytest.mark.parametrize("change", ["checksum", "members", "version", "damaged", "empty", "another table"])
-def test_levels_of_anything_else_are_measured_anew(archive: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_levels_of_anything_else_are_not_used(archive: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     first = load(archive)
-    kept = archive.with_name("fan.zip.levels.parquet")
+    cached = archive.with_name("fan.zip.levels.parquet")
     checksum, members = "md5:1", MEMBERS
     if change == "checksum":
         checksum = "md5:2"
@@ -84,14 +84,14 @@ def test_levels_of_anything_else_are_measured_anew(archive: Path, monkeypatch: p
     elif change == "version":
         monkeypatch.setattr(levels, "LEVELS_VERSION", "levels-0")
     elif change == "another table":
-        pd.DataFrame({"member": ["x"]}).to_parquet(kept)
+        pd.DataFrame({"member": ["x"]}).to_parquet(cached)
     else:
-        kept.write_bytes(kept.read_bytes()[:-100] if change == "damaged" else b"")
+        cached.write_bytes(cached.read_bytes()[:-100] if change == "damaged" else b"")
     with pytest.raises(AssertionError, match="measured although"):
         load(archive, checksum, members, refuse)
     found = load(archive, checksum, members)
     pd.testing.assert_frame_equal(found, first.loc[members])
-    pd.testing.assert_frame_equal(load(archive, checksum, members, refuse), found)  # and kept in the old ones' place
+    pd.testing.assert_frame_equal(load(archive, checksum, members, refuse), found)  # and cached in the old ones' place
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -101,7 +101,7 @@ def test_levels_do_not_depend_on_who_measures(archive: Path, workers: int) -> No
     assert list(found[["member", "power", "peak"]].itertuples(index=False, name=None)) == serial
 
 
-def test_a_bad_clip_is_named_and_nothing_is_kept(archive: Path) -> None:
+def test_a_bad_clip_is_named_and_nothing_is_cached(archive: Path) -> None:
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("fan/train/short.wav", encode_wav(np.zeros(N - 1, np.int16)))
     with pytest.raises(DataError, match=r"^fan.zip: fan/train/short.wav: expected .* Likely cause: it is truncated"):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, NoiseDraw, draw, draw_noise, gains, plan_section, snr_db
+from mimiidg_build.mixing.draws import NoiseDraw, draw, draw_noise
+from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, gains, plan_section, snr_db
 from schemas.manifests import NoiseLayer, Section
 from schemas.sections import SectionId
 from schemas.tables import MixPlan

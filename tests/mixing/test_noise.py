@@ -54,7 +54,7 @@ def float_wav(values: np.ndarray, rate: int = 16_000) -> bytes:
 
 
 def nowhere(dataset: str, file: str) -> Path:
-    raise AssertionError(f"nobody asked for {dataset}, {file}")
+    raise AssertionError(f"not asked for: {dataset}, {file}")
 
 
 def listed(*sources: NoiseSource, kind: str = "A") -> list[NoiseRecording]:
@@ -280,13 +280,13 @@ SILENT = np.r_[samples(20 * N), np.zeros(10 * N, np.int16), samples(10 * N)]
 def test_a_recording_that_cannot_be_used_is_named_and_nothing_is_left(
     tmp_path: Path, content: bytes, n_samples: int, message: str
 ) -> None:
-    kept = load_noise_bank("A", of_folder(folder(tmp_path / "g", TWO)), tmp_path, N)
+    earlier = load_noise_bank("A", of_folder(folder(tmp_path / "g", TWO)), tmp_path, N)
     there = files_under(tmp_path / "noise")
     recordings = of_folder(folder(tmp_path / "f", {"a.wav": encode_wav(samples(N)), "sub/bad.wav": content}))
     with pytest.raises(DataError, match="^noise kind B, sub/bad.wav: " + message):
         load_noise_bank("B", recordings, tmp_path, n_samples)
     assert files_under(tmp_path / "noise") == there
-    assert kept.path.is_file()
+    assert earlier.path.is_file()
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_table_is_only_there_when_the_pieces_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # whoever is killed between the two leaves pieces without a table: the next run makes both anew
+    # a run that is killed between the two leaves pieces without a table: the next run makes both again
     recordings = of_folder(folder(tmp_path / "f", TWO))
     order: list[str] = []
     replace = os.replace
