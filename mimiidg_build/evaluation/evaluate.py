@@ -72,9 +72,9 @@ def evaluate_scores(
     UsageError
         The directory, or a path of the truth, does not exist.
     """
-    if truth is not None:
-        truth = [Path(path) for path in ([truth] if isinstance(truth, str | Path) else truth)]
-    return evaluate(read_directory(Path(directory), truth, sections), n_resamples, seed)
+    paths = [truth] if isinstance(truth, str | Path) else truth
+    tables = None if paths is None else [Path(path) for path in paths]
+    return evaluate(read_directory(Path(directory), tables, sections), n_resamples, seed)
 
 
 def evaluate(scored: pd.DataFrame, n_resamples: int = confidence.N_RESAMPLES, seed: int = 0) -> Evaluation:
