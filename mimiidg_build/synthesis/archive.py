@@ -85,7 +85,22 @@ def content(spec: SyntheticSpec, entry: Entry) -> bytes:
 
 
 def pack(spec: SyntheticSpec, name: str, start: int) -> Batch:
-    """Make and deflate one batch of the archive's entries."""
+    """Make and deflate one batch of the archive's entries.
+
+    Parameters
+    ----------
+    spec : SyntheticSpec
+    name : str
+        The archive.
+    start : int
+        Number of the batch's first entry.
+
+    Returns
+    -------
+    name : str
+    packed : list of Packed
+        Up to ``BATCH`` members, in order.
+    """
     packed = []
     for entry in entries(spec, name)[start : start + BATCH]:
         data = content(spec, entry)
@@ -124,13 +139,23 @@ def write_archive(
 
     Parameters
     ----------
-    name : one of ``archive_names(spec)``
-    directory : made if missing
-    on_progress : called with the number of clips finished since the last call
+    spec : SyntheticSpec
+    name : str
+        One of ``archive_names(spec)``.
+    directory : Path
+        Made if missing.
+    on_progress : OnProgress, optional
+        Called with the number of clips finished since the last call.
+
+    Returns
+    -------
+    Path
+        The archive.
 
     Raises
     ------
-    UsageError : the release has no archive of that name
+    UsageError
+        The release has no archive of that name.
     """
     batches = (pack(spec, name, start) for start in range(0, len(entries(spec, name)), BATCH))
     directory.mkdir(parents=True, exist_ok=True)
@@ -155,12 +180,18 @@ def write_release(
 
     Parameters
     ----------
-    workers : processes that make clips; with 1, this process makes them
-    on_progress : called, in this process, with the number of clips finished since the last call
+    spec : SyntheticSpec
+    directory : Path
+        Made if missing.
+    workers : int
+        Processes that make clips; with 1, this process makes them.
+    on_progress : OnProgress, optional
+        Called, in this process, with the number of clips finished since the last call.
 
     Returns
     -------
-    paths : the archives, in the order of ``archive_names(spec)``
+    list of Path
+        The archives, in the order of ``archive_names(spec)``.
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / name for name in archive_names(spec)]
