@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.sections import SectionId
+
 MACHINE_TYPES = ("bearing", "fan", "gearbox", "slider", "valve")
 DOMAINS = ("source", "target")
 SPLITS = ("train", "test")
@@ -142,7 +144,12 @@ class Section(Strict):
     @property
     def id(self) -> str:
         """``machine_type/section``, as variant files name it."""
-        return f"{self.machine_type}/{self.section}"
+        return str(self.section_id)
+
+    @property
+    def section_id(self) -> SectionId:
+        """Machine type and section number."""
+        return SectionId(self.machine_type, self.section)
 
     @property
     def noise_kinds(self) -> list[str]:

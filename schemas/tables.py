@@ -29,8 +29,8 @@ class Table(pa.DataFrameModel):
     def _build_columns_index(
         cls, fields: Any, checks: Any, parsers: Any, **_: Any
     ) -> tuple[dict[str, pa.Column], None]:
-        """Every field as a column. pandera's own would ask whether a field is an index, for which it imports
-        dask.dataframe: 0.7 s in every process that validates a table, and no table here has an index."""
+        # pandera's own builder asks whether a field is an index, for which it imports dask.dataframe: 0.7 s in every
+        # process that validates a table. No table here has an index, so every field is a column.
         columns = {
             field.name: pa.Column(
                 **field.column_properties(
@@ -48,7 +48,7 @@ class Table(pa.DataFrameModel):
 
 
 class AttributeTable(Table):
-    """An ``attributes_NN.csv`` as read: every row of the table, short rows put right.
+    """An ``attributes_NN.csv`` as read: every row of the table, short rows completed.
 
     ``line`` is the line in the file, counted from 1 with the header. ``full_name`` is the last column of the
     evaluation sections' tables, ``""`` where the table has none.

@@ -14,6 +14,12 @@ VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max
 SnrDb = Annotated[float, Field(ge=-60, le=60)]
 
 
+def _noise_source(entry: object) -> object:
+    if not isinstance(entry, str):
+        return entry  # validated as a NoiseSource
+    return {"archive": entry} if entry.lower().endswith(".zip") else {"folder": entry}
+
+
 class FeatureSettings(Strict):
     """Log-mel of the benchmark systems (librosa convention). ``dtype`` is how it is stored."""
 
@@ -53,14 +59,9 @@ class Variant(Strict):
     def _a_path_is_a_source(cls, value: object) -> object:
         """``A = "DIR"`` and ``A = "FILE.zip"`` are short for a folder and an archive; lists mix freely."""
 
-        def source(entry: object) -> object:
-            if not isinstance(entry, str):
-                return entry
-            return {"archive": entry} if entry.lower().endswith(".zip") else {"folder": entry}
-
         if not isinstance(value, dict):
             return value
-        return {k: [source(e) for e in (v if isinstance(v, list) else [v])] for k, v in value.items()}
+        return {k: [_noise_source(e) for e in (v if isinstance(v, list) else [v])] for k, v in value.items()}
 
     @field_validator("sections")
     @classmethod

@@ -68,8 +68,8 @@ def summarise(findings: pd.DataFrame) -> pd.DataFrame:
     groups: dict[tuple[str, str, str], list[str]] = {}
     columns = (findings[c].tolist() for c in ("severity", "kind", "table", "line", "column", "message"))
     for severity, kind, table, line, column, message in zip(*columns, strict=True):
-        place = ", ".join(part for part in (f"line {line}", column) if part) if line else ""
-        groups.setdefault((severity, kind, table), []).append(f"{place}: {message}" if place else message)
+        where = ", ".join(part for part in (f"line {line}", column) if part) if line else ""
+        groups.setdefault((severity, kind, table), []).append(f"{where}: {message}" if where else message)
     ordered = sorted(groups.items(), key=lambda group: SEVERITIES.index(group[0][0]))
     rows = [(*key, len(examples), examples[0]) for key, examples in ordered]
     return pd.DataFrame(rows, columns=["severity", "kind", "table", "count", "example"])

@@ -1,4 +1,4 @@
-"""A release as read: which of its archives hold what, its clip table, and what validation found.
+"""A release as read: which archives hold what, the clip table, and what validation found.
 
 Nothing is fetched and nothing unpacked here: :mod:`mimiidg_build.fetch` says where verified archives lie.
 """

@@ -14,42 +14,72 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from mimiidg_build.errors import UsageError
 
 RESOURCES = files("data_manifests")
 
-
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_toml(place: Traversable | Path) -> dict[str, Any]:
+def read_toml(path: Traversable | Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, or is no TOML.
+    """
     try:
-        return tomllib.loads(place.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, say, is no TOMLDecodeError
-        raise UsageError(f"{place}: not valid TOML: {error}") from None
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:
-        raise UsageError(f"{place}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def validated(model: type[Model], content: dict[str, Any], place: object) -> Model:
-    """The model of a file's content, or one error that lists every mistake by key."""
+def validated(model: type[Model], content: dict[str, Any], source: object) -> Model:
+    """The model of a file's content.
+
+    Parameters
+    ----------
+    model : type
+        A pydantic model.
+    content : dict
+        What the file holds.
+    source : object
+        Where it comes from, for messages: a path, or "command line".
+
+    Returns
+    -------
+    model instance
+
+    Raises
+    ------
+    UsageError
+        One error that lists every mistake by key.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [f"{place}: {error.error_count()} mistake{'s' * (error.error_count() != 1)}"]
-        for mistake in error.errors(include_url=False):
-            key = ".".join(str(part) for part in mistake["loc"]) or "(whole file)"
-            text = mistake["msg"].removeprefix("Value error, ")
-            if mistake["type"] == "extra_forbidden":
-                known = list(_model_at(model, mistake["loc"]).model_fields)
-                near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                text = f"unknown key{hint} (allowed: {', '.join(known)})"
-            elif mistake["type"] != "missing" and not isinstance(mistake["input"], dict):
-                text += f", found {_shown(mistake['input'])}"
-            lines.append(f"  {key}: {text}")
+        lines = [f"{source}: {error.error_count()} mistake{'s' * (error.error_count() != 1)}"]
+        lines += [_described(model, mistake) for mistake in error.errors(include_url=False)]
         raise UsageError("\n".join(lines)) from None
+
+
+def _described(model: type[BaseModel], mistake: ErrorDetails) -> str:
+    """One mistake in the words of the file: the key, what was expected, what was found."""
+    key = ".".join(str(part) for part in mistake["loc"]) or "(whole file)"
+    text = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "extra_forbidden":
+        known = list(_model_at(model, mistake["loc"]).model_fields)
+        near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        text = f"unknown key{hint} (allowed: {', '.join(known)})"
+    elif mistake["type"] != "missing" and not isinstance(mistake["input"], dict):
+        text += f", found {_shown(mistake['input'])}"
+    return f"  {key}: {text}"
 
 
 def _shown(value: object) -> str:
@@ -82,15 +112,35 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
 
 
 def is_path(name: str) -> bool:
+    """Whether a name means a file of the user's rather than a shipped one."""
     return name.endswith(".toml") or "/" in name
 
 
 def find_file(kind: str, name: str, also: str = "") -> Traversable | Path:
-    """Where the named manifest stands: the user's file, or a shipped one."""
+    """The file that a name means: the user's, or a shipped one.
+
+    Parameters
+    ----------
+    kind : "datasets" or "variants"
+    name : str
+        A shipped name, or a path.
+    also : str
+        What else may be named, for the message.
+
+    Returns
+    -------
+    path
+        It exists if it is a shipped one.
+
+    Raises
+    ------
+    UsageError
+        No shipped file has that name.
+    """
     if is_path(name):
         return Path(name)
-    place = RESOURCES / kind / f"{name}.toml"
-    if not place.is_file():
+    path = RESOURCES / kind / f"{name}.toml"
+    if not path.is_file():
         shipped = shipped_names(kind)
         near = difflib.get_close_matches(name, shipped, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -98,7 +148,7 @@ def find_file(kind: str, name: str, also: str = "") -> Traversable | Path:
             f"no {kind.removesuffix('s')} is named {name!r}.{hint} Shipped: {', '.join(shipped)}{also}; "
             "or give the path of a .toml file."
         )
-    return place
+    return path
 
 
 def shipped_names(kind: str) -> list[str]:

@@ -47,7 +47,7 @@ Truth = dict[tuple[str, str], ClipTruth]  # by (machine type, base name of the c
 
 
 def truth_of_name(file_name: str) -> ClipTruth | None:
-    """The truth that a clip's base name tells, None where it hides it.
+    """The truth in a clip's base name, None where the name hides it.
 
     >>> truth_of_name("section_00_target_test_normal_0001_m-n_Y.wav")
     ClipTruth(domain='target', condition='normal', attributes='m-n_Y')
@@ -82,9 +82,9 @@ def read_truth(paths: Path | Iterable[Path]) -> Truth:
     """
     truth: Truth = {}
     for path in _tables([paths] if isinstance(paths, os.PathLike) else paths):
-        for line, machine_type, clip, told in _read_table(path):
+        for line, machine_type, clip, found in _read_table(path):
             known = truth.get((machine_type, clip), ClipTruth())
-            truth[machine_type, clip] = _merge(known, told, f"{path}, line {line}: {machine_type} {clip}")
+            truth[machine_type, clip] = _merge(known, found, f"{path}, line {line}: {machine_type} {clip}")
     return truth
 
 
@@ -102,7 +102,7 @@ def _tables(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _read_table(path: Path) -> Iterator[tuple[int, str, str, ClipTruth]]:
-    """(line, machine type, base name of the clip, what the row tells)."""
+    """(line, machine type, base name of the clip, what the row says of it)."""
     rows = read_rows(path)
     if rows and rows[0][1][0].strip() == "file_name":
         for line, row in rows[1:]:
@@ -122,17 +122,17 @@ def _read_table(path: Path) -> Iterator[tuple[int, str, str, ClipTruth]]:
 def _table_row(path: Path, line: int, row: list[str]) -> tuple[str, str, ClipTruth]:
     """One row of an attribute table. Rows may be short; the full name is the last value of every one."""
     full_name = _base(row[-1]) if row[-1].strip().endswith(".wav") else _base(row[0])
-    told = truth_of_name(full_name)
-    if told is None:
+    truth = truth_of_name(full_name)
+    if truth is None:
         raise DataError(f"{path}, line {line}: expected a full clip name in the last column, found {row[-1]!r}")
     member = row[0].strip().split("/")
-    return (member[0] if len(member) > 1 else path.parent.name), member[-1], told
+    return (member[0] if len(member) > 1 else path.parent.name), member[-1], truth
 
 
-def _merge(known: ClipTruth, told: ClipTruth, where: str) -> ClipTruth:
+def _merge(known: ClipTruth, found: ClipTruth, where: str) -> ClipTruth:
     merged = {}
     for field in fields(ClipTruth):
-        before, now = getattr(known, field.name), getattr(told, field.name)
+        before, now = getattr(known, field.name), getattr(found, field.name)
         if before and now and before != now:
             raise DataError(f"{where} is {now!r} here, but {before!r} in another table ({field.name})")
         merged[field.name] = before or now

@@ -20,21 +20,21 @@ def load_variant(name: str) -> Variant:
     UsageError
         No such variant, a mistake in the file, or a section that Table 1 does not have.
     """
-    place = find_file("variants", name)
-    variant = parse_variant(read_toml(place), place)
+    path = find_file("variants", name)
+    variant = parse_variant(read_toml(path), path)
     return with_absolute_noise(variant, Path(name).resolve().parent) if is_path(name) else variant
 
 
-def parse_variant(content: dict[str, Any], place: object = "variant") -> Variant:
+def parse_variant(content: dict[str, Any], source: object = "variant") -> Variant:
     """A variant from a variant file's content, as a flow's parameters carry it.
 
     Raises
     ------
     UsageError
-        A mistake in the content; ``place`` says where it stands.
+        A mistake in the content; ``source`` says where it stands.
     """
-    variant = validated(Variant, content, place)
-    check_sections(variant, str(place))
+    variant = validated(Variant, content, source)
+    check_sections(variant, str(source))
     return variant
 
 
@@ -61,21 +61,27 @@ def derive_variant(variant: Variant, **changes: Any) -> Variant:
     return parse_variant(variant.model_dump() | {"name": name} | changes, "command line")
 
 
-def check_sections(variant: Variant, place: str) -> None:
-    """Refuse sections that Table 1 does not list."""
+def check_sections(variant: Variant, source: str) -> None:
+    """Refuse sections that Table 1 does not list.
+
+    Raises
+    ------
+    UsageError
+        The message begins with ``source``, where the variant comes from.
+    """
     known = {section.id for section in load_table1().sections}
     for key in [*variant.snr_db, *(choice for choice in variant.sections if "/" in choice)]:
         if key not in known:
-            raise UsageError(f"{place}: {key!r} is no section of Table 1; it has {', '.join(sorted(known))}")
+            raise UsageError(f"{source}: {key!r} is no section of Table 1; it has {', '.join(sorted(known))}")
 
 
-def _absolute(base: Path, place: str) -> str:
-    if "://" in place:
-        return place
+def _absolute(base: Path, path: str) -> str:
+    if "://" in path:
+        return path
     try:
-        return str(base / Path(place).expanduser())
-    except RuntimeError:
-        raise UsageError(f"noise from {place!r}: nobody of that name has a home directory here") from None
+        return str(base / Path(path).expanduser())
+    except RuntimeError:  # "~name", and there is no such user
+        raise UsageError(f"noise from {path!r}: no user of that name has a home directory here") from None
 
 
 def with_absolute_noise(variant: Variant, base: Path) -> Variant:

@@ -24,7 +24,19 @@ MAX_TRANSFERS = 2  # Zenodo has been seen to block a third download at once
 
 
 def archive_path(root: str | Place, record_id: str, name: str) -> Place:
-    """Where an archive lives, fetched or not.
+    """Where an archive lies, fetched or not.
+
+    Parameters
+    ----------
+    root : Place
+        The data root.
+    record_id : str
+    name : str
+        The archive's file name.
+
+    Returns
+    -------
+    Place
 
     Examples
     --------

@@ -67,7 +67,16 @@ def _first_mistake(error: ValidationError) -> str:
 
 
 def write_entry(directory: Place, name: str, entry: LockEntry) -> None:
-    """Set one entry, whatever other processes set in the meantime."""
+    """Set one entry, whatever other processes set in the meantime.
+
+    Parameters
+    ----------
+    directory : Place
+        The record's.
+    name : str
+        The archive.
+    entry : LockEntry
+    """
     with guard(directory, LOCK_NAME):
         lock = ArchiveLock(files={**read_lock(directory), name: entry})
         write_json(directory / LOCK_NAME, lock.model_dump())

@@ -185,5 +185,19 @@ def requested_wait_s(headers: Mapping[str, str], status: int, now_s: float) -> f
 
 
 def transient(message: str, headers: Mapping[str, str], status: int) -> TransientError:
-    """The error for an answer that is worth another try, with the wait that it requests from now on."""
+    """The error for an answer that is worth another try.
+
+    Parameters
+    ----------
+    message : str
+    headers : mapping of str to str
+        The answer's.
+    status : int
+        The answer's.
+
+    Returns
+    -------
+    TransientError
+        With the wait that the answer requests, counted from now.
+    """
     return TransientError(message, requested_wait_s(headers, status, time.time()))

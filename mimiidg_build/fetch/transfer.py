@@ -37,7 +37,20 @@ class Wanted:
 
 
 def continues(content_range: str | None, offset: int, size_bytes: int | None) -> bool:
-    """Whether a 206 answer is exactly the rest of the file from ``offset``.
+    """Whether a 206 answer is exactly the rest of the file.
+
+    Parameters
+    ----------
+    content_range : str or None
+        The answer's header.
+    offset : int
+        The first byte that is missing.
+    size_bytes : int or None
+        The file's size, where it is known.
+
+    Returns
+    -------
+    bool
 
     Examples
     --------
@@ -130,7 +143,7 @@ class Part:
                     self.size_bytes += len(block)
             self._version = about.version
         except (FileNotFoundError, ValidationError):
-            # Nothing there, or nobody knows what it is the beginning of: its bytes are of no use.
+            # Nothing there, or nothing says what it is the beginning of: its bytes are of no use.
             self.start_over()
 
     def _forget(self) -> None:

@@ -2,7 +2,7 @@
 
 In: the name of a synthetic release. Out: its zip archives, byte for byte the same from the same name whatever the
 number of workers, and a local server that offers them as Zenodo would.
-Imports: errors, schemas, parallel, datasets.
+Imports: errors, schemas, storage, parallel, datasets.
 
 Data for trying, testing and timing, never for judging a detector. A release is named
 ``synthetic[-<percent>pct][-seed<k>][-eval]``: ``percent`` of the 18,000 published clips, a seed, and whether sections
@@ -10,7 +10,7 @@ Data for trying, testing and timing, never for judging a detector. A release is 
 Machine recordings are clean; factory noise and pumps come apart, in ``noise.zip``.
 
 ``contents`` decides what each archive holds, ``machines`` (one module each: ``bearing`` to ``valve``) and ``factory``
-make the sound from the signals of ``dsp``, ``archive`` packs it. ``local_zenodo`` serves it.
+make the sound from the signals of ``dsp``, ``archive`` packs it into zips (``zip_file``). ``local_zenodo`` serves it.
 
 Source: Dohi et al., "MIMII DG", arXiv:2205.13879, section 2 and Tables 1 and 2.
 """

@@ -67,7 +67,25 @@ def unit(section: str, location: str) -> Unit:
 def synthesize(
     section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One clip. ``anomaly`` is one of ``ANOMALIES``, or empty; ``severity`` from 0 to 1."""
+    """One clip.
+
+    Parameters
+    ----------
+    section : str
+        Section number, which decides the unit recorded.
+    attributes : mapping of str to str
+        The clip's attribute values.
+    anomaly : str
+        One of ``ANOMALIES``, or empty.
+    severity : float
+        From 0 to 1.
+    rng : np.random.Generator
+        The clip's own stream.
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
+    """
     bearing = unit(section, attributes.get("loc", ""))
     krpm = float(attributes.get("vel", RATED_KRPM))
     radial = severity * (anomaly == "radial eccentricity")

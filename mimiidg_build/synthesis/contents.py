@@ -2,7 +2,7 @@
 
 An archive is a tuple of entries in the order in which they are written: attribute tables, then clips. The names and
 tables are those of MIMII DG (sections 00-02) and of the DCASE 2022 Task 2 evaluation set (03-05): there, test clips
-are numbered through the section and the table alone tells domain, condition and attributes.
+are numbered through the section and the table alone gives domain, condition and attributes.
 """
 
 from __future__ import annotations
@@ -59,6 +59,20 @@ Entry = ClipEntry | TableEntry | NoiseEntry
 def stem(section: str, domain: str, split: str, condition: str, index: int, attributes: dict[str, str]) -> str:
     """A clip's name as the release writes it, without ``.wav``.
 
+    Parameters
+    ----------
+    section, domain, split, condition : str
+    index : int
+        From 0 within the section's domain, split and condition.
+    attributes : dict of str to str
+        Value by key, in the order of the name.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
     >>> stem("02", "source", "train", "normal", 7, {"vel": "6", "f-n": "A"})
     'section_02_source_train_normal_0007_vel_6_f-n_A'
     """
@@ -120,7 +134,20 @@ def section_clips(spec: SyntheticSpec, section: Section) -> list[ClipEntry]:
 
 
 def attribute_table(machine_type: str, section: str, clips: list[ClipEntry]) -> TableEntry:
-    """``attributes_NN.csv``: every clip in sections 00-02, the test clips with their full names in 03-05."""
+    """``attributes_NN.csv``: every clip in sections 00-02, the test clips with their full names in 03-05.
+
+    Parameters
+    ----------
+    machine_type : str
+    section : str
+        Section number.
+    clips : list of ClipEntry
+        All of the section's.
+
+    Returns
+    -------
+    TableEntry
+    """
     hidden = section in EVALUATION_SECTIONS
     n_attributes = max(len(clip.attributes) for clip in clips)
     header = ["file_name"] + [f"d{i}{what}" for i in range(1, n_attributes + 1) for what in "pv"]
@@ -151,7 +178,8 @@ def entries(spec: SyntheticSpec, name: str) -> tuple[Entry, ...]:
 
     Raises
     ------
-    UsageError : the release has no archive of that name
+    UsageError
+        The release has no archive of that name.
     """
     if name not in archive_names(spec):
         raise UsageError(f"{spec.name} has no archive {name!r}, only {', '.join(archive_names(spec))}")

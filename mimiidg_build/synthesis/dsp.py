@@ -41,7 +41,20 @@ def level(db: float) -> float:
 
 
 def hump(centre_hz: float, octaves: float, gain_db: float = 0.0) -> np.ndarray:
-    """Amplitude [shape=(n_frequencies,)] of a bell on the logarithmic frequency axis."""
+    """Amplitude of a bell on the logarithmic frequency axis.
+
+    Parameters
+    ----------
+    centre_hz : float
+    octaves : float
+        Standard deviation, octaves.
+    gain_db : float
+        Amplitude at the centre, dB.
+
+    Returns
+    -------
+    amplitude : np.ndarray [shape=(n_frequencies,)]
+    """
     bell: np.ndarray = np.exp(-0.5 * ((OCTAVE - np.log2(centre_hz / 1000)) / octaves) ** 2)
     return level(gain_db) * bell
 
@@ -74,7 +87,7 @@ def ringing(modes: list[tuple[float, float, float]]) -> np.ndarray:
 
 
 def knock(response: np.ndarray) -> np.ndarray:
-    """What is heard when a body of that response is struck once: its impulse response's first quarter of a second."""
+    """A body of that response struck once: the first quarter of a second of its impulse response."""
     return to_signal(response)[: SAMPLE_RATE // 4].copy()
 
 
@@ -110,7 +123,20 @@ def between(points: np.ndarray) -> np.ndarray:
 
 
 def drift(rng: np.random.Generator, depth: float, rate: int = 20) -> np.ndarray:
-    """A slowly varying factor [shape=(n_samples,)] around 1, of standard deviation ``depth``, over ``rate`` pieces."""
+    """A slowly varying factor around 1.
+
+    Parameters
+    ----------
+    rng : np.random.Generator
+    depth : float
+        Standard deviation.
+    rate : int
+        Number of straight pieces in a clip.
+
+    Returns
+    -------
+    factor : np.ndarray [shape=(n_samples,)], float32
+    """
     steps = rng.standard_normal(rate + 1)
     smooth = np.convolve(steps, [0.5, 0.7, 0.5], "same")
     return 1 + depth * between(smooth)
@@ -143,8 +169,13 @@ def harmonics(rng: np.random.Generator, phase: np.ndarray, amplitudes: np.ndarra
 
     Parameters
     ----------
+    rng : np.random.Generator
     phase : np.ndarray [shape=(n_samples,)], uint32, as :func:`rotation` gives it
     amplitudes : np.ndarray [shape=(n_harmonics,)], of harmonics 1, 2, ...
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
     """
     spectrum = np.zeros(TABLE // 2 + 1, np.complex64)
     spectrum[1 : len(amplitudes) + 1] = amplitudes * np.exp(2j * np.pi * rng.random(len(amplitudes))) * (TABLE / 2)
@@ -158,7 +189,19 @@ def harmonic_count(fundamental_hz: float) -> int:
 
 
 def colour(response: np.ndarray, fundamental_hz: float, count: int) -> np.ndarray:
-    """Magnitude of a response at the first ``count`` harmonics of a fundamental."""
+    """Magnitude of a response at the harmonics of a fundamental.
+
+    Parameters
+    ----------
+    response : np.ndarray [shape=(n_frequencies,)], complex
+    fundamental_hz : float
+    count : int
+        Number of harmonics, from the first.
+
+    Returns
+    -------
+    magnitude : np.ndarray [shape=(count,)]
+    """
     at = np.rint(np.arange(1, count + 1) * fundamental_hz * N_SAMPLES / SAMPLE_RATE).astype(np.int64)
     return np.asarray(np.abs(response[np.minimum(at, len(response) - 1)]))
 
@@ -186,6 +229,12 @@ def strikes(times: np.ndarray, strengths: np.ndarray, sound: np.ndarray) -> np.n
     strengths : np.ndarray [shape=(n_strikes,)]
     sound : np.ndarray, of one strike, as :func:`knock` gives it
 
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
+
+    Examples
+    --------
     >>> strikes(np.array([2, 5]), np.array([1.0, 2.0]), np.ones(2, np.float32))[:8].tolist()
     [0.0, 0.0, 1.0, 1.0, 0.0, 2.0, 2.0, 0.0]
     """

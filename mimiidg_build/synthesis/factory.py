@@ -81,25 +81,25 @@ def beeps(rng: np.random.Generator) -> np.ndarray:
 
 def factory_noise(kind: str, rng: np.random.Generator) -> np.ndarray:
     """A recording of a factory."""
-    place = factory(kind)
+    site = factory(kind)
     weights = np.array([1.0, 0.45, 0.3, 0.22]) * rng.lognormal(0, 0.12, 4)
-    floor = np.sum([w * shape for w, shape in zip(weights, place.floors, strict=True)], axis=0)
+    floor = np.sum([w * shape for w, shape in zip(weights, site.floors, strict=True)], axis=0)
     sound: np.ndarray = to_signal(white(rng) * floor) * drift(rng, 0.08)
-    for speed in place.motors:
+    for speed in site.motors:
         if rng.random() < 0.75:
             sound += level(rng.normal(-9, 2)) * hum(rng, speed)
-    n_impacts = rng.poisson(10 * place.impacts_per_s)
+    n_impacts = rng.poisson(10 * site.impacts_per_s)
     strengths = 1.6 * rng.lognormal(0, 0.6, n_impacts)
-    sound += strikes(rng.uniform(0, N_SAMPLES, n_impacts), strengths, place.struck)
-    if place.beeps and rng.random() < 0.6:
+    sound += strikes(rng.uniform(0, N_SAMPLES, n_impacts), strengths, site.struck)
+    if site.beeps and rng.random() < 0.6:
         sound += level(rng.normal(-6, 2)) * beeps(rng)
-    n_blasts = rng.poisson(10 * place.blasts_per_s)
+    n_blasts = rng.poisson(10 * site.blasts_per_s)
     if n_blasts:
         starts = rng.integers(0, 90, n_blasts)
         valve = np.zeros(101)
         for start in starts:
             valve[start : start + rng.integers(3, 10)] = rng.uniform(0.2, 0.6)
-        sound += to_signal(white(rng) * place.blown) * between(valve)
+        sound += to_signal(white(rng) * site.blown) * between(valve)
     return 0.03 * sound
 
 
@@ -121,8 +121,12 @@ def synthesize_noise(kind: str, index: int, seed: int) -> np.ndarray:
 
     Parameters
     ----------
-    kind : A to D for factories, W to Z for pumps
-    index : which of the kind's recordings
+    kind : str
+        A to D for factories, W to Z for pumps.
+    index : int
+        Which of the kind's recordings.
+    seed : int
+        The release's seed.
 
     Returns
     -------
@@ -130,7 +134,8 @@ def synthesize_noise(kind: str, index: int, seed: int) -> np.ndarray:
 
     Raises
     ------
-    UsageError : an unknown kind
+    UsageError
+        An unknown kind.
     """
     if kind not in NOISE_KINDS:
         raise UsageError(f"unknown noise kind {kind!r}: expected one of {', '.join(NOISE_KINDS)}")

@@ -61,7 +61,25 @@ def unit(section: str) -> Unit:
 def synthesize(
     section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One clip. ``anomaly`` is one of ``ANOMALIES``, or empty; ``severity`` from 0 to 1."""
+    """One clip.
+
+    Parameters
+    ----------
+    section : str
+        Section number, which decides the unit recorded.
+    attributes : mapping of str to str
+        The clip's attribute values.
+    anomaly : str
+        One of ``ANOMALIES``, or empty.
+    severity : float
+        From 0 to 1.
+    rng : np.random.Generator
+        The clip's own stream.
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
+    """
     fan = unit(section)
     worse = {kind: severity * (kind == anomaly) for kind in ANOMALIES}
     speed = fan.speed * rng.normal(1, 0.004) * (1 + 0.09 * worse["over-voltage"] + 0.05 * worse["clogging"])

@@ -62,7 +62,22 @@ def unit(section: str, identity: str) -> Unit:
 
 
 def mesh(box: Unit, count: int, damage: float, slope: float) -> np.ndarray:
-    """Amplitudes of the output shaft's harmonics: gear mesh, with side bands of both shafts' rotation."""
+    """Amplitudes of the output shaft's harmonics: gear mesh, with side bands of both shafts' rotation.
+
+    Parameters
+    ----------
+    box : Unit
+    count : int
+        Number of harmonics.
+    damage : float
+        Severity of gear damage, 0 to 1.
+    slope : float
+        Power by which the mesh's own harmonics fall.
+
+    Returns
+    -------
+    amplitudes : np.ndarray [shape=(count,)]
+    """
     order = np.arange(1, count + 1)
     tones = 0.05 * order**-0.5
     for multiple in range(1, count // box.wheel + 1):
@@ -81,7 +96,25 @@ def mesh(box: Unit, count: int, damage: float, slope: float) -> np.ndarray:
 def synthesize(
     section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One clip. ``anomaly`` is one of ``ANOMALIES``, or empty; ``severity`` from 0 to 1."""
+    """One clip.
+
+    Parameters
+    ----------
+    section : str
+        Section number, which decides the unit recorded.
+    attributes : mapping of str to str
+        The clip's attribute values.
+    anomaly : str
+        One of ``ANOMALIES``, or empty.
+    severity : float
+        From 0 to 1.
+    rng : np.random.Generator
+        The clip's own stream.
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
+    """
     box = unit(section, attributes.get("id", ""))
     volt = float(attributes.get("volt", RATED_VOLT))
     weight = float(attributes.get("wt", RATED_GRAM)) / 250

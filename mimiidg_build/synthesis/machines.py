@@ -28,10 +28,14 @@ def synthesize_clip(
 
     Parameters
     ----------
-    condition : ``"normal"`` or ``"anomaly"``
-    attributes : the clip's attribute values, as the file name writes them
-    seed : the release's seed
-    name : what the clip's randomness hangs on: its full stem
+    machine_type, section : str
+    condition : "normal" or "anomaly"
+    attributes : mapping of str to str
+        The clip's attribute values, as the file name writes them.
+    seed : int
+        The release's seed.
+    name : str
+        What the clip's randomness depends on: its full stem.
 
     Returns
     -------
@@ -39,7 +43,8 @@ def synthesize_clip(
 
     Raises
     ------
-    UsageError : an unknown machine type or condition
+    UsageError
+        An unknown machine type or condition.
     """
     if machine_type not in MODELS or condition not in ("normal", "anomaly"):
         raise UsageError(

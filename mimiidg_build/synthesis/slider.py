@@ -66,12 +66,27 @@ def moves(
 ) -> tuple[np.ndarray, ...]:
     """Speed and position along the clip, trapezoids with pauses between.
 
+    Parameters
+    ----------
+    travel_m : float
+        Length of a move, m.
+    cruise : float
+        Highest speed, m/s.
+    acceleration : float
+        m/s^2, the same for braking.
+    pause_s : float
+        Rest between two moves, s.
+    start_s : float
+        How long the slider has been running when the clip begins, s.
+
     Returns
     -------
     speed : np.ndarray [shape=(n_samples // HOP + 1,)], m/s, without sign
     way : np.ndarray, same shape, m since the beginning of the move
     stroke : np.ndarray, same shape, which move it is
 
+    Examples
+    --------
     >>> speed, way, stroke = moves(0.4, 0.5, 1.0, 0.2, 0.0)
     >>> round(float(speed.max()), 2), round(float(way.max()), 2)
     (0.5, 0.4)
@@ -93,7 +108,25 @@ def moves(
 def synthesize(
     section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One clip. ``anomaly`` is one of ``ANOMALIES``, or empty; ``severity`` from 0 to 1."""
+    """One clip.
+
+    Parameters
+    ----------
+    section : str
+        Section number, which decides the unit recorded.
+    attributes : mapping of str to str
+        The clip's attribute values.
+    anomaly : str
+        One of ``ANOMALIES``, or empty.
+    severity : float
+        From 0 to 1.
+    rng : np.random.Generator
+        The clip's own stream.
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
+    """
     rail = unit(section)
     worse = {kind: severity * (kind == anomaly) for kind in ANOMALIES}
     cruise = float(attributes.get("vel", RATED_MM_PER_S)) / 1000 * rng.normal(1, 0.005)
@@ -125,7 +158,22 @@ def synthesize(
 def clicks(
     rng: np.random.Generator, rail: Unit, way: np.ndarray, stroke: np.ndarray, worse: Mapping[str, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Times (samples) and strengths of what strikes the frame: stops at the ends, slaps of the belt, the crack."""
+    """What strikes the frame: stops at the ends, slaps of the belt, the crack.
+
+    Parameters
+    ----------
+    rng : np.random.Generator
+    rail : Unit
+    way, stroke : np.ndarray [shape=(n_samples // HOP + 1,)]
+        As :func:`moves` gives them.
+    worse : mapping of str to float
+        Severity by kind of anomaly, 0 where it is absent.
+
+    Returns
+    -------
+    times : np.ndarray [shape=(n_strikes,)], samples
+    strengths : np.ndarray [shape=(n_strikes,)]
+    """
     stops = np.flatnonzero(np.diff(stroke)) * HOP
     strengths = (1.6 + 5 * worse["loose belt"]) * rng.lognormal(0, 0.2, len(stops))
     times, weights = [stops], [strengths]

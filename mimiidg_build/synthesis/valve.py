@@ -1,7 +1,7 @@
 """Valve: a solenoid opens and closes in a pattern, and air or water flows while it is open.
 
 Every switch clicks and rings the body; the flow hisses. ``pat`` names the pattern; ``v1pat`` and ``v2pat`` those of
-two valves, of which one may be at rest; ``panel`` tells which panels stand around: a colour and a short reverberation.
+two valves, of which one may be at rest; ``panel`` names the panels around them: a colour and a short reverberation.
 """
 
 from __future__ import annotations
@@ -74,7 +74,21 @@ def room(section: str, panel: str) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def unit(section: str, number: int, panel: str) -> Unit:
-    """Valve 1 or 2 of a section, behind its panels."""
+    """Valve 1 or 2 of a section, behind its panels.
+
+    Parameters
+    ----------
+    section : str
+    number : int
+        1 or 2.
+    panel : str
+        Value of the attribute ``panel``; empty for none.
+
+    Returns
+    -------
+    Unit
+        Spectra and impulse responses of its sounds.
+    """
     rng = stream("valve", section, number)
     walls = room(section, panel)
     tuned = rng.uniform(0.85, 1.2)
@@ -93,7 +107,20 @@ def unit(section: str, number: int, panel: str) -> Unit:
 
 
 def switches(rng: np.random.Generator, pattern: str, sluggish: float) -> tuple[np.ndarray, np.ndarray]:
-    """Times, in samples, at which the valve opens and closes; a sluggish one closes late and unevenly."""
+    """When the valve opens and closes.
+
+    Parameters
+    ----------
+    rng : np.random.Generator
+    pattern : str
+        A key of ``PATTERNS``.
+    sluggish : float
+        From 0 to 1; a sluggish valve closes late and unevenly.
+
+    Returns
+    -------
+    opens, closes : np.ndarray [shape=(n_times,)], samples, from before the clip's start to after its end
+    """
     steps = np.tile(PATTERNS[pattern], int(np.ceil(12 / sum(PATTERNS[pattern]))) + 1)
     edges = np.concatenate([[0.0], np.cumsum(steps)]) - rng.uniform(0, sum(PATTERNS[pattern]))
     edges += 0.002 * rng.standard_normal(len(edges))
@@ -110,7 +137,21 @@ def openness(opens: np.ndarray, closes: np.ndarray) -> np.ndarray:
 
 
 def sound_of(valve: Unit, pattern: str, worse: float, rng: np.random.Generator) -> np.ndarray:
-    """One valve at work; ``worse`` from 0 to 1 is how far dirt has clogged it."""
+    """One valve at work.
+
+    Parameters
+    ----------
+    valve : Unit
+    pattern : str
+        A key of ``PATTERNS``.
+    worse : float
+        How far dirt has clogged it, 0 to 1.
+    rng : np.random.Generator
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
+    """
     opens, closes = switches(rng, pattern, worse)
     sound = np.zeros(N_SAMPLES, np.float32)
     for times, click in ((opens, valve.opening), (closes, valve.closing)):
@@ -128,7 +169,25 @@ def sound_of(valve: Unit, pattern: str, worse: float, rng: np.random.Generator) 
 def synthesize(
     section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One clip. ``anomaly`` is one of ``ANOMALIES``, or empty; ``severity`` from 0 to 1."""
+    """One clip.
+
+    Parameters
+    ----------
+    section : str
+        Section number, which decides the unit recorded.
+    attributes : mapping of str to str
+        The clip's attribute values.
+    anomaly : str
+        One of ``ANOMALIES``, or empty.
+    severity : float
+        From 0 to 1.
+    rng : np.random.Generator
+        The clip's own stream.
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n_samples,)], float32
+    """
     panel = attributes.get("panel", "")
     given = ((1, attributes.get("v1pat", attributes.get("pat", ""))), (2, attributes.get("v2pat", "")))
     running = [(number, pattern) for number, pattern in given if pattern]

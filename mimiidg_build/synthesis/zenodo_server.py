@@ -124,11 +124,28 @@ class ZenodoHandler(BaseHTTPRequestHandler):
         self.send_json(404, {"status": 404, "message": f"{request.path}: no such record or file."})
 
     def send_json(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
-        """Send ``body`` as JSON."""
+        """Send ``body`` as JSON.
+
+        Parameters
+        ----------
+        status : int
+        body : object
+            Anything that JSON can hold.
+        headers : mapping of str to str, optional
+            They come after ours, and win.
+        """
         self.send_body(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
 
     def send_body(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Send a whole answer. ``headers`` come after ours, and win."""
+        """Send a whole answer.
+
+        Parameters
+        ----------
+        status : int
+        body : bytes
+        headers : mapping of str to str, optional
+            They come after ours, and win: a test may announce another length than it sends.
+        """
         self.send_head(status, {"Content-Length": str(len(body)), **(headers or {})})
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -193,7 +210,7 @@ class ZenodoServer(ThreadingHTTPServer):
             self.requests.append(request)
 
     def rate_limit_headers(self) -> dict[str, str]:
-        """What Zenodo tells a guest with every answer."""
+        """What Zenodo says to a guest with every answer."""
         left = max(0, REQUESTS_PER_MINUTE - len(self.requests))
         return {
             "X-RateLimit-Limit": str(REQUESTS_PER_MINUTE),
@@ -202,14 +219,16 @@ class ZenodoServer(ThreadingHTTPServer):
         }
 
     def server_bind(self) -> None:
-        # Not HTTPServer's, which asks the resolver for this machine's name: nobody needs it, and it may take seconds.
+        """Bind the socket, without asking the resolver for this machine's name as HTTPServer does for seconds."""
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for a connection, and keep the connection for :meth:`hang_up`."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
         self._open.discard(request)
         super().shutdown_request(request)
 

@@ -27,8 +27,8 @@ from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.features import N_MELS, n_frames
 from mimiidg_build.parallel.run_tasks import runner
 from mimiidg_build.store.store import Store
-from mimiidg_build.synthesis.archive import Packed, _write
 from mimiidg_build.synthesis.contents import TableEntry, entries
+from mimiidg_build.synthesis.zip_file import Packed, write_zip
 from schemas.stores import RenderedShard, StoredObject
 from schemas.variants import Variant
 
@@ -39,7 +39,7 @@ def simulate_archives(spec: SyntheticSpec, root: Path) -> None:
     directory.mkdir(parents=True)
     wave = encode_wav(np.tile(np.repeat(np.array([999, -999], np.int16), 20), 4000))
     for name in archive_names(spec):
-        _write(directory / name, _members(spec, name, wave), None)
+        write_zip(directory / name, _members(spec, name, wave), None)
 
 
 def _members(spec: SyntheticSpec, name: str, wave: bytes) -> Iterator[Packed]:

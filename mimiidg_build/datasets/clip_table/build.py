@@ -47,7 +47,7 @@ def build_clip_table(
 
 def judge_clips(reading: Reading, recipe: Recipe) -> tuple[DataFrame[ClipTable], list[Finding]]:
     """The clip table, and what is wrong with single clips: no check of a section as a whole."""
-    sections = {SectionId(section.machine_type, section.section): section for section in recipe.sections}
+    sections = {section.section_id: section for section in recipe.sections}
     unknown: dict[SectionId, Clip] = {}
     verdicts: Verdicts = {}
     findings = list(reading.findings)

@@ -21,8 +21,10 @@ def clip_frame(clips: Sequence[Clip]) -> tuple[DataFrame[ClipTable], list[Findin
 
     Returns
     -------
-    table : every clip that validates; of several with one name, the first
-    findings : errors, all of them at once: ``duplicate_clip``, ``anomaly_in_train``, or another check of `ClipTable`
+    table : DataFrame[ClipTable]
+        Every clip that validates; of several with one name, the first.
+    findings : list of Finding
+        Errors, all of them at once: ``duplicate_clip``, ``anomaly_in_train``, or another check of `ClipTable`.
     """
     clips = sorted(clips, key=_order)
     columns = list(ClipTable.to_schema().columns)

@@ -36,7 +36,7 @@ def check_sections(clips: Iterable[Clip], recipe: Recipe, expected_counts: Mappi
         groups.setdefault(clip.section_id, []).append(clip)
     findings: list[Finding] = []
     for section in recipe.sections:
-        own = groups.get(SectionId(section.machine_type, section.section), [])
+        own = groups.get(section.section_id, [])
         if own:
             findings += _counts(section, own, expected_counts)
             findings += _indices(section, own)
@@ -151,10 +151,10 @@ def _train_values(section: Section, clips: Sequence[Clip]) -> list[Finding]:
 
 def _missing_sections(recipe: Recipe, present: Iterable[SectionId]) -> list[Finding]:
     """Sections without clips, where another of the same machine type and of the same set (paper or not) has some."""
-    here: set[tuple[str, str]] = set(present)
-    sets = {(s.machine_type, s.in_paper) for s in recipe.sections if (s.machine_type, s.section) in here}
+    here = set(present)
+    sets = {(s.machine_type, s.in_paper) for s in recipe.sections if s.section_id in here}
     return [
         _warning(section, "missing_section", "no clips in the archives", "section", "", section.id)
         for section in recipe.sections
-        if (section.machine_type, section.in_paper) in sets and (section.machine_type, section.section) not in here
+        if (section.machine_type, section.in_paper) in sets and section.section_id not in here
     ]

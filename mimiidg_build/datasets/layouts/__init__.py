@@ -28,7 +28,21 @@ class Layout(Protocol):
     def read_clips(
         self, archives: Mapping[str, Mapping[str, int]], tables: Mapping[tuple[str, str], bytes], clip_bytes: int
     ) -> Reading:
-        """The clips of a release, from {archive: {member: size}} and {(archive, member): bytes} of its tables."""
+        """The clips of a release.
+
+        Parameters
+        ----------
+        archives : mapping
+            Archive, ``<record id>/<file name>``, to {member: uncompressed size in bytes}.
+        tables : mapping
+            (archive, member) to bytes, for every member that ``is_attribute_table`` picks out.
+        clip_bytes : int
+            Size of a clip's samples.
+
+        Returns
+        -------
+        Reading
+        """
 
 
 LAYOUTS: Mapping[str, Layout] = {"mimii_dg": mimii_dg}
