@@ -30,7 +30,19 @@ class Tasks(Executor):
     """Runs each stage of a build as a task; a section is rendered at a time, on all workers, and shows as its own."""
 
     def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
-        """Run a stage as a task; its arguments are bound already, so that Prefect does not look through them."""
+        """Run a stage as a task; its arguments are bound already, so that Prefect does not search them for futures.
+
+        Parameters
+        ----------
+        stage : Stage
+        call : callable
+        subject : str
+            Which section, for the task's name.
+
+        Returns
+        -------
+        What ``call`` returns.
+        """
 
         @task(
             name=stage,

@@ -45,7 +45,20 @@ class Executor:
     """Runs the stages of a build. This one calls them; a flow's makes a task of each, to be watched and retried."""
 
     def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
-        """Run a stage; ``subject`` says which of several of one kind, as a section's name does."""
+        """Run a stage.
+
+        Parameters
+        ----------
+        stage : Stage
+        call : callable
+            The stage, its arguments bound.
+        subject : str
+            Which of several of one kind, as a section's name says.
+
+        Returns
+        -------
+        What ``call`` returns.
+        """
         return call()
 
     def batches(self, sections: Sequence[PlannedSection]) -> list[list[PlannedSection]]:

@@ -30,6 +30,20 @@ NO_CHUNK = 2**64 - 1
 def shard_index(n_chunks: int, chunk_bytes: int, chunks_per_shard: int) -> bytes:
     """The index at a shard's end, for chunks of one size that lie end to end.
 
+    Parameters
+    ----------
+    n_chunks : int
+        Chunks that the shard holds.
+    chunk_bytes : int
+        Size of each.
+    chunks_per_shard : int
+        Chunks that a whole shard has; the last of an array may hold fewer.
+
+    Returns
+    -------
+    bytes
+        Offset and size of every chunk, little-endian uint64, and the CRC-32C of all that.
+
     >>> len(shard_index(1, 4, 2))
     36
     """
@@ -42,6 +56,18 @@ def shard_index(n_chunks: int, chunk_bytes: int, chunks_per_shard: int) -> bytes
 
 def check_alignment(start: int, n_rows: int, n_clips: int, chunks_per_shard: int) -> None:
     """Refuse rows that are not exactly one shard.
+
+    Parameters
+    ----------
+    start, n_rows : int
+        The rows to write.
+    n_clips, chunks_per_shard : int
+        Rows of the array and of a shard.
+
+    Raises
+    ------
+    ValueError
+        Another writer would have to write to the same shard.
 
     >>> check_alignment(64, 64, 1000, 64)
     >>> check_alignment(32, 64, 1000, 64)
@@ -125,7 +151,30 @@ def open_shard(
 def write_shard(
     store: Place, array: str, block: npt.NDArray[np.generic], start: int, n_clips: int, chunks_per_shard: int
 ) -> StoredObject:
-    """Write the rows of one shard of an array of the group at ``store``; see :func:`open_shard`."""
+    """Write one shard of an array at once; see :func:`open_shard`.
+
+    Parameters
+    ----------
+    store : Place
+        The group of the array.
+    array : str
+        Path of the array within the store.
+    block : np.ndarray [shape=(n_rows, ...)]
+        The shard's rows, little-endian.
+    start : int
+        The first of them in the array.
+    n_clips, chunks_per_shard : int
+        Rows of the array and of a shard.
+
+    Returns
+    -------
+    StoredObject
+
+    Raises
+    ------
+    ValueError
+        The rows are not exactly one shard.
+    """
     with open_shard(store, array, start, len(block), n_clips, chunks_per_shard, block.ndim) as shard:
         for chunk in block:
             shard.append(chunk)

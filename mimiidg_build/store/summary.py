@@ -52,6 +52,16 @@ def power_db(power: float) -> float:
 def span(low: float, high: float, digits: int) -> str:
     """A value, or a range of values.
 
+    Parameters
+    ----------
+    low, high : float
+    digits : int
+        Behind the decimal point.
+
+    Returns
+    -------
+    str
+
     >>> span(-6, -6, 1), span(-15, 3, 1)
     ('-6.0', '-15.0 .. 3.0')
     """

@@ -119,6 +119,13 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
 def damaged_archives(dataset: DatasetManifest, root: Place, on_progress: OnTransfer | None = None) -> dict[str, str]:
     """Read every archive of a dataset that is there, and compare it with its checksum.
 
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    root : Place
+    on_progress : OnTransfer, optional
+        Called as each archive is read.
+
     Returns
     -------
     dict of ``<record id>/<file name>`` to what is wrong with it
@@ -147,7 +154,16 @@ def damaged_archives(dataset: DatasetManifest, root: Place, on_progress: OnTrans
 
 
 def replace_archives(dataset: DatasetManifest, root: Place, keys: list[str], reporter: Reporter) -> None:
-    """Fetch damaged archives again, and only them. Until the new one is there, the old one is kept aside.
+    """Fetch damaged archives again, and only them. Until the new one is there, the old one is set aside.
+
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    root : Place
+    keys : list of str
+        ``<record id>/<file name>`` of each.
+    reporter : Reporter
+        Shows the transfers.
 
     Raises
     ------

@@ -16,7 +16,8 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.lock import guard
 from mimiidg_build.storage.locks import variant_lock
 from mimiidg_build.store.store import open_store
-from mimiidg_build.upkeep.prune import BUILDING, READ, STAYS, Found, Kind, decide, prune_stores
+from mimiidg_build.upkeep.prune import STAYS, decide, prune_stores
+from mimiidg_build.upkeep.survey import BUILDING, READ, Found, Kind
 from tests.small_store import make_store
 
 
