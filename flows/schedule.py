@@ -33,9 +33,9 @@ def cron_schedule(cron: str, timezone: str) -> CronSchedule:
         schedule = CronSchedule(cron=cron, timezone=timezone)
     except ValidationError as error:
         if any(detail["loc"] == ("timezone",) for detail in error.errors()):
-            raise UsageError(f"{timezone!r} is no time zone: use a name like Europe/Berlin") from None
+            raise UsageError(f"{timezone!r} is not a time zone: use a name like Europe/Berlin") from None
         raise UsageError(
-            f"{cron!r} is no cron expression: write minute, hour, day of month, month and day of week, "
+            f"{cron!r} is not a cron expression: write minute, hour, day of month, month and day of week, "
             "as '0 2 * * *' for every night at two"
         ) from None
     return schedule

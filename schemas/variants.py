@@ -68,7 +68,7 @@ class Variant(Strict):
     def _sections_are_named_right(cls, value: list[str]) -> list[str]:
         for choice in value:
             if not SECTION_CHOICE.fullmatch(choice):
-                raise ValueError(f"{choice!r} is no section: write a machine type ('fan') or a section ('fan/00')")
+                raise ValueError(f"{choice!r} is not a section: write a machine type ('fan') or a section ('fan/00')")
         return value
 
     def wants(self, machine_type: str, section: str) -> bool:

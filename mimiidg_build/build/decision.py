@@ -3,7 +3,7 @@
 A store's name is the fingerprint of everything that decides its bytes, so a second build of the same inputs is a no-op.
 A store is built under ``<fingerprint>.zarr.partial`` beside ``<fingerprint>.journal``, verified, renamed, then
 ``latest`` moves; a run that finds a partial store goes on where it stopped. In a bucket, where nothing can be renamed,
-it is built under its own name, and is no store before its root's metadata is there, which comes last. Sections whose
+it is built under its own name, and is not a store before its root's metadata is there, which comes last. Sections whose
 own fingerprint stands in an earlier store of the variant are linked from there.
 """
 

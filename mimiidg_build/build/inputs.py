@@ -106,7 +106,7 @@ def read_inputs(
     if absent or not sections:
         held = ", ".join("/".join(key) for key in release.sections) or "nothing"
         raise UsageError(
-            f"variant {variant.name} wants {', '.join(absent) or 'sections'}, but {dataset.name} holds {held}."
+            f"variant {variant.name} asks for {', '.join(absent) or 'sections'}, but {dataset.name} has {held}."
         )
     mixing = variant.mixing == "table1"
     recordings = _noise_recordings(variant, sections, default_noise(dataset), root) if mixing else {}

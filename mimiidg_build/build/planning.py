@@ -130,7 +130,10 @@ def _given_plan(
     for number in range(1, mix_plan.MAX_LAYERS + 1):
         for kind, clip in set(zip(rows[f"noise_{number}_kind"], rows[f"noise_{number}_clip"], strict=True)):
             if kind and (kind not in tables or clip not in set(tables[kind]["noise_clip"])):
-                raise DataError(f"the given plan wants noise {kind}: {clip} in {section.id}, which is not given.")
+                raise DataError(
+                    f"the given plan names noise clip {clip} of kind {kind} in {section.id}, which the given noise "
+                    "does not have."
+                )
     ordered = rows.set_index("clip").loc[clips["clip"]].reset_index()[list(plan.columns)]
     ordered[ARCHIVE_MEMBER] = clips[ARCHIVE_MEMBER]
     return ordered

@@ -76,7 +76,7 @@ def parse_name(name: str) -> SyntheticSpec:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise UsageError(f"{name!r} is no synthetic release: expected {_GRAMMAR}, such as synthetic-5pct-seed0")
+        raise UsageError(f"{name!r} is not a synthetic release: expected {_GRAMMAR}, such as synthetic-5pct-seed0")
     percent, seed, evaluation = match.groups()
     return SyntheticSpec(float(percent or 5), int(seed or 0), evaluation is not None)
 

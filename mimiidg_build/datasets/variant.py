@@ -72,7 +72,7 @@ def check_sections(variant: Variant, source: str) -> None:
     known = {section.id for section in load_table1().sections}
     for key in [*variant.snr_db, *(choice for choice in variant.sections if "/" in choice)]:
         if key not in known:
-            raise UsageError(f"{source}: {key!r} is no section of Table 1; it has {', '.join(sorted(known))}")
+            raise UsageError(f"{source}: {key!r} is not a section of Table 1; it has {', '.join(sorted(known))}")
 
 
 def _absolute(base: Path, path: str) -> str:

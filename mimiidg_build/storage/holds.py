@@ -33,7 +33,7 @@ class Hold:
             self._descriptor = os.open(store, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(
-                f"{store} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one."
+                f"{store} is not a store. `mimiidg list` shows what there is, `mimiidg build` makes one."
             ) from None
         with contextlib.suppress(OSError):
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)  # waits for no longer than a rename takes, see `alone`

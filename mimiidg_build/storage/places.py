@@ -56,7 +56,7 @@ def place(text: str | os.PathLike[str]) -> Place:
         return Path(text)
     parts = text.removeprefix(SCHEME).removesuffix("/").split("/")
     if not text.startswith(SCHEME) or any(part in ("", ".", "..") for part in parts):
-        raise UsageError(f"{text!r} names no place: expected a path, or a URL like s3://bucket/prefix")
+        raise UsageError(f"{text!r} is neither a path nor a URL like s3://bucket/prefix")
     return ObjectPath("/", *parts)
 
 

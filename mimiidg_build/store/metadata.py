@@ -73,7 +73,7 @@ def read_attributes(path: Place) -> StoreAttributes:
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{metadata} is not a store of this program, or it is damaged. {repair}") from None
     if "seal" in found and not is_sealed(content):
-        raise DataError(f"{metadata} is damaged: it is not what its seal was made of. {repair}")
+        raise DataError(f"{metadata} is damaged: its content does not match its seal. {repair}")
     if format_version != FORMAT_VERSION:
         raise DataError(f"{path} has format {format_version}, this program reads {FORMAT_VERSION}. Build it again.")
     try:

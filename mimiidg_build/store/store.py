@@ -109,7 +109,7 @@ class Store:
             raise UsageError(f"{self.path} has no section {machine_type}/{section}; it has {', '.join(self.sections)}")
         array = self.group[f"{section_path(machine_type, section)}/{name}"]
         if not isinstance(array, zarr.Array):
-            raise DataError(f"{self.path}: {array.path} is no array; run `mimiidg verify`.")
+            raise DataError(f"{self.path}: {array.path} is not an array; run `mimiidg verify`.")
         return array
 
 
@@ -149,7 +149,7 @@ def _opened(path: Place) -> Store:
     if not is_there and not (path / METADATA_COPY).is_file():
         if path.suffix == ".zarr" and path.is_dir() and not is_finished(path):
             raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
-        raise DataError(f"{path} is no store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
+        raise DataError(f"{path} is not a store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
     return Store(path, read_attributes(path), held)
 
 
@@ -166,7 +166,9 @@ def latest(directory: Place) -> str:
     except FileNotFoundError:
         raise DataError(f"{directory} has no `latest`: no build of the variant was finished.") from None
     if not re.fullmatch("[0-9A-Za-z_-]+", named):
-        raise DataError(f"{directory}/latest is damaged: it names no store. The variant's `mimiidg build` mends it.")
+        raise DataError(
+            f"{directory}/latest is damaged: it names no store. Run the variant's `mimiidg build` again to repair it."
+        )
     return named
 
 

@@ -90,7 +90,7 @@ def array_layout(path: Place) -> ArrayLayout:
     Raises
     ------
     DataError
-        There is no array, or its metadata cannot be read.
+        There is not an array, or its metadata cannot be read.
     """
     try:
         metadata = json.loads((path / "zarr.json").read_bytes())

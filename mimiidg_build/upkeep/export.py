@@ -159,7 +159,7 @@ def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_progress: Ca
                 archive.writestr(info, data, compresslevel=1)
                 on_progress(name.endswith(".wav"))
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}. Make room, then export again.") from error
+        raise DataError(f"{path} cannot be written: {error.strerror}. Free some space, then export again.") from error
     return path
 
 

@@ -123,8 +123,9 @@ def prune_stores(
     root = place(root)
     if not is_local(root):
         raise UsageError(
-            f"{root} is on object storage, where nothing says whether somebody reads a store, so nothing is removed. "
-            "See `mimiidg list`, and remove with the storage's own tools what nobody needs, but what is `latest`."
+            f"{root} is on object storage, where it cannot be known whether anybody reads a store, so nothing is "
+            "removed. List the stores with `mimiidg list` and remove superseded ones with the storage's own tools; keep the one "
+            "that `latest` names."
         )
     root = local(root)
     directories = {path.name: path for path in sorted((root / "variants").glob("*/"))}

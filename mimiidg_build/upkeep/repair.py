@@ -42,7 +42,7 @@ def restore_metadata(path: Place) -> list[str]:
     whole = [name for name in names if is_sealed(contents[name])]
     if not whole:
         raise DataError(
-            f"{path}: neither {METADATA} nor {METADATA_COPY} is what was written, so nothing says what the store held. "
+            f"{path}: neither {METADATA} nor {METADATA_COPY} is intact, so there is no record of what the store held. "
             "Remove the store and build its variant again."
         )
     restored = [name for name in names if contents[name] != contents[whole[0]]]

@@ -149,7 +149,7 @@ def damaged_archives(dataset: DatasetManifest, root: Place, on_progress: OnTrans
             elif (found := hash_file(path, on_progress)) != expected:
                 damage[f"{record.id}/{file.name}"] = f"md5 {found}, expected {expected}: bit rot, or it was changed"
     if not n_found:
-        raise FetchError(f"no archive of {dataset.name} is under {root}. Get them: mimiidg fetch {dataset.name}")
+        raise FetchError(f"no archive of {dataset.name} is under {root}. Fetch them: mimiidg fetch {dataset.name}")
     return damage
 
 

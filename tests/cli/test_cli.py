@@ -171,8 +171,8 @@ def test_silent_noise(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ('name = "mine"', 'name = "mine"\nsnr_ofset_db = 1', "snr_ofset_db: unknown key; did you mean 'snr_offset_db'"),
         ('name = "mine"', 'name = "mine"\nsnr_offset_db = "loud"', "snr_offset_db: .*found 'loud'"),
-        ('name = "mine"', 'name = "mine"\nsections = ["fan/09"]', "'fan/09' is no section of Table 1"),
-        ('name = "mine"', 'name = "mine"\nsections = ["pump"]', "'pump' is no section"),
+        ('name = "mine"', 'name = "mine"\nsections = ["fan/09"]', "'fan/09' is not a section of Table 1"),
+        ('name = "mine"', 'name = "mine"\nsections = ["pump"]', "'pump' is not a section"),
         ('name = "mine"', 'name = "../mine"', "name: String should match"),
         ('name = "mine"', "name = ", "not valid TOML"),
         ('A = "noise"\n', "", r"no noise is given for A \(fan/00\)"),
@@ -219,7 +219,7 @@ def test_wrong_use(tmp_path: Path, arguments: list[str], message: str, capsys: p
 @pytest.mark.parametrize("name", ["verify", "export"])
 def test_no_store(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "nothing", *(["out"] if name == "export" else []), "--root", str(tmp_path)]) == 1
-    assert "nothing is no store. `mimiidg list` shows what there is" in capsys.readouterr().err
+    assert "nothing is not a store. `mimiidg list` shows what there is" in capsys.readouterr().err
 
 
 def test_build_list_verify_export(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,9 +101,9 @@ ALLOWED = (
         ('name = "v"\n[snr_db]\n"fan/00" = "loud"', r"snr_db.fan/00: Input should be a valid number.*, found 'loud'"),
         (
             'name = "v"\nsections = ["fan/0"]',
-            r"sections: 'fan/0' is no section: write a machine type \('fan'\) or a section",
+            r"sections: 'fan/0' is not a section: write a machine type \('fan'\) or a section",
         ),
-        ('name = "v"\nsections = ["fans"]', r"sections: 'fans' is no section"),
+        ('name = "v"\nsections = ["fans"]', r"sections: 'fans' is not a section"),
         ('name = "v"\nsections = "fan"', r"sections: Input should be a valid list, found 'fan'"),
         ('name = "v"\nnoise = "dir"', r"noise: Input should be a valid dictionary, found 'dir'"),
         ('name = "v"\n[noise]\nA = 5', r"noise.A.0: Input should be a valid dictionary.*, found 5"),
@@ -141,7 +141,7 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
 def test_sections_that_table_1_does_not_have(tmp_path: Path, text: str, key: str) -> None:
     place = write(tmp_path / "mine.toml", text)
     with pytest.raises(
-        UsageError, match=rf"^{re.escape(place)}: '{key}' is no section of Table 1; it has bearing/00, "
+        UsageError, match=rf"^{re.escape(place)}: '{key}' is not a section of Table 1; it has bearing/00, "
     ):
         load_variant(place)
 
@@ -288,7 +288,7 @@ def test_a_derived_variant_is_named_for_what_differs(changes: dict[str, Any], na
     [
         ({"seed": -1}, r"seed: Input should be greater than or equal to 0, found -1"),
         ({"snr_offset_db": 99.0}, r"snr_offset_db: Input should be less than or equal to 60"),
-        ({"sections": ["pump"]}, r"sections: 'pump' is no section"),
+        ({"sections": ["pump"]}, r"sections: 'pump' is not a section"),
     ],
 )
 def test_values_that_a_variant_refuses_are_refused_on_the_command_line(changes: dict[str, Any], message: str) -> None:
@@ -297,7 +297,7 @@ def test_values_that_a_variant_refuses_are_refused_on_the_command_line(changes: 
 
 
 def test_sections_on_the_command_line_must_be_of_table_1() -> None:
-    with pytest.raises(UsageError, match="^command line: 'fan/09' is no section of Table 1"):
+    with pytest.raises(UsageError, match="^command line: 'fan/09' is not a section of Table 1"):
         derive_variant(load_variant("paper"), sections=["fan/09"])
 
 

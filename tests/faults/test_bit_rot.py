@@ -225,7 +225,7 @@ def test_latest_that_is_damaged(built: tuple[Place, Path], fault: Any) -> None:
     fault("`latest` damaged", cases=len(contents))
     for content in contents:
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"latest is damaged|is no store"):
+        with pytest.raises(DataError, match=r"latest is damaged|is not a store"):
             open_store(place.directory("two"))
         (listed,) = list_stores(place.root)
         assert listed.state == "kept"

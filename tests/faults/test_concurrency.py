@@ -180,7 +180,7 @@ def test_opening_what_is_being_removed(tmp_path: Path, fault: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "is_file", removed_meanwhile)
         assert open_store(older.parent).path == latest
-    with pytest.raises(DataError, match="older.zarr is no store"):
+    with pytest.raises(DataError, match="older.zarr is not a store"):
         open_store(older)
 
 

@@ -42,7 +42,7 @@ def check_nothing_half_published(directory: Path) -> None:
     for path in directory.glob("*.zarr"):
         assert find_damage(open_store(path)) == {}
     if not list(directory.glob("*.zarr")):
-        with pytest.raises(DataError, match="unfinished build only|is no store"):
+        with pytest.raises(DataError, match="unfinished build only|is not a store"):
             open_store(directory)
 
 

@@ -193,14 +193,14 @@ def test_a_mistake_in_the_variant_fails_the_run_with_its_message(serving: Servin
     (run,) = serving.finished(serving.start_runs())
     path.write_text(VARIANT)
     assert run["state"]["type"] == "FAILED"
-    assert "'fan/09' is no section of Table 1" in run["state"]["message"]
+    assert "'fan/09' is not a section of Table 1" in run["state"]["message"]
 
 
 def test_wrong_use_registers_nothing(serving: Serving) -> None:
     environment = serving.environment | {"PREFECT_API_URL": serving.told["server"]}
     command = serving.command("serve", "--variant", "released", "--cron", "0 2 * *")
     done = subprocess.run(command, capture_output=True, text=True, cwd=serving.directory, env=environment)
-    assert done.returncode == 2 and "'0 2 * *' is no cron expression: write minute, hour" in done.stderr
+    assert done.returncode == 2 and "'0 2 * *' is not a cron expression: write minute, hour" in done.stderr
     assert [found["name"] for found in serving.api("deployments/filter", {})] == ["nightly"]
 
 

@@ -459,7 +459,7 @@ def test_command(case: tuple[Store, Path], told: dict[str, Any]) -> None:
     path = root / "reports" / "case" / f"{store.fingerprint}.html"
     assert told["path"] == str(path) == str(report_path(store, root))
     assert (told["size_bytes"], told["store"]) == (path.stat().st_size, str(store.path))
-    with pytest.raises(DataError, match="is no store"):
+    with pytest.raises(DataError, match="is not a store"):
         CliRunner().invoke(report, ["cse", "--root", str(root)], catch_exceptions=False)
 
 

@@ -65,10 +65,10 @@ def test_a_hold_ends_with_its_process(store: Path, ending: str) -> None:
 
 
 def test_what_is_not_there_cannot_be_held(store: Path) -> None:
-    with pytest.raises(DataError, match=r"b\.zarr is no store"):
+    with pytest.raises(DataError, match=r"b\.zarr is not a store"):
         Hold(store.with_name("b.zarr"))
     (store / "file").write_text("")
-    with pytest.raises(DataError, match="file is no store"):
+    with pytest.raises(DataError, match="file is not a store"):
         Hold(store / "file")
 
 

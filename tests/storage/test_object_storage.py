@@ -225,7 +225,7 @@ def names_in(directory: ObjectPath) -> list[str]:
     ("root", "message"),
     [
         ("s3://no-such-bucket/data", "s3://no-such-bucket/data: there is no such bucket"),
-        ("gs://bucket/data", "'gs://bucket/data' names no place: expected a path, or a URL like s3://bucket/prefix"),
+        ("gs://bucket/data", "'gs://bucket/data' is neither a path nor a URL like s3://bucket/prefix"),
     ],
 )
 def test_a_root_that_is_none(bucket: ObjectPath, capsys: pytest.CaptureFixture[str], root: str, message: str) -> None:

@@ -65,7 +65,7 @@ def test_names(text: str, expected: Path | ObjectPath) -> None:
     "text", ["s3://", "s3:///a", "gs://bucket/a", "http://x/y", "s3://b/../c", "s3://b/..", "s3://b//c"]
 )
 def test_what_is_no_place(text: str) -> None:
-    with pytest.raises(UsageError, match="names no place: expected a path, or a URL like s3://bucket/prefix"):
+    with pytest.raises(UsageError, match="is neither a path nor a URL like s3://bucket/prefix"):
         place(text)
 
 

@@ -110,7 +110,7 @@ def test_names_that_parse(name: str, spec: SyntheticSpec, why: str) -> None:
         ("synthetic-5pct-", "no synthetic release"),
         ("synthetic-eval-seed1", "no synthetic release"),
         ("synthetic-5pct-seed-1", "no synthetic release"),
-        ("mimii_dg", "'mimii_dg' is no synthetic release"),
+        ("mimii_dg", "'mimii_dg' is not a synthetic release"),
     ],
 )
 def test_names_that_do_not(name: str, match: str) -> None:
