@@ -49,7 +49,7 @@ def bootstrap(sections: Mapping[SectionId, Cells], n_resamples: int = N_RESAMPLE
     Raises
     ------
     ValueError
-        There is not a section.
+        There is no section.
     """
     columns = [resample(cells, n_resamples, _generator(seed, *section)) for section, cells in sections.items()]
     if not columns:

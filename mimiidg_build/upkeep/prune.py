@@ -124,8 +124,8 @@ def prune_stores(
     if not is_local(root):
         raise UsageError(
             f"{root} is on object storage, where it cannot be known whether anybody reads a store, so nothing is "
-            "removed. List the stores with `mimiidg list` and remove superseded ones with the storage's own tools; keep the one "
-            "that `latest` names."
+            "removed. List the stores with `mimiidg list` and remove superseded ones with the storage's own tools; "
+            "keep the one that `latest` names."
         )
     root = local(root)
     directories = {path.name: path for path in sorted((root / "variants").glob("*/"))}

@@ -196,7 +196,9 @@ def test_plan_can_be_given(root: Path, built: Store, tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.audio("valve", "00")[0], decode_clip(data, ""))
     plan["noise_1_clip"] = "nothing.wav#0"
     plan.to_parquet(tmp_path / "plan.parquet")
-    with pytest.raises(DataError, match=r"wants noise .: nothing.wav#0 in valve/00, which is not given"):
+    with pytest.raises(
+        DataError, match=r"names noise clip nothing.wav#0 of kind . in valve/00, which the given noise does not have"
+    ):
         build_variant(small(root, "valve/00"), root, plan=tmp_path / "plan.parquet")
     with pytest.raises(DataError, match="differ in .* clips of fan/00"):
         build_variant(small(root, "fan/00"), root, plan=tmp_path / "plan.parquet")
@@ -292,7 +294,7 @@ def test_fingerprint_follows_what_decides_the_bytes(root: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        ({"sections": ["fan/03"]}, UsageError, "wants fan/03, but synthetic-1pct-seed0 holds fan/00"),
+        ({"sections": ["fan/03"]}, UsageError, "asks for fan/03, but synthetic-1pct-seed0 has fan/00"),
         ({"dataset": "synthetic-2pct-seed5", "sections": []}, FetchError, "mimiidg fetch synthetic"),
         ({"noise": {"A": [{"folder": "/nowhere"}]}}, DataError, "noise kind A: there is no folder /nowhere"),
     ],

@@ -201,7 +201,7 @@ def test_looked_after_from_the_command_line(
     assert main(["verify", DATASET, "--repair", *arguments]) == 0
     capsys.readouterr()
     assert main(["prune", *arguments]) == 2
-    assert f"{remote} is on object storage, where nothing says whether somebody reads" in capsys.readouterr().err
+    assert f"{remote} is on object storage, where it cannot be known whether anybody reads" in capsys.readouterr().err
 
 
 def test_runs_and_reports_stay_on_this_machine(
