@@ -13,7 +13,8 @@ import zarr
 
 from mimiidg_build.features import N_MELS
 from mimiidg_build.store.shards import write_shard
-from mimiidg_build.store.store import Store, open_store, section_path, variant_dir
+from mimiidg_build.store.store import Store, open_store, variant_dir
+from schemas.sections import SectionId
 from schemas.stores import FORMAT_VERSION
 
 SECTIONS = ("fan/00", "fan/01", "valve/00")
@@ -52,7 +53,7 @@ def make_store(
     path = variant_dir(root, name) / "small.zarr"
     group, tables = zarr.create_group(path), []
     for number, section_id in enumerate(sections):
-        section = section_path(*section_id.split("/"))
+        section = SectionId.parse(section_id).group
         clips = clip_rows(section_id)
         rng = np.random.default_rng([7, number])
         logmel = rng.normal(-40 + 4 * number, 3, (N_CLIPS, n_frames, N_MELS)).astype(np.float32)

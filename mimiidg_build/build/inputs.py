@@ -26,6 +26,7 @@ from mimiidg_build.mixing import mix, mix_plan, noise_bank
 from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
 from mimiidg_build.storage.places import Place
 from schemas.manifests import NoiseSource, Section
+from schemas.sections import SectionId
 from schemas.stores import FORMAT_VERSION
 from schemas.tables import MixPlan
 from schemas.variants import Variant
@@ -64,7 +65,7 @@ class Inputs:
     @property
     def sections(self) -> list[Section]:
         """Table 1's rows of the sections to build."""
-        rows = (load_table1().section(*section_id.split("/")) for section_id in self.fingerprints)
+        rows = (load_table1().section(*SectionId.parse(section_id)) for section_id in self.fingerprints)
         return [row for row in rows if row is not None]
 
 

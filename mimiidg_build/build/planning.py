@@ -20,7 +20,6 @@ from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
 from mimiidg_build.parallel.run_tasks import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.places import Place
-from mimiidg_build.store.store import section_path
 from schemas.manifests import Section
 from schemas.tables import MixPlan
 
@@ -153,7 +152,7 @@ def _shard_tasks(
         ShardTask(
             staging=decision.staging,
             journal=decision.journal,
-            section=section_path(section.machine_type, section.section),
+            section=section.section_id.group,
             start=start,
             n_clips=len(clips),
             n_samples=load_table1().n_samples,

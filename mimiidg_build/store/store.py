@@ -28,21 +28,13 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.storage.holds import Hold
 from mimiidg_build.storage.places import Place, hold, is_local, is_published, matching, place, staging, zarr_source
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, read_attributes
+from schemas.sections import SectionId
 from schemas.stores import SectionSummary, StoreAttributes
 
 if TYPE_CHECKING:
     import zarr
 
 ARRAYS = ("audio", "logmel")
-
-
-def section_path(machine_type: str, section: str) -> str:
-    """Path of a section's group within a store.
-
-    >>> section_path("fan", "00")
-    'fan/section_00'
-    """
-    return f"{machine_type}/section_{section}"
 
 
 def variant_dir(root: Place, variant: str) -> Place:
@@ -105,9 +97,9 @@ class Store:
     def _array(self, machine_type: str, section: str, name: str) -> zarr.Array[Any]:
         import zarr
 
-        if f"{machine_type}/{section}" not in self.sections:
+        if str(SectionId(machine_type, section)) not in self.sections:
             raise UsageError(f"{self.path} has no section {machine_type}/{section}; it has {', '.join(self.sections)}")
-        array = self.group[f"{section_path(machine_type, section)}/{name}"]
+        array = self.group[f"{SectionId(machine_type, section).group}/{name}"]
         if not isinstance(array, zarr.Array):
             raise DataError(f"{self.path}: {array.path} is not an array; run `mimiidg verify`.")
         return array
