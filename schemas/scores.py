@@ -39,7 +39,7 @@ class DecisionTable(Table):
 class ScoredClips(Table):
     """Scored test clips with the truth: what every metric is computed from.
 
-    ``domain`` is ``""`` where the truth does not tell it. ``attributes`` is the tail of the full file name
+    ``domain`` is ``""`` where it is unknown. ``attributes`` is the tail of the full file name
     (``vel_6_f-n_A``), ``""`` where unknown. ``decision`` is 1 anomalous, 0 normal, -1 not given.
     """
 

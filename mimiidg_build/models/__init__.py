@@ -58,7 +58,7 @@ def model_class(name: str) -> type[Detector]:
     if ":" in name:
         return _own_class(name)
     if name not in every:
-        raise UsageError(f"no model is named {name!r}; choose one of {', '.join(every)}")
+        raise UsageError(f"there is no model {name!r}; choose one of {', '.join(every)}")
     module, _, attribute = every[name].partition(":")
     found: type[Detector] = getattr(import_module(f"{__name__}.{module}"), attribute)
     return found

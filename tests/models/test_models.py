@@ -97,7 +97,7 @@ def test_naming_the_models_does_not_import_torch():
 
 
 def test_unknown_models_and_profiles_are_wrong_use():
-    with pytest.raises(UsageError, match="no model is named 'vgg'; choose one of autoencoder, "):
+    with pytest.raises(UsageError, match="there is no model 'vgg'; choose one of autoencoder, "):
         create("vgg", "paper", 3, 0)
     with pytest.raises(
         UsageError, match="autoencoder has no profile 'fast'; choose one of paper, released, cpu, smoke"

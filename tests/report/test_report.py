@@ -376,7 +376,7 @@ def test_damaged_runs_are_named(case: tuple[Store, Path], tmp_path: Path) -> Non
     with pytest.raises(DataError, match="is of other sections than"):
         write_report(case[0], tmp_path)
     results.write_text("{}")
-    with pytest.raises(DataError, match=r"results.json: no results of this program"):
+    with pytest.raises(DataError, match=r"results.json: not a results file of this version"):
         write_report(case[0], tmp_path)
     assert not list(tmp_path.rglob("*.html*")), "no page appears that is not whole"
 
