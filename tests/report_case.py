@@ -6,15 +6,24 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from mimiidg_build.benchmark import benchmark
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import Store
-from tests.conftest import DATASET
+from tests.conftest import DATASET, once
 
 SECTIONS = ["fan", "valve/01"]
 MODELS = ["autoencoder", "nearest_neighbour"]
 VOID = {"meta", "link", "img", "input", "br"}
+
+
+def case_root(factory: pytest.TempPathFactory, archives: Path) -> Path:
+    """A root of one's own with that case, which is made once in a test run."""
+    root = factory.mktemp("case") / "root"
+    shutil.copytree(once(factory, "case", lambda path: make_case(path, archives)), root)
+    return root
 
 
 def make_case(root: Path, archives: Path) -> Store:

@@ -77,6 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "mimiidg_build", "schemas", "flows"):
+            raise
+        click.echo(
+            f"error: this command needs the package {package}, which is not installed. An environment that only builds "
+            "stores (dependency group `build`) has no training, report or schedule: install all of mimiidg_build.",
+            err=True,
+        )
+        return 1
     except OSError as error:
         click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
         return 1

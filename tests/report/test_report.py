@@ -44,7 +44,7 @@ from mimiidg_build.report import (
 )
 from mimiidg_build.store.store import Store, open_store
 from tests.conftest import DATASET
-from tests.report_case import Page, make_case
+from tests.report_case import Page, case_root
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -58,8 +58,8 @@ HOSTILE = "<script>alert(1)</script>\"'&amp;{{ 7 * 7 }}$x^2$"
 @pytest.fixture(scope="module")
 def case(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     """A store with runs, and its root. Not to be changed."""
-    root = tmp_path_factory.mktemp("report") / "root"
-    return make_case(root, synthetic_archives), root
+    root = case_root(tmp_path_factory, synthetic_archives)
+    return open_store(root / "variants/case"), root
 
 
 @pytest.fixture(scope="module")

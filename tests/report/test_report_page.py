@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mimiidg_build.report import write_report
-from tests.report_case import make_case
+from mimiidg_build.store.store import open_store
+from tests.report_case import case_root
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -23,8 +24,8 @@ FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
 
 @pytest.fixture(scope="module")
 def report(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("page") / "root"
-    return write_report(make_case(root, synthetic_archives), root)
+    root = case_root(tmp_path_factory, synthetic_archives)
+    return write_report(open_store(root / "variants/case"), root)
 
 
 @pytest.fixture(scope="module")

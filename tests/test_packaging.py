@@ -1,0 +1,77 @@
+"""What is installed: all of it by default; the group ``build`` is enough for stores, without torch and Prefect."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import DATASET
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+WITHOUT = ("torch", "prefect", "fastapi", "sqlalchemy", "uvicorn", "matplotlib", "PIL", "jinja2", "markupsafe")
+
+# Nothing that a process has loaded already may hide an import, and nothing that is installed may help.
+BLOCKED = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {WITHOUT!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+from mimiidg_build.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def pinned() -> dict[str, str]:
+    """The version of every package in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    found = dict(line.split("==") for line in lines if not line.startswith("#"))
+    return {name.lower().replace("_", "-"): version for name, version in found.items()}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in requirements}
+
+
+def test_the_group_is_a_part_of_the_dependencies() -> None:
+    group, whole = PROJECT["dependency-groups"]["build"], PROJECT["project"]["dependencies"]
+    assert set(group) <= set(whole), "with the same bounds"
+    assert {"torch", "prefect", "matplotlib", "jinja2"} <= names(whole) - names(group)
+
+
+def test_every_dependency_has_a_lower_bound_and_a_pin() -> None:
+    """A bound that nothing resolves to is found by .ci/run, which installs the lowest versions."""
+    for requirement in PROJECT["project"]["dependencies"]:
+        assert ">=" in requirement, requirement
+    extras: dict[str, Any] = PROJECT["project"]["optional-dependencies"]
+    wanted = names([*PROJECT["project"]["dependencies"], *extras["test"], *extras["dev"]]) - {"mimiidg_build"}
+    assert {name.lower() for name in wanted} <= pinned().keys()
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """``mimiidg`` without those packages."""
+    command = [sys.executable, "-c", BLOCKED, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_stores_are_built_without_torch_and_prefect(root: Path, tmp_path: Path) -> None:
+    for command in (
+        ["build", "demo", "--dataset", DATASET, "--section", "fan/00", "--name", "built"],
+        ["verify", "built", "--deep"],
+        ["export", "built", tmp_path / "exported"],
+    ):
+        done = run(*command, "--root", root, "--quiet")
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert len(list((tmp_path / "exported").rglob("*.wav"))) == 12
+
+
+def test_a_command_that_needs_more_says_what(tmp_path: Path) -> None:
+    done = run("demo", "--root", tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: this command needs the package prefect, which is not installed.")
