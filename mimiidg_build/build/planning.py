@@ -16,7 +16,7 @@ from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels, mix_plan
 from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
-from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import section_path
