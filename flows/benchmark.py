@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from prefect import flow, task
+from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
@@ -15,7 +15,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.build_variant import build_variant
 from flows.fetch_archives import is_worth_a_retry
-from mimiidg_build import progress
+from flows.hermetic import flow
+from mimiidg_build import settings
 from mimiidg_build.benchmark import Part, Run, Trainers, collect, compare_rows, parts_of, plan_runs, stored
 from mimiidg_build.datasets.variant import parse_variant
 from mimiidg_build.storage.places import Place, place
@@ -67,7 +68,7 @@ def benchmark(
     for store in stores:
         runs = plan_runs(store, at, models, profile, seeds, epochs, known_anomalies)
         parts = parts_of(runs)
-        with Trainers(device, workers, len(parts), progress.current()) as trainers:
+        with Trainers(device, workers, len(parts), settings.reporter()) as trainers:
             if trainers.n_workers == 1:
                 for run, part in parts:
                     train_and_score(trainers, run, part)

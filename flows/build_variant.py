@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefect import flow, runtime, task
+from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.fetch_archives import is_worth_a_retry
-from mimiidg_build import progress
+from flows.hermetic import flow
+from mimiidg_build import settings
 from mimiidg_build.build.planning import PlannedSection
 from mimiidg_build.build.variant import Built, Executor, Stage
 from mimiidg_build.build.variant import build_variant as build
@@ -114,7 +115,7 @@ def build_variant(
         workers=workers,
         plan=plan,
         allow=allow or [],
-        reporter=progress.current(),
+        reporter=settings.reporter(),
         executor=Tasks(),
     )
     report(built)

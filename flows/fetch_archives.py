@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from mimiidg_build import progress
+from flows.hermetic import flow
+from mimiidg_build import settings
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.fetch.dataset import fetch_dataset
@@ -32,7 +33,7 @@ def is_worth_a_retry(task: object, run: object, state: object) -> bool:
 )
 def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> dict[str, Place]:
     """Have a dataset's archives on disk, verified."""
-    return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=progress.current())
+    return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=settings.reporter())
 
 
 @flow(name="fetch-archives", flow_run_name="fetch")

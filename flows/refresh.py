@@ -9,13 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, runtime, task
+from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.build_variant import build_variant
 from flows.fetch_archives import fetch_archives
-from mimiidg_build import progress
+from flows.hermetic import flow, hide_tracebacks
+from mimiidg_build import settings
 from mimiidg_build.datasets.release import needed_archives
 from mimiidg_build.datasets.variant import load_variant, parse_variant
 from mimiidg_build.progress import PlainReporter
@@ -28,7 +29,7 @@ from mimiidg_build.store.store import open_store
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(store: Place, root: Place) -> Path:
     """Write a store's report."""
-    return write_report(open_store(store), root, reporter=progress.current())
+    return write_report(open_store(store), root, reporter=settings.reporter())
 
 
 def run_name() -> str:
@@ -49,7 +50,8 @@ def refresh(
     """Fetch, build and report variants, each a name, a file's path, or a file's content; the paths of their stores."""
     log, at = get_run_logger(), place(root)
     if runtime.deployment.id:  # started by a server: nobody's terminal, but its pages
-        progress.use(PlainReporter(log.info))
+        hide_tracebacks()
+        settings.configure(reporter=PlainReporter(log.info))
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]
     before = {listed.path: listed.state for listed in list_stores(at)}
     wanted: dict[str, list[str] | None] = {}

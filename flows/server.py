@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from mimiidg_build import settings
 from mimiidg_build.errors import DataError, UsageError
 
 START_WITHIN_S, STOP_WITHIN_S = 180.0, 10.0  # the first start migrates a database: 20 s on two cores
@@ -57,10 +58,10 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | kind | {"PREFECT_HOME": str(home), "PREFECT__SERVER_FINAL": "1"},
+                env=settings.child_environment(**kind, PREFECT_HOME=str(home), PREFECT__SERVER_FINAL="1"),
             )
         atexit.register(self.stop)
-        os.environ["PREFECT_API_URL"] = self.url
+        settings.configure(environment={"PREFECT_API_URL": self.url})
 
     def wait(self) -> None:
         """Return when it answers.

@@ -1,8 +1,7 @@
 """Progress of long work, on standard error: a live line with rate and time left at a terminal, plain lines elsewhere.
 
-A step has a title and a total; ``step(title, total)`` returns a function that is told how much more is done. The
-library takes such a function as an argument; ``current()`` is the one that the running program set, for the flows,
-whose arguments must be plain data.
+A step has a title and a total; ``reporter.step(title, total)`` returns a function to be called with how much more is
+done. The library takes a reporter, or such a function, as an argument.
 """
 
 from __future__ import annotations
@@ -15,32 +14,57 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, Task, TaskID
+    from rich.text import Text
 
 PLAIN_INTERVAL_S = 10.0
 
 OnProgress = Callable[[int], None]
 """Called with how much more is done, from any thread."""
 OnTransfer = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes that have arrived, and how many there will be, None where nobody knows."""
+"""Called with a file's name, the bytes that have arrived, and how many there will be; None where that is unknown."""
 
 
 def no_progress(n: int) -> None:
-    """What is called where nobody watches."""
+    """The callback where progress is not shown."""
 
 
 class Reporter:
-    """Says nothing; the base of those that do."""
+    """Shows nothing; the base of those that do. Used with ``with`` where it draws on a terminal."""
 
     def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
-        """Begin a step; the function returned is told how much more is done, from any thread."""
-        return lambda n: None
+        """Begin a step.
+
+        Parameters
+        ----------
+        title : str
+        total : int
+            How much there is to do.
+        unit : str
+            What is counted, in the plural; ``bytes`` are shown as MB.
+
+        Returns
+        -------
+        callable
+            To be called with how much more is done, from any thread.
+        """
+        return no_progress
 
     def note(self, title: str, text: str) -> None:
-        """Something to know about a step under way: an epoch's loss."""
+        """Show something about a step under way: an epoch's loss."""
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
-        """A transfer stands at ``done_bytes``."""
+        """Show how far a transfer is.
+
+        Parameters
+        ----------
+        name : str
+            The file's.
+        done_bytes : int
+            All that have arrived so far.
+        total_bytes : int or None
+            None where it is unknown.
+        """
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +81,7 @@ class PlainReporter(Reporter):
     Parameters
     ----------
     write : callable, optional
-        Given each line; standard error by default.
+        Called with each line; prints it on standard error by default.
     """
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
@@ -67,6 +91,7 @@ class PlainReporter(Reporter):
         self._noted: dict[str, float] = {}
 
     def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
+        """Begin a step; see :meth:`Reporter.step`."""
         begun = last = time.monotonic()
         done = 0
 
@@ -83,6 +108,7 @@ class PlainReporter(Reporter):
         return on_progress
 
     def note(self, title: str, text: str) -> None:
+        """Print a step's note, at most every ten seconds."""
         with self._lock:
             now = time.monotonic()
             if now - self._noted.get(title, -PLAIN_INTERVAL_S) >= PLAIN_INTERVAL_S:
@@ -90,6 +116,7 @@ class PlainReporter(Reporter):
                 self._write(f"{title}: {text}")
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
+        """Print how far a transfer is, every ten seconds; see :meth:`Reporter.transfer`."""
         with self._lock:
             now = time.monotonic()
             last = self._transfers.setdefault(name, now)
@@ -103,7 +130,14 @@ def _to_stderr(line: str) -> None:
 
 
 def count(done: int, total: int | None, unit: str) -> str:
-    """How much of how much; bytes are shown as MB.
+    """How much of how much.
+
+    Parameters
+    ----------
+    done, total : int
+        A total that is None is left out.
+    unit : str
+        What is counted; ``bytes`` are shown as MB.
 
     >>> count(120, 1800, "clips"), count(100_400_000, 929_000_000, "bytes"), count(3_000_000, None, "bytes")
     ('120 of 1,800 clips', '100 of 929 MB', '3 MB')
@@ -115,6 +149,13 @@ def count(done: int, total: int | None, unit: str) -> str:
 
 def rate(done: int, passed_s: float, unit: str) -> str:
     """How fast; where one takes seconds, how long it takes.
+
+    Parameters
+    ----------
+    done : int
+    passed_s : float
+    unit : str
+        What is counted; ``bytes`` are shown as MB.
 
     >>> rate(900, 2, "clips"), rate(2, 24, "servers"), rate(80_000_000, 2, "bytes")
     ('450/s', '12 s each', '40 MB/s')
@@ -143,13 +184,11 @@ class LiveReporter(Reporter):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._steps: dict[str, TaskID] = {}
-        self._transfers: dict[str, TaskID] = {}
+        self._tasks: dict[tuple[str, str], TaskID] = {}
         self._progress: Progress = Progress(
             TextColumn("{task.description:<16}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[rate]}"),
+            *_count_and_rate(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
@@ -163,53 +202,53 @@ class LiveReporter(Reporter):
     ) -> None:
         self._progress.stop()
 
-    def _add(self, title: str, total: int | None, unit: str) -> TaskID:
-        return self._progress.add_task(title, total=total, unit=unit, count=count(0, total, unit), rate="")
-
-    def _show(self, task_id: TaskID, done: int) -> None:
-        task = self._progress.tasks[self._progress.task_ids.index(task_id)]
-        total, unit = None if task.total is None else int(task.total), task.fields["unit"]
-        speed = rate(done, task.elapsed or 0, unit)
-        self._progress.update(task_id, completed=done, count=count(done, total, unit), rate=speed)
-
     def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
-        task_id = self._steps[title] = self._add(title, total, unit)
-        lock, done = threading.Lock(), 0
-
-        def on_progress(n: int) -> None:
-            nonlocal done
-            with lock:
-                done += n
-                self._show(task_id, done)
-
-        return on_progress
+        """Add a bar; see :meth:`Reporter.step`."""
+        task = self._tasks["step", title] = self._progress.add_task(title, total=total, unit=unit)
+        return lambda n: self._progress.advance(task, n)
 
     def note(self, title: str, text: str) -> None:
-        if title in self._steps:
-            self._progress.update(self._steps[title], description=f"{title}, {text}")
+        """Put the note beside the step's title."""
+        if ("step", title) in self._tasks:
+            self._progress.update(self._tasks["step", title], description=f"{title}, {text}")
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
-        if name not in self._transfers:
-            self._transfers[name] = self._add(name, total_bytes, "bytes")
-        self._show(self._transfers[name], done_bytes)
+        """Move the transfer's bar; see :meth:`Reporter.transfer`."""
+        if ("transfer", name) not in self._tasks:
+            self._tasks["transfer", name] = self._progress.add_task(name, total=total_bytes, unit="bytes")
+        self._progress.update(self._tasks["transfer", name], completed=done_bytes)
 
 
-_current: Reporter = Reporter()
+def _count_and_rate() -> tuple[ProgressColumn, ProgressColumn]:
+    """Columns of our own, for what rich's do not show.
+
+    Its MofNCompleteColumn has no unit and no thousands separator, its DownloadColumn and TransferSpeedColumn count
+    bytes alone, and its speed is that of the last 30 s: of a step whose items take minutes it knows none.
+    Made in a function, since a class derived from rich's would import rich with this module.
+    """
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class CountColumn(ProgressColumn):
+        """120 of 1,800 clips."""
+
+        def render(self, task: Task) -> Text:
+            total = None if task.total is None else int(task.total)
+            return Text(count(int(task.completed), total, task.fields["unit"]))
+
+    class RateColumn(ProgressColumn):
+        """450/s, the mean since the start."""
+
+        def render(self, task: Task) -> Text:
+            passed_s = task.finished_time if task.finished else task.elapsed
+            done = int(task.completed)
+            return Text(rate(done, passed_s or 0, task.fields["unit"]) if done else "")
+
+    return CountColumn(), RateColumn()
 
 
-def reporter(quiet: bool = False) -> Reporter:
-    """The reporter that suits where standard error goes."""
+def choose_reporter(quiet: bool = False) -> Reporter:
+    """The reporter that suits where standard error goes: bars at a terminal, lines elsewhere, or nothing."""
     if quiet:
         return Reporter()
     return LiveReporter() if sys.stderr.isatty() else PlainReporter()
-
-
-def use(chosen: Reporter) -> None:
-    """Make a reporter the running program's."""
-    global _current
-    _current = chosen
-
-
-def current() -> Reporter:
-    """The running program's reporter; a silent one by default."""
-    return _current

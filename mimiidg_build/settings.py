@@ -1,4 +1,4 @@
-"""What the environment says, read here and nowhere else, and only when it is asked for.
+"""The environment, and what the running program has configured: read and written here and nowhere else.
 
 | variable | meaning |
 |---|---|
@@ -7,18 +7,65 @@
 | ``MIMIIDG_ZENODO_URL`` | another record API in Zenodo's place |
 | ``AWS_ENDPOINT_URL`` | the object storage, where it is not Amazon's |
 | ``PREFECT_API_URL`` | a Prefect server to run flows on |
+| ``PREFECT_HOME`` | where a Prefect server of our own keeps its files |
+
+Importing this module, or the package, reads nothing and changes nothing. The command line and the flows call
+:func:`configure`; a library function never does.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from mimiidg_build.progress import Reporter
 
 __version__ = "0.1.0"
 
 DEFAULT_ROOT = "mimiidg-data"
 DEFAULT_WORK = "mimiidg-work"
 ZENODO_URL = "https://zenodo.org"
+
+UNTRACKED = {"DO_NOT_TRACK": "1"}  # Prefect reports first uses to its makers, unless it finds this
+# For this process and the server that it starts: nothing is sent, and only what went wrong is logged.
+OWN_PREFECT_SERVER = UNTRACKED | {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+}
+
+_reporter = Reporter()
+
+
+def configure(*, reporter: Reporter | None = None, environment: Mapping[str, str] | None = None) -> None:
+    """Configure the running program.
+
+    Parameters
+    ----------
+    reporter : Reporter, optional
+        Shows the progress of flows, whose own arguments must be plain data. Functions of the library take a reporter
+        as an argument instead.
+    environment : mapping of str to str, optional
+        Environment variables for Prefect, which reads them when it is imported and hands them to the processes that
+        it starts. One that is set already stays as it is.
+    """
+    global _reporter
+    if reporter is not None:
+        _reporter = reporter
+    for name, value in (environment or {}).items():
+        if not os.environ.get(name):
+            os.environ[name] = value
+
+
+def reporter() -> Reporter:
+    """The reporter that was configured; a silent one by default."""
+    return _reporter
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment for a process that this one starts."""
+    return os.environ | changes
 
 
 def root() -> str:
@@ -44,3 +91,8 @@ def object_storage_url() -> str:
 def prefect_url() -> str:
     """Address of the configured Prefect server's API; empty where there is none."""
     return os.environ.get("PREFECT_API_URL", "")
+
+
+def prefect_home() -> str:
+    """Where a Prefect server of our own keeps its files; empty where nothing is configured."""
+    return os.environ.get("PREFECT_HOME", "")

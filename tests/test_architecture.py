@@ -16,29 +16,29 @@ ROOT = Path(__file__).resolve().parents[1]
 # the rooms that it names here, all of which come before it in this list, so there can be no circle.
 ROOMS = {
     "errors": "",
-    "settings": "",
     "schemas": "",
     "progress": "",
-    "storage": "errors settings schemas",
+    "settings": "progress",
+    "storage": "errors schemas settings",
     "parallel": "errors storage",
     "kernels": "",
     "audio": "errors storage kernels",
     "datasets": "errors schemas storage audio",
     "synthesis": "errors schemas storage parallel datasets",
-    "fetch": "errors settings schemas progress storage datasets synthesis",
+    "fetch": "errors schemas progress settings storage datasets synthesis",
     "features": "kernels",
     "mixing": "errors schemas progress storage parallel kernels audio datasets",
     "store": "errors schemas progress storage",
-    "build": "errors settings schemas progress storage parallel audio datasets fetch features mixing store",
+    "build": "errors schemas progress settings storage parallel audio datasets fetch features mixing store",
     "upkeep": "errors schemas progress storage parallel audio datasets fetch store build",
     "evaluation": "errors schemas storage datasets",
     "models": "errors features evaluation",
     "training": "errors schemas progress storage parallel store evaluation models",
     "benchmark": "errors schemas progress storage parallel datasets store evaluation models training",
-    "report": "errors settings schemas progress storage parallel audio datasets "
+    "report": "errors schemas progress settings storage parallel audio datasets "
     "fetch features store build evaluation models training benchmark",
-    "flows": "errors schemas progress storage datasets fetch store build benchmark report",
-    "cli": "errors settings schemas progress storage parallel datasets fetch "
+    "flows": "errors schemas progress settings storage datasets fetch store build benchmark report",
+    "cli": "errors schemas progress settings storage parallel datasets fetch "
     "store build upkeep evaluation models benchmark report flows",
 }
 MAX_ARROWS, MAX_ROOMS = 130, 24
@@ -120,6 +120,13 @@ def test_no_arrow_is_declared_that_is_not_there() -> None:
 def test_a_library_stays_in_its_rooms(library: str, rooms: set[str]) -> None:
     users = {room for room, path in sources() for name in imported(path) if name.split(".")[0] == library}
     assert users == rooms
+
+
+def test_the_environment_is_read_and_set_in_one_place() -> None:
+    """Of the module ``os``, its ``environ`` and its kin are for the settings alone."""
+    words = ("os.environ", "os.getenv", "os.putenv", "os.unsetenv", "from os import")
+    users = {path.name for _, path in sources() if any(word in path.read_text() for word in words)}
+    assert users == {"settings.py"}
 
 
 def test_schemas_are_models_only() -> None:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from mimiidg_build import progress
-from mimiidg_build.progress import LiveReporter, PlainReporter, Reporter, current, reporter, use
+from mimiidg_build import progress, settings
+from mimiidg_build.progress import LiveReporter, PlainReporter, Reporter, choose_reporter
 
 
 class Clock:
-    """A time that goes on only when it is told to."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -33,27 +33,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    before = current()
+    before = settings.reporter()
     yield
-    use(before)
+    settings.configure(reporter=before)
 
 
 def test_a_step_ends_with_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    told = PlainReporter().step("render", 1800)
+    on_progress = PlainReporter().step("render", 1800)
     for _ in range(18):
         clock.now += 0.5
-        told(100)
+        on_progress(100)
     assert capsys.readouterr() == ("", "render: 1,800 of 1,800 clips, 200/s\n")
-    told(0)  # nothing more is done
-    told(5)  # and what is told beyond the end is not the end again
+    on_progress(0)  # nothing more is done
+    on_progress(5)  # and what comes beyond the end is not the end again
     assert capsys.readouterr().err == ""
 
 
 def test_a_long_step_gives_a_line_every_ten_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    told = PlainReporter().step("synthesis", 100, unit="files")
+    on_progress = PlainReporter().step("synthesis", 100, unit="files")
     for _ in range(100):
         clock.now += 0.5
-        told(1)
+        on_progress(1)
     assert capsys.readouterr().err.splitlines() == [
         "synthesis: 20 of 100 files, 2/s, 0:40 left",
         "synthesis: 40 of 100 files, 2/s, 0:30 left",
@@ -85,9 +85,9 @@ class Slow(int):
         return other + int(self)
 
 
-def test_many_threads_tell_one_step(capsys: pytest.CaptureFixture[str]) -> None:
-    told = PlainReporter().step("render", 1000)
-    threads = [threading.Thread(target=lambda: [told(Slow(10)) for _ in range(25)]) for _ in range(4)]
+def test_many_threads_report_to_one_step(capsys: pytest.CaptureFixture[str]) -> None:
+    on_progress = PlainReporter().step("render", 1000)
+    threads = [threading.Thread(target=lambda: [on_progress(Slow(10)) for _ in range(25)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -119,9 +119,9 @@ def test_the_silent_reporter_is_silent(capsys: pytest.CaptureFixture[str]) -> No
 def test_bars_show_count_unit_and_size(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     with LiveReporter() as live:
-        told = live.step("render", 180, unit="clips")
+        on_progress = live.step("render", 180, unit="clips")
         for _ in range(18):
-            told(10)
+            on_progress(10)
         live.transfer("fan.zip", 400_000_000, 928_000_000)
         live.transfer("fan.zip", 928_000_000, 928_000_000)
         live.transfer("own.zip", 3_000_000, None)
@@ -141,14 +141,16 @@ def test_the_reporter_suits_where_it_goes(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, quiet: bool, kind: type[Reporter]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    assert type(reporter(quiet)) is kind
+    assert type(choose_reporter(quiet)) is kind
 
 
 @pytest.mark.usefixtures("restored")
 def test_a_programs_reporter_is_silent_until_it_sets_one() -> None:
     # in a program of its own: other tests ran commands, which set theirs
-    fresh = "from mimiidg_build.progress import Reporter, current; assert type(current()) is Reporter"
+    fresh = "from mimiidg_build.settings import *; assert type(reporter()).__name__ == 'Reporter'"
     subprocess.run([sys.executable, "-c", fresh], check=True)
     plain = PlainReporter()
-    use(plain)
-    assert current() is plain
+    settings.configure(reporter=plain)
+    assert settings.reporter() is plain
+    settings.configure()
+    assert settings.reporter() is plain, "what is left out stays"

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from mimiidg_build.benchmark.runs import Part, Run, choose_device, train_and_score
 from mimiidg_build.errors import DataError
-from mimiidg_build.parallel.processes import process_pool, without_ctrl_c
+from mimiidg_build.parallel.processes import process_pool, start_manager
 from mimiidg_build.progress import Reporter
 
 TELL_EVERY_S = 0.5
@@ -54,9 +54,7 @@ class Trainers:
 
     def __enter__(self) -> Self:
         if self.n_workers > 1:
-            context = multiprocessing.get_context("spawn")
-            with without_ctrl_c():
-                self._manager = context.Manager()
+            self._manager = start_manager()
             self._messages = self._manager.Queue()
             self._listener = threading.Thread(target=_listen, args=(self._messages, self._reporter), daemon=True)
             self._listener.start()

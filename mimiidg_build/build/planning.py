@@ -17,7 +17,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels, mix_plan
 from mimiidg_build.mixing.draws import draw_noise
 from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
-from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.places import Place
 from schemas.manifests import Section

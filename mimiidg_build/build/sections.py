@@ -12,7 +12,7 @@ from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.planning import PlannedSection
 from mimiidg_build.build.render import ShardTask, read_entry, render_shard, write_entry
 from mimiidg_build.errors import DataError
-from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import link

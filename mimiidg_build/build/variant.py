@@ -21,7 +21,7 @@ from mimiidg_build.build.sections import RenderedSection, render_sections
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.fetch.dataset import make_synthetic
-from mimiidg_build.parallel.run_tasks import Runner, runner
+from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.locks import locked_variant
 from mimiidg_build.storage.places import Place, place

@@ -1,7 +1,12 @@
-"""``mimiidg``, the front door. Parses, calls the library (or the flows, lazily), prints a table or a path.
+"""``mimiidg``, the front door: one file a command.
 
-Nothing heavy is imported before a command needs it. Standard output carries the result, standard error progress and
-messages. Exit code 0: done, 1: the data or the run failed, 2: wrong use, 130: stopped by Ctrl-C.
+In: a command line, and the environment (:mod:`mimiidg_build.settings`). Out: a result on standard output, as a table,
+a path or JSON; progress and messages on standard error. Exit code 0: done, 1: the data or the run failed, 2: wrong
+use, 130: stopped by Ctrl-C.
+A command parses, calls the library (or the flows) and prints. What takes time to import is imported by the command that
+needs it: ``mimiidg --help`` is there at once.
+Imports: errors, settings, progress, schemas, storage, parallel, datasets, fetch, store, build, upkeep, evaluation,
+models, benchmark, report, flows.
 """
 
 from __future__ import annotations
@@ -15,13 +20,20 @@ from collections.abc import Sequence
 
 import click
 
-from mimiidg_build.cli import data
-from mimiidg_build.cli.benchmark import benchmark, evaluate
-from mimiidg_build.cli.complete import completion
+from mimiidg_build.cli.benchmark import benchmark
+from mimiidg_build.cli.build import build
+from mimiidg_build.cli.completion import completion
 from mimiidg_build.cli.demo import demo
+from mimiidg_build.cli.evaluate import evaluate
 from mimiidg_build.cli.explain import explain
+from mimiidg_build.cli.export import export
+from mimiidg_build.cli.fetch import fetch
+from mimiidg_build.cli.list_stores import list_stores
+from mimiidg_build.cli.prune import prune
 from mimiidg_build.cli.report import report
 from mimiidg_build.cli.serve import serve
+from mimiidg_build.cli.validate import validate
+from mimiidg_build.cli.verify import verify
 from mimiidg_build.errors import KEPT, MimiidgError
 from mimiidg_build.settings import __version__
 
@@ -37,13 +49,13 @@ def cli() -> None:
 
 for command in (
     demo,
-    data.fetch,
-    data.validate,
-    data.build,
-    data.list_,
-    data.verify,
-    data.prune,
-    data.export,
+    fetch,
+    validate,
+    build,
+    list_stores,
+    verify,
+    prune,
+    export,
     benchmark,
     evaluate,
     explain,
@@ -56,8 +68,8 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; a mistake in data or configuration is one message, never a traceback."""
-    gc.set_threshold(50_000)  # plans are many small objects that stay: no use in looking through them every 700
-    if logging.lastResort is not None:  # whatever becomes of the root logger, which Prefect takes for itself
+    gc.set_threshold(50_000)  # plans are many small objects that stay: a waste to search them every 700
+    if logging.lastResort is not None:  # warnings are shown even after Prefect has taken over the root logger
         logging.getLogger("mimiidg_build").addHandler(logging.lastResort)
     try:
         result = cli.main(
@@ -71,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again does not want to wait
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
         click.echo(f"stopped. {KEPT}", err=True)
         return 130
     except BrokenPipeError:

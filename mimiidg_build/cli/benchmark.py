@@ -1,23 +1,23 @@
-"""The commands that train and measure: ``benchmark`` and ``evaluate``. Registered by :mod:`mimiidg_build.cli`."""
+"""``mimiidg benchmark``: train models on variants, score, evaluate and compare them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mimiidg_build import progress
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import as_flow, common, embed_prefect, print_table
+from mimiidg_build.cli.names import named_variant
+from mimiidg_build.cli.options import common
+from mimiidg_build.cli.prefect_server import as_flow, start_prefect
+from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
-from mimiidg_build.storage.places import Place, local, place
+from mimiidg_build.storage.places import Place, local
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Benchmark
-    from mimiidg_build.evaluation.results import Evaluation
     from mimiidg_build.progress import Reporter
     from mimiidg_build.store.store import Store
     from schemas.variants import Variant
@@ -45,13 +45,15 @@ class SweepCommand(click.Command):
     """A command with options that take several numbers at once: ``--snr-offset -6 0 6``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, after one value has been given to each option. See :meth:`click.Command.parse_args`."""
         return super().parse_args(ctx, one_value_each(args))
 
 
 class ModelName(click.Choice[str]):
-    """A model's name, or ``module:Class`` of one's own."""
+    """A model's name, or ``module:Class``, a model of the user's own."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, if it can be a model's. See :meth:`click.ParamType.convert`."""
         return value if ":" in value else super().convert(value, param, ctx)
 
 
@@ -63,7 +65,7 @@ class ModelName(click.Choice[str]):
     type=ModelName([*MODELS, *ABLATIONS, "all"]),
     multiple=True,
     required=True,
-    help="May be given repeatedly; all: every one but the ablations (attention_...). Your own: module:Class.",
+    help="May be given repeatedly. all: every model but the ablations (attention_...). Your own: module:Class.",
 )
 @click.option(
     "--profile",
@@ -73,14 +75,20 @@ class ModelName(click.Choice[str]):
     help="cpu: half an hour a family on two cores. smoke: seconds.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each model.")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the profile's.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs. [default: the profile's]")
 @click.option(
     "--known-anomalies",
     type=click.IntRange(0),
     multiple=True,
-    help="Several: tell the training of so many anomalies per section, and compare. They leave the test set.",
+    help="Train with so many known anomalies per section, which leave the test set. Several numbers: compare them.",
 )
-@click.option("--snr-offset", "snr_offsets", type=float, multiple=True, help="Several: compare SNRs, dB.")
+@click.option(
+    "--snr-offset",
+    "snr_offsets",
+    type=float,
+    multiple=True,
+    help="Added to every SNR, dB. Several numbers: compare them.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
 @click.option("--workers", type=click.IntRange(1), help="Trainings at once on a CPU. [default: one a core]")
 @click.option("--sections/--no-sections", default=None, help="The table of sections. [default: for a single model]")
@@ -114,14 +122,17 @@ def benchmark(
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
-    from mimiidg_build.benchmark import compare_rows, sweep_variants
+    from mimiidg_build.benchmark import sweep_variants
 
     wanted = sweep_variants(named_variant(variant, root), snr_offsets)
-    with progress.reporter(quiet) as reporter:
-        progress.use(reporter)
-        names = list(MODELS) if "all" in models else list(models)
-        options: dict[str, Any] = {"models": names, "profile": profile, "seeds": seeds, "epochs": epochs}
-        options["known_anomalies"] = list(known_anomalies)
+    with shown_progress(quiet) as reporter:
+        options: dict[str, Any] = {
+            "models": list(MODELS) if "all" in models else list(models),
+            "profile": profile,
+            "seeds": seeds,
+            "epochs": epochs,
+            "known_anomalies": list(known_anomalies),
+        }
         where = {"device": device, "workers": workers}
         if as_flow(prefect):
             found = _as_flow(wanted, root, where, **options)
@@ -129,32 +140,23 @@ def benchmark(
             found = _directly(wanted, root, reporter, where, **options)
     figures = _figures(found, root, profile, losses)
     if as_json:
-        content = {"variants": [of.to_dict() for of in found], "figures": [str(path) for path in figures]}
-        click.echo(json.dumps(content, allow_nan=False))
+        print_json({"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]})
         return
-    for of in found:
-        if sections or (sections is None and len(of.models) == 1):
-            print_table(of.title, of.rows())
+    _print_tables(found, sections, values)
+    print_lines(model.runs[0].directory.parent for result in found for model in result.models[:1])
+    print_lines(figures)
+
+
+def _print_tables(found: list[Benchmark], sections: bool | None, values: bool) -> None:
+    from mimiidg_build.benchmark import compare_rows
+
+    for result in found:
+        if sections or (sections is None and len(result.models) == 1):
+            print_table(result.title, result.rows())
         if values:
-            print_table(f"{of.title}, per attribute value", of.value_rows())
+            print_table(f"{result.title}, per attribute value", result.value_rows())
     title = found[0].title if len(found) == 1 else "AUC in %"
     print_table(f"{title}: means over sections with 95 % intervals, parameters x networks", compare_rows(found))
-    for path in [*(model.runs[0].directory.parent for of in found for model in of.models[:1]), *figures]:
-        click.echo(path)
-
-
-def named_variant(name: str, root: Place) -> Variant:
-    """A variant by name or file, or that of a store under ROOT or at a path."""
-    from mimiidg_build.datasets.toml_files import shipped_names
-    from mimiidg_build.datasets.variant import load_variant
-    from mimiidg_build.store.store import open_store, variant_dir
-
-    if name in shipped_names("variants") or name.endswith(".toml"):
-        return load_variant(name)
-    path = variant_dir(root, name) if variant_dir(root, name).is_dir() else place(name)
-    if path.is_dir():
-        return open_store(path).attributes.variant
-    return load_variant(name)  # says what there is
 
 
 def _directly(
@@ -175,7 +177,7 @@ def _directly(
 
 
 def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **options: Any) -> list[Benchmark]:
-    embed_prefect(root, "benchmark")
+    start_prefect(root, "benchmark")
     from flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.benchmark import collect, plan_runs
     from mimiidg_build.store.store import open_store
@@ -188,72 +190,13 @@ def _figures(found: list[Benchmark], root: Place, profile: str, losses: bool) ->
     """Draw what was asked for, under ROOT/reports."""
     from mimiidg_build.benchmark.plots import plot_known_anomalies, plot_losses, plot_snr_sweep
 
-    drawn = []
+    reports, drawn = local(root) / "reports", []
     if len(found) > 1:
-        drawn.append(plot_snr_sweep(found, local(root) / "reports" / f"{found[0].base_variant}-{profile}-snr.png"))
-    for of in found:
-        if len({model.known_anomalies for model in of.models}) > 1:
-            drawn.append(
-                plot_known_anomalies(of, local(root) / "reports" / f"{of.variant}-{profile}-known-anomalies.png")
-            )
+        drawn.append(plot_snr_sweep(found, reports / f"{found[0].base_variant}-{profile}-snr.png"))
+    for result in found:
+        if len({model.known_anomalies for model in result.models}) > 1:
+            path = reports / f"{result.variant}-{profile}-known-anomalies.png"
+            drawn.append(plot_known_anomalies(result, path))
     if losses:
-        drawn += [plot_losses(of, local(root) / "reports" / f"{of.variant}-{profile}-loss.png") for of in found]
+        drawn += [plot_losses(result, reports / f"{result.variant}-{profile}-loss.png") for result in found]
     return drawn
-
-
-@click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option(
-    "--truth",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Ground truth of clips whose names hide it: attribute tables or lists, or directories of them.",
-)
-@common
-def evaluate(directory: Path, truth: tuple[Path, ...], root: Place, as_json: bool, quiet: bool) -> None:
-    """Compute every metric of a directory of score files in the official format, ours or anybody's.
-
-    Reads anomaly_score_<machine>_section_<NN>_test.csv, and decision_result_... where they are there.
-
-    Example: mimiidg evaluate my_scores --truth attributes --json
-    """
-    from mimiidg_build.evaluation.evaluate import evaluate_scores
-
-    found = evaluate_scores(directory, truth or None)
-    if as_json:
-        click.echo(found.to_json())
-        return
-    print_table(f"{directory}: AUC, precision, recall and F1 in %", evaluation_rows(found))
-    for note in found.notes:
-        click.echo(note)
-
-
-def evaluation_rows(found: Evaluation) -> list[dict[str, Any]]:
-    """Every section, then means over all of them, and the official score with its interval."""
-    shown = {
-        "source": "auc_source",
-        "target": "auc_target",
-        "all": "auc_all",
-        "pAUC": "pauc",
-        "F1 source": "f1_source",
-        "F1 target": "f1_target",
-    }
-    rows = [
-        {"section": f"{row['machine_type']}/{row['section']}", **{t: percent(row[name]) for t, name in shown.items()}}
-        for row in found.sections.to_dict("records")
-    ]
-    for mean, of in found.means.items():
-        rows.append({"section": f"{mean} mean", **{t: percent(of.get(name)) for t, name in shown.items()}})
-    low, high = found.official_score_interval
-    interval = f" ({percent(low)} .. {percent(high)})" if percent(low) else ""
-    official = {"section": "official score", **dict.fromkeys(shown, "")}
-    return [*rows, official | {"source": f"{percent(found.official_score)}{interval}"}]
-
-
-def percent(value: float | None) -> str:
-    """A share in %, nothing where it is unknown.
-
-    >>> percent(0.84691), percent(float("nan"))
-    ('84.69', '')
-    """
-    return "" if value is None or value != value else f"{100 * value:.2f}"

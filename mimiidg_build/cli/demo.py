@@ -1,22 +1,15 @@
-"""``mimiidg demo``: everything, on the embedded default."""
+"""``mimiidg demo``: everything, on a small synthetic release and a Prefect server of its own."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
-from mimiidg_build import progress
-from mimiidg_build.cli.options import (
-    absolute_for_cluster,
-    common,
-    embed_prefect,
-    print_store,
-    print_table,
-    run_options,
-    store_content,
-)
+from mimiidg_build.cli.names import absolute_for_cluster
+from mimiidg_build.cli.options import common, run_options
+from mimiidg_build.cli.prefect_server import start_prefect
+from mimiidg_build.cli.printing import print_json, print_store, print_table, shown_progress, store_content
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark import Run
@@ -54,7 +47,7 @@ def demo(
     variant = derive_variant(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
     finished = finished_store(variant, root)
     if finished is None or any(not run.is_finished(part) for run in smoke_runs(finished, root) for part in run.parts()):
-        with progress.reporter(quiet) as reporter:
+        with shown_progress(quiet) as reporter:
             run_flows(variant, root, scheduler, workers, reporter)
         note = ""
     else:
@@ -62,12 +55,12 @@ def demo(
     store = open_store(variant_dir(root, variant.name)) if finished is None else finished
     found = collect(smoke_runs(store, root))
     if as_json:
-        click.echo(json.dumps({"store": store_content(store), "benchmark": found.to_dict()}, allow_nan=False))
+        print_json({"store": store_content(store), "benchmark": found.to_dict()})
         return
     print_table(f"{found.title}: means over sections", compare_rows([found]))
     print_store(store, as_json=False, note=note)
     if not quiet:
-        click.echo(f"all of it on a page: mimiidg report {variant.name}", err=True)
+        click.echo(f"all of it on one page: mimiidg report {variant.name}", err=True)
 
 
 def smoke_runs(store: Store, root: Place) -> list[Run]:
@@ -78,12 +71,22 @@ def smoke_runs(store: Store, root: Place) -> list[Run]:
 
 
 def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None, reporter: Reporter) -> None:
-    """Refresh the variant and benchmark it, as flows on Prefect's embedded server; the release is made as it starts."""
+    """Refresh the variant and benchmark it, as flows on a Prefect server of our own.
+
+    Parameters
+    ----------
+    variant : Variant
+        Its synthetic release is made while the server starts.
+    root : Place
+    scheduler : str
+    workers : int or None
+        See ``build_variant``.
+    reporter : Reporter
+    """
     from mimiidg_build.fetch.dataset import make_synthetic
 
-    progress.use(reporter)
     started = reporter.step("start Prefect", 1, "server")
-    embed_prefect(root, "benchmark", "refresh", meanwhile=lambda: make_synthetic(variant, root, reporter))
+    start_prefect(root, "benchmark", "refresh", meanwhile=lambda: make_synthetic(variant, root, reporter))
     from flows.benchmark import benchmark
     from flows.refresh import refresh
 

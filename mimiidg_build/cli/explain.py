@@ -1,14 +1,14 @@
-"""The command ``explain``: where the attention network looks. Registered by :mod:`mimiidg_build.cli`."""
+"""``mimiidg explain``: where the attention network looks."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mimiidg_build import progress
-from mimiidg_build.cli.options import common, named_store, print_table
+from mimiidg_build.cli.names import named_store
+from mimiidg_build.cli.options import common
+from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
 from mimiidg_build.storage.places import Place
 
@@ -21,11 +21,13 @@ FAMILY = [name for name, where in (MODELS | ABLATIONS).items() if where.startswi
 @click.command()
 @click.argument("variant")
 @click.option("--clip", required=True, help="A clip's name, with its machine type where others share it: fan/NAME.")
-@click.option("--machine-type", help="The clip's, where its name does not say it.")
+@click.option("--machine-type", help="The clip's machine type, where its name does not say it.")
 @click.option("--model", type=click.Choice(FAMILY), default="attention", show_default=True)
-@click.option("--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Of the training.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the training.")
-@click.option("--epochs", type=click.IntRange(1), help="Of the training, where they are not the profile's.")
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Profile it was trained with."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed that it was trained with.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs that it was trained for. [default: the profile's]")
 @click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
 @common
 def explain(
@@ -43,8 +45,9 @@ def explain(
 ) -> None:
     """Draw where a trained attention network looks.
 
-    A clip's log-mel and Wavegram, beside each its attention map; and the maps' mean and deviation over the test set by
-    mel bin, for normal and anomalous clips of every machine type. The network is one that `mimiidg benchmark` trained.
+    A clip's log-mel and Wavegram, beside each its attention map; and the maps' mean and standard deviation over the
+    test set by mel bin, for normal and anomalous clips of every machine type. The network is one that `mimiidg
+    benchmark` trained.
 
     Example: mimiidg explain demo --profile smoke --clip fan/section_00_source_test_normal_0000_m-n_W
     """
@@ -63,21 +66,20 @@ def explain(
     run = trained_run(store, root, model, profile, seed, epochs)
     explainer = Explainer(run, device)
     found = explainer.clip(row)
-    with progress.reporter(quiet) as reporter:
+    with shown_progress(quiet) as reporter:
         statistics = explainer.statistics(reporter)
     figures = [plot_clip(run, found, figure_path(run, found.name))]
     for channel in explainer.channels:
         figures.append(plot_statistics(run, statistics, channel, figure_path(run, f"test-{channel}")))
     if as_json:
-        click.echo(json.dumps(_content(found, statistics) | {"figures": [str(path) for path in figures]}))
+        print_json(_content(found, statistics) | {"figures": [str(path) for path in figures]})
         return
     print_table(f"{variant}: attention maps over the test set", statistics_rows(statistics))
-    for path in figures:
-        click.echo(path)
+    print_lines(figures)
 
 
 def _content(clip: ClipMaps, statistics: list[MapStatistics]) -> dict[str, Any]:
-    """What programs are told: maps by mel bin."""
+    """The result as JSON output shows it: maps by mel bin."""
     from mimiidg_build.report.explain import mel_hz
 
     maps = zip(clip.channels, clip.maps, strict=True)
@@ -85,18 +87,18 @@ def _content(clip: ClipMaps, statistics: list[MapStatistics]) -> dict[str, Any]:
         "clip": clip.name,
         "mel_hz": mel_hz().round(3).tolist(),
         "maps": [
-            {"channel": channel, "mean": of.mean(axis=1).tolist(), "deviation": of.std(axis=1).tolist()}
-            for channel, of in maps
+            {"channel": channel, "mean": values.mean(axis=1).tolist(), "deviation": values.std(axis=1).tolist()}
+            for channel, values in maps
         ],
         "test_set": [
             {
-                "machine_type": of.machine_type,
-                "condition": of.condition,
-                "channel": of.channel,
-                "n_clips": of.n_clips,
-                "mean": of.mean.tolist(),
-                "deviation": of.deviation.tolist(),
+                "machine_type": row.machine_type,
+                "condition": row.condition,
+                "channel": row.channel,
+                "n_clips": row.n_clips,
+                "mean": row.mean.tolist(),
+                "deviation": row.deviation.tolist(),
             }
-            for of in statistics
+            for row in statistics
         ],
     }

@@ -1,14 +1,14 @@
-"""``mimiidg report``. Registered by :mod:`mimiidg_build.cli`."""
+"""``mimiidg report``: a store and its benchmarks on one page."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from mimiidg_build import progress
-from mimiidg_build.cli.options import common, named_store
+from mimiidg_build.cli.names import named_store
+from mimiidg_build.cli.options import common
+from mimiidg_build.cli.printing import print_json, shown_progress
 from mimiidg_build.storage.places import Place
 
 
@@ -31,10 +31,10 @@ def report(variant: str, output: Path | None, root: Place, as_json: bool, quiet:
     from mimiidg_build.report import write_report
 
     store = named_store(variant, root)
-    with progress.reporter(quiet) as reporter:
+    with shown_progress(quiet) as reporter:
         path = write_report(store, root, output, reporter)
     if as_json:
         content = {"path": str(path), "size_bytes": path.stat().st_size, "store": str(store.path)}
-        click.echo(json.dumps(content | {"fingerprint": store.fingerprint}))
+        print_json(content | {"fingerprint": store.fingerprint})
     else:
         click.echo(path)

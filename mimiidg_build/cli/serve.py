@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mimiidg_build import progress
+from mimiidg_build import settings
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import check_prefect, common, prefect_home, print_table, run_options
+from mimiidg_build.cli.options import common, run_options
+from mimiidg_build.cli.prefect_server import check_prefect, own_server
+from mimiidg_build.cli.printing import print_json, print_table, shown_progress
 from mimiidg_build.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--cron", help="When: minute hour day-of-month month day-of-week. [default: when started by hand]")
 @click.option("--timezone", default="UTC", show_default=True, help="The time zone of --cron, as Europe/Berlin.")
 @click.option("--server", is_flag=True, help="Also run a Prefect server, on this machine, for as long as this runs.")
-@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of that server.")
+@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Port of that server.")
 @click.option("--offline", is_flag=True, help="Fetch nothing; use and verify what is there.")
 @run_options
 @common
@@ -61,44 +61,33 @@ def serve(
 
     Example: mimiidg serve --server --cron "0 2 * * *" --variant workshop.toml
     """
-    from mimiidg_build.parallel.run_tasks import runner
+    from mimiidg_build.parallel.runner import runner
 
     named = by_name(variants)
-    runner(scheduler, workers)  # says now, not at night, that there is no such scheduler
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL" if quiet else "INFO")
-    with progress.reporter(quiet) as reporter:
+    runner(scheduler, workers)  # fails now, not at night, where there is no such scheduler
+    with shown_progress(quiet) as reporter:
         started = reporter.step("start Prefect", 1, "server")
-        own = own_server(root, port) if server else None
+        own = _start_prefect(root, port if server else None, quiet)
         from flows.schedule import cron_schedule, deployment, run_deployments
 
-        schedule = cron_schedule(cron, timezone) if cron else None
+        schedule = cron_schedule(cron, timezone) if cron else None  # a mistake in it is known before the server is up
         if own is None:
             check_prefect()
         else:
             own.wait()
         started(1)
-    parameters = {
-        "root": str(root.absolute()),
-        "scheduler": scheduler,
-        "workers": workers,
-        "offline": offline,
-    }
+    parameters = {"root": str(root.absolute()), "scheduler": scheduler, "workers": workers, "offline": offline}
     made = [deployment(variant, name, schedule, **parameters) for name, variant in named.items()]
-    url = os.environ["PREFECT_API_URL"]
 
-    def tell(ids: list[UUID]) -> None:
-        told = [{"deployment": f"refresh/{name}", "id": str(id_)} for name, id_ in zip(named, ids, strict=True)]
+    def on_registered(ids: list[UUID]) -> None:
+        rows = [{"deployment": f"refresh/{name}", "id": str(id_)} for name, id_ in zip(named, ids, strict=True)]
         if as_json:
-            click.echo(json.dumps({"server": url, "cron": cron, "timezone": timezone, "deployments": told}))
-            return
-        when = f"{cron} ({timezone})" if cron else "when started by hand"
-        print_table(f"deployments on {url.removesuffix('/api')}", [row | {"runs": when} for row in told])
-        click.echo(
-            f"waiting for what falls due; Ctrl-C stops. Run one now: prefect deployment run {told[0]['deployment']}"
-        )
+            content = {"server": settings.prefect_url(), "cron": cron, "timezone": timezone, "deployments": rows}
+            print_json(content)
+        else:
+            _print_deployments(rows, f"{cron} ({timezone})" if cron else "when started by hand")
 
-    run_deployments(made, tell)
+    run_deployments(made, on_registered)
 
 
 def by_name(variants: Sequence[str]) -> dict[str, str]:
@@ -123,11 +112,20 @@ def by_name(variants: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def own_server(root: Place, port: int) -> Server:
-    """A Prefect server of this command's own."""
-    from flows.server import Server
-
-    url = os.environ.get("PREFECT_API_URL")
-    if url:
+def _start_prefect(root: Place, port: int | None, quiet: bool) -> Server | None:
+    """Begin to start a server of our own where a port is given; it may not answer yet."""
+    console = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL" if quiet else "INFO"}
+    settings.configure(environment=settings.UNTRACKED | console | {"PREFECT_LOGGING_LEVEL": "INFO"})
+    if port is None:
+        return None
+    if url := settings.prefect_url():
         raise UsageError(f"--server: there is one already, PREFECT_API_URL={url}. Leave out one of the two.")
-    return Server(prefect_home(root), port, schedules=True)
+    return own_server(root, port, schedules=True)
+
+
+def _print_deployments(rows: list[dict[str, str]], when: str) -> None:
+    url = settings.prefect_url().removesuffix("/api")
+    print_table(f"deployments on {url}", [row | {"runs": when} for row in rows])
+    click.echo(
+        f"waiting for runs that fall due; Ctrl-C stops. Run one now: prefect deployment run {rows[0]['deployment']}"
+    )

@@ -9,6 +9,7 @@ given. Intervals are 95 % percentile bootstrap intervals over clips. What each m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def evaluate_scores(
     UsageError
         The directory, or a path of the truth, does not exist.
     """
-    paths = [truth] if isinstance(truth, str | Path) else truth
+    paths = [truth] if isinstance(truth, str | os.PathLike) else truth
     tables = None if paths is None else [Path(path) for path in paths]
     return evaluate(read_directory(Path(directory), tables, sections), n_resamples, seed)
 

@@ -21,7 +21,7 @@ from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.mixing.draws import NoiseDraw
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.memory import keep_freed_memory
-from mimiidg_build.parallel.run_tasks import Runner
+from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.places import Place

@@ -1,4 +1,10 @@
-"""Processes that work for this one: Ctrl-C is this one's to handle, and none outlives it."""
+"""Processes that work for this one: Ctrl-C is this one's to handle, and none outlives it.
+
+They are spawned: each is a fresh interpreter that imports the main script again before it does anything else. So a
+script that starts them outside an ``if __name__ == "__main__":`` guard would start them again in every one of them.
+Python notices, the process dies, and its parent sees no more than that. Here such a process ends with an exit code of
+its own, by which the parent knows what to say.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +14,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.managers import SyncManager
 from types import FrameType
 from typing import Any
 
-from mimiidg_build.errors import KEPT, DataError
+from mimiidg_build.errors import KEPT, DataError, MimiidgError, UsageError
+
+NO_GUARD = 78  # the exit code of a process that found its parent's script without a guard: EX_CONFIG of sysexits.h
 
 
 @contextlib.contextmanager
@@ -46,7 +55,8 @@ def process_pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """A pool of ``n`` fresh processes, started at once. When the block ends, what has not begun is cancelled.
 
-    Fresh, not forked: the caller may hold threads, which a fork would copy in whatever state they are.
+    Fresh, not forked: the caller may hold threads, which a fork would copy in whatever state they are. A script that
+    comes here needs an ``if __name__ == "__main__":`` guard.
 
     A terminal sends Ctrl-C to every process of a command. The workers never see it: this process ends what they do, in
     order.
@@ -56,24 +66,80 @@ def process_pool(
     n : int
     initializer : callable, optional
         Called with ``arguments`` in each process first.
+    *arguments
+        The initializer's.
+
+    Yields
+    ------
+    ProcessPoolExecutor
 
     Raises
     ------
     DataError
-        One of them was killed, and whoever waited for it did not say so otherwise.
+        A process was killed, unless the caller caught ``BrokenProcessPool`` and said so itself.
+    UsageError
+        The script has no guard.
     """
+    require_main_guard()
     pool = ProcessPoolExecutor(
         n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
     )
+    processes = pool._processes  # a broken pool forgets them, and how they ended is known to nobody else
     try:
         with without_ctrl_c():
             for _ in range(n):
                 pool.submit(time.sleep, 0.05)  # each starts one, as long as none is idle
         yield pool
     except BrokenProcessPool:
-        raise DataError(f"a worker process was killed, likely for want of memory: use fewer. {KEPT}") from None
+        pool.shutdown(cancel_futures=True)  # only then have all of them ended
+        raise _lost([process.exitcode for process in processes.values()]) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def start_manager() -> SyncManager:
+    """A process that holds queues for this one and its workers. A script that comes here needs a ``__main__`` guard.
+
+    Raises
+    ------
+    DataError
+        It did not start.
+    UsageError
+        The script has no guard.
+    """
+    require_main_guard()
+    manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
+    try:
+        with without_ctrl_c():
+            manager.start()
+    except EOFError:  # it ended before it had said where it can be reached
+        process = manager._process  # type: ignore[attr-defined]
+        process.join()
+        raise _lost([process.exitcode]) from None
+    return manager
+
+
+def require_main_guard() -> None:
+    """End this process if it is a worker that is still importing its parent's script: the script has no guard.
+
+    To be called first by whatever starts processes. In all other processes it does nothing.
+    """
+    # The attribute by which Python itself notices, in multiprocessing.spawn, with a traceback from every worker.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(NO_GUARD)  # at once: the script might catch an exception, or hold threads that never end
+
+
+def _lost(exit_codes: Iterable[int | None]) -> MimiidgError:
+    """The error that says why processes ended."""
+    if NO_GUARD in exit_codes:
+        return UsageError(
+            "the script has no `__main__` guard. Python imports it again in every worker process, so its work must "
+            'stand in a function that is called under `if __name__ == "__main__":`.'
+        )
+    return DataError(f"a worker process was killed. It probably ran out of memory: use fewer workers. {KEPT}")
+
+
+# ---- In a worker process ---------------------------------------------------------------------------------------------
 
 
 def _begin(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -15,7 +15,7 @@ from mimiidg_build.build.publish import open_staging, tables
 from mimiidg_build.build.render import render_shard, render_unwritten
 from mimiidg_build.build.sections import finished_section
 from mimiidg_build.errors import DataError
-from mimiidg_build.parallel.run_tasks import Runner, runner
+from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.files import hash_object, write_file, write_object
 from mimiidg_build.storage.locks import locked_variant

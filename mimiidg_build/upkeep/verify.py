@@ -16,7 +16,7 @@ from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.fetch.transfer import hash_file
-from mimiidg_build.parallel.run_tasks import Runner, runner
+from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import OnProgress, OnTransfer, Reporter, no_progress
 from mimiidg_build.storage.places import Place, move, place
 from mimiidg_build.store.damage import verify_objects

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mimiidg_build.cli.options import print_table
+from mimiidg_build.cli.printing import print_table
 
 CORES = os.cpu_count() or 1
 

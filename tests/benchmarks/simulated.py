@@ -25,7 +25,7 @@ from mimiidg_build.build.render import SHARD_CLIPS, ShardTask
 from mimiidg_build.build.sections import render_sections
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.features import N_MELS, n_frames
-from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.parallel.runner import runner
 from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.contents import TableEntry, entries
 from mimiidg_build.synthesis.zip_file import Packed, write_zip

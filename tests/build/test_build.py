@@ -21,7 +21,7 @@ from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.features import logmel
-from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.parallel.runner import runner
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.verify import render_again

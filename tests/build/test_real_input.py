@@ -12,7 +12,7 @@ from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.manifest import load_dataset, load_table1
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset
-from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.parallel.runner import runner
 from mimiidg_build.store.store import Store
 from mimiidg_build.upkeep.verify import render_again
 from schemas.variants import Variant

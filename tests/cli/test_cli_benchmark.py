@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mimiidg_build.cli.benchmark import benchmark, evaluate
+from mimiidg_build.cli.benchmark import benchmark
+from mimiidg_build.cli.evaluate import evaluate
 from mimiidg_build.errors import DataError, UsageError
 from tests.conftest import DATASET
 from tests.small_store import make_store

@@ -46,6 +46,11 @@ def named(verb: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> str
     return name_within(path)
 
 
+def numbered(steps: list[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    """The steps, each with how many of the same come before it."""
+    return [(*step, steps[:index].count(step)) for index, step in enumerate(steps)]
+
+
 def before_every_step(act: Callable[[int, str, str, tuple[Any, ...]], None]) -> None:
     """Call ``act(number, verb, name, arguments)`` before every step that changes what lies under variants/.
 

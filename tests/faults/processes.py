@@ -28,7 +28,7 @@ WARM = (
     "distributed",  # dask does
     "mimiidg_build.benchmark.runs",
     "mimiidg_build.build.variant",
-    "mimiidg_build.cli.data",
+    "mimiidg_build.cli",
     "mimiidg_build.training.clip_dataset",
     "mimiidg_build.upkeep.prune",
     "mimiidg_build.upkeep.repair",

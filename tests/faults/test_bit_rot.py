@@ -23,6 +23,7 @@ from mimiidg_build.store.store import open_store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.prune import prune_stores
 from tests.conftest import write_dataset
+from tests.faults.injected import CRASHED, numbered
 from tests.faults.place import Place, files
 
 
@@ -157,15 +158,14 @@ def test_repair_that_is_killed(built: tuple[Place, Path], fault: Any, every: int
     for name in names:
         flip(store / name, 7, 3)
     shutil.copytree(place.directory("two"), place.root / "damaged")
-    ended = place.run("verify", "two", "--repair", crash_at=0)
+    ended = place.run("verify", "two", "--repair", list_steps=True)
     assert ended.code == 0, ended.err
-    n_steps = len(json.loads(ended.out.splitlines()[-1]))
-    steps = range(1, n_steps - 8, every)
+    steps = numbered([(verb, name) for verb, name in json.loads(ended.out.splitlines()[-1])])[::every]
     fault("a repair crashed at a step", cases=len(steps))
     for step in steps:
         shutil.rmtree(place.directory("two"))
         shutil.copytree(place.root / "damaged", place.directory("two"))
-        assert place.run("verify", "two", "--repair", crash_at=step).code == 9
+        assert place.run("verify", "two", "--repair", crash_before=step).code == CRASHED
         there = files(store)
         assert all(there[name] == before[name] for name in before if name not in names), "what was whole is whole"
         ended = place.run("verify", "two", "--repair")

@@ -17,7 +17,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.store.damage import find_damage
 from mimiidg_build.store.store import open_store
 from mimiidg_build.upkeep.prune import prune_stores
-from tests.faults.injected import CRASHED, name_within
+from tests.faults.injected import CRASHED, name_within, numbered
 from tests.faults.place import Place, files
 
 EPOCHS = 8
@@ -76,11 +76,6 @@ def steps_of(place: Place) -> list[tuple[str, str]]:
     assert ended.code == 0, ended.err
     forget(place, "one")
     return [(verb, name) for verb, name in json.loads(ended.out.splitlines()[-1])]
-
-
-def numbered(steps: list[tuple[str, str]]) -> list[tuple[str, str, int]]:
-    """The steps, each with how many of the same come before it."""
-    return [(*step, steps[:index].count(step)) for index, step in enumerate(steps)]
 
 
 def crashes(place: Place, **fault: Any) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import zarr
 
-from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.parallel.runner import runner
 from mimiidg_build.store.shards import write_shard
 
 N_CLIPS, SHARD_CLIPS = 64, 16

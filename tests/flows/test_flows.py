@@ -15,19 +15,22 @@ from mimiidg_build.datasets.variant import derive_variant, load_variant
 from tests.conftest import DATASET
 
 RUN = """
-import json, sys, warnings
+import json, os, sys, warnings
 warnings.simplefilter("error", UserWarning)
 from pathlib import Path
 from flows.refresh import refresh
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from prefect.client.orchestration import get_client
-root = Path(sys.argv[1])
+from prefect.server.api.server import SubprocessASGIServer
+root, before = Path(sys.argv[1]), dict(os.environ)
 variant = derive_variant(load_variant("demo"), dataset=sys.argv[2], sections=["fan"]).model_dump(mode="json")
 paths = [str(refresh([variant], root)[0]) for _ in range(2)]
 with get_client(sync_client=True) as client:
     artifacts = [(a.key, str(a.data)) for a in client.read_artifacts()]
     runs = [(run.name, run.state.name) for run in client.read_task_runs()]
-print(json.dumps({"paths": paths, "artifacts": artifacts, "runs": runs}))
+server = Path(f"/proc/{SubprocessASGIServer().server_process.pid}/environ").read_text().split("\\0")
+assert os.environ == before, "calling a flow leaves the environment as it is"
+print(json.dumps({"paths": paths, "artifacts": artifacts, "runs": runs, "server": server}))
 """
 
 # Prefect's embedded server may be stopped amid a transaction, of which its database library complains
@@ -55,6 +58,8 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
     names = [name for name, _ in result["runs"]]
     assert {"render fan/00", "render fan/01", "render fan/02"} <= set(names), "a task a section"
     assert {state for _, state in result["runs"]} == {"Completed"}
+    hermetic = {"PREFECT_SERVER_ANALYTICS_ENABLED=False", "PREFECT_SERVER_LOGGING_LEVEL=ERROR", "DO_NOT_TRACK=1"}
+    assert hermetic <= set(result["server"]), "the embedded server sends nothing"
 
 
 def test_mistakes_are_not_retried(root: Path) -> None:

@@ -18,8 +18,8 @@ from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import main
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.parallel import run_tasks
-from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.parallel import cluster as on_cluster
+from mimiidg_build.parallel.runner import runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import variant_dir
 from tests.conftest import DATASET, content
@@ -92,14 +92,14 @@ class KillOne(Reporter):
         self.worker, self.clips_then = worker, 0
 
     def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
-        def told(n: int) -> None:
+        def on_progress(n: int) -> None:
             if title == "render" and n and not self.clips_then:
                 self.worker.send_signal(signal.SIGKILL)
                 self.worker.wait()
                 self.clips_then = n
                 self.leave()
 
-        return told
+        return on_progress
 
     def leave(self) -> None:
         """What it left."""
@@ -142,7 +142,7 @@ def test_the_command_line_finds_a_relative_root(
     assert main([*arguments, "--scheduler", cluster.address, "--json"]) == 0  # it waits for the worker
     assert Path(json.loads(capsys.readouterr().out)["path"]).is_dir()
     cluster.scheduler.kill()
-    monkeypatch.setattr(run_tasks, "CONNECT_WITHIN_S", 1.0)
+    monkeypatch.setattr(on_cluster, "CONNECT_WITHIN_S", 1.0)
     assert main([*arguments, "--scheduler", cluster.address, "--seed", "1", "--quiet"]) == 2
     assert f"no dask scheduler answers at {cluster.address}" in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_workers_that_cannot_do_it_are_refused(
     start: Callable[[], Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = start()
-    monkeypatch.setattr(run_tasks, "WORKERS_WITHIN_S", 1.0)
+    monkeypatch.setattr(on_cluster, "WORKERS_WITHIN_S", 1.0)
     with pytest.raises(UsageError, match=f"{cluster.address} has no workers. Start some: dask worker tcp://"):
         runner(cluster.address, root=tmp_path)(abs, [(1,)], print)
     monkeypatch.undo()
@@ -186,7 +186,7 @@ def test_a_cluster_that_is_gone_is_not_waited_for(
     cluster = start()
     victim = {"worker": cluster.worker(), "scheduler": cluster.scheduler}[who]
     cluster.wait_for_workers(1)
-    monkeypatch.setattr(run_tasks, "POLL_S", 0.2)
-    monkeypatch.setattr(run_tasks, "WORKERS_WITHIN_S", 1.0)
+    monkeypatch.setattr(on_cluster, "POLL_S", 0.2)
+    monkeypatch.setattr(on_cluster, "WORKERS_WITHIN_S", 1.0)
     with pytest.raises(DataError, match=f"{message}. What is finished is kept: run the same command again"):
         runner(cluster.address, root=tmp_path)(time.sleep, [(0,), (60,)], lambda result: victim.kill())

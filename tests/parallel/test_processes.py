@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.processes import process_pool, without_ctrl_c
+from tests.conftest import DATASET
 
 
 @pytest.mark.parametrize("threads", [0, 1], ids=["alone", "beside a thread that the signal can reach"])
@@ -37,7 +41,7 @@ def test_ctrl_c_comes_after_the_block_whichever_thread_the_system_gives_it_to(th
 
 def test_a_killed_worker_is_one_error() -> None:
     with (
-        pytest.raises(DataError, match="a worker process was killed, likely for want of memory"),
+        pytest.raises(DataError, match="a worker process was killed. It probably ran out of memory"),
         process_pool(2) as pool,
     ):
         waiting = pool.submit(time.sleep, 60)
@@ -53,3 +57,51 @@ def test_workers_start_at_once_and_ignore_ctrl_c() -> None:
             os.kill(worker, signal.SIGINT)
         assert pool.submit(os.getppid).result() == os.getpid()
         assert set(pool._processes) == first, "none died, none was started later"
+
+
+SCRIPTS = {
+    "build": """
+from mimiidg_build.build.variant import build_variant
+from mimiidg_build.datasets.variant import derive, load_variant
+
+variant = derive(load_variant("demo"), dataset={dataset!r}, sections=["fan/00"])
+build_variant(variant, {root!r}, scheduler="processes", workers=2)
+""",
+    "synthesis": """
+from pathlib import Path
+
+from mimiidg_build.datasets.synthetic import SyntheticSpec
+from mimiidg_build.synthesis.archive import write_release
+
+write_release(SyntheticSpec(1, 0), Path({root!r}) / "release")
+""",
+    "trainers": """
+from mimiidg_build.benchmark.trainers import Trainers
+from mimiidg_build.progress import Reporter
+
+with Trainers("cpu", 2, 2, Reporter()):
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_without_a_guard_is_told_so(script: str, root: Path, tmp_path: Path) -> None:
+    """Every worker imports the script and comes to the same call: no traceback, no deadlock, no talk of memory."""
+    path = tmp_path / "unguarded.py"
+    path.write_text(SCRIPTS[script].format(dataset=DATASET, root=str(root)))
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1, done.stderr  # the script's own
+    assert "UsageError: the script has no `__main__` guard. Python imports it again" in done.stderr
+    assert "memory" not in done.stderr
+
+
+def test_a_script_with_a_guard_works(tmp_path: Path) -> None:
+    path = tmp_path / "guarded.py"
+    lines = SCRIPTS["trainers"].splitlines()
+    body = ["    " + line for line in lines if line.startswith(("with", " "))]
+    imports = [line for line in lines if line.startswith("from")]
+    path.write_text("\n".join([*imports, 'if __name__ == "__main__":', *body, '    print("done")']))
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

@@ -25,7 +25,7 @@ from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.dataset import fetch_dataset
-from mimiidg_build.parallel.run_tasks import runner
+from mimiidg_build.parallel.runner import runner
 from mimiidg_build.storage.places import ObjectPath, file_sizes, local
 from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store, variant_dir

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.parallel.run_tasks import Runner, runner
+from mimiidg_build.parallel.runner import Runner, runner
 
 SCHEDULERS = ["threads", "cluster", "processes"]
 
@@ -59,13 +59,13 @@ def failing(number: int) -> int:
     return number
 
 
-# every run on processes starts them anew, which takes seconds: only where it tells something
+# every run on processes starts them anew, which takes seconds: only where it shows something
 @pytest.mark.parametrize("run", SCHEDULERS, indirect=True)
-def test_results_come_in_order_and_each_is_told_once(run: Runner) -> None:
-    told: list[tuple[int, str, float]] = []
+def test_results_come_in_order_and_each_is_reported_once(run: Runner) -> None:
+    seen: list[tuple[int, str, float]] = []
     expected = [(i, "A.int16", 0.5) for i in range(20)]
-    assert run(late, [(Task(i, ((Path("noise/A.int16"), 0.5),)),) for i in range(20)], told.append) == expected
-    assert sorted(told) == expected
+    assert run(late, [(Task(i, ((Path("noise/A.int16"), 0.5),)),) for i in range(20)], seen.append) == expected
+    assert sorted(seen) == expected
 
 
 @pytest.mark.parametrize("run", SCHEDULERS, indirect=True)
@@ -76,9 +76,9 @@ def test_a_failure_is_raised_as_it_is(run: Runner) -> None:
 
 def test_equal_tasks_are_tasks_of_their_own(run: Runner, tmp_path: Path) -> None:
     # a task writes a file: that its arguments are another's is no reason not to run it
-    told: list[int] = []
-    assert run(append, [(tmp_path / "file",)] * 4, told.append) == [1] * 4
-    assert told == [1] * 4
+    seen: list[int] = []
+    assert run(append, [(tmp_path / "file",)] * 4, seen.append) == [1] * 4
+    assert seen == [1] * 4
     assert (tmp_path / "file").read_text() == "xxxx"
 
 
@@ -95,21 +95,21 @@ def test_equal_tasks_are_tasks_of_their_own(run: Runner, tmp_path: Path) -> None
 def test_arguments_and_results_go_through_unchanged(
     run: Runner, function: Callable[..., object], task: tuple[object, ...], result: object, why: str
 ) -> None:
-    told: list[object] = []
-    assert run(function, [task], told.append) == [result], why
-    assert told == [result]
+    seen: list[object] = []
+    assert run(function, [task], seen.append) == [result], why
+    assert seen == [result]
 
 
 def test_no_tasks_are_no_work(run: Runner) -> None:
     assert run(abs, [], pytest.fail) == []
 
 
-def test_a_failure_of_the_one_who_is_told_is_raised_too(run: Runner) -> None:
-    def told(result: int) -> None:
+def test_a_failure_of_the_callback_is_raised_too(run: Runner) -> None:
+    def on_result(result: int) -> None:
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
-        run(abs, [(0,)], told)
+        run(abs, [(0,)], on_result)
 
 
 def test_threads_are_as_many_as_asked() -> None:
@@ -121,7 +121,9 @@ def test_threads_are_as_many_as_asked() -> None:
 
 
 def test_killed_processes_are_no_mystery() -> None:
-    with pytest.raises(DataError, match="a worker process was killed, likely for want of memory: use fewer. What is"):
+    with pytest.raises(
+        DataError, match="a worker process was killed. It probably ran out of memory: use fewer workers. What is"
+    ):
         runner("processes", 2)(os._exit, [(9,)] * 2, print)
 
 

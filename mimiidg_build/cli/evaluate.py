@@ -1,0 +1,67 @@
+"""``mimiidg evaluate``: metrics of score files, ours or anybody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mimiidg_build.cli.options import common
+from mimiidg_build.cli.printing import percent, print_lines, print_table
+
+if TYPE_CHECKING:
+    from mimiidg_build.evaluation.results import Evaluation
+    from mimiidg_build.storage.places import Place
+
+COLUMNS = {
+    "source": "auc_source",
+    "target": "auc_target",
+    "all": "auc_all",
+    "pAUC": "pauc",
+    "F1 source": "f1_source",
+    "F1 target": "f1_target",
+}
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--truth",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Ground truth of clips whose names hide it: attribute tables or lists, or directories of them.",
+)
+@common
+def evaluate(directory: Path, truth: tuple[Path, ...], root: Place, as_json: bool, quiet: bool) -> None:
+    """Compute every metric of a directory of score files in the official format, ours or anybody's.
+
+    Reads anomaly_score_<machine>_section_<NN>_test.csv, and decision_result_... where they are there.
+
+    Example: mimiidg evaluate my_scores --truth attributes --json
+    """
+    from mimiidg_build.evaluation.evaluate import evaluate_scores
+
+    found = evaluate_scores(directory, truth or None)
+    if as_json:
+        click.echo(found.to_json())
+        return
+    print_table(f"{directory}: AUC, precision, recall and F1 in %", evaluation_rows(found))
+    print_lines(found.notes)
+
+
+def evaluation_rows(found: Evaluation) -> list[dict[str, Any]]:
+    """Every section, then means over all of them, and the official score with its interval."""
+    rows = [
+        _row(f"{section['machine_type']}/{section['section']}", section)
+        for section in found.sections.to_dict("records")
+    ]
+    rows += [_row(f"{mean} mean", metrics) for mean, metrics in found.means.items()]
+    low, high = found.official_score_interval
+    interval = f" ({percent(low)} .. {percent(high)})" if percent(low) else ""
+    official = {"section": "official score", **dict.fromkeys(COLUMNS, "")}
+    return [*rows, official | {"source": f"{percent(found.official_score)}{interval}"}]
+
+
+def _row(title: str, metrics: dict[Any, Any]) -> dict[str, Any]:
+    return {"section": title, **{column: percent(metrics.get(name)) for column, name in COLUMNS.items()}}

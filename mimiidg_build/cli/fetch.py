@@ -1,0 +1,61 @@
+"""``mimiidg fetch``: have archives on disk, verified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mimiidg_build.cli import complete
+from mimiidg_build.cli.options import common
+from mimiidg_build.cli.prefect_server import as_flow, start_prefect
+from mimiidg_build.cli.printing import print_json, print_table, shown_progress
+
+if TYPE_CHECKING:
+    from mimiidg_build.storage.places import Place
+
+
+@click.command()
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", shell_complete=complete.datasets)
+@click.option("--file", "files", multiple=True, help="Only this file of the dataset.")
+@click.option("--offline", is_flag=True, help="Use and verify what is there.")
+@click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
+@common
+def fetch(
+    datasets: tuple[str, ...],
+    files: tuple[str, ...],
+    offline: bool,
+    prefect: bool,
+    root: Place,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Fetch and verify the archives of datasets.
+
+    A broken transfer goes on where it stopped; what is there and verified is not fetched again; a file downloaded by
+    hand into ROOT/archives/<record>/ is verified and used.
+
+    Example: mimiidg fetch mimii_dg --file fan.zip --file valve.zip
+    """
+    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.datasets.release import check_files
+    from mimiidg_build.fetch.dataset import fetch_dataset
+
+    manifests = [load_dataset(name) for name in datasets]
+    check_files(manifests, files)
+    names = list(files) or None
+    fetched: dict[str, Place] = {}
+    with shown_progress(quiet) as reporter:
+        if as_flow(prefect):
+            start_prefect(root, "fetch_archives")
+            from flows.fetch_archives import fetch_archives
+
+            fetched = fetch_archives(dict.fromkeys(datasets, names), str(root), offline)
+        else:
+            for manifest in manifests:
+                fetched |= fetch_dataset(manifest, root, names=names, offline=offline, reporter=reporter)
+    if as_json:
+        print_json({key: str(path) for key, path in fetched.items()})
+    else:
+        rows = [{"archive": k, "MB": f"{p.stat().st_size / 1e6:,.1f}", "path": str(p)} for k, p in fetched.items()]
+        print_table("verified archives", rows)

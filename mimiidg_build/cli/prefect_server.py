@@ -1,0 +1,101 @@
+"""The Prefect server that commands run their flows on: the configured one, or one of this program's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimiidg_build import settings
+from mimiidg_build.errors import UsageError
+from mimiidg_build.storage.places import Place, local
+
+if TYPE_CHECKING:
+    from flows.server import Server
+
+
+def as_flow(prefect: bool) -> bool:
+    """Whether a command runs as a flow: ``--prefect`` was given, or a Prefect server is configured to see it."""
+    return prefect or bool(settings.prefect_url())
+
+
+def start_prefect(root: Place, *flows: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Have a Prefect server to run flows on: the configured one, or our own, which ends with this program.
+
+    Must come before the first import of Prefect, which reads the environment that is set here. What it logs goes to
+    the server alone; the command itself says what its user needs to know.
+
+    Parameters
+    ----------
+    root : Place
+    *flows : str
+        Modules of ``flows`` to import while the server starts, which takes 10 s and more.
+    meanwhile : callable, optional
+        Called while it starts, too.
+
+    Raises
+    ------
+    DataError
+        Our own server does not start.
+    UsageError
+        The configured server does not answer.
+    """
+    settings.configure(environment={"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"} | settings.UNTRACKED)
+    if settings.prefect_url():
+        check_prefect()
+        return
+    server = own_server(root)
+    for name in flows:
+        import_module(f"flows.{name}")
+    meanwhile()
+    server.wait()
+
+
+def own_server(root: Place, port: int | None = None, *, schedules: bool = False) -> Server:
+    """Start a Prefect server of this command's own, and have this process use it.
+
+    Parameters
+    ----------
+    root : Place
+        Its files lie under it, or under its counterpart on this machine, unless PREFECT_HOME says otherwise.
+    port : int, optional
+        A free one by default.
+    schedules : bool
+        Whether it also starts scheduled runs.
+
+    Returns
+    -------
+    Server
+        Which may not answer yet.
+
+    Raises
+    ------
+    UsageError
+        The port is taken.
+    """
+    home = {"PREFECT_HOME": str((local(root) / ".prefect").resolve())}
+    settings.configure(environment=settings.OWN_PREFECT_SERVER | home)
+    from flows.server import Server
+
+    return Server(Path(settings.prefect_home()), port, schedules=schedules)
+
+
+def check_prefect() -> None:
+    """Refuse to go on without the configured Prefect server.
+
+    Raises
+    ------
+    UsageError
+        None is configured, or it does not answer.
+    """
+    from flows.server import answers
+
+    url = settings.prefect_url()
+    if not url:
+        raise UsageError(
+            "no Prefect server is configured. Let this command run one with --server, or start one "
+            "(`prefect server start`) and set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    if not answers(url):
+        raise UsageError(f"no Prefect server answers at PREFECT_API_URL={url}. Start it: `prefect server start`")

@@ -1,0 +1,104 @@
+"""``mimiidg verify``: check every byte of a store or of a dataset's archives, and restore what is damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from mimiidg_build.cli import complete
+from mimiidg_build.cli.names import absolute_for_cluster, named_dataset, store_path
+from mimiidg_build.cli.options import common, run_options
+from mimiidg_build.cli.printing import print_json, print_lines, shown_progress
+
+if TYPE_CHECKING:
+    from mimiidg_build.parallel.runner import Runner
+    from mimiidg_build.progress import Reporter
+    from mimiidg_build.storage.places import Place
+    from schemas.manifests import DatasetManifest
+
+
+@click.command()
+@click.argument("name", metavar="STORE|DATASET", shell_complete=complete.stores_and_datasets)
+@click.option("--deep", is_flag=True, help="Render every clip anew from the archives and compare.")
+@click.option("--repair", "with_repair", is_flag=True, help="Restore what is damaged, and only that.")
+@run_options
+@common
+def verify(
+    name: str,
+    deep: bool,
+    with_repair: bool,
+    scheduler: str,
+    workers: int | None,
+    root: Place,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Verify every byte of a store or of a dataset's archives.
+
+    A store is given by path or variant. A store's files are compared with their digests, archives with their
+    checksums. --repair renders damaged shards again from the archives, or fetches damaged archives again, and
+    verifies anew.
+
+    Example: mimiidg verify demo --repair
+    """
+    from mimiidg_build.parallel.runner import runner
+
+    root = absolute_for_cluster(root, scheduler)
+    dataset = named_dataset(name, root)
+    with shown_progress(quiet) as reporter:
+        if dataset is not None:
+            verified = _verify_archives(dataset, root, with_repair, reporter)
+        else:
+            run = runner(scheduler, workers, root)
+            verified = _verify_store(store_path(name, root), root, with_repair, deep, run, reporter)
+    verified.show(as_json)
+    if verified.problems:
+        raise click.exceptions.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """What was verified, what was restored before, and what is wrong."""
+
+    path: str
+    what: str
+    restored: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def show(self, as_json: bool) -> None:
+        """Print it."""
+        if as_json:
+            print_json({"path": self.path, "restored": self.restored, "problems": self.problems})
+            return
+        print_lines(f"{self.path}/{name}: restored" for name in self.restored)
+        print_lines(f"{self.path}/{problem}" for problem in self.problems)
+        click.echo(
+            f"{self.path}: {self.what}, " + (f"{len(self.problems)} problems" if self.problems else "all as recorded")
+        )
+
+
+def _verify_store(
+    path: Place, root: Place, with_repair: bool, deep: bool, run: Runner, reporter: Reporter
+) -> _Verified:
+    from mimiidg_build.store.store import open_store
+    from mimiidg_build.upkeep.repair import repair_store
+    from mimiidg_build.upkeep.verify import verify_store
+
+    restored = repair_store(path, root, run, reporter) if with_repair else []
+    store = open_store(path)
+    problems = verify_store(store, root, deep=deep, run=run, reporter=reporter)
+    return _Verified(str(path), f"{len(store.attributes.objects)} objects", restored, problems)
+
+
+def _verify_archives(dataset: DatasetManifest, root: Place, with_repair: bool, reporter: Reporter) -> _Verified:
+    from mimiidg_build.upkeep.verify import damaged_archives, replace_archives
+
+    damage = damaged_archives(dataset, root, reporter.transfer)
+    restored = sorted(damage) if with_repair else []
+    if restored:
+        replace_archives(dataset, root, restored, reporter)
+        damage = damaged_archives(dataset, root, reporter.transfer)
+    problems = [f"{key}: {what}" for key, what in damage.items()]
+    return _Verified(str(root / "archives"), f"archives of {dataset.name}", restored, problems)

@@ -1,0 +1,147 @@
+"""Running independent tasks with dask: threads, processes, or a cluster. The result never depends on which.
+
+Threads are the default: the work is in C code that releases the interpreter lock, and they beat processes, which
+must first import everything. Clusters are in :mod:`mimiidg_build.parallel.cluster`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from mimiidg_build.errors import UsageError
+from mimiidg_build.parallel.processes import process_pool, require_main_guard
+from mimiidg_build.storage.places import Place
+
+
+class Runner(Protocol):
+    """Calls ``function(*arguments)`` for each of ``tasks`` and returns all results, in order."""
+
+    def __call__(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
+    ) -> list[Any]:
+        """Run the tasks.
+
+        Parameters
+        ----------
+        function : callable
+            Defined in a module, so that another process can import it.
+        tasks : sequence of tuple
+            The arguments of each call, plain data.
+        on_result : callable
+            Called, in this process, with each result as it comes, in any order.
+
+        Returns
+        -------
+        list
+            Each call's result, in the order of ``tasks``.
+
+        Raises
+        ------
+        DataError
+            A worker process or the cluster was lost. What ``function`` or ``on_result`` raises comes as it is.
+        UsageError
+            A cluster does not answer or cannot do this work; a script's ``__main__`` guard is missing.
+        """
+
+
+def runner(scheduler: str = "threads", workers: int | None = None, root: Place | None = None) -> Runner:
+    """A runner on the named dask scheduler.
+
+    With ``processes`` a script needs an ``if __name__ == "__main__":`` guard around its work.
+
+    Parameters
+    ----------
+    scheduler : str
+        ``threads``, ``processes``, or the address of a running cluster (``tcp://host:port``).
+    workers : int, optional
+        Threads or processes; by default as many as this process may use cores. A cluster has its own.
+    root : Place, optional
+        What a cluster's workers must see, at the same path: what the tasks read and write.
+
+    Returns
+    -------
+    Runner
+
+    Raises
+    ------
+    UsageError
+        No such scheduler.
+    """
+    if scheduler == "threads":
+        return partial(_run_in_threads, workers)
+    if scheduler == "processes":
+        # Here and not only where the processes start: before that a build takes its variant's lock, for which a worker
+        # that repeats an unguarded script would wait for ever, as its parent would for the worker.
+        require_main_guard()
+        return partial(_run_in_processes, workers)
+    if is_cluster(scheduler):
+        from mimiidg_build.parallel.cluster import run_on_cluster
+
+        return partial(run_on_cluster, scheduler, root)
+    raise UsageError(f"no scheduler is named {scheduler!r}: use threads, processes or a cluster's tcp:// address")
+
+
+def is_cluster(scheduler: str) -> bool:
+    """Whether a scheduler's name is a cluster's address.
+
+    >>> is_cluster("tcp://10.0.0.1:8786"), is_cluster("threads")
+    (True, False)
+    """
+    return "://" in scheduler
+
+
+def _run_in_threads(
+    workers: int | None,
+    function: Callable[..., Any],
+    tasks: Sequence[tuple[Any, ...]],
+    on_result: Callable[[Any], None],
+) -> list[Any]:
+    from dask import threaded
+
+    # A thread a core. One more, to go on while another waits for the disk, wins 2 %: not worth its memory.
+    return _compute(threaded.get, function, tasks, on_result, num_workers=workers)
+
+
+def _run_in_processes(
+    workers: int | None,
+    function: Callable[..., Any],
+    tasks: Sequence[tuple[Any, ...]],
+    on_result: Callable[[Any], None],
+) -> list[Any]:
+    from dask import multiprocessing
+    from dask.system import CPU_COUNT  # as its threads have it: the cores that affinity and cgroups leave to us
+
+    with process_pool(workers or CPU_COUNT) as pool:
+        # by sixes, as by default, some processes would have nothing to do
+        return _compute(multiprocessing.get, function, tasks, on_result, pool=pool, chunksize=1)
+
+
+def _compute(
+    get: Callable[..., Any],
+    function: Callable[..., Any],
+    tasks: Sequence[tuple[Any, ...]],
+    on_result: Callable[[Any], None],
+    **options: Any,
+) -> list[Any]:
+    """Run tasks on one of dask's schedulers of this machine: ``get``, given as a function. By its name, dask would
+    import all of ``distributed`` to see whether there is one."""
+    # Imported here: half a second that a build with nothing to do need not pay.
+    from dask.base import compute
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+
+    # pure=False: a task writes a file, so no two are ever the same task. Arguments are bound, not given to dask, which
+    # would search every clip of every task for graphs, 0.3 ms a clip. The graph has no edges to optimise.
+    calls = [delayed(partial(function, *task), pure=False, traverse=False)() for task in tasks]
+    keys = {call.key for call in calls}
+
+    def after_task(key: str, result: Any, *_: Any) -> None:
+        if key in keys:  # dask has tasks of its own, too
+            on_result(result)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Callback(posttask=after_task))
+        return list(compute(*calls, scheduler=get, optimize_graph=False, **options))
