@@ -16,7 +16,7 @@ from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
 from mimiidg_build.storage.places import Place, local, place
 
 if TYPE_CHECKING:
-    from mimiidg_build.benchmark import Benchmark
+    from mimiidg_build.benchmark.results import Benchmark
     from mimiidg_build.evaluation.results import Evaluation
     from mimiidg_build.progress import Reporter
     from mimiidg_build.store.store import Store
@@ -114,7 +114,8 @@ def benchmark(
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
-    from mimiidg_build.benchmark import compare_rows, sweep_variants
+    from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
+    from mimiidg_build.benchmark.stages import sweep_variants
 
     wanted = sweep_variants(named_variant(variant, root), snr_offsets)
     with progress.reporter(quiet) as reporter:
@@ -129,17 +130,17 @@ def benchmark(
             found = _directly(wanted, root, reporter, where, **options)
     figures = _figures(found, root, profile, losses)
     if as_json:
-        content = {"variants": [of.to_dict() for of in found], "figures": [str(path) for path in figures]}
+        content = {"variants": [benchmark.to_dict() for benchmark in found], "figures": [str(path) for path in figures]}
         click.echo(json.dumps(content, allow_nan=False))
         return
-    for of in found:
-        if sections or (sections is None and len(of.models) == 1):
-            print_table(of.title, of.rows())
+    for benchmark in found:
+        if sections or (sections is None and len(benchmark.models) == 1):
+            print_table(benchmark.title, result_rows(benchmark))
         if values:
-            print_table(f"{of.title}, per attribute value", of.value_rows())
+            print_table(f"{benchmark.title}, per attribute value", value_rows(benchmark))
     title = found[0].title if len(found) == 1 else "AUC in %"
     print_table(f"{title}: means over sections with 95 % intervals, parameters x networks", compare_rows(found))
-    for path in [*(model.runs[0].directory.parent for of in found for model in of.models[:1]), *figures]:
+    for path in [*(model.runs[0].directory.parent for benchmark in found for model in benchmark.models[:1]), *figures]:
         click.echo(path)
 
 
@@ -160,24 +161,21 @@ def named_variant(name: str, root: Place) -> Variant:
 def _directly(
     wanted: list[Variant], root: Place, reporter: Reporter, where: dict[str, Any], **options: Any
 ) -> list[Benchmark]:
-    from mimiidg_build.benchmark import benchmark as run_benchmark
-    from mimiidg_build.benchmark import stored
+    from mimiidg_build.benchmark.stages import benchmark_variants
     from mimiidg_build.build.variant import build_variant
 
     def build(variant: Variant) -> Store:
         return build_variant(variant, root, reporter=reporter).store
 
-    found = []
-    for variant in wanted:
-        store = stored(variant, root, build)
-        found.append(run_benchmark(store, root, reporter=reporter, **where, **options))
-    return found
+    models = options.pop("models")
+    return benchmark_variants(wanted, root, models, build, reporter=reporter, **where, **options)
 
 
 def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **options: Any) -> list[Benchmark]:
     embed_prefect(root, "benchmark")
     from flows.benchmark import benchmark as benchmark_flow
-    from mimiidg_build.benchmark import collect, plan_runs
+    from mimiidg_build.benchmark.evaluate_runs import collect
+    from mimiidg_build.benchmark.planning import plan_runs
     from mimiidg_build.store.store import open_store
 
     paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)
@@ -191,13 +189,18 @@ def _figures(found: list[Benchmark], root: Place, profile: str, losses: bool) ->
     drawn = []
     if len(found) > 1:
         drawn.append(plot_snr_sweep(found, local(root) / "reports" / f"{found[0].base_variant}-{profile}-snr.png"))
-    for of in found:
-        if len({model.known_anomalies for model in of.models}) > 1:
+    for benchmark in found:
+        if len({model.known_anomalies for model in benchmark.models}) > 1:
             drawn.append(
-                plot_known_anomalies(of, local(root) / "reports" / f"{of.variant}-{profile}-known-anomalies.png")
+                plot_known_anomalies(
+                    benchmark, local(root) / "reports" / f"{benchmark.variant}-{profile}-known-anomalies.png"
+                )
             )
     if losses:
-        drawn += [plot_losses(of, local(root) / "reports" / f"{of.variant}-{profile}-loss.png") for of in found]
+        drawn += [
+            plot_losses(benchmark, local(root) / "reports" / f"{benchmark.variant}-{profile}-loss.png")
+            for benchmark in found
+        ]
     return drawn
 
 

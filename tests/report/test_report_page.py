@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mimiidg_build.report import write_report
+from mimiidg_build.report.page import write_report
 from tests.report_case import make_case
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
