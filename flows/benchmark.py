@@ -1,13 +1,17 @@
-"""Benchmark models on variants: build what is missing, then one task per model, seed and machine type."""
+"""Benchmark models on variants: the library's own list of stages, each a task, so that a run can be watched, retried.
+
+Each network of each model and seed is trained by a task of its own.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from prefect import task
+from prefect import Task, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
@@ -17,28 +21,82 @@ from flows.build_variant import build_variant
 from flows.fetch_archives import is_worth_a_retry
 from flows.hermetic import flow
 from mimiidg_build import settings
-from mimiidg_build.benchmark import Part, Run, Trainers, collect, compare_rows, parts_of, plan_runs, stored
+from mimiidg_build.benchmark.planning import Training
+from mimiidg_build.benchmark.results import Benchmark
+from mimiidg_build.benchmark.rows import compare_rows, result_rows
+from mimiidg_build.benchmark.stages import Executor, Stage, benchmark_variants
+from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.datasets.variant import parse_variant
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.store import Store, open_store
 from schemas.variants import Variant
 
+T = TypeVar("T")
 
-@task(
-    name="train-and-score",
-    task_run_name="{run.model} {run.label} seed {run.seed}: {part.name}",
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def train_and_score(trainers: Trainers, run: Run, part: Part) -> None:
-    """Train and score one part of a run; over a retry, finished epochs are kept."""
-    trainers.run(run, part)
-
+RETRIES: dict[Stage, int] = {"train-and-score": 1}  # what a retry need not do again: epochs that are finished are kept
 
 # No more threads than this wait for trainings; how many train at once, and where, the library decides.
 RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1))
+
+
+class Tasks(Executor):
+    """Runs each stage of a benchmark as a task; every network's training is its own."""
+
+    def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
+        """Run a stage as a task.
+
+        Parameters
+        ----------
+        stage : Stage
+        call : callable
+        subject : str
+            The variant or the training, for the task's name.
+
+        Returns
+        -------
+        What ``call`` returns.
+        """
+        return self._task(stage, call, subject)()
+
+    def train(self, trainers: Trainers, trainings: Sequence[Training]) -> None:
+        """Run the trainings as tasks; several at once where the library has a process for each."""
+        tasks = [
+            self._task(
+                "train-and-score",
+                partial(trainers.run, run, network),
+                f"{run.model} {run.label} seed {run.seed}: {network.name}",
+            )
+            for run, network in trainings
+        ]
+        if trainers.n_workers == 1:  # in this very thread, where Ctrl-C arrives
+            for training in tasks:
+                training()
+        else:
+            for future in [training.submit() for training in tasks]:
+                future.result()
+
+    def _task(self, stage: Stage, call: Callable[[], T], subject: str) -> Task[[], T]:
+        """A stage as a task; its arguments are bound already, so that Prefect does not search them for futures."""
+
+        @task(
+            name=stage,
+            task_run_name=f"{stage} {subject}".strip(),
+            retries=RETRIES.get(stage, 0),
+            retry_delay_seconds=5,
+            retry_condition_fn=is_worth_a_retry,
+            cache_policy=NO_CACHE,
+        )
+        def stage_task() -> T:
+            return call()
+
+        return stage_task
+
+
+def report(found: Sequence[Benchmark]) -> None:
+    """The tables of every variant and of all of them, as artifacts of the run."""
+    for benchmark in found:
+        create_table_artifact(key="benchmark", table=result_rows(benchmark), description=benchmark.title)
+    create_table_artifact(key="benchmark-means", table=compare_rows(found), description="Means over sections")
 
 
 @flow(name="benchmark", task_runner=RUNNER)
@@ -53,30 +111,49 @@ def benchmark(
     device: str = "auto",
     workers: int | None = None,
 ) -> list[Place]:
-    """Benchmark models on variants, each given as a variant file's content; the paths of their stores.
+    """Benchmark models on variants; see :func:`mimiidg_build.benchmark.stages.benchmark_models`.
 
-    On a CPU as many train at once as there are workers, one a core by default. Finished ones are not run again.
+    On a CPU as many train at once as there are workers, one a core by default: then a script needs an
+    ``if __name__ == "__main__":`` guard around its work.
+
+    Parameters
+    ----------
+    variants : list of dict
+        The content of variant files.
+    root : str or Path
+        Where archives, stores and runs lie; ``s3://bucket/prefix`` on object storage.
+    models : list of str
+    profile : str
+    seeds : int
+    epochs : int, optional
+        Instead of the profile's.
+    known_anomalies : sequence of int
+    device : str
+    workers : int, optional
+        Trainings at once on a CPU; one a core by default.
+
+    Returns
+    -------
+    list of Path or ObjectPath
+        The stores.
     """
-
-    at = place(root)
 
     def build(variant: Variant) -> Store:
         return open_store(build_variant(variant.model_dump(mode="json"), root))
 
-    stores = [stored(parse_variant(content), at, build) for content in variants]
-    found = []
-    for store in stores:
-        runs = plan_runs(store, at, models, profile, seeds, epochs, known_anomalies)
-        parts = parts_of(runs)
-        with Trainers(device, workers, len(parts), settings.reporter()) as trainers:
-            if trainers.n_workers == 1:
-                for run, part in parts:
-                    train_and_score(trainers, run, part)
-            else:
-                for future in [train_and_score.submit(trainers, run, part) for run, part in parts]:
-                    future.result()
-        found.append(collect(runs))
-    for of in found:
-        create_table_artifact(key="benchmark", table=of.rows(), description=of.title)
-    create_table_artifact(key="benchmark-means", table=compare_rows(found), description="Means over sections")
-    return [store.path for store in stores]
+    found = benchmark_variants(
+        [parse_variant(content) for content in variants],
+        place(root),
+        models,
+        build,
+        profile=profile,
+        seeds=seeds,
+        epochs=epochs,
+        known_anomalies=known_anomalies,
+        device=device,
+        workers=workers,
+        reporter=settings.reporter(),
+        executor=Tasks(),
+    )
+    report(found)
+    return [benchmark.store.path for benchmark in found]

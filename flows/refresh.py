@@ -20,7 +20,7 @@ from mimiidg_build import settings
 from mimiidg_build.datasets.release import needed_archives
 from mimiidg_build.datasets.variant import load_variant, parse_variant
 from mimiidg_build.progress import PlainReporter
-from mimiidg_build.report import report_path, write_report
+from mimiidg_build.report.page import report_path, write_report
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store

@@ -34,13 +34,13 @@ from typing import TYPE_CHECKING, Any
 from mimiidg_build.settings import __version__
 
 if TYPE_CHECKING:
-    from mimiidg_build.benchmark import benchmark_models
+    from mimiidg_build.benchmark.stages import benchmark_models
     from mimiidg_build.build.variant import build_variant
     from mimiidg_build.datasets.manifest import load_dataset
     from mimiidg_build.datasets.variant import derive_variant, load_variant
     from mimiidg_build.evaluation.evaluate import evaluate_scores
     from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
-    from mimiidg_build.report import write_report
+    from mimiidg_build.report.page import write_report
     from mimiidg_build.store.listing import list_stores
     from mimiidg_build.store.store import Store, open_store
     from mimiidg_build.training.clip_dataset import ClipDataset
@@ -73,7 +73,7 @@ __all__ = [
 _HOMES = {
     "ClipDataset": "training.clip_dataset",
     "Store": "store.store",
-    "benchmark_models": "benchmark",
+    "benchmark_models": "benchmark.stages",
     "build_variant": "build.variant",
     "derive_variant": "datasets.variant",
     "evaluate_scores": "evaluation.evaluate",
@@ -87,7 +87,7 @@ _HOMES = {
     "repair_store": "upkeep.repair",
     "validate_dataset": "fetch.dataset",
     "verify_store": "upkeep.verify",
-    "write_report": "report",
+    "write_report": "report.page",
 }
 
 

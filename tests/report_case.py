@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mimiidg_build.benchmark import benchmark
+from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import Store
@@ -33,9 +33,9 @@ def make_case(root: Path, archives: Path) -> Store:
         update={"name": "case"}
     )
     store = build_variant(variant, root).store
-    benchmark(store, root, MODELS, profile="smoke", epochs=2, seeds=2, device="cpu")
+    benchmark_models(store, root, MODELS, profile="smoke", epochs=2, seeds=2, device="cpu")
     louder = build_variant(derive_variant(variant, snr_offset_db=6.0), root).store
-    benchmark(louder, root, ["nearest_neighbour"], profile="smoke", device="cpu")
+    benchmark_models(louder, root, ["nearest_neighbour"], profile="smoke", device="cpu")
     run = root / "runs" / "case" / store.fingerprint / "autoencoder-smoke-2epochs-0"
     unfinished = run.with_name("autoencoder-smoke-5epochs-0")
     unfinished.mkdir()

@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimiidg_build.benchmark.results import Benchmark, ModelResult, data_kind
+from mimiidg_build.benchmark.model_result import ModelResult
+from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.summary import snr_title
-from mimiidg_build.training.loss_curve import loss_curve_path, read_loss_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DOMAINS = {"auc_source": ("source", "-"), "auc_target": ("target", "--")}
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too
+# which colour-blind readers distinguish, too (Okabe and Ito)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
@@ -34,7 +35,7 @@ def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
     for number in range(len(ordered[0].models)):
         _plot_means(axes, offsets, [benchmark.models[number] for benchmark in ordered], number)
     axes.set_xlabel(f"offset to Table 1's {snr_title(ordered[0].store)} [dB]")
-    axes.set_title(f"{ordered[0].base_variant} ({data_kind(ordered[0].store)})", fontsize=10)
+    axes.set_title(f"{ordered[0].base_variant} ({ordered[0].store.attributes.data_kind})", fontsize=10)
     axes.set_xticks(offsets)
     return save_figure(figure, path)
 
@@ -49,7 +50,7 @@ def plot_known_anomalies(benchmark: Benchmark, path: Path) -> Path:
     curves: dict[str, list[ModelResult]] = {}
     for model in sorted(benchmark.models, key=lambda model: model.known_anomalies):
         if not model.score:
-            curves.setdefault(model.runs[0].model, []).append(model)
+            curves.setdefault(model.model, []).append(model)
     numbers = sorted({model.known_anomalies for model in benchmark.models})
     figure = Figure(figsize=(7, 4.2), dpi=144, layout="constrained")
     axes = figure.subplots()
@@ -57,28 +58,27 @@ def plot_known_anomalies(benchmark: Benchmark, path: Path) -> Path:
         places = [numbers.index(model.known_anomalies) for model in models]  # 0 has no place on a logarithmic axis
         _plot_means(axes, places, models, number)
     axes.set_xlabel(f"known anomalies per section, k; all tested without the same {numbers[-1]}")
-    axes.set_title(f"{benchmark.variant} ({data_kind(benchmark.store)})", fontsize=10)
+    axes.set_title(f"{benchmark.variant} ({benchmark.store.attributes.data_kind})", fontsize=10)
     axes.set_xticks(range(len(numbers)), [str(k) for k in numbers])
     return save_figure(figure, path)
 
 
 def _plot_means(axes: Axes, places: Sequence[float], models: Sequence[ModelResult], number: int) -> None:
     """Mean AUC of one model along an axis: a line per domain, with 95 % intervals."""
-    name = models[0].name.split(", k =")[0]
     for metric, (domain, line) in DOMAINS.items():
-        found = [model.mean(metric) for model in models]
-        below = [100 * (of.value - of.low) for of in found]
-        above = [100 * (of.high - of.value) for of in found]
+        means = [model.mean(metric) for model in models]
+        below = [100 * (mean.value - mean.low) for mean in means]
+        above = [100 * (mean.high - mean.value) for mean in means]
         axes.errorbar(
             places,
-            [100 * of.value for of in found],
+            [100 * mean.value for mean in means],
             yerr=[below, above],
             color=COLOURS[number % len(COLOURS)],
             linestyle=line,
             marker="o",
             markersize=4,
             capsize=3,
-            label=f"{name}, {domain}",
+            label=f"{models[0].name_without_number}, {domain}",
         )
     axes.axhline(50, color="#6e7781", linewidth=0.8, linestyle=":")
     axes.set_ylabel("AUC, mean over sections [%]")
@@ -87,19 +87,19 @@ def _plot_means(axes: Axes, places: Sequence[float], models: Sequence[ModelResul
 
 
 def plot_losses(benchmark: Benchmark, path: Path) -> Path:
-    """Draw the loss curves of all runs: a panel per model, a line per part and seed."""
+    """Draw the loss curves of all runs: a panel per model, a line per network and seed."""
     from matplotlib.figure import Figure
 
-    trained = [model for model in benchmark.models if model.runs[0].n_epochs and not model.score]
+    trained = [model for model in benchmark.models if model.losses and not model.score]
     figure = Figure(figsize=(4.5 * max(1, len(trained)), 3.6), dpi=144, layout="constrained")
     panels = figure.subplots(1, max(1, len(trained)), squeeze=False)[0]
     for axes, model in zip(panels, trained, strict=False):
-        for number, part in enumerate(model.runs[0].parts()):
-            for run in model.runs:
-                curve = read_loss_curve(loss_curve_path(run.directory, part.name))
-                label = part.name if run is model.runs[0] else None
-                axes.plot(curve["epoch"], curve["loss"], color=COLOURS[number % len(COLOURS)], linewidth=1, label=label)
-        axes.set_title(f"{model.name} ({data_kind(benchmark.store)})", fontsize=9)
+        for number, (name, curves) in enumerate(model.losses.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            for seed, curve in enumerate(curves):
+                label = name if seed == 0 else None  # one entry of the legend for all seeds
+                axes.plot(curve["epoch"], curve["loss"], color=colour, linewidth=1, label=label)
+        axes.set_title(f"{model.name} ({benchmark.store.attributes.data_kind})", fontsize=9)
         axes.set_xlabel("epoch")
         axes.set_ylabel("training loss")
         axes.legend(fontsize=7)
@@ -108,6 +108,7 @@ def plot_losses(benchmark: Benchmark, path: Path) -> Path:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, the whole file or none of it."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     write_file(path, [drawn.getvalue()])

@@ -17,7 +17,7 @@ from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
 from mimiidg_build.storage.places import Place, local
 
 if TYPE_CHECKING:
-    from mimiidg_build.benchmark import Benchmark
+    from mimiidg_build.benchmark.results import Benchmark
     from mimiidg_build.progress import Reporter
     from mimiidg_build.store.store import Store
     from schemas.variants import Variant
@@ -122,7 +122,7 @@ def benchmark(
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
-    from mimiidg_build.benchmark import sweep_variants
+    from mimiidg_build.benchmark.stages import sweep_variants
 
     wanted = sweep_variants(named_variant(variant, root), snr_offsets)
     with shown_progress(quiet) as reporter:
@@ -148,13 +148,13 @@ def benchmark(
 
 
 def _print_tables(found: list[Benchmark], sections: bool | None, values: bool) -> None:
-    from mimiidg_build.benchmark import compare_rows
+    from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
 
     for result in found:
         if sections or (sections is None and len(result.models) == 1):
-            print_table(result.title, result.rows())
+            print_table(result.title, result_rows(result))
         if values:
-            print_table(f"{result.title}, per attribute value", result.value_rows())
+            print_table(f"{result.title}, per attribute value", value_rows(result))
     title = found[0].title if len(found) == 1 else "AUC in %"
     print_table(f"{title}: means over sections with 95 % intervals, parameters x networks", compare_rows(found))
 
@@ -162,24 +162,21 @@ def _print_tables(found: list[Benchmark], sections: bool | None, values: bool) -
 def _directly(
     wanted: list[Variant], root: Place, reporter: Reporter, where: dict[str, Any], **options: Any
 ) -> list[Benchmark]:
-    from mimiidg_build.benchmark import benchmark as run_benchmark
-    from mimiidg_build.benchmark import stored
+    from mimiidg_build.benchmark.stages import benchmark_variants
     from mimiidg_build.build.variant import build_variant
 
     def build(variant: Variant) -> Store:
         return build_variant(variant, root, reporter=reporter).store
 
-    found = []
-    for variant in wanted:
-        store = stored(variant, root, build)
-        found.append(run_benchmark(store, root, reporter=reporter, **where, **options))
-    return found
+    models = options.pop("models")
+    return benchmark_variants(wanted, root, models, build, reporter=reporter, **where, **options)
 
 
 def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **options: Any) -> list[Benchmark]:
     start_prefect(root, "benchmark")
     from flows.benchmark import benchmark as benchmark_flow
-    from mimiidg_build.benchmark import collect, plan_runs
+    from mimiidg_build.benchmark.evaluate_runs import collect
+    from mimiidg_build.benchmark.planning import plan_runs
     from mimiidg_build.store.store import open_store
 
     paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)

@@ -12,7 +12,7 @@ from mimiidg_build.cli.prefect_server import start_prefect
 from mimiidg_build.cli.printing import print_json, print_store, print_table, shown_progress, store_content
 
 if TYPE_CHECKING:
-    from mimiidg_build.benchmark import Run
+    from mimiidg_build.benchmark.runs import Run
     from mimiidg_build.progress import Reporter
     from mimiidg_build.storage.places import Place
     from mimiidg_build.store.store import Store
@@ -38,7 +38,8 @@ def demo(
 
     Example: mimiidg demo --percent 10
     """
-    from mimiidg_build.benchmark import collect, compare_rows
+    from mimiidg_build.benchmark.evaluate_runs import collect
+    from mimiidg_build.benchmark.rows import compare_rows
     from mimiidg_build.datasets.synthetic import SyntheticSpec
     from mimiidg_build.datasets.variant import derive_variant, load_variant
     from mimiidg_build.store.store import open_store, variant_dir
@@ -46,7 +47,9 @@ def demo(
     root = absolute_for_cluster(root, scheduler)
     variant = derive_variant(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
     finished = finished_store(variant, root)
-    if finished is None or any(not run.is_finished(part) for run in smoke_runs(finished, root) for part in run.parts()):
+    if finished is None or any(
+        not run.is_finished(network) for run in smoke_runs(finished, root) for network in run.networks()
+    ):
         with shown_progress(quiet) as reporter:
             run_flows(variant, root, scheduler, workers, reporter)
         note = ""
@@ -65,7 +68,7 @@ def demo(
 
 def smoke_runs(store: Store, root: Place) -> list[Run]:
     """The demo's trainings."""
-    from mimiidg_build.benchmark import plan_runs
+    from mimiidg_build.benchmark.planning import plan_runs
 
     return plan_runs(store, root, MODELS, "smoke", seeds=1)
 

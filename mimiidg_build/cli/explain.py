@@ -13,7 +13,7 @@ from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
 from mimiidg_build.storage.places import Place
 
 if TYPE_CHECKING:
-    from mimiidg_build.report.explain import ClipMaps, MapStatistics
+    from mimiidg_build.report.attention_maps import ClipMaps, MapStatistics
 
 FAMILY = [name for name, where in (MODELS | ABLATIONS).items() if where.startswith("attention:")]
 
@@ -51,15 +51,8 @@ def explain(
 
     Example: mimiidg explain demo --profile smoke --clip fan/section_00_source_test_normal_0000_m-n_W
     """
-    from mimiidg_build.report.explain import (
-        Explainer,
-        figure_path,
-        find_clip,
-        plot_clip,
-        plot_statistics,
-        statistics_rows,
-        trained_run,
-    )
+    from mimiidg_build.report.attention_figures import figure_path, plot_clip, plot_statistics, statistics_rows
+    from mimiidg_build.report.attention_maps import Explainer, find_clip, trained_run
 
     store = named_store(variant, root)
     row = find_clip(store, clip, machine_type)
@@ -80,7 +73,7 @@ def explain(
 
 def _content(clip: ClipMaps, statistics: list[MapStatistics]) -> dict[str, Any]:
     """The result as JSON output shows it: maps by mel bin."""
-    from mimiidg_build.report.explain import mel_hz
+    from mimiidg_build.report.attention_maps import mel_hz
 
     maps = zip(clip.channels, clip.maps, strict=True)
     return {
@@ -97,7 +90,7 @@ def _content(clip: ClipMaps, statistics: list[MapStatistics]) -> dict[str, Any]:
                 "channel": row.channel,
                 "n_clips": row.n_clips,
                 "mean": row.mean.tolist(),
-                "deviation": row.deviation.tolist(),
+                "deviation": row.standard_deviation.tolist(),
             }
             for row in statistics
         ],

@@ -28,7 +28,7 @@ def report(variant: str, output: Path | None, root: Place, as_json: bool, quiet:
 
     Example: mimiidg report demo --output demo.html
     """
-    from mimiidg_build.report import write_report
+    from mimiidg_build.report.page import write_report
 
     store = named_store(variant, root)
     with shown_progress(quiet) as reporter:

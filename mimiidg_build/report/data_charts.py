@@ -72,8 +72,8 @@ def _snr_scatter(clips: pd.DataFrame, planned: pd.Series, title: str) -> Chart:
     ends = (float(planned.min()) - 2, float(planned.max()) + 2)
     axes.plot(ends, ends, color=colour("line"), zorder=0)
     for domain, shift in zip(DOMAINS, (-0.35, 0.35), strict=True):
-        of = (clips["domain"] == domain).to_numpy()
-        points = sorted(set(zip(planned[of].round(3), measured[of].round(3), strict=True)))
+        own = (clips["domain"] == domain).to_numpy()
+        points = sorted(set(zip(planned[own].round(3), measured[own].round(3), strict=True)))
         xs, ys = zip(*points, strict=True) if points else ((), ())
         moved = [x + shift for x in xs]
         axes.plot(moved, ys, MARKERS[domain], color=colour(domain), markersize=5, markeredgewidth=0)
@@ -122,9 +122,9 @@ def level_chart(store: Store) -> Chart:
     tips: dict[str, str] = {}
     said = []
     for row, (name, section) in enumerate(store.sections.items()):
-        of = clips[(clips["machine_type"] + "/" + clips["section"]) == name]
+        own = clips[(clips["machine_type"] + "/" + clips["section"]) == name]
         for domain, shift in zip(DOMAINS, (-0.16, 0.16), strict=True):
-            powers = of.loc[(of["domain"] == domain) & (of["power"] > 0), "power"]
+            powers = own.loc[(own["domain"] == domain) & (own["power"] > 0), "power"]
             if powers.empty:
                 continue
             low, middle, high = (float(v) for v in np.quantile(10 * np.log10(powers), [0.05, 0.5, 0.95]))
@@ -145,7 +145,7 @@ def level_chart(store: Store) -> Chart:
     axes.grid(True)
     beside.tick_params(labelleft=False)
     beside.set_xlabel("attenuation of the section [dB]")
-    beside.set_xlim(min(-1.0, min(2 * power_db(of.attenuation) for of in store.sections.values()) * 1.1), 0)
+    beside.set_xlim(min(-1.0, min(2 * power_db(section.attenuation) for section in store.sections.values()) * 1.1), 0)
     beside.grid(True, axis="x")
     note = "range of the middle 90 % of clips, marker at the median"
     return Chart(
@@ -178,38 +178,38 @@ def value_order(domain: str, value: str) -> tuple[int, float, str]:
 def value_charts(counts: list[ValueCount]) -> list[Chart]:
     """A panel per section: a line per attribute value, a marker per group of clips, on a logarithmic axis from 0."""
     sections: dict[str, list[ValueCount]] = {}
-    for of in counts:
-        sections.setdefault(f"{of.machine_type}/{of.section}", []).append(of)
-    return [_value_chart(number, name, of) for number, (name, of) in enumerate(sections.items())]
+    for count in counts:
+        sections.setdefault(f"{count.machine_type}/{count.section}", []).append(count)
+    return [_value_chart(number, name, own) for number, (name, own) in enumerate(sections.items())]
 
 
 def _value_chart(number: int, name: str, counts: list[ValueCount]) -> Chart:
-    figure, axes = value_canvas(value_labels([(of.attribute, of.value) for of in counts]))
+    figure, axes = value_canvas(value_labels([(count.attribute, count.value) for count in counts]))
     tips = {}
-    for row, of in enumerate(counts):
-        for group, n_clips in enumerate(of.counts):
+    for row, count in enumerate(counts):
+        for group, n_clips in enumerate(count.counts):
             gid = f"count-{row}-{group}"
-            tips[gid] = f"{of.attribute} = {of.value}, {of.domain}, {GROUPS[group][2]}: {n_clips} clips"
+            tips[gid] = f"{count.attribute} = {count.value}, {count.domain}, {GROUPS[group][2]}: {n_clips} clips"
             axes.plot(
                 [n_clips],
                 [row],
-                (MARKERS[of.domain], MARKERS[of.domain], "x")[group],
-                color=colour(of.domain),
-                markerfacecolor=colour(of.domain) if group == 0 else "none",
+                (MARKERS[count.domain], MARKERS[count.domain], "x")[group],
+                color=colour(count.domain),
+                markerfacecolor=colour(count.domain) if group == 0 else "none",
                 markeredgewidth=1.2,
                 markersize=(6, 6, 5)[group],
                 clip_on=False,
                 gid=gid,
             )
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
-    most = max(max(of.counts) for of in counts)
+    most = max(max(count.counts) for count in counts)
     ticks = [tick for tick in (0, 1, 10, 100, 1000) if tick <= max(most, 1)]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xlim(-0.25, most * 1.4)
     axes.grid(True)
-    attributes = ", ".join(dict.fromkeys(of.attribute for of in counts))
+    attributes = ", ".join(dict.fromkeys(count.attribute for count in counts))
     label = f"Clips of {name} per value of {attributes}: " + "; ".join(
-        f"{of.attribute} {of.value} ({of.domain}) {'/'.join(map(str, of.counts))}" for of in counts
+        f"{count.attribute} {count.value} ({count.domain}) {'/'.join(map(str, count.counts))}" for count in counts
     )
     return Chart(inline(figure, f"values{number}", label, tips), name, attributes)
 

@@ -29,10 +29,11 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch.archives import archive_path
 from mimiidg_build.progress import OnProgress, no_progress
-from mimiidg_build.report.tables import with_minus
+from mimiidg_build.report.cells import with_minus
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, snr_title
+from schemas.sections import SectionId
 
 CELLS = (("source", "normal"), ("target", "normal"), ("source", "anomaly"))
 DEPTH_DB = 60.0  # shown below a section's loudest bin
@@ -46,8 +47,8 @@ TICKS_KHZ = (0.5, 1, 2, 4)
 
 
 @dataclass(frozen=True)
-class Part:
-    """One spectrogram with its sound, both as data URIs. ``kind``: mixture, machine or noise."""
+class Signal:
+    """One spectrogram with its sound, both as data URIs. ``kind``: recording, mixture, machine or noise."""
 
     kind: str
     title: str
@@ -65,7 +66,7 @@ class Example:
     clip: str
     attributes: str
     mixed: str
-    parts: tuple[Part, ...]
+    signals: tuple[Signal, ...]
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,28 @@ class Gallery:
         return [(f"{tick:g}", round(100 * float(mel_from_hz(1000 * tick)) / top, 2)) for tick in TICKS_KHZ]
 
 
-def shown_duration_s(n_parts: int, room_bytes: int, clip_s: float) -> float:
+def shown_duration_s(n_signals: int, room_bytes: int, clip_s: float) -> float:
     """Seconds of each clip that a page has room for, with picture and sound; whole tenths.
 
+    Parameters
+    ----------
+    n_signals : int
+        Pictures, each with its sound.
+    room_bytes : int
+    clip_s : float
+        Duration of a clip: no more than that.
+
+    Returns
+    -------
+    float
+        At least ``SHORTEST_S``.
+
+    Examples
+    --------
     >>> shown_duration_s(135, 10_000_000, 10.0), shown_duration_s(270, 10_000_000, 10.0)
     (10.0, 4.3)
     """
-    room_s = (room_bytes / max(n_parts, 1) - IMAGE_BYTES) * 3 / 4 / SOUND_BYTES_PER_S
+    room_s = (room_bytes / max(n_signals, 1) - IMAGE_BYTES) * 3 / 4 / SOUND_BYTES_PER_S
     return max(SHORTEST_S, min(clip_s, math.floor(10 * room_s) / 10))
 
 
@@ -116,7 +132,11 @@ def make_gallery(store: Store, root: Place, room_bytes: int, on_progress: OnProg
     room_bytes : int
         Of the page, for all pictures and sounds: clips are shown as long as there is room for.
     on_progress : callable
-        Told of each section that is done.
+        Called with 1 for each section that is done.
+
+    Returns
+    -------
+    Gallery
 
     Raises
     ------
@@ -129,7 +149,7 @@ def make_gallery(store: Store, root: Place, room_bytes: int, on_progress: OnProg
     reader = ClipReader(store, root, round(shown_s * SAMPLE_RATE))
     sections = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoding sound is most of the work, and lets other threads run
-        for section in pool.map(lambda section_id: _section(reader, *section_id.split("/")), store.sections):
+        for section in pool.map(lambda name: _section(reader, *SectionId.parse(name)), store.sections):
             sections.append(section)
             on_progress(1)
     return Gallery(tuple(sections), shown_s, reader.unknown if mixing else "")
@@ -148,10 +168,11 @@ class ClipReader:
     def chosen(self, machine_type: str, section: str) -> Iterator[pd.Series]:
         """One test clip a cell; the anomaly with the same attributes as the normal clip of its domain, if there is."""
         table = self.table
-        of = table[(table["machine_type"] == machine_type) & (table["section"] == section) & (table["split"] == "test")]
+        is_section = (table["machine_type"] == machine_type) & (table["section"] == section)
+        test = table[is_section & (table["split"] == "test")]
         first: dict[str, pd.Series] = {}
         for domain, condition in CELLS:
-            cell = of[(of["domain"] == domain) & (of["condition"] == condition)]
+            cell = test[(test["domain"] == domain) & (test["condition"] == condition)]
             if cell.empty:
                 continue
             if domain in first:
@@ -160,7 +181,7 @@ class ClipReader:
             yield first.setdefault(domain, cell.iloc[0]) if domain not in first else cell.iloc[0]
 
     def samples(self, row: pd.Series) -> dict[str, Int16]:
-        """The clip by the kinds of its parts, as long as is shown."""
+        """The clip's signals by kind (``Signal.kind``), as long as is shown."""
         mixture: Int16 = np.asarray(self.store.audio(row["machine_type"], row["section"])[int(row["row"])])
         if np.isnan(row["added_noise_snr_db"]):
             return {"recording": mixture[: self.n_samples]}
@@ -169,8 +190,8 @@ class ClipReader:
             return {"mixture": mixture[: self.n_samples]}
         machine = np.rint(recording * row["attenuation"])
         noise = np.clip(mixture - machine, -FULL_SCALE, FULL_SCALE - 1)
-        parts = {"mixture": mixture, "machine": machine.astype(np.int16), "noise": noise.astype(np.int16)}
-        return {kind: of[: self.n_samples] for kind, of in parts.items()}
+        signals = {"mixture": mixture, "machine": machine.astype(np.int16), "noise": noise.astype(np.int16)}
+        return {kind: samples[: self.n_samples] for kind, samples in signals.items()}
 
     def _recording(self, row: pd.Series, n_samples: int) -> Int16 | None:
         """The clip before mixing, if the archive that the store was built from is there."""
@@ -192,27 +213,24 @@ def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExam
     sounds = [reader.samples(row) for row in rows]
     if not rows:
         raise DataError(f"{reader.store.path} has no test clips of {machine_type}/{section} to show.")
-    features = [{kind: logmel(of) for kind, of in parts.items()} for parts in sounds]
-    top = max(float(of.max()) for parts in features for of in parts.values())
-    peak = max(level(of)[1] for parts in sounds for of in parts.values())
+    features = [{kind: logmel(samples) for kind, samples in signals.items()} for signals in sounds]
+    # one range of levels and one gain for the section, so that its clips compare
+    top_db = max(float(drawn.max()) for signals in features for drawn in signals.values())
+    peak = max(level(samples)[1] for signals in sounds for samples in signals.values())
     gain_db = min(MAX_GAIN_DB, 20 * math.log10(LOUDEST / peak)) if peak else 0.0
     examples = []
-    for row, parts, drawn in zip(rows, sounds, features, strict=True):
-        shown = tuple(
-            Part(
-                kind,
-                _title(kind, reader.store),
-                _image(drawn[kind], top),
-                encode_sound(of, gain_db),
-                power_db(level(of)[0]),
-            )
-            for kind, of in parts.items()
-        )
+    for row, samples, drawn in zip(rows, sounds, features, strict=True):
+        signals = tuple(_signal(kind, reader.store, samples[kind], drawn[kind], top_db, gain_db) for kind in samples)
         examples.append(
-            Example(row["domain"], row["condition"], row["clip"], _attributes(row), _mixed(row, reader.store), shown)
+            Example(row["domain"], row["condition"], row["clip"], _attributes(row), _mixed(row, reader.store), signals)
         )
     known = load_table1().section(machine_type, section)
     return SectionExamples(machine_type, section, known.shift if known else "", gain_db, tuple(examples))
+
+
+def _signal(kind: str, store: Store, samples: Int16, drawn: Float32, top_db: float, gain_db: float) -> Signal:
+    image, sound = _image(drawn, top_db), encode_sound(samples, gain_db)
+    return Signal(kind, _title(kind, store), image, sound, power_db(level(samples)[0]))
 
 
 def _title(kind: str, store: Store) -> str:

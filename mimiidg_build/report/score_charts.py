@@ -5,17 +5,19 @@ AUC against SNR. AUCs are in [0, 1], in charts in %. A chart is inline SVG (:mod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimiidg_build.benchmark.results import Estimate
+from mimiidg_build.benchmark.estimates import Estimate
+from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.evaluation import roc
+from mimiidg_build.report.cells import signed_db
 from mimiidg_build.report.data_charts import MARKERS, PANEL, ROW, Chart, value_canvas, value_labels, value_order
 from mimiidg_build.report.svg import canvas, colour, inline
-from mimiidg_build.report.systems import System, snr_offset_db
-from mimiidg_build.report.tables import signed_db
+from mimiidg_build.report.sweeps import Sweep
 from mimiidg_build.store.summary import snr_title
 from schemas.manifests import DOMAINS
 
@@ -26,15 +28,15 @@ N_BINS = 24
 AUC_TICKS = (0, 25, 50, 75, 100)
 
 
-def section_chart(number: int, system: System) -> Chart:
+def section_chart(number: int, result: ModelResult) -> Chart:
     """AUC of source and target by section with 95 % intervals; the paper's as hollow markers where it has one."""
-    names = list(system.store.sections)
+    names = list(result.store.sections)
     figure, axes = canvas(360, ROW * (len(names) + 1) * 1.3 + 40, left=78, bottom=36)
     tips: dict[str, str] = {}
-    rows = [(name, {d: system.section(name, f"auc_{d}") for d in DOMAINS}) for name in names]
-    rows.append(("mean", {d: system.mean(f"auc_{d}") for d in DOMAINS}))
+    rows = [(name, {d: result.section(name, f"auc_{d}") for d in DOMAINS}) for name in names]
+    rows.append(("mean", {d: result.mean(f"auc_{d}") for d in DOMAINS}))
     for row, (name, estimates) in enumerate(rows):
-        papers = dict(zip(DOMAINS, system.published.get(name if name != "mean" else "average", ()), strict=False))
+        papers = dict(zip(DOMAINS, result.published.get(name if name != "mean" else "average", ()), strict=False))
         for domain, shift in zip(DOMAINS, (-0.17, 0.17), strict=True):
             gid = f"auc-{row}-{domain}"
             tips[gid] = f"{name}, {domain}: {estimates[domain]}"
@@ -55,9 +57,9 @@ def section_chart(number: int, system: System) -> Chart:
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("AUC [%]")
-    said = "; ".join(f"{name} source {of['source']}, target {of['target']}" for name, of in rows)
-    label = f"AUC in percent by section of {system.name}: {said}"
-    return Chart(inline(figure, f"auc{number}", label, tips), system.name, system.label)
+    said = "; ".join(f"{name} source {both['source']}, target {both['target']}" for name, both in rows)
+    label = f"AUC in percent by section of {result.name}: {said}"
+    return Chart(inline(figure, f"auc{number}", label, tips), result.name, result.label)
 
 
 def _interval(axes: Axes, y: float, estimate: Estimate, domain: str, gid: str) -> None:
@@ -78,10 +80,10 @@ def _auc_axis(axes: Axes, which: str) -> None:
     axes.grid(True, axis="x" if which == "x" else "y")
 
 
-def roc_charts(number: int, system: System) -> list[Chart]:
+def roc_charts(number: int, result: ModelResult) -> list[Chart]:
     """A ROC curve per section and domain: its normal clips against all anomalous clips of the section."""
     charts = []
-    for place, (name, clips) in enumerate(system.scored.items()):
+    for place, (name, clips) in enumerate(result.scored.items()):
         figure, axes = canvas(PANEL, PANEL - 14, left=34, bottom=34)
         axes.plot([0, 100], [0, 100], color=colour("faint"), linewidth=1, linestyle=":")
         anomaly = clips.loc[clips["condition"] == "anomaly", "score"].to_numpy()
@@ -99,17 +101,17 @@ def roc_charts(number: int, system: System) -> list[Chart]:
         axes.set_xlabel("false positives [%]")
         axes.set_ylabel("true positives [%]")
         note = " · ".join(f"{domain} {100 * aucs[domain]:.1f}" for domain in DOMAINS)
-        label = f"ROC curves of {name}, {system.name}. AUC in percent: {note}"
+        label = f"ROC curves of {name}, {result.name}. AUC in percent: {note}"
         charts.append(Chart(inline(figure, f"roc{number}-{place}", label), name, note))
     return charts
 
 
-def histogram_charts(number: int, system: System) -> list[Chart]:
+def histogram_charts(number: int, result: ModelResult) -> list[Chart]:
     """Score histograms per section: source upwards, target downwards; normal filled, anomalous outlined."""
     charts = []
-    for place, (name, clips) in enumerate(system.scored.items()):
+    for place, (name, clips) in enumerate(result.scored.items()):
         figure, axes = canvas(PANEL, 130, left=8, right=8, bottom=20)
-        threshold = system.thresholds[name]
+        threshold = result.thresholds[name]
         low, high = np.quantile(clips["score"], [0, 1])
         ends = (min(float(low), threshold), max(float(high), threshold))
         edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, N_BINS + 1)
@@ -129,23 +131,23 @@ def histogram_charts(number: int, system: System) -> list[Chart]:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=3)
-        label = f"Score histogram of {name}, {system.name}. Above the threshold {threshold:.4g}: {', '.join(above)}"
+        label = f"Score histogram of {name}, {result.name}. Above the threshold {threshold:.4g}: {', '.join(above)}"
         charts.append(Chart(inline(figure, f"hist{number}-{place}", label), name, f"threshold {threshold:.4g}"))
     return charts
 
 
-def value_auc_charts(number: int, system: System) -> list[Chart]:
+def value_auc_charts(number: int, result: ModelResult) -> list[Chart]:
     """AUC per attribute value: the normal clips that carry it against all anomalous clips of the section."""
-    charts, values = [], system.values
-    for place, name in enumerate(system.store.sections):
-        of = records(values[(values["machine_type"] + "/" + values["section"]) == name])
-        if not of:
+    charts, values = [], result.values
+    for place, name in enumerate(result.store.sections):
+        rows = records(values[(values["machine_type"] + "/" + values["section"]) == name])
+        if not rows:
             continue
-        of.sort(key=lambda row: (row["attribute"], *value_order(row["domain"], row["value"])))
-        labels = value_labels([(row["attribute"], row["value"]) for row in of])
+        rows.sort(key=lambda row: (row["attribute"], *value_order(row["domain"], row["value"])))
+        labels = value_labels([(row["attribute"], row["value"]) for row in rows])
         figure, axes = value_canvas(labels)
         tips, said = {}, []
-        for line, row in enumerate(of):
+        for line, row in enumerate(rows):
             gid = f"value-{line}"
             domain = row["domain"] if row["domain"] in DOMAINS else "faint"
             what = f"{row['attribute']} = {row['value']}"
@@ -154,18 +156,18 @@ def value_auc_charts(number: int, system: System) -> list[Chart]:
             axes.plot([50, 100 * row["auc"]], [line, line], color=colour(domain), linewidth=2, alpha=0.4)
             axes.plot([100 * row["auc"]], [line], MARKERS.get(domain, "s"), color=colour(domain), markersize=5, gid=gid)
         _auc_axis(axes, "x")
-        label = f"AUC in percent per attribute value of {name}, {system.name}: {'; '.join(said)}"
-        note = ", ".join(dict.fromkeys(str(row["attribute"]) for row in of))
+        label = f"AUC in percent per attribute value of {name}, {result.name}: {'; '.join(said)}"
+        note = ", ".join(dict.fromkeys(str(row["attribute"]) for row in rows))
         charts.append(Chart(inline(figure, f"valueauc{number}-{place}", label, tips), name, note))
     return charts
 
 
-def loss_charts(number: int, system: System) -> list[Chart]:
+def loss_charts(number: int, result: ModelResult) -> list[Chart]:
     """Loss curves, a panel per trained network: a line per seed, the loss on clips held out dashed."""
     from matplotlib.ticker import LogLocator
 
     charts = []
-    for place, (part, curves) in enumerate(system.losses.items()):
+    for place, (part, curves) in enumerate(result.losses.items()):
         figure, axes = canvas(PANEL, 140, left=40, bottom=34)
         for curve in curves:
             axes.plot(curve["epoch"], curve["loss"], color=colour("ink"), linewidth=1.5)
@@ -180,60 +182,61 @@ def loss_charts(number: int, system: System) -> list[Chart]:
         axes.set_xlabel("epoch")
         axes.grid(True, axis="y")
         last = ", ".join(f"{curve['loss'].iloc[-1]:.4g}" for curve in curves)
-        label = f"Training loss of {system.name}, {part}, over {len(curves[0])} epochs. Last: {last}"
+        label = f"Training loss of {result.name}, {part}, over {len(curves[0])} epochs. Last: {last}"
         charts.append(Chart(inline(figure, f"loss{number}-{place}", label), part.replace("_", "/"), f"last {last}"))
     return charts
 
 
-def snr_sweep_charts(sweep: dict[tuple[str, str], list[System]]) -> list[Chart]:
+def snr_sweep_charts(sweep: Sweep) -> list[Chart]:
     """Mean AUC of source and target against the SNR offset, a panel per model, with 95 % intervals."""
     charts = []
-    for number, ((model, label), systems) in enumerate(sweep.items()):
-        offsets = [snr_offset_db(system.store) for system in systems]
-        title = f"offset to Table 1's {snr_title(systems[0].store)} [dB]"
-        ticks = [signed_db(offset) for offset in offsets]
-        charts.append(_sweep_chart(f"sweep{number}", systems, offsets, ticks, title, model, label))
+    for number, ((model, label), results) in enumerate(sweep.items()):
+        offsets = [result.snr_offset_db for result in results]
+        axis = _Axis(
+            f"offset to Table 1's {snr_title(results[0].store)} [dB]",
+            offsets,
+            [signed_db(offset) for offset in offsets],
+        )
+        charts.append(_sweep_chart(f"sweep{number}", results, axis, model, label))
     return charts
 
 
-def known_anomaly_charts(known: dict[tuple[str, str], list[System]]) -> list[Chart]:
-    """Mean AUC of source and target against the number of known anomalies, a panel per system, with 95 % intervals."""
+def known_anomaly_charts(known: Sweep) -> list[Chart]:
+    """Mean AUC of source and target against the number of known anomalies, a panel per model, with 95 % intervals."""
     charts = []
-    for number, ((name, label), systems) in enumerate(known.items()):
-        ticks = [str(system.known_anomalies) for system in systems]
-        places = list(range(len(ticks)))  # 0 has no place on a logarithmic axis
-        title = "known anomalies per section, k"
-        charts.append(_sweep_chart(f"known{number}", systems, places, ticks, title, name, label))
+    for number, ((name, label), results) in enumerate(known.items()):
+        ticks = [str(result.known_anomalies) for result in results]
+        axis = _Axis("known anomalies per section, k", list(range(len(ticks))), ticks)  # 0 has no place on a log axis
+        charts.append(_sweep_chart(f"known{number}", results, axis, name, label))
     return charts
 
 
-def _sweep_chart(
-    name: str,
-    systems: Sequence[System],
-    places: Sequence[float],
-    ticks: Sequence[str],
-    axis: str,
-    model: str,
-    label: str,
-) -> Chart:
+@dataclass(frozen=True)
+class _Axis:
+    """The axis that results differ along: where each one stands on it, and what is written there."""
+
+    title: str
+    places: Sequence[float]
+    ticks: Sequence[str]
+
+
+def _sweep_chart(name: str, results: Sequence[ModelResult], axis: _Axis, model: str, label: str) -> Chart:
     """Mean AUC of source and target along an axis."""
     figure, axes = canvas(340, 240, left=40, bottom=36)
     tips, said = {}, []
     for domain, line in zip(DOMAINS, ("-", "--"), strict=True):
-        found = [system.mean(f"auc_{domain}") for system in systems]
-        axes.plot(places, [100 * of.value for of in found], line, color=colour(domain), linewidth=1.6)
-        for number, (place, tick, of) in enumerate(zip(places, ticks, found, strict=True)):
-            axes.plot([place, place], [100 * of.low, 100 * of.high], color=colour(domain), linewidth=2, alpha=0.45)
-            tips[f"{domain}-{number}"] = f"{domain} at {tick}: {of}"
-            said.append(tips[f"{domain}-{number}"])
-            axes.plot(
-                [place], [100 * of.value], MARKERS[domain], color=colour(domain), markersize=5, gid=f"{domain}-{number}"
-            )
+        means = [result.mean(f"auc_{domain}") for result in results]
+        axes.plot(axis.places, [100 * mean.value for mean in means], line, color=colour(domain), linewidth=1.6)
+        for number, (at, tick, mean) in enumerate(zip(axis.places, axis.ticks, means, strict=True)):
+            gid = f"{domain}-{number}"
+            tips[gid] = f"{domain} at {tick}: {mean}"
+            said.append(tips[gid])
+            axes.plot([at, at], [100 * mean.low, 100 * mean.high], color=colour(domain), linewidth=2, alpha=0.45)
+            axes.plot([at], [100 * mean.value], MARKERS[domain], color=colour(domain), markersize=5, gid=gid)
     axes.axhline(50, color=colour("faint"), linewidth=1, linestyle=":")
-    axes.set_xticks(places, ticks)
-    axes.set_xlabel(axis)
+    axes.set_xticks(axis.places, axis.ticks)
+    axes.set_xlabel(axis.title)
     axes.set_ylabel("mean AUC [%]")
     axes.grid(True, axis="y")
-    return Chart(
-        inline(figure, name, f"Mean AUC in percent of {model} against {axis}: {'; '.join(said)}", tips), model, label
-    )
+    text = f"Mean AUC in percent of {model} against {axis.title}: {'; '.join(said)}"
+    return Chart(inline(figure, name, text, tips), model, label)

@@ -76,7 +76,20 @@ def style() -> dict[str, object]:
 def canvas(
     width: float, height: float, left: float = 30, right: float = 6, top: float = 6, bottom: float = 30
 ) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes; all sizes in CSS pixels."""
+    """A figure with one pair of axes.
+
+    Parameters
+    ----------
+    width, height : float
+        CSS pixels, as all sizes here.
+    left, right, top, bottom : float
+        Room beside the axes.
+
+    Returns
+    -------
+    figure : Figure
+    axes : Axes
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / _PX, height / _PX), facecolor="none")
@@ -97,6 +110,10 @@ def inline(figure: Figure, name: str, label: str, tips: Mapping[str, str] | None
         What a screen reader says instead.
     tips : mapping of gid to str
         Text that is shown over the artists of these gids.
+
+    Returns
+    -------
+    Markup
 
     Raises
     ------
@@ -155,5 +172,5 @@ def _clean(element: ElementTree.Element, name: str, used: set[str], tips: Mappin
 
 def _variable(match: re.Match[str]) -> str:
     if match[0] not in _NAMES:
-        raise ValueError(f"a figure is drawn with {match[0]}, which the page's palette has not: {', '.join(_NAMES)}")
+        raise ValueError(f"a figure is drawn with {match[0]}, which is not in the page's palette: {', '.join(_NAMES)}")
     return f"var(--{_NAMES[match[0]]})"

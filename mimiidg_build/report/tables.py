@@ -1,98 +1,33 @@
-"""The page's tables, as data: a caption, columns, rows of cells. A cell that sorts as a number carries it."""
+"""The page's tables: sections, attribute values, findings, results. AUCs are in [0, 1], in tables in %."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from mimiidg_build.benchmark.results import SHOWN, Estimate
+from mimiidg_build.benchmark.estimates import Estimate
+from mimiidg_build.benchmark.model_result import SHOWN, ModelResult
 from mimiidg_build.datasets.findings import summarise
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.rows import records
+from mimiidg_build.report.cells import Cell, PageTable, attribute_value, estimate, number, signed_db, with_minus
 from mimiidg_build.report.data_charts import GROUPS, ValueCount
-from mimiidg_build.report.systems import System, snr_offset_db
+from mimiidg_build.report.sweeps import Sweep
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, section_rows, snr_title
+from schemas.sections import SectionId
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell: its text, a smaller second text, and the number that it sorts by."""
-
-    text: str
-    small: str = ""
-    number: float | None = None
-    tone: str = ""  # a CSS class: source, target, error, warning
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table. The first cell of a row is its header; rows of ``foot`` stay at the end."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    foot: tuple[tuple[Cell, ...], ...] = ()
-
-    @property
-    def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers."""
-        columns = zip(*(self.rows or self.foot), strict=True)
-        return tuple(any(cell.number is not None for cell in column) for column in columns)
-
-
-def number(value: float, digits: int = 0) -> Cell:
-    """A number.
-
-    >>> number(1234.5, 1)
-    Cell(text='1,234.5', small='', number=1234.5, tone='')
-    """
-    if not math.isfinite(value):
-        return Cell("", number=value)
-    return Cell(with_minus(f"{round(value, digits) + 0.0:,.{digits}f}"), number=value)
-
-
-def with_minus(text: str) -> str:
-    """Numbers with a minus sign rather than a hyphen.
-
-    >>> with_minus("-15.0 .. 3.0")
-    '−15.0 .. 3.0'
-    """
-    return text.replace("-", "−")
-
-
-def signed_db(value: float) -> str:
-    """An offset.
-
-    >>> signed_db(0.0), signed_db(6.0), signed_db(-6.0)
-    ('0', '+6', '−6')
-    """
-    return with_minus(f"{value:+g}") if value else "0"
-
-
-def estimate(of: Estimate) -> Cell:
-    """An estimate in %, its interval beside it.
-
-    >>> estimate(Estimate(0.7, 0.6, 0.75))
-    Cell(text='70.00', small='60.0–75.0', number=0.7, tone='')
-    """
-    if math.isnan(of.value):
-        return Cell("")
-    small = "" if math.isnan(of.low) else f"{100 * of.low:.1f}–{100 * of.high:.1f}"
-    return Cell(f"{100 * of.value:.2f}", small, of.value)
-
-
-def sections(store: Store) -> Table:
+def sections(store: Store) -> PageTable:
     """Every section: its shift, clips by domain and split, power, attenuation and SNR."""
     counted = ("source_train_normal", "target_train_normal")
     tested = ("source_test_normal", "source_test_anomaly", "target_test_normal", "target_test_anomaly")
     rows, title = [], snr_title(store)
     for row, (name, section) in zip(section_rows(store), store.sections.items(), strict=True):
-        known, counts = load_table1().section(*name.split("/")), section.counts
+        known, counts = load_table1().section(*SectionId.parse(name)), section.counts
         planned = section.planned_added_noise_snr_db
         rows.append(
             (
@@ -111,34 +46,26 @@ def sections(store: Store) -> Table:
     counts_of = ("Clips", "Train source", "Train target", "Test")
     snr = (f"Planned {title} [dB]", f"Measured {title} [dB]")
     columns = ("Section", "Domain shift", *counts_of, "Power a [dB]", "Attenuation [dB]", *snr, "Saturated clips")
-    return Table("Sections: clips, mean power before mixing, attenuation and SNR", columns, tuple(rows))
+    return PageTable("Sections: clips, mean power before mixing, attenuation and SNR", columns, tuple(rows))
 
 
-def values(counts: Sequence[ValueCount]) -> Table:
+def values(counts: Sequence[ValueCount]) -> PageTable:
     """Clips per attribute value."""
     rows = tuple(
         (
-            Cell(f"{of.machine_type}/{of.section}"),
-            Cell(of.attribute),
-            _value(of.value),
-            Cell(of.domain, tone=of.domain),
-            *(number(n_clips) for n_clips in of.counts),
+            Cell(f"{count.machine_type}/{count.section}"),
+            Cell(count.attribute),
+            attribute_value(count.value),
+            Cell(count.domain, tone=count.domain),
+            *(number(n_clips) for n_clips in count.counts),
         )
-        for of in counts
+        for count in counts
     )
     columns = ("Section", "Attribute", "Value", "Domain", *(title.capitalize() for _, _, title in GROUPS))
-    return Table("Clips per attribute value", columns, rows)
+    return PageTable("Clips per attribute value", columns, rows)
 
 
-def _value(text: str) -> Cell:
-    """An attribute's value; numbers sort as numbers."""
-    try:
-        return Cell(text, number=float(text))
-    except ValueError:
-        return Cell(text)
-
-
-def findings(found: pd.DataFrame) -> Table:
+def findings(found: pd.DataFrame) -> PageTable:
     """What validation found, one row per severity, kind and place."""
     rows = tuple(
         (
@@ -150,99 +77,101 @@ def findings(found: pd.DataFrame) -> Table:
         )
         for row in records(summarise(found))
     )
-    return Table("Validation findings", ("Severity", "Kind", "Where", "Findings", "First one"), rows)
+    return PageTable("Validation findings", ("Severity", "Kind", "Where", "Findings", "First one"), rows)
 
 
-def comparison(systems: Sequence[System]) -> Table:
-    """One row per system: means over sections and official score with 95 % intervals, beside the paper's means."""
-    with_paper = any(system.published for system in systems)
+def comparison(results: Sequence[ModelResult]) -> PageTable:
+    """One row per result: means over sections and official score with 95 % intervals, beside the paper's means."""
+    with_paper = any(result.published for result in results)
     rows = tuple(
         (
-            Cell(system.name),
-            Cell(system.label),
-            number(len(system.runs)),
-            *(estimate(system.mean(metric)) for metric in SHOWN.values()),
-            estimate(system.official_score),
-            *(_papers(system.published, "average") if with_paper else ()),
+            Cell(result.name),
+            Cell(result.label),
+            number(len(result.runs)),
+            *_means(result),
+            *(_papers(result.published, "average") if with_paper else ()),
         )
-        for system in systems
+        for result in results
     )
     columns = ("System", "Profile", "Seeds", *_titles("Mean "), "Official score", *_paper_titles(with_paper))
-    return Table("Means over all sections in %, with 95 % intervals", columns, rows)
+    return PageTable("Means over all sections in %, with 95 % intervals", columns, rows)
 
 
-def benchmark(system: System) -> Table:
+def benchmark(result: ModelResult) -> PageTable:
     """One row per section, mean and official score at the end, beside the paper's."""
-    paper = system.published
+    paper = result.published
 
-    def row(name: str, of: Mapping[str, Estimate], of_paper: str) -> tuple[Cell, ...]:
-        cells = tuple(estimate(of[metric]) for metric in SHOWN.values())
-        return (Cell(name), *cells, *(_papers(paper, of_paper) if paper else ()))
+    def row(name: str, estimates: Mapping[str, Estimate], papers_name: str) -> tuple[Cell, ...]:
+        cells = tuple(estimate(estimates[metric]) for metric in SHOWN.values())
+        return (Cell(name), *cells, *(_papers(paper, papers_name) if paper else ()))
 
     rows = tuple(
-        row(name, {metric: system.section(name, metric) for metric in SHOWN.values()}, name)
-        for name in system.store.sections
+        row(name, {metric: result.section(name, metric) for metric in SHOWN.values()}, name)
+        for name in result.store.sections
     )
-    mean = row("mean", {metric: system.mean(metric) for metric in SHOWN.values()}, "average")
+    mean = row("mean", {metric: result.mean(metric) for metric in SHOWN.values()}, "average")
     blank = (Cell(""),) * (len(mean) - 2)
-    official = (Cell("official score"), estimate(system.official_score), *blank)
+    official = (Cell("official score"), estimate(result.official_score), *blank)
     columns = ("Section", *_titles(), *_paper_titles(bool(paper)))
-    return Table(
-        f"{system.name}, {system.label} profile: AUC in %, with 95 % intervals", columns, rows, (mean, official)
+    return PageTable(
+        f"{result.name}, {result.label} profile: AUC in %, with 95 % intervals", columns, rows, (mean, official)
     )
 
 
-def value_aucs(system: System) -> Table:
-    """AUC per attribute value of one system."""
+def value_aucs(result: ModelResult) -> PageTable:
+    """AUC per attribute value of one result."""
     rows = tuple(
         (
             Cell(f"{row['machine_type']}/{row['section']}"),
             Cell(row["attribute"]),
-            _value(row["value"]),
+            attribute_value(row["value"]),
             Cell(row["domain"], tone=row["domain"]),
             number(row["n_normal"]),
             number(100 * row["auc"], 2),
         )
-        for row in records(system.values)
+        for row in records(result.values)
     )
     columns = ("Section", "Attribute", "Value", "Domain", "Normal clips", "AUC [%]")
-    return Table(f"{system.name}: AUC per attribute value", columns, rows)
+    return PageTable(f"{result.name}: AUC per attribute value", columns, rows)
 
 
-def known_anomalies(of: Mapping[tuple[str, str], Sequence[System]]) -> Table:
+def known_anomalies(curves: Sweep) -> PageTable:
     """One row per system and number of known anomalies."""
     rows = tuple(
         (
             Cell(name),
             Cell(label),
-            number(system.known_anomalies),
-            *(estimate(system.mean(metric)) for metric in SHOWN.values()),
-            estimate(system.official_score),
+            number(result.known_anomalies),
+            *_means(result),
         )
-        for (name, label), systems in of.items()
-        for system in systems
+        for (name, label), results in curves.items()
+        for result in results
     )
     columns = ("System", "Profile", "Known anomalies k", *_titles("Mean "), "Official score")
-    return Table("AUC against known anomalies, means over sections in %, with 95 % intervals", columns, rows)
+    return PageTable("AUC against known anomalies, means over sections in %, with 95 % intervals", columns, rows)
 
 
-def sweep(of: Mapping[tuple[str, str], Sequence[System]], title: str) -> Table:
+def sweep(curves: Sweep, title: str) -> PageTable:
     """One row per model and SNR offset."""
     rows: list[tuple[Cell, ...]] = []
-    for (model, label), systems in of.items():
-        for system in systems:
+    for (model, label), results in curves.items():
+        for result in results:
             rows.append(
                 (
                     Cell(model),
                     Cell(label),
-                    Cell(signed_db(snr_offset_db(system.store)), number=snr_offset_db(system.store)),
-                    *(estimate(system.mean(metric)) for metric in SHOWN.values()),
-                    estimate(system.official_score),
-                    Cell(system.store.attributes.variant.name),
+                    Cell(signed_db(result.snr_offset_db), number=result.snr_offset_db),
+                    *_means(result),
+                    Cell(result.store.attributes.variant.name),
                 )
             )
     columns = ("Model", "Profile", f"{title} offset [dB]", *_titles("Mean "), "Official score", "Variant")
-    return Table(f"AUC against {title}, means over sections in %, with 95 % intervals", columns, tuple(rows))
+    return PageTable(f"AUC against {title}, means over sections in %, with 95 % intervals", columns, tuple(rows))
+
+
+def _means(result: ModelResult) -> tuple[Cell, ...]:
+    """Means over sections, and the official score."""
+    return (*(estimate(result.mean(metric)) for metric in SHOWN.values()), estimate(result.official_score))
 
 
 def _titles(prefix: str = "") -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from mimiidg_build import benchmark as bench
-from mimiidg_build.benchmark import Run, benchmark, collect, compare_rows, plan_runs, stored, train_and_score
+from mimiidg_build.benchmark.estimates import Estimate, combine
+from mimiidg_build.benchmark.evaluate_runs import collect
+from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
-from mimiidg_build.benchmark.results import Estimate, combine, published
-from mimiidg_build.benchmark.runs import choose_device
+from mimiidg_build.benchmark.published import published
+from mimiidg_build.benchmark.results import Benchmark
+from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
+from mimiidg_build.benchmark.runs import Run
+from mimiidg_build.benchmark.stages import benchmark_models, stored, sweep_variants
+from mimiidg_build.benchmark.train_network import choose_device, train_and_score
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
@@ -42,8 +49,13 @@ def store(root: Path) -> Store:
 
 
 @pytest.fixture(scope="module")
-def found(store: Store, root: Path) -> bench.Benchmark:
-    return benchmark(store, root, MODELS, profile="smoke", seeds=2, device="cpu")
+def found(store: Store, root: Path) -> Benchmark:
+    return benchmark_models(store, root, MODELS, profile="smoke", seeds=2, device="cpu")
+
+
+def on_store(found: Benchmark, store: Store) -> Benchmark:
+    """The same results, as if they were of another store."""
+    return Benchmark(store, tuple(replace(model, store=store) for model in found.models))
 
 
 def test_what_is_run(store: Store, tmp_path: Path) -> None:
@@ -54,27 +66,27 @@ def test_what_is_run(store: Store, tmp_path: Path) -> None:
         ("autoencoder", 2),
         ("nearest_neighbour", 0),  # a second seed would change nothing
     ]
-    assert [part.name for part in runs[0].parts()] == ["fan", "valve"]
+    assert [network.name for network in runs[0].networks()] == ["fan", "valve"]
     assert runs[1].directory == tmp_path / "runs/small/small/autoencoder-paper-1"
     assert runs[0].n_epochs == 100
     assert not (tmp_path / "runs").exists(), "planning writes nothing"
 
 
 @pytest.mark.parametrize(
-    ("scope", "parts"),
+    ("scope", "networks"),
     [
         ("machine_type", [("fan", ("fan",), None), ("valve", ("valve",), None)]),
         ("section", [("fan_00", ("fan",), "00"), ("fan_01", ("fan",), "01"), ("valve_00", ("valve",), "00")]),
         ("all", [("all", ("fan", "valve"), None)]),
     ],
 )
-def test_parts_by_scope(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, parts: list[Any]
+def test_networks_by_scope(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, networks: list[Any]
 ) -> None:
     monkeypatch.setattr(autoencoder.Autoencoder, "scope", scope)
     (run,) = plan_runs(store, tmp_path, ["autoencoder"], "smoke", 1, epochs=1)
-    assert [(part.name, part.machine_types, part.section) for part in run.parts()] == parts
-    result = benchmark(store, tmp_path, ["autoencoder"], profile="smoke", epochs=1, device="cpu")
+    assert [(network.name, network.machine_types, network.section) for network in run.networks()] == networks
+    result = benchmark_models(store, tmp_path, ["autoencoder"], profile="smoke", epochs=1, device="cpu")
     assert len(result.models[0].sections) == 3
 
 
@@ -96,7 +108,7 @@ def test_label(store: Store, tmp_path: Path, epochs: int | None, label: str) -> 
     ("arguments", "message"),
     [
         ((["autoencoder"], "papers", 1), "autoencoder has no profile 'papers'"),
-        ((["autoencodr"], "paper", 1), "no model 'autoencodr'"),
+        ((["autoencodr"], "paper", 1), "there is no model 'autoencodr'"),
         ((["autoencoder"], "paper", 0), "at least one seed"),
         ((["autoencoder"], "paper", 1, 0), "one epoch"),
         (([], "paper", 1), "at least one model"),
@@ -115,7 +127,7 @@ def test_devices() -> None:
             choose_device(name)
 
 
-def test_run_directory(found: bench.Benchmark) -> None:
+def test_run_directory(found: Benchmark) -> None:
     run = found.models[0].runs[1]
     names = {path.name for path in run.directory.iterdir() if not path.name.startswith(".lock_")}
     sections = ("fan_section_00", "fan_section_01", "valve_section_00")
@@ -136,23 +148,22 @@ def test_run_directory(found: bench.Benchmark) -> None:
     assert any(not torch.equal(weights[name], other[name]) for name in weights), "seeds differ"
 
 
-def test_results_are_those_of_the_files(found: bench.Benchmark) -> None:
+def test_results_are_those_of_the_files(found: Benchmark) -> None:
     """Any evaluator of the official format finds what is reported."""
-    for model in found.models:
-        for run, evaluation in zip(model.runs, model.evaluations, strict=True):
-            from_files = evaluate_scores(run.directory)
-            assert from_files.to_dict() == evaluation.to_dict()
-            assert json.loads((run.directory / "results.json").read_text()) == json.loads(evaluation.to_json())
+    for run in (run for model in found.models for run in model.runs):
+        from_files = evaluate_scores(run.directory)
+        assert from_files.to_dict() == run.evaluation.to_dict()
+        assert json.loads((run.directory / "results.json").read_text()) == json.loads(run.evaluation.to_json())
 
 
-def test_finds_the_anomalies_that_stand_out(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_finds_the_anomalies_that_stand_out(found: Benchmark, tmp_path: Path) -> None:
     """Once trained for long enough."""
-    learned = benchmark(found.store, tmp_path, ["autoencoder"], profile="smoke", epochs=40, device="cpu")
+    learned = benchmark_models(found.store, tmp_path, ["autoencoder"], profile="smoke", epochs=40, device="cpu")
     for model in (*learned.models, found.models[1]):
         assert model.mean("auc_all").value > 0.9, model.name
 
 
-def test_a_second_time_does_nothing(found: bench.Benchmark, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_time_does_nothing(found: Benchmark, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mimiidg_build.training.train as train_module
 
     def fails(*_: Any, **__: Any) -> None:
@@ -160,17 +171,17 @@ def test_a_second_time_does_nothing(found: bench.Benchmark, root: Path, monkeypa
 
     monkeypatch.setattr(train_module, "train", fails)
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("weights_*.pt")}
-    again = benchmark(found.store, root, MODELS, profile="smoke", seeds=2, device="cpu")
+    again = benchmark_models(found.store, root, MODELS, profile="smoke", seeds=2, device="cpu")
     assert again.to_dict() == found.to_dict()
     assert {path: path.stat().st_mtime_ns for path in root.rglob("weights_*.pt")} == stamps
     with pytest.raises(AssertionError, match="trained again"):
-        benchmark(found.store, root, MODELS, profile="smoke", seeds=3, device="cpu")
+        benchmark_models(found.store, root, MODELS, profile="smoke", seeds=3, device="cpu")
 
 
-def test_parts_in_any_order_give_the_same_files(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_networks_in_any_order_give_the_same_files(found: Benchmark, tmp_path: Path) -> None:
     (run,) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 1)
-    for part in reversed(run.parts()):
-        train_and_score(run, part, "cpu")
+    for network in reversed(run.networks()):
+        train_and_score(run, network, "cpu")
     for path in found.models[0].runs[0].directory.glob("anomaly_score_*"):
         assert (run.directory / path.name).read_bytes() == path.read_bytes()
 
@@ -192,9 +203,9 @@ class Noting(Interrupting):
         self.notes.append(f"{title}: {text}")
 
 
-def test_interrupted_and_run_again(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_interrupted_and_run_again(found: Benchmark, tmp_path: Path) -> None:
     (run,) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 1)
-    fan, valve = run.parts()
+    fan, valve = run.networks()
     with pytest.raises(KeyboardInterrupt):
         train_and_score(run, fan, "cpu", Interrupting())
     assert (run.directory / "checkpoint_fan.pt").is_file()
@@ -209,24 +220,57 @@ def test_interrupted_and_run_again(found: bench.Benchmark, tmp_path: Path) -> No
     assert not list(run.directory.glob("checkpoint_*"))
 
 
-def test_other_settings_in_the_directory(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_other_settings_in_the_directory(found: Benchmark, tmp_path: Path) -> None:
     (run,) = plan_runs(found.store, tmp_path, ["nearest_neighbour"], "smoke", 1)
-    train_and_score(run, run.parts()[0], "cpu")
+    train_and_score(run, run.networks()[0], "cpu")
     path = run.directory / "config.json"
     path.write_text(path.read_text().replace('"batch_size": 128', '"batch_size": 64'))
     with pytest.raises(UsageError, match="holds a run of other settings: batch_size 64, expected 128. Move"):
-        train_and_score(run, run.parts()[0], "cpu")
+        train_and_score(run, run.networks()[0], "cpu")
     path.write_text("{")
     with pytest.raises(DataError, match="config.json cannot be read"):
-        train_and_score(run, run.parts()[0], "cpu")
+        train_and_score(run, run.networks()[0], "cpu")
 
 
-def test_table(found: bench.Benchmark) -> None:
-    rows = found.rows()
+def test_a_run_that_an_early_version_began_goes_on(found: Benchmark, tmp_path: Path) -> None:
+    """Its configuration lacks the epochs that were asked for; its folder's name says them."""
+    (run,) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 1, epochs=2)
+    fan, valve = run.networks()
+    train_and_score(run, fan, "cpu")
+    path = run.directory / "config.json"
+    content = json.loads(path.read_text())
+    assert content.pop("epochs") == 2 == content["settings"]["epochs"]
+    path.write_text(early := json.dumps(content, indent=2) + "\n")
+    train_and_score(run, fan, "cpu", Interrupting())  # finished: nothing is trained
+    train_and_score(run, valve, "cpu")
+    assert path.read_text() == early and run.is_finished(valve)
+    (other,) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 1, epochs=4)
+    shutil.copytree(run.directory, other.directory)
+    with pytest.raises(UsageError, match="holds a run of other settings: epochs 2, expected 4"):
+        train_and_score(other, fan, "cpu")
+
+
+def test_the_files_that_say_what_a_run_is(found: Benchmark) -> None:
+    """Keys, their order and types as they always were, but for ``epochs``."""
+    model, yardstick = found.models
+    directory = model.runs[1].directory
+    text = (directory / "config.json").read_text()
+    assert list(json.loads(text)) == ["model", "profile", "settings", "seed", "variant", "fingerprint", "epochs"]
+    assert text == json.dumps(json.loads(text), indent=2) + "\n" and '"epochs": null' in text
+    assert list(json.loads((directory / "summary_fan.json").read_text())) == [
+        *("sections", "n_training_clips", "n_outlier_clips", "known_anomalies", "n_test_clips", "n_parameters"),
+        *("epochs", "last_loss", "scores", "threshold", "device", "training_s", "duration_s"),
+    ]
+    text = (yardstick.runs[0].directory / "summary_fan.json").read_text()
+    assert '"last_loss": null' in text and '"training_s": 0,' in text and '"epochs": 0' in text
+
+
+def test_table(found: Benchmark) -> None:
+    rows = result_rows(found)
     assert [row["section"] for row in rows] == ["fan/00", "fan/01", "valve/00", "mean", "official score"] * 2
     assert list(rows[0]) == ["model", "section", "source", "target", "all", "pAUC"]
     model = found.models[0]
-    values = [evaluation.sections["auc_source"][0] for evaluation in model.evaluations]
+    values = [run.evaluation.sections["auc_source"][0] for run in model.runs]
     assert rows[0]["source"] == f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
     assert "±" not in rows[5]["source"], "one seed has no spread"
     mean = model.mean("auc_target")
@@ -235,15 +279,15 @@ def test_table(found: bench.Benchmark) -> None:
     assert mean.value == pytest.approx(model.sections["auc_target"].mean(), abs=1e-15)
 
 
-def test_title_says_synthetic(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_title_says_synthetic(found: Benchmark, tmp_path: Path) -> None:
     assert found.title == "small (synthetic data, for trying only): smoke profile, 2 seeds, AUC in %"
     store = make_store(tmp_path, synthetic=False, dataset="mimii_dg", dataset_title="MIMII DG")
-    assert bench.Benchmark(store, found.models).title.startswith("small (MIMII DG): smoke profile")
+    assert on_store(found, store).title.startswith("small (MIMII DG): smoke profile")
 
 
-def test_the_papers_table_beside_ours(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_the_papers_table_beside_ours(found: Benchmark, tmp_path: Path) -> None:
     store = make_store(tmp_path, synthetic=False, dataset="mimii_dg", dataset_title="MIMII DG")
-    rows = bench.Benchmark(store, found.models).rows()
+    rows = result_rows(on_store(found, store))
     assert (rows[0]["paper source"], rows[0]["paper target"]) == ("84.69", "39.35")
     assert (rows[2]["section"], rows[2]["paper source"]) == ("valve/00", "54.24")
     assert (rows[3]["section"], rows[3]["paper source"], rows[3]["paper target"]) == ("mean", "67.21", "53.99")
@@ -260,8 +304,8 @@ def test_published_averages(model: str) -> None:
         assert average[column] == pytest.approx(np.mean([row[column] for row in table.values()]), abs=0.0051)
 
 
-def test_per_attribute_value(found: bench.Benchmark) -> None:
-    rows = found.value_rows()
+def test_per_attribute_value(found: Benchmark) -> None:
+    rows = value_rows(found)
     assert len(rows) == 3 * 3
     assert rows[0].keys() == {"section", "attribute", "value", "domain", "normal clips", *MODELS}
     first = [row for row in rows if row["section"] == "fan/00"]
@@ -274,7 +318,7 @@ def test_per_attribute_value(found: bench.Benchmark) -> None:
     assert target["autoencoder"] == f"{100 * found.models[0].sections['auc_target'].iloc[0]:.2f}"
 
 
-def test_json(found: bench.Benchmark) -> None:
+def test_json(found: Benchmark) -> None:
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert content["synthetic"] is True and content["variant"] == "small"
     model = content["models"][0]
@@ -306,13 +350,13 @@ def test_seeds_drawn_together(values: Any, intervals: Any, expected: tuple[float
     assert isinstance(found, Estimate)
 
 
-def at_offset(found: bench.Benchmark, root: Path, offset_db: float) -> bench.Benchmark:
+def at_offset(found: Benchmark, root: Path, offset_db: float) -> Benchmark:
     name = f"small{offset_db:+g}"
     store = make_store(root, name, variant={"name": name, "snr_offset_db": offset_db})
-    return bench.Benchmark(store, found.models)
+    return on_store(found, store)
 
 
-def test_comparison(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_comparison(found: Benchmark, tmp_path: Path) -> None:
     sweep = [at_offset(found, tmp_path, offset) for offset in (6.0, -6.0)]
     rows = compare_rows(sweep)
     assert [(row["SNR offset [dB]"], row["model"]) for row in rows] == [
@@ -326,19 +370,19 @@ def test_comparison(found: bench.Benchmark, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(PNG)
 
 
-def test_loss_plot(found: bench.Benchmark, tmp_path: Path) -> None:
+def test_loss_plot(found: Benchmark, tmp_path: Path) -> None:
     assert plot_losses(found, tmp_path / "loss.png").read_bytes().startswith(PNG)
 
 
 def test_sweep_variants() -> None:
     base = load_variant("paper")
-    swept = bench.sweep_variants(base, [6.0, -6.0, 0.0, 6.0])
+    swept = sweep_variants(base, [6.0, -6.0, 0.0, 6.0])
     assert [(variant.name, variant.snr_offset_db) for variant in swept] == [
         ("paper-snr-6dB", -6.0),
         ("paper", 0.0),
         ("paper-snr+6dB", 6.0),
     ]
-    assert bench.sweep_variants(base, []) == [base]
+    assert sweep_variants(base, []) == [base]
 
 
 def test_stored(store: Store, tmp_path: Path) -> None:
@@ -370,7 +414,7 @@ def test_mismatched_splits(tmp_path: Path) -> None:
     again = open_store(store.path)
     run = Run(again, tmp_path, "autoencoder", "smoke", 0)
     with pytest.raises(DataError, match=r"fan: training clips of .*fan/01.*, test clips of .*fan/00.*fan/01"):
-        train_and_score(run, run.parts()[0], "cpu")
+        train_and_score(run, run.networks()[0], "cpu")
 
 
 @pytest.mark.parametrize(
@@ -382,6 +426,6 @@ def test_mismatched_splits(tmp_path: Path) -> None:
         ("snr+6dB", 0.0, "snr+6dB"),
     ],
 )
-def test_a_sweep_has_one_name(found: bench.Benchmark, variant: str, offset: float, base: str) -> None:
+def test_a_sweep_has_one_name(found: Benchmark, variant: str, offset: float, base: str) -> None:
     attributes = found.store.attributes.model_copy(update={"variant": Variant(name=variant, snr_offset_db=offset)})
-    assert bench.Benchmark(Store(found.store.path, attributes), found.models).base_variant == base
+    assert on_store(found, Store(found.store.path, attributes)).base_variant == base

@@ -1,4 +1,4 @@
-"""Runs: which anomalies a training is told of, what it reads, and several scores of one model."""
+"""Runs: which anomalies a training knows, what it reads, and several scores of one model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ import pytest
 import torch
 
 from mimiidg_build import models
-from mimiidg_build.benchmark import benchmark, compare_rows, plan_runs, train_and_score
+from mimiidg_build.benchmark.known_anomalies import draw_anomalies
+from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.plots import plot_known_anomalies
-from mimiidg_build.benchmark.runs import draw_anomalies
+from mimiidg_build.benchmark.rows import compare_rows
+from mimiidg_build.benchmark.stages import benchmark_models
+from mimiidg_build.benchmark.train_network import train_and_score
 from mimiidg_build.errors import UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.models.base import MAIN, Array, Epoch, Labels, ScoreTable, Settings
@@ -46,14 +49,14 @@ class Semi(NearestNeighbour):
     scope = "section"
     width = None
     uses_outliers = True
-    told: list[tuple[Epoch, list[bool]]] = []
+    epochs: list[tuple[Epoch, list[bool]]] = []
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def begin_epoch(self, epoch: Epoch, chunks: Any) -> None:
-        self.told.append((epoch, [known for _, labels in chunks for known in labels.known_anomaly.tolist()]))
+        self.epochs.append((epoch, [known for _, labels in chunks for known in labels.known_anomaly.tolist()]))
 
     def loss(self, batch: torch.Tensor, labels: Labels) -> torch.Tensor:
         return -self.weight.sum()
@@ -73,14 +76,14 @@ def semi(monkeypatch: pytest.MonkeyPatch) -> type[Semi]:
     module.Semi = Semi  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(models.MODELS, "semi", "semi:Semi")
-    Semi.told.clear()
+    Semi.epochs.clear()
     return Semi
 
 
 def test_known_anomalies_are_the_first_of_more(store: Store) -> None:
     drawn = [draw_anomalies(store, "fan/00", k, 0)["clip"].tolist() for k in range(5)]
-    assert [len(of) for of in drawn] == list(range(5))
-    assert all(of == drawn[4][: len(of)] for of in drawn)
+    assert [len(clips) for clips in drawn] == list(range(5))
+    assert all(clips == drawn[4][: len(clips)] for clips in drawn)
     assert draw_anomalies(store, "fan/00", 4, 1)["clip"].tolist() != drawn[4], "another seed draws others"
     assert ["source" in clip for clip in drawn[4]] in ([True, False] * 2, [False, True] * 2), "domains take turns"
     chosen = draw_anomalies(store, "valve/00", 3, 0)
@@ -104,49 +107,50 @@ def test_known_anomalies_used_wrongly(
 
 
 def test_known_anomalies_go_on_from_the_run_without(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
-    found = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[2])
-    run = found.models[0].runs[0]
+    found = benchmark_models(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[2])
+    (run,) = plan_runs(store, tmp_path, ["semi"], "smoke", 1, known_anomalies=[2])
+    assert found.models[0].runs[0].directory == run.directory
     assert run.directory.name == "semi-smoke-k2-0" and run.base.directory.name == "semi-smoke-0"
-    epochs = [epoch for epoch, _ in semi.told[:3]]
+    epochs = [epoch for epoch, _ in semi.epochs[:3]]
     assert epochs == [Epoch(0, 1), Epoch(0, 2, True), Epoch(1, 2, True)]
-    assert [sum(known) for _, known in semi.told[:3]] == [0, 2, 2]
+    assert [sum(known) for _, known in semi.epochs[:3]] == [0, 2, 2]
     files = [each.directory / "weights_fan_00.pt" for each in (run.base, run)]
     base, tuned = (torch.load(file, weights_only=True)["weight"].item() for file in files)
     assert base == pytest.approx(4.0, abs=0.01), "27 clips in batches of 8: Adam's four steps of 1"
     assert tuned == pytest.approx(base + 2 * 4, abs=0.01), "29 clips, twice"
-    assert len(run.told_of()) == 6
+    assert len(run.known_clips()) == 6
     scored = (run.directory / "anomaly_score_fan_section_00_test.csv").read_text().splitlines()
     assert len(scored) == 12 - 2
-    assert not any(f"{clip}.wav" in line for clip in run.told_of(["fan/00"])["clip"] for line in scored)
+    assert not any(f"{clip}.wav" in line for clip in run.known_clips(["fan/00"])["clip"] for line in scored)
 
 
-def test_all_are_compared_on_clips_that_none_was_told_of(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
+def test_all_are_compared_on_clips_that_no_training_knows(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
     """Without the two that leave the test set, though the files of the run without known anomalies hold them."""
-    found = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 1, 2])
+    found = benchmark_models(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 1, 2])
     assert found.known_anomalies == 2 and "tested without the 2 anomalies of each section" in found.title
-    runs = [model.runs[0] for model in found.models[::3]]
+    runs = plan_runs(store, tmp_path, ["semi"], "smoke", 1, known_anomalies=[0, 1, 2])
     assert [run.known_anomalies for run in runs] == [0, 1, 2]
-    told = runs[2].told_of()["clip"].tolist()
+    known = runs[2].known_clips()["clip"].tolist()
     for run, model in zip(runs, found.models[::3], strict=True):
-        test = store.clips[(store.clips["split"] == "test") & ~store.clips["clip"].isin(told[:2])]
-        of_fan_00 = test[(test["machine_type"] == "fan") & (test["section"] == "00")]
+        test = store.clips[(store.clips["split"] == "test") & ~store.clips["clip"].isin(known[:2])]
+        fan_00 = test[(test["machine_type"] == "fan") & (test["section"] == "00")]
         lines = (run.directory / "anomaly_score_fan_section_00_test.csv").read_text().split()
         scores = {name.removesuffix(".wav"): float(score) for name, score in (line.split(",") for line in lines)}
         normal, anomaly = (
-            [scores[clip] for clip in of_fan_00[of_fan_00["condition"] == condition]["clip"]]
+            [scores[clip] for clip in fan_00[fan_00["condition"] == condition]["clip"]]
             for condition in ("normal", "anomaly")
         )
         assert (len(scores), len(normal), len(anomaly)) == (12 - run.known_anomalies, 6, 4)
         by_hand = np.mean([a > n for a in anomaly for n in normal])
-        assert model.evaluations[0].sections["auc_all"][0] == pytest.approx(by_hand)
+        assert model.runs[0].evaluation.sections["auc_all"][0] == pytest.approx(by_hand)
         own = json.loads((run.directory / "results.json").read_text())
         assert own == json.loads(evaluate_scores(run.directory).to_json()), "results.json is of the run's own files"
-    alone = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu")
+    alone = benchmark_models(store, tmp_path, ["semi"], profile="smoke", device="cpu")
     assert alone.known_anomalies == 0 and "tested without" not in alone.title
 
 
 def test_every_score_is_written_and_evaluated(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
-    found = benchmark(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 2])
+    found = benchmark_models(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 2])
     names = [model.name for model in found.models]
     assert names == [
         *("semi", "semi (reverse)", "semi (oracle)"),
@@ -161,7 +165,7 @@ def test_every_score_is_written_and_evaluated(store: Store, tmp_path: Path, semi
     directory = found.models[0].runs[0].directory
     assert (directory / "oracle" / "results.json").is_file()
     content = found.to_dict()["models"]
-    assert [(of["score"], of["known_anomalies"]) for of in content[1::3]] == [("reverse", 0), ("reverse", 2)]
+    assert [(model["score"], model["known_anomalies"]) for model in content[1::3]] == [("reverse", 0), ("reverse", 2)]
     path = plot_known_anomalies(found, tmp_path / "k.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -195,17 +199,17 @@ def test_training_reads_no_test_clip_but_the_known_anomalies(
 ) -> None:
     """Weights, and thresholds, which come from training scores, are the same whatever the other test clips hold."""
     (run,) = plan_runs(whole_store, tmp_path / "clean", [name], "smoke", 1, epochs=1, known_anomalies=[k])
-    told = run.told_of() if k else run.told_of().iloc[:0]
-    spared = set(zip(told["machine_type"], told["section"], told["row"], strict=True))
+    known = run.known_clips() if k else run.known_clips().iloc[:0]
+    spared = set(zip(known["machine_type"], known["section"], known["row"], strict=True))
     poisoned = poison(whole_store, tmp_path / "small.zarr", spared)
     (other,) = plan_runs(poisoned, tmp_path / "poisoned", [name], "smoke", 1, epochs=1, known_anomalies=[k])
-    part = run.parts()[0]
-    for of in (run, other):
-        train_and_score(of, part, "cpu")
-    weights = [torch.load(of.directory / f"weights_{part.name}.pt", weights_only=True) for of in (run, other)]
+    network = run.networks()[0]
+    for each in (run, other):
+        train_and_score(each, network, "cpu")
+    weights = [torch.load(each.directory / f"weights_{network.name}.pt", weights_only=True) for each in (run, other)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    summaries = [json.loads((of.directory / f"summary_{part.name}.json").read_text()) for of in (run, other)]
+    summaries = [json.loads((each.directory / f"summary_{network.name}.json").read_text()) for each in (run, other)]
     assert summaries[0]["threshold"] == summaries[1]["threshold"]
     assert len(summaries[0]["known_anomalies"]) == k * len(summaries[0]["sections"])
-    scores = [(of.directory / "anomaly_score_fan_section_00_test.csv").read_bytes() for of in (run, other)]
+    scores = [(each.directory / "anomaly_score_fan_section_00_test.csv").read_bytes() for each in (run, other)]
     assert scores[0] != scores[1], "the test clips were the same"

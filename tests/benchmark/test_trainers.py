@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mimiidg_build.benchmark import Trainers, benchmark, plan_runs
+from mimiidg_build.benchmark.planning import plan_runs, trainings_of
+from mimiidg_build.benchmark.stages import benchmark_models
+from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.errors import DataError
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import Store
@@ -19,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Watching(Reporter):
-    """Keeps what it is told."""
+    """Keeps what is reported."""
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
@@ -29,10 +33,10 @@ class Watching(Reporter):
     def step(self, title: str, total: int, unit: str = "clips") -> Callable[[int], None]:
         self.totals[title] = total
 
-        def told(n: int) -> None:
+        def on_progress(n: int) -> None:
             self.done[title] = self.done.get(title, 0) + n
 
-        return told
+        return on_progress
 
     def note(self, title: str, text: str) -> None:
         self.notes.append(f"{title}: {text}")
@@ -60,8 +64,8 @@ def scores(root: Path) -> dict[str, bytes]:
 def test_two_at_once_give_the_same_files(store: Store, tmp_path: Path) -> None:
     watching = Watching()
     options = {"profile": "smoke", "device": "cpu"}
-    benchmark(store, tmp_path / "two", ["autoencoder"], workers=2, reporter=watching, **options)
-    benchmark(store, tmp_path / "one", ["autoencoder"], workers=1, **options)
+    benchmark_models(store, tmp_path / "two", ["autoencoder"], workers=2, reporter=watching, **options)
+    benchmark_models(store, tmp_path / "one", ["autoencoder"], workers=1, **options)
     assert scores(tmp_path / "two") == scores(tmp_path / "one") != {}
     assert watching.done == watching.totals and len(watching.totals) == 4, "training and scores, of fan and valve"
     assert any("epoch 3 of 3" in note for note in watching.notes)
@@ -69,25 +73,46 @@ def test_two_at_once_give_the_same_files(store: Store, tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_named_and_the_run_goes_on(store: Store, tmp_path: Path) -> None:
     (run,) = plan_runs(store, tmp_path, ["autoencoder"], "smoke", 1, epochs=30)
-    parts = [(run, part) for part in run.parts()]
+    trainings = trainings_of([run])
     with (
         pytest.raises(DataError, match=r"autoencoder, fan: its process was killed.*run the same benchmark again"),
-        Trainers("cpu", 2, len(parts), Killing()) as trainers,
+        Trainers("cpu", 2, len(trainings), Killing()) as trainers,
     ):
-        trainers.run_all(parts)
+        trainers.run_all(trainings)
     kept = [path.stem.removeprefix("checkpoint_") for path in run.directory.glob("checkpoint_*.pt")]
     assert kept, "the finished epoch is kept"
     watching = Watching()
-    with Trainers("cpu", 2, len(parts), watching) as trainers:
-        trainers.run_all(parts)
-    assert all(run.is_finished(part) for part in run.parts())
+    with Trainers("cpu", 2, len(trainings), watching) as trainers:
+        trainers.run_all(trainings)
+    assert all(run.is_finished(network) for network in run.networks())
     again = [
-        part for part in kept for note in watching.notes if note.startswith(f"autoencoder {part} seed 0: epoch 1 ")
+        name for name in kept for note in watching.notes if note.startswith(f"autoencoder {name} seed 0: epoch 1 ")
     ]
     assert again == [], "no finished epoch is trained again"
 
 
-def test_no_more_workers_than_parts(store: Store) -> None:
+SCRIPT = """
+import sys
+from pathlib import Path
+from mimiidg_build.benchmark.stages import benchmark_models
+from mimiidg_build.store.store import open_store
+store = open_store(Path(sys.argv[1]))
+benchmark_models(store, sys.argv[2], ["nearest_neighbour"], profile="smoke", device="cpu", workers=2)
+"""
+
+
+def test_a_script_without_a_guard_is_told_apart_from_a_killed_worker(store: Store, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(store.path), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1
+    assert last.startswith("mimiidg_build.errors.UsageError: a worker process ended while it imported the script")
+    assert "needs a guard" in last and "memory" not in last
+
+
+def test_no_more_workers_than_trainings(store: Store) -> None:
     assert Trainers("cpu", 8, 1, Reporter()).n_workers == 1
     assert Trainers("cpu", 2, 5, Reporter()).n_workers == 2
     assert Trainers("cpu", 1, 5, Reporter()).n_workers == 1
@@ -103,5 +128,5 @@ def test_one_worker_is_this_process(store: Store, tmp_path: Path) -> None:
             return lambda n: None
 
     with Trainers("cpu", 1, 2, Seeing()) as trainers:
-        trainers.run_all([(run, part) for part in run.parts()])
+        trainers.run_all(trainings_of([run]))
     assert set(seen) == {threading.main_thread()}, "where Ctrl-C arrives"

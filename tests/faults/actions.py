@@ -59,7 +59,8 @@ def hold(statement: str, path: str) -> int:
 
 def train(store: str, root: str, epochs: str) -> int:
     """Train a small model on a store and score its test clips; prints the epochs that were trained."""
-    from mimiidg_build.benchmark.runs import plan_runs, train_and_score
+    from mimiidg_build.benchmark.planning import plan_runs
+    from mimiidg_build.benchmark.train_network import train_and_score
     from mimiidg_build.progress import Reporter
     from mimiidg_build.store.store import open_store
 
@@ -70,8 +71,8 @@ def train(store: str, root: str, epochs: str) -> int:
             trained.append(int(text.split()[1]))
 
     (run,) = plan_runs(open_store(store), Path(root), ["autoencoder"], "smoke", seeds=1, epochs=int(epochs))
-    (part,) = run.parts()
-    train_and_score(run, part, "cpu", Epochs())
+    (network,) = run.networks()
+    train_and_score(run, network, "cpu", Epochs())
     print(json.dumps(trained))
     return 0
 

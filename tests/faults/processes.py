@@ -26,7 +26,7 @@ N_SAMPLES, SHARD_CLIPS = 16_000, 4
 WARM = (
     "dask.dataframe",  # pandera asks for it
     "distributed",  # dask does
-    "mimiidg_build.benchmark.runs",
+    "mimiidg_build.benchmark.train_network",
     "mimiidg_build.build.variant",
     "mimiidg_build.cli",
     "mimiidg_build.training.clip_dataset",

@@ -15,7 +15,7 @@ import scipy.io.wavfile
 import torch
 from torch import nn
 
-from mimiidg_build.benchmark import benchmark
+from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.errors import DataError
 from mimiidg_build.features import HOP, N_FFT, logmel, mel_filter_bank
 from mimiidg_build.models import create, model_class
@@ -486,20 +486,20 @@ def test_outliers_are_distinguished_by_origin(tmp_path: Path) -> None:
 def test_one_section_alone_has_no_outliers(tmp_path: Path) -> None:
     store = make_store(tmp_path, sections=["fan/00"], n_frames=130)
     with pytest.raises(DataError, match="need outliers, the training clips of other sections"):
-        benchmark(store, tmp_path, ["dsad"], profile="smoke", device="cpu")
+        benchmark_models(store, tmp_path, ["dsad"], profile="smoke", device="cpu")
 
 
 def test_semi_supervised_from_end_to_end(tmp_path: Path) -> None:
     store = make_store(tmp_path, n_frames=130)
-    found = benchmark(store, tmp_path, ["bce_ddcsad"], profile="smoke", device="cpu", known_anomalies=[0, 2])
+    found = benchmark_models(store, tmp_path, ["bce_ddcsad"], profile="smoke", device="cpu", known_anomalies=[0, 2])
     scores = ["", "probability", "distance", "transductive", "oracle"]
     assert [(result.score, result.known_anomalies) for result in found.models] == [
         (score, k) for k in (0, 2) for score in scores
     ]
-    without, with_two = (found.models[number].runs[0].summaries()[0] for number in (0, 5))
-    assert (without["n_training_clips"], without["n_outlier_clips"]) == (9, 18)
-    assert (without["n_test_clips"], with_two["n_test_clips"]) == (12, 10)
-    assert without["epochs"] == PROFILES["smoke"].epochs and with_two["epochs"] == PROFILES["smoke"].tuning_epochs
+    without, with_two = (found.models[number].runs[0].summaries[0] for number in (0, 5))
+    assert (without.n_training_clips, without.n_outlier_clips) == (9, 18)
+    assert (without.n_test_clips, with_two.n_test_clips) == (12, 10)
+    assert without.epochs == PROFILES["smoke"].epochs and with_two.epochs == PROFILES["smoke"].tuning_epochs
 
 
 def test_known_anomalies_are_learnt() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mimiidg_build.benchmark import benchmark
+from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import hz_from_mel, logmel, mel_from_hz
 from mimiidg_build.models import create
@@ -443,10 +443,10 @@ def test_oracle_is_the_best_sum_over_the_types_sections() -> None:
 
 def test_a_whole_run_reports_every_score_and_oracle_is_never_the_models_own(tmp_path: Path) -> None:
     store = make_store(tmp_path, sections=SECTIONS)
-    found = benchmark(store, tmp_path, ["conformer"], profile="smoke", device="cpu")
+    found = benchmark_models(store, tmp_path, ["conformer"], profile="smoke", device="cpu")
     assert [result.score for result in found.models] == ["", *SCORES, "oracle"]
     run = found.models[0].runs[0]
-    assert [summary["n_outlier_clips"] for summary in run.summaries()] == [18, 18]
+    assert [summary.n_outlier_clips for summary in run.summaries] == [18, 18]
 
     def read(name: str) -> np.ndarray:
         path = next((run.directory / name).glob("anomaly_score_fan_section_00*"))

@@ -10,11 +10,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from mimiidg_build.benchmark import plan_runs, train_and_score
+from mimiidg_build.benchmark.planning import plan_runs
+from mimiidg_build.benchmark.train_network import train_and_score
 from mimiidg_build.cli.explain import FAMILY, explain
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import ABLATIONS
-from mimiidg_build.report.explain import Explainer, find_clip, trained_run
+from mimiidg_build.report.attention_maps import Explainer, find_clip, trained_run
 from mimiidg_build.store.store import Store, open_store
 from tests.small_store import make_store
 
@@ -28,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     store = make_store(root, sections=("fan/00", "valve/00"), n_frames=313, n_samples=160_000)
     (run,) = plan_runs(store, root, ["attention"], "smoke", 1)
-    train_and_score(run, run.parts()[0], "cpu")
+    train_and_score(run, run.networks()[0], "cpu")
     return root
 
 
@@ -85,7 +86,7 @@ def test_maps_are_the_models_and_statistics_are_over_clips_and_frames(store: Sto
         found = statistics["fan", "anomaly", channel]
         assert found.n_clips == len(fans) == 6
         np.testing.assert_allclose(found.mean, every[:, number].mean(axis=(0, 2)), atol=1e-6)
-        np.testing.assert_allclose(found.deviation, every[:, number].std(axis=(0, 2)), atol=1e-5)
+        np.testing.assert_allclose(found.standard_deviation, every[:, number].std(axis=(0, 2)), atol=1e-5)
         assert statistics["all", "anomaly", channel].n_clips == 12
 
 

@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 from matplotlib import rc_context
 
 from mimiidg_build.audio.level import level
+from mimiidg_build.benchmark.finished_runs import read_runs
+from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli.report import report
 from mimiidg_build.datasets.variant import derive_variant, load_variant
@@ -30,18 +32,8 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.progress import Reporter
-from mimiidg_build.report import (
-    CHART_BYTES,
-    PAGE_BYTES,
-    gallery,
-    render_page,
-    report_path,
-    score_charts,
-    svg,
-    systems,
-    tables,
-    write_report,
-)
+from mimiidg_build.report import gallery, score_charts, svg, tables
+from mimiidg_build.report.page import CHART_BYTES, PAGE_BYTES, render_page, report_path, write_report
 from mimiidg_build.store.store import Store, open_store
 from tests.conftest import DATASET
 from tests.report_case import Page, case_root
@@ -105,11 +97,11 @@ def test_sections_are_the_stores(case: tuple[Store, Path], page: Page) -> None:
     assert list(texts) == list(store.sections)
     for name, section in store.sections.items():
         row = page.numbers[SECTIONS][list(texts).index(name)]
-        of = store.clips[(store.clips["machine_type"] + "/" + store.clips["section"]) == name]
-        assert int(row["Clips"]) == len(of)
-        assert int(row["Train target"]) == ((of["split"] == "train") & (of["domain"] == "target")).sum()
-        assert int(row["Test"]) == (of["split"] == "test").sum()
-        assert float(row["Power a [dB]"]) == pytest.approx(10 * np.log10(of["power"].mean()), abs=1e-6)
+        own = store.clips[(store.clips["machine_type"] + "/" + store.clips["section"]) == name]
+        assert int(row["Clips"]) == len(own)
+        assert int(row["Train target"]) == ((own["split"] == "train") & (own["domain"] == "target")).sum()
+        assert int(row["Test"]) == (own["split"] == "test").sum()
+        assert float(row["Power a [dB]"]) == pytest.approx(10 * np.log10(own["power"].mean()), abs=1e-6)
         assert float(row["Attenuation [dB]"]) == pytest.approx(20 * np.log10(section.attenuation), abs=1e-5)
     assert texts["fan/00"]["Planned SNR [dB]"] == "−6.0" and texts["fan/00"]["Measured SNR [dB]"] == "−6.000"
     assert texts["fan/02"]["Planned SNR [dB]"] == "−15.0 .. 3.0"
@@ -203,7 +195,7 @@ def test_other_archives_are_not_taken_for_the_stores(case: tuple[Store, Path]) -
     louder = changed(case[0])
     louder.__dict__["clips"] = louder.clips.assign(power=louder.clips["power"] * 1.01)
     shown = gallery.make_gallery(louder, case[1], PAGE_BYTES)
-    assert {len(example.parts) for section in shown.sections for example in section.examples} == {1}
+    assert {len(example.signals) for section in shown.sections for example in section.examples} == {1}
     assert "is not the archive that the store was built from" in shown.unknown
 
 
@@ -242,17 +234,19 @@ def test_benchmark_is_what_the_runs_say(case: tuple[Store, Path], page: Page) ->
     ]
     rows, texts = page.numbers[AUTOENCODER], page.tables[AUTOENCODER]
     titles = {"AUC source": "auc_source", "AUC target": "auc_target", "AUC all": "auc_all", "pAUC": "pauc"}
-    for place, sections in enumerate(zip(*(of["sections"] for of in told), strict=True)):
+    for place, sections in enumerate(zip(*(entry["sections"] for entry in told), strict=True)):
         assert texts[place]["Section"] == f"{sections[0]['machine_type']}/{sections[0]['section']}"
         for title, metric in titles.items():
-            mean = np.mean([of[metric] for of in sections])
+            mean = np.mean([entry[metric] for entry in sections])
             assert float(rows[place][title]) == pytest.approx(mean)
             value, interval = texts[place][title].split()
             low, high = map(float, interval.split("–"))
             assert float(value) == pytest.approx(100 * mean, abs=0.005) and low <= 100 * mean + 0.05 <= high + 0.1
     mean, official = rows[-2], rows[-1]
-    assert float(mean["AUC target"]) == pytest.approx(np.mean([of["means"]["arithmetic"]["auc_target"] for of in told]))
-    assert float(official["AUC source"]) == pytest.approx(np.mean([of["official_score"] for of in told]))
+    assert float(mean["AUC target"]) == pytest.approx(
+        np.mean([entry["means"]["arithmetic"]["auc_target"] for entry in told])
+    )
+    assert float(official["AUC source"]) == pytest.approx(np.mean([entry["official_score"] for entry in told]))
     compared = {row["System"]: row for row in page.tables[MEANS]}
     assert compared["autoencoder"]["Seeds"] == "2" and compared["nearest_neighbour"]["Seeds"] == "1"
     assert compared["autoencoder"]["Official score"] == texts[-1]["AUC source"]
@@ -271,16 +265,16 @@ def test_roc_curves_are_of_the_scores(case: tuple[Store, Path], html: str) -> No
 def test_histograms_tell_the_decisions(case: tuple[Store, Path], html: str) -> None:
     """What lies above the drawn threshold is what the run called anomalous."""
     store, root = case
-    (system,) = [of for of in systems.read_runs(store, root).systems if of.model == "nearest_neighbour"]
-    scored = evaluate_scores(system.runs[0].directory, n_resamples=0)
+    (result,) = [model for model in read_runs(store, root).models if model.model == "nearest_neighbour"]
+    scored = evaluate_scores(result.runs[0].directory, n_resamples=0)
     for row in scored.sections.to_dict("records"):
         name = f"{row['machine_type']}/{row['section']}"
-        clips = system.scored[name]
+        clips = result.scored[name]
         cell = clips[(clips["domain"] == "source")]
-        expected = precision_recall_f1(cell["condition"] == "anomaly", cell["score"] > system.thresholds[name])
+        expected = precision_recall_f1(cell["condition"] == "anomaly", cell["score"] > result.thresholds[name])
         assert row["recall_source"] == expected["recall"]
         anomalous = cell[cell["condition"] == "anomaly"]
-        above = int((anomalous["score"] > system.thresholds[name]).sum())
+        above = int((anomalous["score"] > result.thresholds[name]).sum())
         assert f"source anomaly {above} of {len(anomalous)}" in html
 
 
@@ -288,7 +282,7 @@ def test_per_value_and_losses(case: tuple[Store, Path], page: Page, html: str) -
     values = page.tables["nearest_neighbour: AUC per attribute value"]
     told = json.loads((run_directory(case, "nearest_neighbour-smoke-0") / "results.json").read_text())["values"]
     assert [(row["Value"], row["AUC [%]"]) for row in values] == [
-        (of["value"], f"{100 * of['auc']:.2f}") for of in told
+        (entry["value"], f"{100 * entry['auc']:.2f}") for entry in told
     ]
     last = (run_directory(case, "autoencoder-smoke-2epochs-0") / "loss_fan.csv").read_text().split()[-1].split(",")[1]
     assert f"Training loss of autoencoder, fan, over 2 epochs. Last: {float(last):.4g}" in html
@@ -298,8 +292,8 @@ def test_per_value_and_losses(case: tuple[Store, Path], page: Page, html: str) -
 def test_the_papers_results_stand_beside(case: tuple[Store, Path], page: Page) -> None:
     """Only where the data are the paper's: here a store that says so."""
     assert not any("Paper source" in row for rows in page.tables.values() for row in rows)
-    found = systems.read_runs(changed(case[0], dataset="mimii_dg"), case[1]).systems
-    (autoencoder,) = [of for of in found if of.model == "autoencoder"]
+    found = read_runs(changed(case[0], dataset="mimii_dg"), case[1]).models
+    (autoencoder,) = [model for model in found if model.model == "autoencoder"]
     table = tables.benchmark(autoencoder)
     rows = {cells[0].text: dict(zip(table.columns, cells, strict=True)) for cells in (*table.rows, *table.foot)}
     assert (rows["fan/00"]["Paper source"].text, rows["fan/00"]["Paper target"].number) == ("84.69", 39.35)
@@ -317,13 +311,13 @@ def test_the_papers_results_stand_beside(case: tuple[Store, Path], page: Page) -
 def test_snr_sweep(case: tuple[Store, Path], page: Page) -> None:
     """The other variant's results come from its own runs."""
     louder = open_store(case[1] / "variants" / "case-snr+6dB")
-    (system,) = systems.read_runs(louder, case[1]).systems
+    (result,) = read_runs(louder, case[1]).models
     rows = page.tables[SWEEP]
     assert [(row["Model"], row["SNR offset [dB]"], row["Variant"]) for row in rows] == [
         ("nearest_neighbour", "0", "case"),
         ("nearest_neighbour", "+6", "case-snr+6dB"),
     ]
-    assert rows[1]["Mean AUC target"].startswith(f"{100 * system.mean('auc_target').value:.2f} ")
+    assert rows[1]["Mean AUC target"].startswith(f"{100 * result.mean('auc_target').value:.2f} ")
 
 
 def test_unfinished_runs_are_named(page: Page) -> None:
@@ -345,8 +339,8 @@ def test_scores_seeds_and_known_anomalies_are_told_apart(case: tuple[Store, Path
     copied_run(case, tmp_path, "nearest_neighbour-smoke-1", seed=1)
     known = copied_run(case, tmp_path, "nearest_neighbour-smoke-k2-0", known_anomalies=2)
     shutil.copytree(known, known / "oracle", ignore=shutil.ignore_patterns("config.json"))
-    found = systems.read_runs(case[0], tmp_path).systems
-    assert [(of.name, of.label, len(of.runs)) for of in found] == [
+    found = read_runs(case[0], tmp_path).models
+    assert [(model.name, model.label, len(model.runs)) for model in found] == [
         ("nearest_neighbour", "smoke", 2),
         ("nearest_neighbour, k = 2", "smoke", 1),
         ("nearest_neighbour (oracle), k = 2", "smoke", 1),
@@ -357,6 +351,42 @@ def test_scores_seeds_and_known_anomalies_are_told_apart(case: tuple[Store, Path
         ("nearest_neighbour", "0"),
         ("nearest_neighbour", "2"),
     ]
+
+
+def of_an_early_version(directory: Path) -> None:
+    """What early versions wrote: the epochs that were asked for stand in the folder's name alone."""
+    path = directory / "config.json"
+    content = json.loads(path.read_text())
+    del content["epochs"]
+    path.write_text(json.dumps(content))
+
+
+def test_runs_of_an_early_version_are_read(case: tuple[Store, Path], tmp_path: Path) -> None:
+    """With the epochs that their folders' names say; a folder that was renamed says nothing, and is named."""
+    store, root = case
+    runs = tmp_path / "runs" / "case" / store.fingerprint
+    shutil.copytree(root / "runs" / "case" / store.fingerprint, runs)
+    written = read_runs(store, tmp_path)
+    for directory in runs.iterdir():
+        of_an_early_version(directory)
+    early = read_runs(store, tmp_path)
+    assert [(model.name, model.label, model.epochs) for model in early.models] == [
+        ("nearest_neighbour", "smoke", None),
+        ("autoencoder", "smoke-2epochs", 2),
+    ]
+    assert [model.to_dict() for model in early.models] == [model.to_dict() for model in written.models]
+    (runs / "autoencoder-smoke-2epochs-1").rename(runs / "autoencoder-smoke-mine-1")
+    with pytest.raises(DataError, match="autoencoder-smoke-mine-1/config.json is of an early version.*was renamed"):
+        read_runs(store, tmp_path)
+
+
+def test_results_from_files_are_those_of_the_benchmark(case: tuple[Store, Path]) -> None:
+    """One class, made from runs just finished or from their files."""
+    store, root = case
+    models = ["autoencoder", "nearest_neighbour"]
+    made = benchmark_models(store, str(root), models, profile="smoke", epochs=2, seeds=2, device="cpu")
+    by_name = {model.name: model.to_dict() for model in read_runs(store, root).models}
+    assert by_name == {model.name: model.to_dict() for model in made.models}
 
 
 def test_damaged_runs_are_named(case: tuple[Store, Path], tmp_path: Path) -> None:
@@ -370,6 +400,15 @@ def test_damaged_runs_are_named(case: tuple[Store, Path], tmp_path: Path) -> Non
     (target / "decision_result_fan_section_00_test.csv").unlink()
     with pytest.raises(DataError, match="holds no scores of fan/00"):
         write_report(case[0], tmp_path)
+    summary = target / "summary_fan.json"
+    content = summary.read_text()
+    summary.write_text(content.replace('"n_parameters": 0', '"n_parameters": -1'))
+    with pytest.raises(DataError, match=r"summary_fan.json cannot be read: .*at n_parameters"):
+        write_report(case[0], tmp_path)
+    summary.unlink()
+    with pytest.raises(DataError, match=r"summaries in .*nearest_neighbour-smoke-0 are of the sections valve/01"):
+        write_report(case[0], tmp_path)
+    summary.write_text(content)
     results = target / "results.json"
     content = json.loads(results.read_text())
     results.write_text(json.dumps(content | {"sections": content["sections"][1:]}))
@@ -407,15 +446,15 @@ def test_hostile_names_are_text(case: tuple[Store, Path], tmp_path: Path) -> Non
 
 def test_page_stands_alone(html: str, page: Page) -> None:
     """Nothing is loaded, from nowhere; references lead to what is there; ids are unique."""
-    ids = [of["id"] for _, of in page.elements if "id" in of]
+    ids = [entry["id"] for _, entry in page.elements if "id" in entry]
     assert [name for name, count in Counter(ids).items() if count > 1] == []
-    for tag, of in page.elements:
+    for tag, entry in page.elements:
         for name in ("src", "href", "xlink:href", "poster", "action"):
-            if name in of:
-                assert of[name].startswith("data:") or of[name][1:] in ids, f"<{tag} {name}={of[name][:80]}>"
-        assert of.get("aria-labelledby", ids[0]) in ids
+            if name in entry:
+                assert entry[name].startswith("data:") or entry[name][1:] in ids, f"<{tag} {name}={entry[name][:80]}>"
+        assert entry.get("aria-labelledby", ids[0]) in ids
     assert {name for name in re.findall(r"url\(([^)]*)\)", html) if name[1:] not in ids} == set()
-    assert "default-src 'none'" in next(of["content"] for of in page.all("meta") if "http-equiv" in of)
+    assert "default-src 'none'" in next(entry["content"] for entry in page.all("meta") if "http-equiv" in entry)
     assert "@import" not in html
     assert len(html.encode()) < 15e6
     charts = re.sub(r'"data:[^"]*"', "", html)
@@ -447,7 +486,7 @@ def test_drawings_take_the_pages_colours() -> None:
         assert "$x$ &lt;b&gt;" in drawn and "<title>&lt;tip&gt;</title>" in drawn
         assert 'aria-label="a &quot;label&quot;"' in drawn and "<style" not in drawn and "font-family" not in drawn
         axes.plot([0, 1], [1, 0], color="#123456")
-        with pytest.raises(ValueError, match="drawn with #123456, which the page's palette has not"):
+        with pytest.raises(ValueError, match="drawn with #123456, which is not in the page's palette"):
             svg.inline(figure, "two", "")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mimiidg_build.report import write_report
+from mimiidg_build.report.page import write_report
 from mimiidg_build.store.store import open_store
 from tests.report_case import case_root
 

@@ -1,0 +1,98 @@
+"""Evaluating runs that are finished: every score of each, drawn together over the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
+from mimiidg_build.benchmark.results import Benchmark
+from mimiidg_build.benchmark.run_files import RESULTS
+from mimiidg_build.benchmark.runs import Run
+from mimiidg_build.errors import DataError
+from mimiidg_build.evaluation.evaluate import evaluate
+from mimiidg_build.evaluation.results import Evaluation
+from mimiidg_build.evaluation.scored_clips import read_with_clip_table
+from mimiidg_build.storage.files import write_file
+
+
+def collect(runs: Sequence[Run]) -> Benchmark:
+    """Evaluate finished runs on one store, and draw the seeds of a model together, score by score.
+
+    All are evaluated on the test clips that none of their trainings knew.
+
+    Raises
+    ------
+    DataError
+        A run is not finished, or its files are damaged.
+    """
+    by_model: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        by_model.setdefault((run.model, run.known_anomalies), []).append(run)
+    largest = max(run.known_anomalies for run in runs)
+    return Benchmark(runs[0].store, tuple(model for own in by_model.values() for model in _collect_seeds(own, largest)))
+
+
+def _collect_seeds(runs: Sequence[Run], left_out: int) -> list[ModelResult]:
+    """One model's runs, which differ in their seed: a result for each of its scores."""
+    first, evaluations = runs[0], [evaluate_run(run, left_out) for run in runs]
+    summaries = [run.summaries() for run in runs]
+    return [
+        ModelResult(
+            store=first.store,
+            model=first.model,
+            profile=first.profile,
+            epochs=first.epochs,
+            score=score,
+            known_anomalies=first.known_anomalies,
+            runs=tuple(
+                SeedResult(run.seed, run.directory, networks, evaluation[score])
+                for run, networks, evaluation in zip(runs, summaries, evaluations, strict=True)
+            ),
+        )
+        for score in evaluations[0]
+    ]
+
+
+def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
+    """Evaluate a finished run from its score files, and write ``results.json`` of each of its scores.
+
+    Parameters
+    ----------
+    run : Run
+    left_out : int
+        Where runs with more known anomalies are compared with this one: how many. The evaluation that is returned is
+        then without those; ``results.json`` is of all clips that the run was tested on.
+
+    Returns
+    -------
+    dict of str to Evaluation
+        By the scores' names, the model's own (``""``) first.
+
+    Raises
+    ------
+    DataError
+        A network is not finished, or its files are damaged.
+    """
+    unfinished = [network.name for network in run.networks() if not run.is_finished(network)]
+    if unfinished:
+        raise DataError(f"{run.directory}: {', '.join(unfinished)} not finished. Run the same benchmark again.")
+    test = run.store.clips[run.store.clips["split"] == "test"]
+    test = test.drop(index=run.known_clips().index)
+    found = {}
+    for name in run.summaries()[0].scores:
+        scored = read_with_clip_table(run.directory / name, test)
+        found[name] = evaluate(scored)
+        write_file(run.directory / name / RESULTS, [found[name].to_json().encode()])
+        if left_out > run.known_anomalies:
+            found[name] = evaluate(_without(scored, replace(run, known_anomalies=left_out).known_clips()))
+    return found
+
+
+def _without(scored: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Scored clips but for some, which are rows of the clip table."""
+    names = zip(clips["machine_type"], clips["section"], clips["clip"] + ".wav", strict=True)
+    keys = pd.MultiIndex.from_frame(scored[["machine_type", "section", "file_name"]])
+    return scored[~keys.isin(list(names))].reset_index(drop=True)

@@ -1,0 +1,98 @@
+"""The finished runs on a store, read from their own files: nothing is trained, evaluated or imported of a model.
+
+What is where :mod:`.runs` says. A run of an early version is read like any other; the one thing that its
+``config.json`` lacks, :func:`~mimiidg_build.benchmark.run_files.epochs_asked_for` supplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
+from mimiidg_build.benchmark.run_files import CONFIG, RESULTS, epochs_asked_for, read_config, read_summaries
+from mimiidg_build.benchmark.runs import runs_directory
+from mimiidg_build.errors import DataError
+from mimiidg_build.evaluation.results import Evaluation, read_results
+from mimiidg_build.models import MODELS
+from mimiidg_build.storage.places import Place
+from mimiidg_build.store.store import Store
+from schemas.runs import RunConfig
+from schemas.sections import SectionId
+
+
+@dataclass(frozen=True)
+class FinishedRuns:
+    """What there is of runs on a store: results, and the folders of runs that are not finished."""
+
+    models: tuple[ModelResult, ...]
+    unfinished: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What runs that are drawn together have in common."""
+
+    model: str
+    profile: str
+    epochs: int | None
+    score: str
+    known_anomalies: int
+
+
+def read_runs(store: Store, root: Place) -> FinishedRuns:
+    """Every model that was run on a store, and the runs that are not finished.
+
+    Raises
+    ------
+    DataError
+        A finished run's files cannot be read, or are not of this store's sections.
+    """
+    grouped: dict[_Key, list[SeedResult]] = {}
+    unfinished = []
+    for path in sorted(runs_directory(store, root).glob(f"*/{CONFIG}")):
+        if not (path.parent / RESULTS).is_file():
+            unfinished.append(path.parent.name)
+            continue
+        config = read_config(path.parent)
+        for key, run in _results(path.parent, config, store):
+            grouped.setdefault(key, []).append(run)
+    models = [
+        ModelResult(
+            store=store,
+            model=key.model,
+            profile=key.profile,
+            epochs=key.epochs,
+            score=key.score,
+            known_anomalies=key.known_anomalies,
+            runs=tuple(sorted(runs, key=lambda run: run.seed)),
+        )
+        for key, runs in grouped.items()
+    ]
+    return FinishedRuns(tuple(sorted(models, key=_order)), tuple(unfinished))
+
+
+def _order(result: ModelResult) -> tuple[str, int, str, str, int]:
+    """Models as they are listed everywhere; one that this version does not know comes last."""
+    listed = list(MODELS)
+    number = listed.index(result.model) if result.model in listed else len(listed)
+    return (result.label, number, result.model, result.score, result.known_anomalies)
+
+
+def _results(directory: Path, config: RunConfig, store: Store) -> Iterator[tuple[_Key, SeedResult]]:
+    """A run once for each of its scores: its own in the directory, further ones in folders of it."""
+    epochs, summaries = epochs_asked_for(directory, config), read_summaries(directory, store)
+    for path in [directory / RESULTS, *sorted(directory.glob(f"*/{RESULTS}"))]:
+        score = "" if path.parent == directory else path.parent.name
+        key = _Key(config.model, config.profile, epochs, score, config.known_anomalies)
+        yield key, SeedResult(config.seed, directory, summaries, _read_evaluation(path, store))
+
+
+def _read_evaluation(path: Path, store: Store) -> Evaluation:
+    evaluation = read_results(path)
+    columns = (evaluation.sections[name] for name in ("machine_type", "section"))
+    found = {str(SectionId(machine_type, section)) for machine_type, section in zip(*columns, strict=True)}
+    if found != set(store.sections):
+        raise DataError(f"{path} is of other sections than {store.path}: {', '.join(sorted(found))}.")
+    return evaluation

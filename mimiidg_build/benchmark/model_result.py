@@ -1,0 +1,212 @@
+"""What a benchmark found of one model: the results of all its seeds, drawn together.
+
+:class:`ModelResult` is made from runs just finished (:mod:`.evaluate_runs`), or from the files of runs that were
+finished at any time (:mod:`.finished_runs`). AUCs are in [0, 1]; estimates are means over seeds with 95 % intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mimiidg_build.benchmark.estimates import Estimate, combine
+from mimiidg_build.benchmark.published import published
+from mimiidg_build.benchmark.run_files import profile_label
+from mimiidg_build.evaluation.results import Evaluation
+from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
+from mimiidg_build.store.store import Store
+from mimiidg_build.training.loss_curve import read_loss_curves
+from schemas.runs import NetworkSummary
+from schemas.sections import SectionId
+
+SHOWN = {"source": "auc_source", "target": "auc_target", "all": "auc_all", "pAUC": "pauc"}
+"""The metrics that tables show, by the title of their column."""
+
+PAPERS_DATASET = "mimii_dg"
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One finished run, on one of its scores: where its files lie, and what was found.
+
+    The evaluation may be of fewer clips than the run's own ``results.json``, where runs that know more anomalies are
+    compared with it.
+    """
+
+    seed: int
+    directory: Path
+    summaries: tuple[NetworkSummary, ...]
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """A model with a profile on a store, on one of its scores, drawn together over its seeds.
+
+    ``epochs`` is None where the profile's own hold. ``score`` is ``""`` for the model's own. ``known_anomalies`` are so
+    many of each section that the training knew.
+    """
+
+    store: Store
+    model: str
+    profile: str
+    epochs: int | None
+    score: str
+    known_anomalies: int
+    runs: tuple[SeedResult, ...]
+
+    # ---- Names -------------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The model, and what sets this result apart from that of the model as it is."""
+        known = f", k = {self.known_anomalies}" if self.known_anomalies else ""
+        return f"{self.name_without_number}{known}"
+
+    @property
+    def name_without_number(self) -> str:
+        """The model and its score, whatever the number of known anomalies."""
+        return f"{self.model} ({self.score})" if self.score else self.model
+
+    @property
+    def label(self) -> str:
+        """The profile, and the epochs where they are not its own."""
+        return profile_label(self.profile, self.epochs)
+
+    @property
+    def is_plain(self) -> bool:
+        """True for a model's own score, trained on normal clips alone."""
+        return not self.score and not self.known_anomalies
+
+    @property
+    def snr_offset_db(self) -> float:
+        """What the store's variant adds to every SNR of Table 1."""
+        return self.store.attributes.variant.snr_offset_db
+
+    # ---- What was found ----------------------------------------------------------------------------------------------
+
+    def mean(self, metric: str) -> Estimate:
+        """The arithmetic mean over sections."""
+        values = [run.evaluation.means["arithmetic"][metric] for run in self.runs]
+        return combine(values, [run.evaluation.mean_intervals[metric] for run in self.runs])
+
+    @property
+    def official_score(self) -> Estimate:
+        """Harmonic mean of AUC source, AUC target and pAUC of all sections."""
+        values = [run.evaluation.official_score for run in self.runs]
+        return combine(values, [run.evaluation.official_score_interval for run in self.runs])
+
+    def section(self, section_id: str, metric: str) -> Estimate:
+        """One section (``"fan/00"``)."""
+        section = SectionId.parse(section_id)
+        values = [float(table[metric].loc[tuple(section)]) for table in self._tables]
+        return combine(values, [run.evaluation.section_intervals[section][metric] for run in self.runs])
+
+    @cached_property
+    def sections(self) -> pd.DataFrame:
+        """Mean over seeds of every metric; index (machine type, section)."""
+        means: pd.DataFrame = self._by_section.mean()
+        return means
+
+    @cached_property
+    def spread(self) -> pd.DataFrame:
+        """Standard deviation over seeds of every metric; NaN with one seed."""
+        deviations: pd.DataFrame = self._by_section.std(ddof=1)
+        return deviations
+
+    @property
+    def _by_section(self) -> Any:
+        return pd.concat(self._tables).groupby(level=["machine_type", "section"])
+
+    @cached_property
+    def _tables(self) -> list[pd.DataFrame]:
+        """``SectionResults`` of every run by (machine type, section)."""
+        return [run.evaluation.sections.set_index(["machine_type", "section"]) for run in self.runs]
+
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """AUC per attribute value, mean over seeds; columns as ``ValueResults``."""
+        every = pd.concat([run.evaluation.values for run in self.runs])
+        keys = [name for name in every.columns if name != "auc"]
+        return every.groupby(keys, sort=False, as_index=False).mean()
+
+    @cached_property
+    def scored(self) -> Mapping[str, pd.DataFrame]:
+        """The first run's scored clips by section (``"fan/00"``): domain, condition, score."""
+        test = self.store.clips[self.store.clips["split"] == "test"]
+        directory = self.runs[0].directory / self.score
+        scored = read_with_clip_table(directory, test, is_complete=False, with_decisions=False)
+        return {str(section): rows for section, rows in by_section(scored).items()}
+
+    @property
+    def published(self) -> dict[str, tuple[float, float]]:
+        """The paper's source and target AUC in %, by section and ``average``; empty for another model or dataset."""
+        is_papers = self.store.attributes.dataset == PAPERS_DATASET and self.is_plain
+        return published(self.model) if is_papers else {}
+
+    # ---- What was trained --------------------------------------------------------------------------------------------
+
+    @property
+    def n_networks(self) -> int:
+        """Networks that one seed trained."""
+        return len(self.runs[0].summaries)
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable parameters of one network, the largest where they differ."""
+        return max(summary.n_parameters for summary in self.runs[0].summaries)
+
+    @property
+    def training_s(self) -> float:
+        """Time that training all networks took, one after the other; mean over seeds."""
+        every = [sum(float(summary.training_s) for summary in run.summaries) for run in self.runs]
+        return sum(every) / len(every)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The first run's threshold of every section (``"fan/00"``), for the model's own score."""
+        return {
+            str(section): summary.threshold[section.machine_type]
+            for summary in self.runs[0].summaries
+            for section in summary.section_ids
+        }
+
+    @cached_property
+    def losses(self) -> dict[str, list[pd.DataFrame]]:
+        """Loss curves by network, one a seed (``schemas.scores.LossCurve``); empty for a model that trains nothing."""
+        curves: dict[str, list[pd.DataFrame]] = {}
+        for run in self.runs:
+            for name, curve in read_loss_curves(run.directory).items():
+                curves.setdefault(name, []).append(curve)
+        return curves
+
+    # ---- For programs ------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, numbers at full precision."""
+        official = self.official_score
+        return {
+            "model": self.model,
+            "score": self.score,
+            "known_anomalies": self.known_anomalies,
+            "n_networks": self.n_networks,
+            "n_parameters": self.n_parameters,
+            "training_s": self.training_s,
+            "profile": profile_label(self.profile, self.epochs, self.known_anomalies),
+            "sections": [
+                {"machine_type": key[0], "section": key[1], **{m: float(row[m]) for m in SHOWN.values()}}
+                for key, row in zip(self.sections.index, self.sections.to_dict("records"), strict=True)
+            ],
+            "means": {metric: self.mean(metric).to_dict() for metric in SHOWN.values()},
+            "official_score": official.value,
+            "official_score_interval": [official.low, official.high],
+            "runs": [
+                {"seed": run.seed, "directory": str(run.directory), **run.evaluation.to_dict()} for run in self.runs
+            ],
+            "published": {name: list(aucs) for name, aucs in self.published.items()} or None,
+        }

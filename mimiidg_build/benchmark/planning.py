@@ -1,0 +1,85 @@
+"""Which runs a benchmark has, and in which order their networks are trained. Writes nothing, trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mimiidg_build.benchmark.known_anomalies import draw_anomalies
+from mimiidg_build.benchmark.runs import Network, Run
+from mimiidg_build.errors import UsageError
+from mimiidg_build.models import model_class
+from mimiidg_build.storage.places import Place
+from mimiidg_build.store.store import Store
+
+Training = tuple[Run, Network]
+"""One network of a run, to be trained and scored."""
+
+
+def plan_runs(
+    store: Store,
+    root: Place,
+    models: Sequence[str],
+    profile: str,
+    seeds: int,
+    epochs: int | None = None,
+    known_anomalies: Sequence[int] = (),
+) -> list[Run]:
+    """The runs of a benchmark, model by model. A model that trains nothing has no use for a second seed.
+
+    Parameters
+    ----------
+    store : Store
+    root : Place
+        Runs lie in ROOT/runs.
+    models : sequence of str
+        Keys of ``models.MODELS`` or ``models.ABLATIONS``, or ``module:Class``; each counts once.
+    profile : str
+        One of ``models.PROFILES``, as far as every model has it.
+    seeds : int
+        Runs of each model, with seeds 0, 1, ...
+    epochs : int, optional
+        Instead of the profile's.
+    known_anomalies : sequence of int
+        A run for each number of known anomalies per section; 0 is the run without.
+
+    Returns
+    -------
+    list of Run
+
+    Raises
+    ------
+    UsageError
+        An unknown model or profile, no seed, or known anomalies for a model that takes none or a store of too few.
+    """
+    if seeds < 1 or (epochs is not None and epochs < 1):
+        raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
+    if not models:
+        raise UsageError("expected at least one model")
+    numbers = sorted(set(known_anomalies)) or [0]
+    if numbers[0] < 0:
+        raise UsageError(f"expected numbers of known anomalies from 0, found {numbers[0]}")
+    for section in store.sections if numbers[-1] else ():
+        draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few
+    runs = []
+    for model in dict.fromkeys(models):
+        trains = _check_profile(model, profile, numbers[-1])
+        own = epochs if trains and epochs != model_class(model).profiles[profile].epochs else None
+        n_seeds = seeds if trains else 1
+        runs += [Run(store, root, model, profile, seed, own, k) for k in numbers for seed in range(n_seeds)]
+    return runs
+
+
+def _check_profile(model: str, profile: str, known_anomalies: int) -> bool:
+    """Whether the model trains anything in its profile."""
+    profiles = model_class(model).profiles
+    if profile not in profiles:
+        raise UsageError(f"{model} has no profile {profile!r}; choose one of {', '.join(profiles)}")
+    if known_anomalies and not profiles[profile].tuning_epochs:
+        raise UsageError(f"{model} takes no known anomalies in its profile {profile!r}")
+    return profiles[profile].epochs > 0
+
+
+def trainings_of(runs: Sequence[Run]) -> list[Training]:
+    """All networks to train; first those of models with few, which take longest, so that no worker ends up waiting."""
+    trainings = [[(run, network) for network in run.networks()] for run in runs]
+    return [training for own in sorted(trainings, key=len) for training in own]

@@ -1,0 +1,222 @@
+"""The files that say what a run is and what became of it: ``config.json`` and ``summary_<network>.json``.
+
+Their shape is in :mod:`schemas.runs`. Written and read here alone; no model is imported, so that a report reads runs of
+models which this machine does not have.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mimiidg_build.errors import DataError
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.store.store import Store
+from schemas.runs import NetworkSummary, RunConfig
+
+CONFIG = "config.json"
+RESULTS = "results.json"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+# ---- Names -----------------------------------------------------------------------------------------------------------
+
+
+def profile_label(profile: str, epochs: int | None, known_anomalies: int = 0) -> str:
+    """How a profile is named where it is not quite itself.
+
+    Parameters
+    ----------
+    profile : str
+    epochs : int or None
+        Asked for in place of the profile's own.
+    known_anomalies : int
+        Of each section.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> profile_label("paper", None), profile_label("paper", 3), profile_label("cpu", None, 16)
+    ('paper', 'paper-3epochs', 'cpu-k16')
+    """
+    asked_for = "" if epochs is None else f"-{epochs}epochs"
+    return f"{profile}{asked_for}" + (f"-k{known_anomalies}" if known_anomalies else "")
+
+
+def run_name(model: str, label: str, seed: int) -> str:
+    """The name of a run's folder.
+
+    Parameters
+    ----------
+    model : str
+    label : str
+        See :func:`profile_label`.
+    seed : int
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> run_name("my_models:Mine", "paper-3epochs", 0)  # a colon is no part of a file name everywhere
+    'my_models.Mine-paper-3epochs-0'
+    """
+    return f"{model.replace(':', '.')}-{label}-{seed}"
+
+
+def summary_path(directory: Path, network: str) -> Path:
+    """Path of a network's summary in its run's directory."""
+    return directory / f"summary_{network}.json"
+
+
+# ---- The configuration -----------------------------------------------------------------------------------------------
+
+
+def write_config(directory: Path, config: RunConfig) -> None:
+    """Write a run's configuration.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    _write(directory / CONFIG, config)
+
+
+def read_config(directory: Path) -> RunConfig:
+    """The configuration of the run in a directory.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or is no configuration; the message names the file and the first key that is wrong.
+    """
+    return _read(directory / CONFIG, RunConfig, f"Remove {directory} to train again.")
+
+
+def epochs_asked_for(directory: Path, config: RunConfig) -> int | None:
+    """The epochs that a run was asked to train in place of its profile's own; None where it was not.
+
+    Runs of early versions say so in the name of their folder alone. The number in the name is believed only if the
+    whole name is the one that the run would be given with it.
+
+    Raises
+    ------
+    DataError
+        An early version's run whose folder was renamed.
+    """
+    if config.says_epochs:
+        return config.epochs
+    for epochs in (None, *map(int, re.findall(r"-(\d+)epochs", directory.name))):
+        if directory.name == _name_with(config, epochs):
+            return epochs
+    raise DataError(
+        f"{directory / CONFIG} is of an early version, which says how many epochs were asked for in the folder's name "
+        f"alone, but the folder was renamed: expected {_name_with(config, None)}, or that with -<n>epochs after the "
+        "profile. Give it its name back, or remove it."
+    )
+
+
+def _name_with(config: RunConfig, epochs: int | None) -> str:
+    return run_name(config.model, profile_label(config.profile, epochs, config.known_anomalies), config.seed)
+
+
+def differences(there: RunConfig, expected: RunConfig) -> list[str]:
+    """What sets two configurations apart, setting by setting."""
+    found, wanted = _flat(there), _flat(expected)
+    return [
+        f"{name} {found.get(name)!r}, expected {wanted.get(name)!r}"
+        for name in wanted | found
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """A configuration's values by name, the settings among them."""
+    # both numbers of epochs are called the same: the one that was asked for decides the other
+    return config.model_dump(exclude={"settings", "epochs"}) | config.settings
+
+
+# ---- Summaries -------------------------------------------------------------------------------------------------------
+
+
+def write_summary(directory: Path, network: str, summary: NetworkSummary) -> None:
+    """Write a network's summary, which is the sign that it is finished.
+
+    Parameters
+    ----------
+    directory : Path
+        The run's.
+    network : str
+        The network's name.
+    summary : NetworkSummary
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    _write(summary_path(directory, network), summary)
+
+
+def read_summary(directory: Path, network: str) -> NetworkSummary:
+    """The summary of a network that is finished.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or is no summary; the message names the file and the first key that is wrong.
+    """
+    return _read_summary(summary_path(directory, network))
+
+
+def read_summaries(directory: Path, store: Store) -> tuple[NetworkSummary, ...]:
+    """The summaries of all networks of a finished run, in the order of the store's sections.
+
+    Raises
+    ------
+    DataError
+        One cannot be read, or together they do not serve every section of the store once.
+    """
+    found = [_read_summary(path) for path in sorted(directory.glob(summary_path(directory, "*").name))]
+    served = [name for summary in found for name in summary.sections]
+    order = list(store.sections)
+    if sorted(served) != sorted(order):
+        raise DataError(
+            f"the summaries in {directory} are of the sections {', '.join(served) or 'none'}; expected each of "
+            f"{', '.join(order)} once. Remove {directory} to train again."
+        )
+    return tuple(sorted(found, key=lambda summary: order.index(summary.sections[0])))
+
+
+def _read_summary(path: Path) -> NetworkSummary:
+    return _read(path, NetworkSummary, f"Remove {path} and run the benchmark again.")
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, content: BaseModel) -> None:
+    # json's floats rather than pydantic's: files of every version print a number alike (1e-05, not 0.00001)
+    write_file(path, [json.dumps(content.model_dump(mode="json"), indent=2).encode() + b"\n"])
+
+
+def _read(path: Path, shape: type[Model], advice: str) -> Model:
+    try:
+        return shape.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. {advice}") from None
+    except ValidationError as error:
+        mistake = error.errors(include_url=False)[0]
+        key = ".".join(map(str, mistake["loc"]))
+        where = f" at {key}" if key else ""
+        raise DataError(f"{path} cannot be read: {mistake['msg']}{where}. {advice}") from None

@@ -1,0 +1,183 @@
+"""Benchmarking from a variant's name to its results: build, plan, train and score, evaluate.
+
+:func:`benchmark_models` is the one list of stages on a store, :func:`benchmark_variants` goes through it for every
+store of a sweep. Each stage is handed to an :class:`Executor`, which calls it here, and as a task of its own in
+``flows.benchmark``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from mimiidg_build.benchmark.evaluate_runs import collect
+from mimiidg_build.benchmark.planning import Training, plan_runs, trainings_of
+from mimiidg_build.benchmark.results import Benchmark
+from mimiidg_build.benchmark.trainers import Trainers
+from mimiidg_build.datasets.variant import derive_variant
+from mimiidg_build.progress import Reporter
+from mimiidg_build.storage.places import Place, place
+from mimiidg_build.store.store import Store, open_store, variant_dir
+from schemas.variants import Variant
+
+Stage = Literal["plan", "train-and-score", "evaluate"]
+T = TypeVar("T")
+
+
+class Executor:
+    """Runs the stages of a benchmark. This one calls them; a flow's makes a task of each, to be watched and retried."""
+
+    def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
+        """Run a stage.
+
+        Parameters
+        ----------
+        stage : Stage
+        call : callable
+            The stage, its arguments bound.
+        subject : str
+            Which of several of one kind, as a variant's name says.
+
+        Returns
+        -------
+        What ``call`` returns.
+        """
+        return call()
+
+    def train(self, trainers: Trainers, trainings: Sequence[Training]) -> None:
+        """Run the stage ``train-and-score`` of every network, as many at once as there are workers."""
+        trainers.run_all(trainings)
+
+
+def benchmark_models(
+    store: Store,
+    root: str | Place,
+    models: Sequence[str],
+    *,
+    profile: str = "paper",
+    seeds: int = 1,
+    epochs: int | None = None,
+    known_anomalies: Sequence[int] = (),
+    device: str = "auto",
+    workers: int | None = 1,
+    reporter: Reporter | None = None,
+    executor: Executor | None = None,
+) -> Benchmark:
+    """Train, score and evaluate models on a store. What is finished is reused, the rest goes on from its last epoch.
+
+    With more than one worker on a CPU, processes are started that import the calling script: it needs an
+    ``if __name__ == "__main__":`` guard around its work.
+
+    Parameters
+    ----------
+    store : Store
+    root : str or Place
+        Runs go to ROOT/runs.
+    models : sequence of str
+        See ``models.MODELS``; a model of one's own is named ``module:Class``.
+    profile : str
+        ``paper``, ``released``, ``cpu`` or ``smoke``.
+    seeds : int
+        Trainings of each model, with seeds 0, 1, ...; one of a model that trains nothing.
+    epochs : int, optional
+        Instead of the profile's.
+    known_anomalies : sequence of int
+        Each model is trained once for each number, with so many known anomalies per section. The anomalies of the
+        largest number are left out of the test set of all, so that like is compared with like.
+    device : str
+        ``auto`` (a GPU if there is one), or a torch device.
+    workers : int or None
+        Trainings at once on a CPU, each in a process of its own; None: as many as there are cores.
+    reporter : Reporter, optional
+        Shows progress.
+    executor : Executor, optional
+        Runs the stages.
+
+    Returns
+    -------
+    Benchmark
+
+    Raises
+    ------
+    UsageError
+        An unknown model, profile or device, numbers that do not fit, a directory that holds a run of other settings, or
+        a script without a guard.
+    DataError
+        Training or scoring failed, a worker was killed, or a file is damaged or cannot be written.
+    """
+    root, executor, name = place(root), executor or Executor(), store.attributes.variant.name
+    runs = executor.run("plan", lambda: plan_runs(store, root, models, profile, seeds, epochs, known_anomalies), name)
+    trainings = trainings_of(runs)
+    with Trainers(device, workers, len(trainings), reporter or Reporter()) as trainers:
+        executor.train(trainers, trainings)
+    return executor.run("evaluate", lambda: collect(runs), name)
+
+
+def benchmark_variants(
+    variants: Sequence[Variant],
+    root: str | Place,
+    models: Sequence[str],
+    build: Callable[[Variant], Store],
+    **options: Any,
+) -> list[Benchmark]:
+    """Benchmark models on variants, each built first if it is not.
+
+    Needs a guard as :func:`benchmark_models` does.
+
+    Parameters
+    ----------
+    variants : sequence of Variant
+    root : str or Place
+    models : sequence of str
+    build : callable
+        Builds a variant whose latest store is not of this very variant.
+    **options
+        See :func:`benchmark_models`.
+
+    Returns
+    -------
+    list of Benchmark
+        In the variants' order.
+
+    Raises
+    ------
+    UsageError, DataError
+        See :func:`benchmark_models`, and whatever ``build`` raises.
+    """
+    stores = [stored(variant, place(root), build) for variant in variants]  # all first: what cannot be built fails now
+    return [benchmark_models(store, root, models, **options) for store in stores]
+
+
+def sweep_variants(variant: Variant, snr_offsets_db: Sequence[float]) -> list[Variant]:
+    """The variant at each SNR offset, in dB; itself where no offset is given.
+
+    Examples
+    --------
+    >>> from mimiidg_build.datasets.variant import load_variant
+    >>> [variant.name for variant in sweep_variants(load_variant("paper"), [-6, 0])]
+    ['paper-snr-6dB', 'paper']
+    """
+    offsets_db = sorted(set(snr_offsets_db))
+    return [derive_variant(variant, snr_offset_db=float(offset_db)) for offset_db in offsets_db] or [variant]
+
+
+def stored(variant: Variant, root: Place, build: Callable[[Variant], Store]) -> Store:
+    """The latest store of a variant, built if there is none.
+
+    Parameters
+    ----------
+    variant : Variant
+    root : Place
+    build : callable
+        Called where the latest store is not of this very variant: its file was changed since.
+
+    Returns
+    -------
+    Store
+    """
+    directory = variant_dir(root, variant.name)
+    if (directory / "latest").is_file():
+        store = open_store(directory)
+        if store.attributes.variant == variant:
+            return store
+    return build(variant)

@@ -1,0 +1,189 @@
+"""Training one network of a run and scoring its test clips: each is finished once, and goes on from its last epoch.
+
+Trains in this process, on one device. torch is imported when there is something to train.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mimiidg_build.benchmark.run_files import write_summary
+from mimiidg_build.benchmark.runs import Network, Run, check_config
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.models import create, model_class
+from mimiidg_build.progress import Reporter
+from mimiidg_build.storage.locks import file_lock
+from schemas.runs import NetworkSummary
+
+if TYPE_CHECKING:
+    import torch
+
+    from mimiidg_build.models.base import Detector
+    from mimiidg_build.training.clip_dataset import ClipDataset
+    from mimiidg_build.training.loss_curve import EpochLoss
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """A device by its name; ``auto`` is a GPU if there is one.
+
+    Raises
+    ------
+    UsageError
+        There is no such device.
+    """
+    import torch
+
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"no device {name!r}: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def train_and_score(run: Run, network: Network, device: str = "auto", reporter: Reporter | None = None) -> None:
+    """Train one network of a run and score its test clips; finished already: nothing to do.
+
+    Parameters
+    ----------
+    run : Run
+    network : Network
+        One of ``run.networks()``.
+    device : str
+        See :func:`choose_device`.
+    reporter : Reporter, optional
+        Shows progress.
+
+    Raises
+    ------
+    UsageError
+        The directory holds a run of other settings, or there is no such device.
+    DataError
+        Training or scoring failed: training and test clips are of other sections, the loss or a score is not finite,
+        or a file cannot be written.
+    """
+    check_config(run)
+    # a run with known anomalies goes on from the weights of the run without, which another worker may be training now
+    with file_lock(run.directory / f".lock_{network.name}"):
+        if run.is_finished(network):
+            return
+        if run.known_anomalies:
+            train_and_score(run.base, network, device, reporter)
+        _train_and_score(run, network, choose_device(device), reporter or Reporter())
+
+
+def _train_and_score(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
+    from mimiidg_build.training import checkpoint, scoring
+
+    begun = time.monotonic()
+    clips = _choose_clips(run, network)
+    model = create(run.model, run.profile, len(clips.training.section_ids), run.seed).to(device)
+    if run.known_anomalies:
+        checkpoint.load_weights(checkpoint.weights_path(run.base.directory, network.name), model)
+    losses = _train(run, network, model, clips.pool, reporter)
+    scoring.fit(model, clips.training, device)
+    on_progress = reporter.step(f"{title(run, network)} scores", len(clips.training) + len(clips.test))
+    thresholds = scoring.score(model, clips.training, clips.test, device, run.directory, on_progress)
+    checkpoint.save_weights(checkpoint.weights_path(run.directory, network.name), model)
+    summary = _summary(clips, model, losses, thresholds, str(device), time.monotonic() - begun)
+    write_summary(run.directory, network.name, summary)  # last: from here on the network counts as finished
+    checkpoint.checkpoint_path(run.directory, network.name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """What one network is trained, fitted and tested with.
+
+    ``training`` are the normal clips of its sections, ``pool`` everything that it is trained on: those, outliers, and
+    the ``known`` anomalies (rows of the clip table), which ``test`` is without.
+    """
+
+    training: ClipDataset
+    test: ClipDataset
+    pool: ClipDataset
+    known: pd.DataFrame | None
+
+    @property
+    def n_outliers(self) -> int:
+        """Clips of other sections in the pool."""
+        return len(self.pool) - len(self.training) - (0 if self.known is None else len(self.known))
+
+
+def _choose_clips(run: Run, network: Network) -> _Clips:
+    from mimiidg_build.training.clip_dataset import ClipDataset
+
+    cls = model_class(run.model)
+    choice: dict[str, Any] = {"machine_types": network.machine_types, "sections": network.section}
+    choice |= {"features": cls.takes, "seed": run.seed}
+    training = ClipDataset(run.store, split="train", **choice)
+    known = run.known_clips(map(str, training.section_ids)) if run.known_anomalies else None
+    test = ClipDataset(run.store, split="test", without=known, **choice)
+    # models number their sections: with other sections in the two splits, a number would mean two sections
+    if training.section_ids != test.section_ids:
+        sections = [" ".join(map(str, clips.section_ids)) for clips in (training, test)]
+        raise DataError(f"{network.name}: training clips of {sections[0]}, test clips of {sections[1]}")
+    pool = training
+    if cls.uses_outliers or known is not None:
+        pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)
+    return _Clips(training, test, pool, known)
+
+
+def _train(run: Run, network: Network, model: Detector, pool: ClipDataset, reporter: Reporter) -> list[EpochLoss]:
+    from mimiidg_build.training import train
+
+    if run.n_epochs == 0:
+        return []
+    name, tuning = title(run, network), run.known_anomalies > 0
+    n_windows = train.training_windows(model, pool, run.n_epochs, tuning)
+    on_progress = reporter.step(name, n_windows, "windows")
+
+    def on_epoch(loss: EpochLoss) -> None:
+        reporter.note(name, f"epoch {loss.epoch} of {run.n_epochs}, loss {loss.loss:.4g}")
+
+    return train.train(
+        model,
+        pool,
+        run.directory,
+        network.name,
+        epochs=run.n_epochs,
+        tuning=tuning,
+        on_progress=on_progress,
+        on_epoch=on_epoch,
+    )
+
+
+def _summary(
+    clips: _Clips,
+    model: Detector,
+    losses: list[EpochLoss],
+    thresholds: dict[str, dict[str, float]],
+    device: str,
+    duration_s: float,
+) -> NetworkSummary:
+    from mimiidg_build.models.base import MAIN
+
+    return NetworkSummary(
+        sections=[str(section) for section in clips.training.section_ids],
+        n_training_clips=len(clips.training),
+        n_outlier_clips=clips.n_outliers,
+        known_anomalies=[] if clips.known is None else clips.known["clip"].tolist(),
+        n_test_clips=len(clips.test),
+        n_parameters=model.n_trainable(),
+        epochs=len(losses),
+        last_loss=losses[-1].loss if losses else None,
+        scores=list(thresholds),
+        threshold=thresholds[MAIN],
+        device=device,
+        training_s=round(sum(loss.duration_s for loss in losses), 3),
+        duration_s=round(duration_s, 3),
+    )
+
+
+def title(run: Run, network: Network) -> str:
+    """What people call a training: its model, network and seed, and the number of known anomalies."""
+    known = f" k = {run.known_anomalies}" if run.known_anomalies else ""
+    return f"{run.model} {network.name} seed {run.seed}{known}"

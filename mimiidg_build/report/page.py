@@ -1,0 +1,201 @@
+"""One self-contained HTML page about a store and the benchmarks that were run on it: ``write_report``.
+
+ROOT/reports/<variant>/<fingerprint>.html. The page needs no network, now or later. Charts are matplotlib's, drawn
+once as inline SVG that takes its colours from the page (:mod:`.svg`): no charting script, nothing to load, every number
+also in a table or in words. The page is a Jinja template with everything escaped; style and script lie beside it in
+``templates/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mimiidg_build.benchmark.finished_runs import read_runs
+from mimiidg_build.benchmark.model_result import ModelResult
+from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.errors import MimiidgError
+from mimiidg_build.fetch.dataset import validate_dataset
+from mimiidg_build.progress import OnProgress, Reporter
+from mimiidg_build.report import data_charts, score_charts, tables
+from mimiidg_build.report.cells import PageTable
+from mimiidg_build.report.data_charts import Chart
+from mimiidg_build.report.gallery import make_gallery
+from mimiidg_build.report.svg import PALETTE, style
+from mimiidg_build.report.sweeps import by_known_anomalies, read_snr_sweep
+from mimiidg_build.settings import __version__
+from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.places import Place, local, place
+from mimiidg_build.store.store import Store
+from mimiidg_build.store.summary import snr_title
+
+PAGE_BYTES = 14_000_000  # a page opens from disk at once and passes through most mail
+CHART_BYTES = 24_000  # that charts and tables take per section and model, about
+
+
+def report_path(store: Store, root: str | Place) -> Path:
+    """Where a store's report lies: on this machine, also where the store is in a bucket."""
+    return local(place(root)) / "reports" / store.attributes.variant.name / f"{store.fingerprint}.html"
+
+
+def write_report(store: Store, root: str | Place, output: Path | None = None, reporter: Reporter | None = None) -> Path:
+    """Write the report of a store.
+
+    Parameters
+    ----------
+    store : Store
+    root : str or Place
+        Where runs, other variants and archives are looked for.
+    output : Path, optional
+        Instead of ``report_path``.
+    reporter : Reporter, optional
+        Shows progress.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    DataError
+        Something that the report is made of is damaged, or the page cannot be written.
+    """
+    path = output or report_path(store, root)
+    write_file(path, [render_page(store, place(root), reporter or Reporter()).encode()])
+    return path
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What the page shows of one model."""
+
+    result: ModelResult
+    table: PageTable
+    values: PageTable
+    overview: Chart
+    roc: list[Chart]
+    histograms: list[Chart]
+    by_value: list[Chart]
+    losses: list[Chart]
+
+
+def render_page(store: Store, root: Place, reporter: Reporter) -> str:
+    """The page as text.
+
+    Parameters
+    ----------
+    store : Store
+    root : Place
+    reporter : Reporter
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    DataError
+        Something that the report is made of is damaged.
+    """
+    from matplotlib import rc_context
+
+    runs = read_runs(store, root)
+    plain = [result for result in runs.models if result.is_plain]
+    n_steps = len(store.sections) * (1 + len(plain))
+    on_progress = reporter.step("report", n_steps, "sections")
+    # sound is encoded outside Python's lock, charts are drawn inside it: one beside the other
+    with ThreadPoolExecutor(1) as beside, rc_context(style()):  # type: ignore[arg-type]
+        room_bytes = PAGE_BYTES - CHART_BYTES * n_steps
+        gallery = beside.submit(make_gallery, store, root, room_bytes, on_progress)
+        content = _data_content(store, root) | {
+            "details": list(_details(plain, on_progress)),
+            "comparison": tables.comparison(runs.models) if runs.models else None,
+            "unfinished": runs.unfinished,
+            **_sweep_content(store, root, runs.models),
+            "gallery": gallery.result(),
+        }
+    return _fill_template(content | _store_content(store))
+
+
+def _fill_template(content: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mimiidg_build.report"),
+        autoescape=True,  # names come from data, and are text whatever they hold
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(content)
+
+
+def _store_content(store: Store) -> dict[str, Any]:
+    """What the head and the foot of the page say."""
+    return {
+        "attributes": store.attributes,
+        "variant": store.attributes.variant,
+        "kind": store.attributes.data_kind,
+        "snr_title": snr_title(store),
+        "palette": PALETTE,
+        "version": __version__,
+        "path": store.path,
+        "facts": tables.facts(store),
+    }
+
+
+def _data_content(store: Store, root: Place) -> dict[str, Any]:
+    counts = data_charts.count_values(store)
+    findings, unknown = _findings(store, root)
+    return {
+        "sections": tables.sections(store),
+        "snr_charts": data_charts.snr_charts(store),
+        "level_chart": data_charts.level_chart(store),
+        "value_charts": data_charts.value_charts(counts),
+        "value_counts": tables.values(counts),
+        "findings": None if findings is None else tables.findings(findings),
+        "findings_unknown": unknown,
+    }
+
+
+def _findings(store: Store, root: Place) -> tuple[pd.DataFrame | None, str]:
+    """What validation finds in the store's archives; or why they cannot be validated."""
+    machine_types = set(store.clips["machine_type"])
+    try:
+        dataset = load_dataset(store.attributes.variant.dataset)
+        return validate_dataset(dataset, root, machine_types.__contains__).findings, ""
+    except MimiidgError as error:  # archives may be gone, and the page is about the store: it says so
+        return None, str(error)
+
+
+def _details(results: Sequence[ModelResult], on_progress: OnProgress) -> Iterator[Detail]:
+    for number, result in enumerate(results):
+        yield Detail(
+            result,
+            tables.benchmark(result),
+            tables.value_aucs(result),
+            score_charts.section_chart(number, result),
+            score_charts.roc_charts(number, result),
+            score_charts.histogram_charts(number, result),
+            score_charts.value_auc_charts(number, result),
+            score_charts.loss_charts(number, result),
+        )
+        on_progress(len(result.store.sections))
+
+
+def _sweep_content(store: Store, root: Place, results: Sequence[ModelResult]) -> dict[str, Any]:
+    """AUC against SNR, where other variants make a sweep of it, and against the number of known anomalies."""
+    sweep, known = read_snr_sweep(store, root, results), by_known_anomalies(results)
+    return {
+        "known_charts": score_charts.known_anomaly_charts(known),
+        "known": tables.known_anomalies(known) if known else None,
+        "sweep_charts": score_charts.snr_sweep_charts(sweep),
+        "sweep": tables.sweep(sweep, snr_title(store)) if sweep else None,
+    }

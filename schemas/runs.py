@@ -1,0 +1,78 @@
+"""What a run of a benchmark writes beside its scores: ``config.json`` and ``summary_<network>.json``.
+
+Their field order is the order in the files. The shape of ``results.json`` is in :mod:`schemas.results`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+
+from schemas.manifests import Strict
+from schemas.sections import SectionId
+from schemas.stores import Fingerprint
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[int | float, Field(ge=0)]  # a model that trains nothing took 0, not 0.0: files stay as they were
+
+
+class RunConfig(Strict):
+    """``config.json``: everything that decides a run's results. Two runs of equal configuration are the same run.
+
+    ``settings`` are the profile's, and differ from model to model; ``epochs`` among them are those that are trained.
+    The field ``epochs`` is the number that was asked for in place of the profile's own, None where none was; early
+    versions did not write it. ``known_anomalies`` are so many of each section, and in the file only if there are any.
+    """
+
+    model: str
+    profile: str
+    settings: dict[str, JsonValue]
+    seed: int
+    variant: str
+    fingerprint: Fingerprint
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    known_anomalies: Count = 0
+
+    @property
+    def says_epochs(self) -> bool:
+        """False for a file of an early version."""
+        return "epochs" in self.model_fields_set
+
+    @model_serializer(mode="wrap")
+    def _without_zero(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run without known anomalies has the configuration that it had before there were any."""
+        content: dict[str, Any] = handler(self)
+        if not self.known_anomalies:
+            del content["known_anomalies"]
+        return content
+
+
+class NetworkSummary(Strict):
+    """``summary_<network>.json``: what is to be known of one trained network. Written last: the network is finished.
+
+    ``sections`` are those that it serves (``"fan/00"``). ``n_outlier_clips`` are training clips of other sections,
+    ``known_anomalies`` the names of the test clips that the training used, ``epochs`` those of this training,
+    ``last_loss`` None where nothing is trained. ``scores`` are the names of all its scores, ``""`` the model's own,
+    whose ``threshold`` is by machine type. ``training_s`` is the time that the epochs took, over all interruptions;
+    ``duration_s`` that of the last process, scoring included.
+    """
+
+    sections: list[str]
+    n_training_clips: Count
+    n_outlier_clips: Count
+    known_anomalies: list[str]
+    n_test_clips: Count
+    n_parameters: Count
+    epochs: Count
+    last_loss: float | None
+    scores: list[str]
+    threshold: dict[str, float]
+    device: str
+    training_s: Seconds
+    duration_s: Seconds
+
+    @property
+    def section_ids(self) -> list[SectionId]:
+        """The sections that the network serves, in the order of the clip table."""
+        return [SectionId.parse(name) for name in self.sections]
