@@ -92,6 +92,6 @@ def test_importing_changes_nothing(libraries: str, ours: str) -> None:
 
 def test_importing_the_flows_sets_what_prefect_looks_for_when_it_is_imported() -> None:
     """And nothing else, not even Prefect's own settings: those are of a flow's call."""
-    libraries = "pandera.pandas pandera.typing.pandas scipy.signal scipy.stats httpx prefect prefect.artifacts"
+    libraries = "pandera.pandas pandera.typing.pandas scipy.signal scipy.stats httpx prefect.main prefect.artifacts"
     ours = "flows flows.fetch_archives flows.build_variant flows.refresh"
     assert changes(libraries, ours) == {"environment": ["DO_NOT_TRACK"]}
