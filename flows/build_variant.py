@@ -88,6 +88,8 @@ def build_variant(
 ) -> Place:
     """Build a variant, or find it built; see :func:`mimiidg_build.build.variant.build_variant`.
 
+    With ``scheduler="processes"`` a script that calls this needs an ``if __name__ == "__main__":`` guard.
+
     Parameters
     ----------
     variant : dict

@@ -17,8 +17,21 @@ from mimiidg_build.storage.places import Place, place
 
 
 def is_worth_a_retry(task: object, run: object, state: object) -> bool:
-    """A mistake in data or configuration stays one; only what the library did not foresee is tried again. (The
-    library itself retries transfers.)"""
+    """Whether a failed task is tried again: a mistake in data or configuration stays one. (The library itself retries
+    transfers.)
+
+    Parameters
+    ----------
+    task, run : object
+        Prefect's, not used.
+    state : object
+        The failed run's, whose ``data`` holds the exception.
+
+    Returns
+    -------
+    bool
+        Whether the library did not foresee this failure.
+    """
     error = getattr(state, "data", None)
     return not isinstance(getattr(error, "exception", error), MimiidgError)
 
@@ -32,13 +45,54 @@ def is_worth_a_retry(task: object, run: object, state: object) -> bool:
     cache_policy=NO_CACHE,
 )
 def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> dict[str, Place]:
-    """Have a dataset's archives on disk, verified."""
+    """Have a dataset's archives on disk, verified.
+
+    Parameters
+    ----------
+    dataset : str
+        Its name, or the path of its manifest.
+    root : Place
+    names : list of str or None
+        Only these files; None: all.
+    offline : bool
+        Fetch nothing; verify what is there.
+
+    Returns
+    -------
+    dict of str to Place
+        By ``<record id>/<file name>``.
+
+    Raises
+    ------
+    FetchError
+        An archive cannot be had, or is not the published one.
+    """
     return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=settings.reporter())
 
 
 @flow(name="fetch-archives", flow_run_name="fetch")
 def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offline: bool = False) -> dict[str, Place]:
-    """Fetch datasets' archives, all or the named files of each; what is there and verified is not fetched again."""
+    """Fetch datasets' archives; what is there and verified is not fetched again.
+
+    Parameters
+    ----------
+    wanted : dict of str to list of str or None
+        For each dataset the files to fetch; None: all.
+    root : str or Path
+        Archives go to ROOT/archives; ``s3://bucket/prefix`` on object storage.
+    offline : bool
+        Fetch nothing; verify what is there.
+
+    Returns
+    -------
+    dict of str to Place
+        By ``<record id>/<file name>``.
+
+    Raises
+    ------
+    FetchError
+        An archive cannot be had, or is not the published one.
+    """
     archives: dict[str, Place] = {}
     for dataset, names in wanted.items():
         archives |= fetch(dataset, place(root), names, offline)

@@ -1,11 +1,12 @@
 """Flows that are quiet and send nothing where Prefect runs its embedded server; ``flow`` makes them.
 
-Prefect reads its settings when it is imported, and again from the context of every call. So a call of a flow enters a
-context of settings, and importing this package sets next to nothing: the environment of a program that calls a flow
-stays as it is, before and after.
-The one exception is ``DO_NOT_TRACK``, which Prefect asks the environment for, while it is imported in a terminal and at
-a flow's first run, before it reports either to its makers (see ``flows/__init__``). And what a first call sets stays
-for Prefect's loggers: at the program's exit the embedded server is stopped, which Prefect would else announce.
+Prefect reads its settings from the environment when it is imported, and from the context of each call after that. So
+they are given to each call of a flow, by a context (``prefect.settings.temporary_settings``), and the environment of a
+program that calls a flow is the same before and after. The embedded server inherits them from the call that starts it.
+
+Two things last. ``DO_NOT_TRACK`` is set when this package is imported (``flows/__init__``): Prefect looks for it in the
+environment when it is itself imported in a terminal, before it reports that to its makers. And the first call sets the
+levels of Prefect's loggers for good: when the program ends, the embedded server's end would else be announced.
 
 Where a server is configured (``PREFECT_API_URL`` or a profile) its settings are left alone.
 """
@@ -49,7 +50,7 @@ def hermetic() -> Iterator[None]:
 
 
 class HermeticFlow(Flow[P, R]):
-    """A flow whose calls run in :func:`hermetic`. (A run that a Prefect server starts is no call of this kind.)"""
+    """A flow whose calls run in :func:`hermetic`. (A run that a Prefect server starts does not come this way.)"""
 
     if not TYPE_CHECKING:  # the overloads of Prefect's own stay the ones that are checked
 
@@ -70,7 +71,7 @@ def hide_tracebacks() -> None:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """The message names file, row and value; where in the code the mistake was found helps nobody."""
+    """The message names file, row and value; the line of code that found the mistake adds nothing."""
     if record.exc_info and isinstance(record.exc_info[1], MimiidgError):
         record.exc_info = None
     return True

@@ -1,7 +1,7 @@
 """Refresh: fetch what is missing, build every variant given, write the reports. Nothing new: nothing is done.
 
 What ``mimiidg serve`` runs on a schedule. A variant whose noise or archives changed is built anew, only its changed
-sections rendered; ``latest`` moves to the new store, the one before stays for who reads it.
+sections rendered; ``latest`` moves to the new store, the one before stays for those who are reading it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,37 @@ def refresh(
     offline: bool = False,
     with_report: bool = True,
 ) -> list[Place]:
-    """Fetch, build and report variants, each a name, a file's path, or a file's content; the paths of their stores."""
+    """Fetch, build and report variants. What is there and up to date is left as it is.
+
+    With ``scheduler="processes"`` a script that calls this needs an ``if __name__ == "__main__":`` guard.
+
+    Parameters
+    ----------
+    variants : list of dict or str
+        Each a shipped variant's name, the path of a variant file, or such a file's content.
+    root : str or Path
+        Where everything lies; ``s3://bucket/prefix`` on object storage.
+    scheduler : str
+        ``threads``, ``processes`` or a dask cluster's address.
+    workers : int, optional
+        Threads or processes; all cores by default.
+    offline : bool
+        Fetch nothing; use and verify what is there.
+    with_report : bool
+        Whether to write the report of each store that has none.
+
+    Returns
+    -------
+    list of Place
+        The variants' stores.
+
+    Raises
+    ------
+    MimiidgError
+        The data, the configuration or a transfer failed; nothing half-written is left.
+    """
     log, at = get_run_logger(), place(root)
-    if runtime.deployment.id:  # started by a server: nobody's terminal, but its pages
+    if runtime.deployment.id:  # started by a server: there is no terminal; progress goes to its pages
         hide_tracebacks()
         settings.configure(reporter=PlainReporter(log.info))
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]

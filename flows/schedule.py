@@ -42,7 +42,23 @@ def cron_schedule(cron: str, timezone: str) -> CronSchedule:
 
 
 def deployment(variant: str, name: str, schedule: CronSchedule | None, **parameters: Any) -> RunnerDeployment:
-    """``refresh`` of one variant, ready to be registered; read anew at every run if it is a file."""
+    """``refresh`` of one variant, ready to be registered.
+
+    Parameters
+    ----------
+    variant : str
+        A shipped variant's name, or the absolute path of a file, which is read anew at every run.
+    name : str
+        The deployment's.
+    schedule : CronSchedule or None
+        None: it runs only when it is started by hand.
+    **parameters
+        Of :func:`flows.refresh.refresh`.
+
+    Returns
+    -------
+    RunnerDeployment
+    """
     made = refresh.to_deployment(
         name,
         schedules=[schedule] if schedule else [],
@@ -57,9 +73,15 @@ def deployment(variant: str, name: str, schedule: CronSchedule | None, **paramet
 
 
 def run_deployments(deployments: Sequence[RunnerDeployment], on_registered: Callable[[list[UUID]], None]) -> None:
-    """Register deployments, tell their ids, and run what falls due, at most one run of each at once, until stopped.
+    """Register deployments and run what falls due, at most one run of each at once, until stopped.
 
-    Stopped in order, their schedules pause: nothing falls due that nobody would run.
+    Stopped in order, it pauses their schedules: nothing falls due while there is nothing to run it.
+
+    Parameters
+    ----------
+    deployments : sequence of RunnerDeployment
+    on_registered : callable
+        Called once with their ids, in order, when they are registered and run.
     """
     runner = Runner(name="mimiidg", limit=len(deployments) + 1)  # one more: a run must be begun to be turned away
     ids: Any = [runner.add_deployment(deployment) for deployment in deployments]
@@ -67,7 +89,7 @@ def run_deployments(deployments: Sequence[RunnerDeployment], on_registered: Call
 
 
 async def _run(runner: Runner, on_started: Callable[[], None]) -> None:
-    """Run until stopped. It counts as started when it polls: a Ctrl-C while it starts can be lost in there."""
+    """Run until stopped. Started means that it polls: a Ctrl-C before that can get lost in Prefect."""
     running = asyncio.ensure_future(runner.start())
     while not runner.started and not running.done():
         await asyncio.sleep(0.05)

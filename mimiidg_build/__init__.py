@@ -23,7 +23,7 @@ Training and evaluation
     evaluate_scores    every metric of score files in the official format
     write_report       one HTML page about a store and its benchmarks
 
-The rooms of the package, from the ground up: errors, settings, progress, storage, parallel, kernels, audio, datasets,
+The rooms of the package, from the ground up: errors, progress, settings, storage, parallel, kernels, audio, datasets,
 synthesis, fetch, features, mixing, store, build, upkeep, evaluation, models, training, benchmark, report, cli. The
 command line is ``mimiidg``; ``mimiidg_build/README.md`` is the guide to the inside.
 """

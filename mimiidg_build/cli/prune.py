@@ -1,4 +1,4 @@
-"""``mimiidg prune``: remove what nobody needs any more."""
+"""``mimiidg prune``: remove what is no longer needed."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Keeping freed memory: glibc hands every large block that is freed back to the system and gets it back page by page.
 
-Rendering a clip allocates and frees some 8 MB in blocks of 0.2 to 1.3 MB. With glibc's defaults that is two thousand
-page faults a clip, 1.5 to 2 ms of two threads' 5 (they also wait for each other: faults take the process's memory
-lock); with freed memory kept, a tenth. The process holds no more than it had in use at once.
+Rendering a clip allocates and frees some 8 MB in blocks of 0.2 to 1.3 MB. With glibc's defaults that costs two thousand
+page faults a clip, 1.5 to 2 of the 5 ms that each of two threads takes (they also wait for each other: a fault takes
+the process's memory lock). With freed memory kept it costs a tenth. The process holds no more than it once had in use.
 
-Training on a CPU frees and allocates hundreds of MB a batch, in blocks of any size: half the time of an attention
-network's step is spent on page faults, and none with ``keep_all_freed_memory``.
+Training on a CPU frees and allocates hundreds of MB a batch, in blocks of any size. Half the time of an attention
+network's step goes into page faults, and none with ``keep_all_freed_memory``.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def without_ctrl_c() -> Iterator[None]:
 
     They inherit that the signal is blocked. Here that is not enough: the system gives it to any thread that does not
     block it (one that draws a progress bar), and Python then raises KeyboardInterrupt in the main thread all the same,
-    between starting a process and telling it what to do, which the process would end with a traceback.
+    between starting a process and sending it its work; the process would then end with a traceback.
     """
     here = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
     came: list[FrameType | None] = []
@@ -84,7 +84,7 @@ def process_pool(
     pool = ProcessPoolExecutor(
         n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
     )
-    processes = pool._processes  # a broken pool forgets them, and how they ended is known to nobody else
+    processes = pool._processes  # kept here: a broken pool forgets them, and with them how they ended
     try:
         with without_ctrl_c():
             for _ in range(n):
@@ -149,7 +149,7 @@ def _begin(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) 
 
 
 def _end_with_parent() -> None:
-    """Without this, the workers of a killed process would wait for work for ever."""
+    """Without this, the workers of a killed process would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

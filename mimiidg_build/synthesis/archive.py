@@ -128,6 +128,8 @@ def write_release(
 ) -> list[Path]:
     """Write every archive of the release that is not there yet.
 
+    A script that calls this with more than one worker needs an ``if __name__ == "__main__":`` guard.
+
     Parameters
     ----------
     spec : SyntheticSpec

@@ -286,7 +286,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_completion(words: str, offered: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What bash is told when TAB is pressed after the words."""
+    """What bash offers when TAB is pressed after the words."""
     latest = tmp_path / "variants/mine-of-my-own/latest"
     latest.parent.mkdir(parents=True)
     latest.write_text("0\n")

@@ -34,12 +34,12 @@ def test_sweep_builds_and_compares(root: Path, tmp_path: Path) -> None:
     arguments += ["--snr-offset", "-6", "6", "--root", root, "--device", "cpu"]
     done = run(*arguments, "--json")
     content = json.loads(done.stdout)
-    assert [(of["variant"], of["snr_offset_db"]) for of in content["variants"]] == [
+    assert [(variant["variant"], variant["snr_offset_db"]) for variant in content["variants"]] == [
         ("mine-snr-6dB", -6.0),
         ("mine-snr+6dB", 6.0),
     ]
     sections = content["variants"][0]["models"][0]["runs"][0]["sections"]
-    assert [(of["machine_type"], of["section"]) for of in sections] == [("fan", "00"), ("fan", "01"), ("fan", "02")]
+    assert [(row["machine_type"], row["section"]) for row in sections] == [("fan", "00"), ("fan", "01"), ("fan", "02")]
     assert {"auc_source", "auc_target", "auc_all", "pauc", "f1_source"} <= set(sections[0])
     assert Path(content["figures"][0]).read_bytes().startswith(b"\x89PNG")
     stores = {path: path.stat().st_mtime_ns for path in root.rglob("zarr.json")}

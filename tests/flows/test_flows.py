@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -72,6 +73,44 @@ def test_mistakes_are_not_retried(root: Path) -> None:
 
     assert not is_worth_a_retry(None, None, State(DataError("bad data")))
     assert is_worth_a_retry(None, None, State(ConnectionError("passing")))
+
+
+def test_a_configured_server_keeps_its_settings() -> None:
+    from prefect.logging.configuration import setup_logging
+    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+    from flows.hermetic import hermetic
+
+    def sends() -> bool:
+        return bool(get_current_settings().server.analytics_enabled)
+
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        assert sends(), "Prefect's default"
+        with hermetic():
+            assert not sends()
+        assert sends(), "only in the block"
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), hermetic():
+        assert sends()
+    setup_logging()
+
+
+def test_a_mistake_is_logged_as_its_message_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.hermetic import hide_tracebacks
+    from mimiidg_build.errors import DataError
+
+    logged: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logged.append(self.format(record))
+
+    log = logging.getLogger("prefect.task_runs")
+    monkeypatch.setattr(log, "handlers", [Kept()])  # not Prefect's, which wants a run to log for
+    hide_tracebacks()
+    for error in (DataError("clip 3 is damaged"), ZeroDivisionError("a mistake of ours")):
+        log.error("failed: %s", error, exc_info=error)
+    assert logged[0] == "failed: clip 3 is damaged"
+    assert "ZeroDivisionError: a mistake of ours" in logged[1]
 
 
 @pytest.mark.parametrize("module", ["fetch_archives", "build_variant", "refresh"])

@@ -67,8 +67,8 @@ class Serving:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.log
-        self.told = json.loads(line)
-        self.deployment = self.told["deployments"][0]["id"]
+        self.registered = json.loads(line)
+        self.deployment = self.registered["deployments"][0]["id"]
 
     @staticmethod
     def command(*arguments: object) -> list[str]:
@@ -79,7 +79,7 @@ class Serving:
         return (self.directory / "log").read_text()
 
     def api(self, path: str, content: object = None) -> Any:
-        url = f"{self.told['server']}/{path}"
+        url = f"{self.registered['server']}/{path}"
         while True:
             answer = httpx.get(url, timeout=30) if content is None else httpx.post(url, json=content, timeout=30)
             if answer.status_code != 503:  # its database is busy; Prefect's own client asks again, too
@@ -103,8 +103,8 @@ class Serving:
 
     def artifacts(self, run: dict[str, Any]) -> dict[str, Any]:
         """What a run and the runs within it have left, by key."""
-        of = {"flow_runs": {"parent_flow_run_id": {"any_": [run["id"]]}}}
-        ids = [run["id"], *(child["id"] for child in self.api("flow_runs/filter", of))]
+        query = {"flow_runs": {"parent_flow_run_id": {"any_": [run["id"]]}}}
+        ids = [run["id"], *(child["id"] for child in self.api("flow_runs/filter", query))]
         found = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": ids}}})
         return {artifact["key"]: artifact["data"] for artifact in found}
 
@@ -197,7 +197,7 @@ def test_a_mistake_in_the_variant_fails_the_run_with_its_message(serving: Servin
 
 
 def test_wrong_use_registers_nothing(serving: Serving) -> None:
-    environment = serving.environment | {"PREFECT_API_URL": serving.told["server"]}
+    environment = serving.environment | {"PREFECT_API_URL": serving.registered["server"]}
     command = serving.command("serve", "--variant", "released", "--cron", "0 2 * *")
     done = subprocess.run(command, capture_output=True, text=True, cwd=serving.directory, env=environment)
     assert done.returncode == 2 and "'0 2 * *' is not a cron expression: write minute, hour" in done.stderr

@@ -62,9 +62,9 @@ def test_workers_start_at_once_and_ignore_ctrl_c() -> None:
 SCRIPTS = {
     "build": """
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.variant import derive, load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 
-variant = derive(load_variant("demo"), dataset={dataset!r}, sections=["fan/00"])
+variant = derive_variant(load_variant("demo"), dataset={dataset!r}, sections=["fan/00"])
 build_variant(variant, {root!r}, scheduler="processes", workers=2)
 """,
     "synthesis": """
