@@ -82,23 +82,32 @@ def refresh(
         settings.configure(reporter=PlainReporter(log.info))
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]
     before = {listed.path: listed.state for listed in list_stores(at)}
-    wanted: dict[str, list[str] | None] = {}
-    for content in contents:
-        for dataset, names in needed_archives(parse_variant(content)).items():
-            wanted[dataset] = sorted({*(wanted.get(dataset) or []), *names})
-    fetch_archives(wanted, root, offline=offline)
+    fetch_archives(_needed(contents), root, offline=offline)
     stores, lines = [], []
     for content in contents:
         path = build_variant(content, root, scheduler, workers)
         if with_report:
-            page = report_path(open_store(path), at)
-            if not page.is_file():
-                report(path, at)
-            link = page.resolve().as_uri()
-            create_link_artifact(key="report", link=link, link_text=page.name, description="The report")
-        done = {"latest": "nothing new", "kept": "as it was once: latest again"}.get(before.get(path, ""), "built")
+            _have_report(path, at)
+        done = {"latest": "nothing new", "kept": "built before: latest again"}.get(before.get(path, ""), "built")
         lines.append(f"- `{path}`: {done}")
         log.info("%s: %s", path, done)
         stores.append(path)
     create_markdown_artifact(key="refresh", markdown="\n".join(lines), description="What a refresh did")
     return stores
+
+
+def _needed(contents: list[dict[str, Any]]) -> dict[str, list[str] | None]:
+    """The archives of all variants by dataset: those that share one fetch it once."""
+    needed: dict[str, set[str]] = {}
+    for content in contents:
+        for dataset, names in needed_archives(parse_variant(content)).items():
+            needed.setdefault(dataset, set()).update(names)
+    return {dataset: sorted(names) for dataset, names in needed.items()}
+
+
+def _have_report(store: Place, root: Place) -> None:
+    """Write a store's report where there is none yet, and link it from the run."""
+    page = report_path(open_store(store), root)
+    if not page.is_file():
+        report(store, root)
+    create_link_artifact(key="report", link=page.resolve().as_uri(), link_text=page.name, description="The report")

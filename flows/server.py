@@ -49,6 +49,8 @@ class Server:
         port, self._log = _free_port(port), home / "server.log"
         self.url = f"http://{HOST}:{port}/api"
         kind = {"PREFECT_SERVER_UI_ENABLED": str(schedules), "PREFECT_UI_API_URL": self.url}
+        # As Prefect starts its embedded server: the one app of its process, and without the scheduler and the pages.
+        kind["PREFECT__SERVER_FINAL"] = "1"
         if not schedules:
             kind["PREFECT__SERVER_EPHEMERAL"] = "1"
         with self._log.open("wb") as log:
@@ -57,14 +59,14 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
-                env=settings.child_environment(**kind, PREFECT_HOME=str(home), PREFECT__SERVER_FINAL="1"),
+                start_new_session=True,  # out of reach of the terminal's Ctrl-C
+                env=settings.child_environment(**kind, PREFECT_HOME=str(home)),
             )
         atexit.register(self.stop)
         settings.configure(environment={"PREFECT_API_URL": self.url})
 
     def wait(self) -> None:
-        """Return when it answers.
+        """Wait until it answers.
 
         Raises
         ------
@@ -82,7 +84,7 @@ class Server:
         raise DataError("\n".join([f"the Prefect server did not start; {self._log} says:", *said]))
 
     def stop(self) -> None:
-        """End it, in order if it can."""
+        """End it, by a kill only if it does not end by itself."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

@@ -67,38 +67,40 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; a mistake in data or configuration is one message, never a traceback."""
+    """Run the program and return its exit code; a mistake in data or configuration is one message, no traceback."""
     gc.set_threshold(50_000)  # plans are many small objects that stay: a waste to search them every 700
     if logging.lastResort is not None:  # warnings are shown even after Prefect has taken over the root logger
         logging.getLogger("mimiidg_build").addHandler(logging.lastResort)
+    given = None if arguments is None else list(arguments)
     try:
-        result = cli.main(
-            args=None if arguments is None else list(arguments), prog_name="mimiidg", standalone_mode=False
-        )
+        result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except MimiidgError as error:
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
     except (KeyboardInterrupt, click.Abort):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
         click.echo(f"stopped. {KEPT}", err=True)
         return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
     except BrokenPipeError:
+        # The reader of our output has gone. What is in the buffer must go somewhere when Python flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "mimiidg_build", "schemas", "flows"):
-            raise
-        click.echo(
-            f"error: this command needs the package {package}, which is not installed. An environment that only builds "
-            "stores (dependency group `build`) has no training, report or schedule: install all of mimiidg_build.",
-            err=True,
-        )
-        return 1
-    except OSError as error:
-        click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
-        return 1
+    except (MimiidgError, ModuleNotFoundError, OSError) as error:
+        click.echo(f"error: {_message(error)}", err=True)
+        return error.exit_code if isinstance(error, MimiidgError) else 1
+
+
+def _message(error: MimiidgError | ModuleNotFoundError | OSError) -> str:
+    """What the user reads of an error; a missing module of our own is a mistake in the program and raised again."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
+    if not isinstance(error, ModuleNotFoundError):
+        return str(error)
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "mimiidg_build", "schemas", "flows"):
+        raise error
+    return (
+        f"this command needs the package {package}, which is not installed. An environment that only builds stores "
+        "(dependency group `build`) has no training, report or schedule: install all of mimiidg_build."
+    )
