@@ -85,6 +85,7 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     for name in run.summaries()[0].scores:
         scored = read_with_clip_table(run.directory / name, test)
         found[name] = evaluate(scored)
+        # of the run's own files, whatever it is compared with now: anybody's evaluator finds the same in them
         write_file(run.directory / name / RESULTS, [found[name].to_json().encode()])
         if left_out > run.known_anomalies:
             found[name] = evaluate(_without(scored, replace(run, known_anomalies=left_out).known_clips()))
@@ -93,6 +94,7 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
 
 def _without(scored: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Scored clips but for some, which are rows of the clip table."""
+    # by machine type and section as well: releases use one file name in several of them
     names = zip(clips["machine_type"], clips["section"], clips["clip"] + ".wav", strict=True)
     keys = pd.MultiIndex.from_frame(scored[["machine_type", "section", "file_name"]])
     return scored[~keys.isin(list(names))].reset_index(drop=True)

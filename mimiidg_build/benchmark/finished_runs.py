@@ -52,7 +52,7 @@ def read_runs(store: Store, root: Place) -> FinishedRuns:
     grouped: dict[_Key, list[SeedResult]] = {}
     unfinished = []
     for path in sorted(runs_directory(store, root).glob(f"*/{CONFIG}")):
-        if not (path.parent / RESULTS).is_file():
+        if not (path.parent / RESULTS).is_file():  # written last, once all networks are trained and scored
             unfinished.append(path.parent.name)
             continue
         config = read_config(path.parent)

@@ -140,6 +140,7 @@ class ModelResult:
         """The first run's scored clips by section (``"fan/00"``): domain, condition, score."""
         test = self.store.clips[self.store.clips["split"] == "test"]
         directory = self.runs[0].directory / self.score
+        # a run with known anomalies has no scores of them
         scored = read_with_clip_table(directory, test, is_complete=False, with_decisions=False)
         return {str(section): rows for section, rows in by_section(scored).items()}
 

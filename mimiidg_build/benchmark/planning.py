@@ -63,6 +63,7 @@ def plan_runs(
     runs = []
     for model in dict.fromkeys(models):
         trains = _check_profile(model, profile, numbers[-1])
+        # the profile's own number, given by hand, is the same run and has the same folder
         own = epochs if trains and epochs != model_class(model).profiles[profile].epochs else None
         n_seeds = seeds if trains else 1
         runs += [Run(store, root, model, profile, seed, own, k) for k in numbers for seed in range(n_seeds)]

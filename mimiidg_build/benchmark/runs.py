@@ -121,6 +121,7 @@ class Run:
 
     def networks(self) -> list[Network]:
         """The networks to train."""
+        # names are those of files: no slash in them
         ids = [SectionId.parse(name) for name in self.store.sections]
         types = tuple(dict.fromkeys(machine_type for machine_type, _ in ids))
         scope = model_class(self.model).scope

@@ -56,6 +56,7 @@ class Trainers:
             self._messages: Messages = self._manager.Queue()
             self._listener = threading.Thread(target=pass_on, args=(self._messages, self._reporter), daemon=True)
             self._listener.start()
+            # the manager's process among them: the workers, started next, are the ones that _stop may end
             self._other_children = {child.pid for child in multiprocessing.active_children()}
             self._processes = process_pool(self.n_workers, _begin, self._messages, self._threads)
             self._pool = self._processes.__enter__()
@@ -68,8 +69,9 @@ class Trainers:
             return
         if kind is not None:
             self._stop()
+        # no exception is handed in: what broke the pool is known by now, and has its own message
         self._processes.__exit__(None, None, None)
-        self._messages.put(None)
+        self._messages.put(None)  # after the workers' last message, so that nothing is lost
         self._listener.join()
         self._manager.shutdown()
 

@@ -20,6 +20,7 @@ from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, snr_title
 from schemas.manifests import DOMAINS
+from schemas.stores import SectionSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,6 +74,7 @@ def _snr_scatter(clips: pd.DataFrame, planned: pd.Series, title: str) -> Chart:
     axes.plot(ends, ends, color=colour("line"), zorder=0)
     for domain, shift in zip(DOMAINS, (-0.35, 0.35), strict=True):
         own = (clips["domain"] == domain).to_numpy()
+        # most clips of a section share a point: drawn once, the page stays small
         points = sorted(set(zip(planned[own].round(3), measured[own].round(3), strict=True)))
         xs, ys = zip(*points, strict=True) if points else ((), ())
         moved = [x + shift for x in xs]
@@ -96,6 +98,7 @@ def _snr_errors(store: Store) -> Chart:
     tips = {}
     for row, (name, error) in enumerate(errors.items()):
         tips[f"error{row}"] = f"{name}: {error:.6f} dB"
+        # an error of 0 is drawn at the edge of the logarithmic axis
         axes.plot([max(error, 1e-7)], [row], "s", color=colour("ink"), markersize=5, gid=f"error{row}")
     axes.axvline(SNR_TOLERANCE_DB, color=colour("faint"), linestyle="--", linewidth=1)
     axes.set_xscale("log")
@@ -115,42 +118,59 @@ def _snr_errors(store: Store) -> Chart:
 
 def level_chart(store: Store) -> Chart:
     """Level of the recordings before mixing, by section and domain: middle 90 % and median; and the attenuation."""
-    clips, names = store.clips, list(store.sections)
+    names = list(store.sections)
     figure, axes = canvas(1120, ROW * len(names) * 1.25 + 44, left=78, right=320, bottom=36)
     width, height = figure.get_size_inches() * 72
     beside = figure.add_axes((1 - 290 / width, 36 / height, 274 / width, 1 - 42 / height), sharey=axes)
-    tips: dict[str, str] = {}
-    said = []
-    for row, (name, section) in enumerate(store.sections.items()):
-        own = clips[(clips["machine_type"] + "/" + clips["section"]) == name]
-        for domain, shift in zip(DOMAINS, (-0.16, 0.16), strict=True):
-            powers = own.loc[(own["domain"] == domain) & (own["power"] > 0), "power"]
-            if powers.empty:
-                continue
-            low, middle, high = (float(v) for v in np.quantile(10 * np.log10(powers), [0.05, 0.5, 0.95]))
-            gid = f"level-{row}-{domain}"
-            tips[gid] = f"{name}, {domain}: median {middle:.1f} dB, 90 % of clips within {low:.1f} .. {high:.1f} dB"
-            axes.plot(
-                [low, high], [row + shift] * 2, color=colour(domain), linewidth=3.5, alpha=0.35, gid=f"{gid}-range"
-            )
-            tips[f"{gid}-range"] = tips[gid]
-            axes.plot([middle], [row + shift], MARKERS[domain], color=colour(domain), markersize=5, gid=gid)
-        attenuation_db = 2 * power_db(section.attenuation)
-        tips[f"attenuation{row}"] = f"{name}: attenuated by {-attenuation_db + 0.0:.2f} dB"
-        beside.barh([row], [attenuation_db], 0.5, color=colour("faint"), linewidth=0, gid=f"attenuation{row}")
-        said.append(f"{name} {power_db(section.a):.1f} dB, attenuation {attenuation_db + 0.0:.2f} dB")
+    tips = _draw_levels(axes, store) | _draw_attenuations(beside, store)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("level of a clip before mixing [dB of full scale]")
     axes.grid(True)
     beside.tick_params(labelleft=False)
-    beside.set_xlabel("attenuation of the section [dB]")
-    beside.set_xlim(min(-1.0, min(2 * power_db(section.attenuation) for section in store.sections.values()) * 1.1), 0)
-    beside.grid(True, axis="x")
-    note = "range of the middle 90 % of clips, marker at the median"
-    return Chart(
-        inline(figure, "level", "Mean level by section: " + "; ".join(said), tips), "Level and attenuation", note
+    said = "; ".join(
+        f"{name} {power_db(section.a):.1f} dB, attenuation {_attenuation_db(section):.2f} dB"
+        for name, section in store.sections.items()
     )
+    note = "range of the middle 90 % of clips, marker at the median"
+    return Chart(inline(figure, "level", f"Mean level by section: {said}", tips), "Level and attenuation", note)
+
+
+def _draw_levels(axes: Axes, store: Store) -> dict[str, str]:
+    """A line per section and domain; what is said of each, by its drawing's id."""
+    tips: dict[str, str] = {}
+    clips = store.clips
+    for row, name in enumerate(store.sections):
+        own = clips[(clips["machine_type"] + "/" + clips["section"]) == name]
+        for domain, shift in zip(DOMAINS, (-0.16, 0.16), strict=True):
+            powers = own.loc[(own["domain"] == domain) & (own["power"] > 0), "power"]  # silence has no level in dB
+            if powers.empty:
+                continue
+            low, middle, high = (float(v) for v in np.quantile(10 * np.log10(powers), [0.05, 0.5, 0.95]))
+            gid = f"level-{row}-{domain}"
+            tips[gid] = f"{name}, {domain}: median {middle:.1f} dB, 90 % of clips within {low:.1f} .. {high:.1f} dB"
+            tips[f"{gid}-range"] = tips[gid]
+            shade, y = colour(domain), row + shift
+            axes.plot([low, high], [y, y], color=shade, linewidth=3.5, alpha=0.35, gid=f"{gid}-range")
+            axes.plot([middle], [y], MARKERS[domain], color=shade, markersize=5, gid=gid)
+    return tips
+
+
+def _draw_attenuations(axes: Axes, store: Store) -> dict[str, str]:
+    """A bar per section; what is said of each, by its drawing's id."""
+    attenuations_db = {name: _attenuation_db(section) for name, section in store.sections.items()}
+    tips = {}
+    for row, (name, attenuation_db) in enumerate(attenuations_db.items()):
+        tips[f"attenuation{row}"] = f"{name}: attenuated by {-attenuation_db + 0.0:.2f} dB"
+        axes.barh([row], [attenuation_db], 0.5, color=colour("faint"), linewidth=0, gid=f"attenuation{row}")
+    axes.set_xlabel("attenuation of the section [dB]")
+    axes.set_xlim(min(-1.0, min(attenuations_db.values()) * 1.1), 0)
+    axes.grid(True, axis="x")
+    return tips
+
+
+def _attenuation_db(section: SectionSummary) -> float:
+    return 2 * power_db(section.attenuation) + 0.0  # a gain of amplitude; + 0.0 makes -0 a 0
 
 
 def count_values(store: Store) -> list[ValueCount]:
@@ -201,7 +221,7 @@ def _value_chart(number: int, name: str, counts: list[ValueCount]) -> Chart:
                 clip_on=False,
                 gid=gid,
             )
-    axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.5)  # logarithmic, and yet with a place for 0
     most = max(max(count.counts) for count in counts)
     ticks = [tick for tick in (0, 1, 10, 100, 1000) if tick <= max(most, 1)]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])

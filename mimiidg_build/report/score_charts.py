@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from mimiidg_build.benchmark.estimates import Estimate
 from mimiidg_build.benchmark.model_result import ModelResult
@@ -32,26 +33,18 @@ def section_chart(number: int, result: ModelResult) -> Chart:
     """AUC of source and target by section with 95 % intervals; the paper's as hollow markers where it has one."""
     names = list(result.store.sections)
     figure, axes = canvas(360, ROW * (len(names) + 1) * 1.3 + 40, left=78, bottom=36)
-    tips: dict[str, str] = {}
     rows = [(name, {d: result.section(name, f"auc_{d}") for d in DOMAINS}) for name in names]
     rows.append(("mean", {d: result.mean(f"auc_{d}") for d in DOMAINS}))
+    tips: dict[str, str] = {}
     for row, (name, estimates) in enumerate(rows):
-        papers = dict(zip(DOMAINS, result.published.get(name if name != "mean" else "average", ()), strict=False))
+        paper = dict(zip(DOMAINS, result.published.get(name if name != "mean" else "average", ()), strict=False))
         for domain, shift in zip(DOMAINS, (-0.17, 0.17), strict=True):
             gid = f"auc-{row}-{domain}"
             tips[gid] = f"{name}, {domain}: {estimates[domain]}"
             _interval(axes, row + shift, estimates[domain], domain, gid)
-            if domain in papers:
-                tips[f"{gid}-paper"] = f"{name}, {domain}, paper: {papers[domain]:.2f}"
-                axes.plot(
-                    [papers[domain]],
-                    [row + shift],
-                    MARKERS[domain],
-                    color=colour(domain),
-                    markerfacecolor=colour("paper"),
-                    markersize=5,
-                    gid=f"{gid}-paper",
-                )
+            if domain in paper:
+                tips[f"{gid}-paper"] = f"{name}, {domain}, paper: {paper[domain]:.2f}"
+                _hollow(axes, paper[domain], row + shift, domain, f"{gid}-paper")
     axes.axhline(len(names) - 0.5, color=colour("line"), linewidth=1)
     _auc_axis(axes, "x")
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
@@ -60,6 +53,11 @@ def section_chart(number: int, result: ModelResult) -> Chart:
     said = "; ".join(f"{name} source {both['source']}, target {both['target']}" for name, both in rows)
     label = f"AUC in percent by section of {result.name}: {said}"
     return Chart(inline(figure, f"auc{number}", label, tips), result.name, result.label)
+
+
+def _hollow(axes: Axes, x: float, y: float, domain: str, gid: str) -> None:
+    shade, inside = colour(domain), colour("paper")
+    axes.plot([x], [y], MARKERS[domain], color=shade, markerfacecolor=inside, markersize=5, gid=gid)
 
 
 def _interval(axes: Axes, y: float, estimate: Estimate, domain: str, gid: str) -> None:
@@ -88,6 +86,7 @@ def roc_charts(number: int, result: ModelResult) -> list[Chart]:
         axes.plot([0, 100], [0, 100], color=colour("faint"), linewidth=1, linestyle=":")
         anomaly = clips.loc[clips["condition"] == "anomaly", "score"].to_numpy()
         aucs = {}
+        # as in the paper: each domain's normal clips against the anomalies of both
         for domain, line in zip(DOMAINS, ("-", "--"), strict=True):
             normal = clips.loc[(clips["condition"] == "normal") & (clips["domain"] == domain), "score"].to_numpy()
             fpr, tpr = roc.roc_curve(normal, anomaly)
@@ -112,28 +111,35 @@ def histogram_charts(number: int, result: ModelResult) -> list[Chart]:
     for place, (name, clips) in enumerate(result.scored.items()):
         figure, axes = canvas(PANEL, 130, left=8, right=8, bottom=20)
         threshold = result.thresholds[name]
-        low, high = np.quantile(clips["score"], [0, 1])
-        ends = (min(float(low), threshold), max(float(high), threshold))
-        edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, N_BINS + 1)
-        most, above = 1, []
-        for domain, sign in zip(DOMAINS, (1, -1), strict=True):
-            for condition in ("normal", "anomaly"):
-                scores = clips.loc[(clips["domain"] == domain) & (clips["condition"] == condition), "score"]
-                counts = np.histogram(scores, edges)[0]
-                most = max(most, int(counts.max()))
-                above.append(f"{domain} {condition} {int((scores > threshold).sum())} of {len(scores)}")
-                filled = condition == "normal"
-                options: dict[str, Any] = {"alpha": 0.4, "linewidth": 0} if filled else {"linewidth": 1.4}
-                axes.stairs(sign * counts, edges, color=colour(domain), fill=filled, **options)
+        above = _draw_histograms(axes, clips, threshold)
         axes.axhline(0, color=colour("faint"), linewidth=1)
         axes.axvline(threshold, color=colour("ink"), linewidth=1.2, linestyle="--")
-        axes.set_ylim(-1.08 * most, 1.08 * most)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=3)
         label = f"Score histogram of {name}, {result.name}. Above the threshold {threshold:.4g}: {', '.join(above)}"
         charts.append(Chart(inline(figure, f"hist{number}-{place}", label), name, f"threshold {threshold:.4g}"))
     return charts
+
+
+def _draw_histograms(axes: Axes, clips: pd.DataFrame, threshold: float) -> list[str]:
+    """One per domain and condition; how many of each are above the threshold, in words."""
+    low, high = np.quantile(clips["score"], [0, 1])
+    ends = (min(float(low), threshold), max(float(high), threshold))
+    # a width of 1 where all scores and the threshold are one number
+    edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, N_BINS + 1)
+    highest, above = 1, []
+    for domain, sign in zip(DOMAINS, (1, -1), strict=True):
+        for condition in ("normal", "anomaly"):
+            scores = clips.loc[(clips["domain"] == domain) & (clips["condition"] == condition), "score"]
+            counts = np.histogram(scores, edges)[0]
+            highest = max(highest, int(counts.max()))
+            above.append(f"{domain} {condition} {int((scores > threshold).sum())} of {len(scores)}")
+            filled = condition == "normal"
+            options: dict[str, Any] = {"alpha": 0.4, "linewidth": 0} if filled else {"linewidth": 1.4}
+            axes.stairs(sign * counts, edges, color=colour(domain), fill=filled, **options)
+    axes.set_ylim(-1.08 * highest, 1.08 * highest)
+    return above
 
 
 def value_auc_charts(number: int, result: ModelResult) -> list[Chart]:
@@ -173,7 +179,7 @@ def loss_charts(number: int, result: ModelResult) -> list[Chart]:
             axes.plot(curve["epoch"], curve["loss"], color=colour("ink"), linewidth=1.5)
             if curve["held_out_loss"].notna().any():
                 axes.plot(curve["epoch"], curve["held_out_loss"], "--", color=colour("faint"), linewidth=1.5)
-        if all((curve["loss"] > 0).all() for curve in curves):
+        if all((curve["loss"] > 0).all() for curve in curves):  # 0 and below have no logarithm
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")

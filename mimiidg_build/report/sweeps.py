@@ -34,7 +34,7 @@ def read_snr_sweep(store: Store, root: Place, results: Sequence[ModelResult]) ->
     everywhere = [result for result in results if result.is_plain]
     for latest in matching(root / "variants", "*/latest"):
         if latest.parent.name == store.attributes.variant.name:
-            continue
+            continue  # the store itself, or another store of its variant, which is not what the page is about
         try:
             other = open_store(latest.parent)
             if _but_snr(other) == _but_snr(store):

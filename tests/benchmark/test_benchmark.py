@@ -21,7 +21,7 @@ from mimiidg_build.benchmark.published import published
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
 from mimiidg_build.benchmark.runs import Run
-from mimiidg_build.benchmark.stages import benchmark_models, stored, sweep_variants
+from mimiidg_build.benchmark.stages import Executor, benchmark_models, benchmark_variants, stored, sweep_variants
 from mimiidg_build.benchmark.train_network import choose_device, train_and_score
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
@@ -176,6 +176,36 @@ def test_a_second_time_does_nothing(found: Benchmark, root: Path, monkeypatch: p
     assert {path: path.stat().st_mtime_ns for path in root.rglob("weights_*.pt")} == stamps
     with pytest.raises(AssertionError, match="trained again"):
         benchmark_models(found.store, root, MODELS, profile="smoke", seeds=3, device="cpu")
+
+
+class Watching(Executor):
+    """Notes which stages are run, on what."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def run(self, stage: Any, call: Any, subject: str = "") -> Any:
+        self.stages.append(f"{stage} {subject}")
+        return call()
+
+    def train(self, trainers: Any, trainings: Any) -> None:
+        self.stages += [f"train {run.model} {network.name}" for run, network in trainings]
+        trainers.run_all(trainings)
+
+
+def test_one_list_of_stages(store: Store, tmp_path: Path) -> None:
+    """An executor gets every stage, in order; all stores are there before the first training."""
+    watching, variant = Watching(), store.attributes.variant
+
+    def build(wanted: Variant) -> Store:
+        watching.stages.append(f"build {wanted.snr_offset_db:g}")
+        return store
+
+    options = {"profile": "smoke", "device": "cpu", "executor": watching}
+    found = benchmark_variants(sweep_variants(variant, [0, 6]), str(tmp_path), ["nearest_neighbour"], build, **options)
+    on_a_store = ["plan small", "train nearest_neighbour fan", "train nearest_neighbour valve", "evaluate small"]
+    assert watching.stages == ["build 0", "build 6", *on_a_store, *on_a_store]
+    assert [benchmark.store for benchmark in found] == [store, store]
 
 
 def test_networks_in_any_order_give_the_same_files(found: Benchmark, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from tests.conftest import DATASET
@@ -19,6 +20,7 @@ RUN = """
 import json, os, sys, warnings
 warnings.simplefilter("error", UserWarning)
 from pathlib import Path
+from flows.benchmark import benchmark
 from flows.refresh import refresh
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from prefect.client.orchestration import get_client
@@ -26,6 +28,7 @@ from prefect.server.api.server import SubprocessASGIServer
 root, before = Path(sys.argv[1]), dict(os.environ)
 variant = derive_variant(load_variant("demo"), dataset=sys.argv[2], sections=["fan"]).model_dump(mode="json")
 paths = [str(refresh([variant], root)[0]) for _ in range(2)]
+paths += map(str, benchmark([variant], root, ["nearest_neighbour"], "smoke", device="cpu", workers=1))
 with get_client(sync_client=True) as client:
     artifacts = [(a.key, str(a.data)) for a in client.read_artifacts()]
     runs = [(run.name, run.state.name) for run in client.read_task_runs()]
@@ -51,7 +54,7 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
     assert EMBEDDED_SERVER_STOPPED.sub("", done.stderr) == "", "a run in a terminal is quiet"
     result = json.loads(done.stdout)
     library = build_variant(derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan"]), root)
-    assert library.was_finished and result["paths"] == [str(library.store.path)] * 2
+    assert library.was_finished and result["paths"] == [str(library.store.path)] * 3
     keys = [key for key, _ in result["artifacts"]]
     assert {"archives", "sections", "findings", "store", "refresh"} <= set(keys)
     refreshes = [data for key, data in result["artifacts"] if key == "refresh"]
@@ -61,6 +64,11 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
     assert {state for _, state in result["runs"]} == {"Completed"}
     hermetic = {"PREFECT_SERVER_ANALYTICS_ENABLED=False", "PREFECT_SERVER_LOGGING_LEVEL=ERROR", "DO_NOT_TRACK=1"}
     assert hermetic <= set(result["server"]), "the embedded server sends nothing"
+    made = benchmark_models(library.store, root, ["nearest_neighbour"], profile="smoke", device="cpu")
+    training = "train-and-score nearest_neighbour smoke seed 0: fan"
+    assert {f"plan {made.variant}", training, f"evaluate {made.variant}"} <= set(names), "a task a stage and network"
+    (table,) = [data for key, data in result["artifacts"] if key == "benchmark-means"]
+    assert made.models[0].official_score and str(made.models[0].official_score) in table
 
 
 def test_mistakes_are_not_retried(root: Path) -> None:
@@ -113,6 +121,6 @@ def test_a_mistake_is_logged_as_its_message_alone(monkeypatch: pytest.MonkeyPatc
     assert "ZeroDivisionError: a mistake of ours" in logged[1]
 
 
-@pytest.mark.parametrize("module", ["fetch_archives", "build_variant", "refresh"])
+@pytest.mark.parametrize("module", ["benchmark", "fetch_archives", "build_variant", "refresh"])
 def test_flows_import_alone(module: str) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", f"import flows.{module}"], check=True)

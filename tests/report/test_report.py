@@ -380,12 +380,13 @@ def test_runs_of_an_early_version_are_read(case: tuple[Store, Path], tmp_path: P
         read_runs(store, tmp_path)
 
 
-def test_results_from_files_are_those_of_the_benchmark(case: tuple[Store, Path]) -> None:
+def test_results_from_files_are_those_of_the_benchmark(case: tuple[Store, Path], tmp_path: Path) -> None:
     """One class, made from runs just finished or from their files."""
     store, root = case
+    shutil.copytree(root / "runs", tmp_path / "runs")
     models = ["autoencoder", "nearest_neighbour"]
-    made = benchmark_models(store, str(root), models, profile="smoke", epochs=2, seeds=2, device="cpu")
-    by_name = {model.name: model.to_dict() for model in read_runs(store, root).models}
+    made = benchmark_models(store, str(tmp_path), models, profile="smoke", epochs=2, seeds=2, device="cpu")
+    by_name = {model.name: model.to_dict() for model in read_runs(store, tmp_path).models}
     assert by_name == {model.name: model.to_dict() for model in made.models}
 
 
