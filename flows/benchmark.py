@@ -1,4 +1,4 @@
-"""Benchmark models on variants: the library's own list of stages, each a task, so that a run can be watched, retried.
+"""Benchmark models on variants: the library's own stages, each a task, so that a run can be watched and retried.
 
 Each network of each model and seed is trained by a task of its own.
 """

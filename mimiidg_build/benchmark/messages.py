@@ -26,6 +26,7 @@ class Sender(Reporter):
         self._messages, self._numbers = messages, itertools.count()
 
     def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
+        """Begin a step in the process that shows it. See :meth:`Reporter.step`."""
         number, waiting, last = (os.getpid(), next(self._numbers)), 0, time.monotonic()
         done = 0
         self._messages.put(("step", number, title, total, unit))
@@ -41,6 +42,7 @@ class Sender(Reporter):
         return on_progress
 
     def note(self, title: str, text: str) -> None:
+        """See :meth:`Reporter.note`."""
         self._messages.put(("note", title, text))
 
 

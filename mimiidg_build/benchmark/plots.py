@@ -93,7 +93,7 @@ def plot_losses(benchmark: Benchmark, path: Path) -> Path:
     trained = [model for model in benchmark.models if model.losses and not model.score]
     figure = Figure(figsize=(4.5 * max(1, len(trained)), 3.6), dpi=144, layout="constrained")
     panels = figure.subplots(1, max(1, len(trained)), squeeze=False)[0]
-    for axes, model in zip(panels, trained, strict=False):
+    for axes, model in zip(panels, trained, strict=False):  # one empty panel where nothing was trained
         for number, (name, curves) in enumerate(model.losses.items()):
             colour = COLOURS[number % len(COLOURS)]
             for seed, curve in enumerate(curves):

@@ -175,6 +175,7 @@ def stored(variant: Variant, root: Place, build: Callable[[Variant], Store]) -> 
     -------
     Store
     """
+    # a finished store is enough: its archives may be gone, and whether they changed is for a build to find out
     directory = variant_dir(root, variant.name)
     if (directory / "latest").is_file():
         store = open_store(directory)

@@ -39,7 +39,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=device)  # a name that torch knows may still be of a device that is not there
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"no device {name!r}: {str(error).splitlines()[0]}") from None
     return device
@@ -126,6 +126,7 @@ def _choose_clips(run: Run, network: Network) -> _Clips:
     if training.section_ids != test.section_ids:
         sections = [" ".join(map(str, clips.section_ids)) for clips in (training, test)]
         raise DataError(f"{network.name}: training clips of {sections[0]}, test clips of {sections[1]}")
+    # the very same object where nothing is added: its clips are held in memory once
     pool = training
     if cls.uses_outliers or known is not None:
         pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)

@@ -46,6 +46,7 @@ class Trainers:
         cores = os.cpu_count() or 1
         on_cpu = choose_device(device).type == "cpu"
         self.n_workers = max(1, min(workers or cores, n_trainings)) if on_cpu else 1
+        # together no more threads than cores: torch would start as many in every process
         self._threads = max(1, cores // self.n_workers)
         self._pool: ProcessPoolExecutor | None = None
         self._other_children: set[int | None] = set()

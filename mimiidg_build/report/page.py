@@ -112,6 +112,7 @@ def render_page(store: Store, root: Place, reporter: Reporter) -> str:
     on_progress = reporter.step("report", n_steps, "sections")
     # sound is encoded outside Python's lock, charts are drawn inside it: one beside the other
     with ThreadPoolExecutor(1) as beside, rc_context(style()):  # type: ignore[arg-type]
+        # the gallery gets what charts and tables leave: its clips are shown as long as there is room for
         room_bytes = PAGE_BYTES - CHART_BYTES * n_steps
         gallery = beside.submit(make_gallery, store, root, room_bytes, on_progress)
         content = _data_content(store, root) | {
