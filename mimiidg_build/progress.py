@@ -100,6 +100,7 @@ class PlainReporter(Reporter):
             with self._lock:
                 done += n
                 now = time.monotonic()
+                # Once when the total is reached, though callers may count beyond it.
                 if done - n < total <= done or now - last >= PLAIN_INTERVAL_S:
                     last, passed_s = now, now - begun
                     left = f", {duration(passed_s / done * (total - done))} left" if 0 < done < total else ""
@@ -119,7 +120,7 @@ class PlainReporter(Reporter):
         """Print how far a transfer is, every ten seconds; see :meth:`Reporter.transfer`."""
         with self._lock:
             now = time.monotonic()
-            last = self._transfers.setdefault(name, now)
+            last = self._transfers.setdefault(name, now)  # so a transfer shorter than the interval prints nothing
             if now - last >= PLAIN_INTERVAL_S:
                 self._transfers[name] = now
                 self._write(f"{name}: {count(done_bytes, total_bytes, 'bytes')}")
@@ -186,7 +187,7 @@ class LiveReporter(Reporter):
 
         self._tasks: dict[tuple[str, str], TaskID] = {}
         self._progress: Progress = Progress(
-            TextColumn("{task.description:<16}", markup=False),
+            TextColumn("{task.description:<16}", markup=False),  # titles are file names, too: brackets are no markup
             BarColumn(),
             *_count_and_rate(),
             TimeRemainingColumn(),
@@ -220,7 +221,7 @@ class LiveReporter(Reporter):
 
 
 def _count_and_rate() -> tuple[ProgressColumn, ProgressColumn]:
-    """Columns of our own, for what rich's do not show.
+    """Columns for what rich's own do not show.
 
     Its MofNCompleteColumn has no unit and no thousands separator, its DownloadColumn and TransferSpeedColumn count
     bytes alone, and its speed is that of the last 30 s: of a step whose items take minutes it knows none.
@@ -240,6 +241,7 @@ def _count_and_rate() -> tuple[ProgressColumn, ProgressColumn]:
         """450/s, the mean since the start."""
 
         def render(self, task: Task) -> Text:
+            # rich's elapsed time goes on after the last item: the rate of a finished step would fall.
             passed_s = task.finished_time if task.finished else task.elapsed
             done = int(task.completed)
             return Text(rate(done, passed_s or 0, task.fields["unit"]) if done else "")

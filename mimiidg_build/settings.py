@@ -7,7 +7,7 @@
 | ``MIMIIDG_ZENODO_URL`` | another record API in Zenodo's place |
 | ``AWS_ENDPOINT_URL`` | the object storage, where it is not Amazon's |
 | ``PREFECT_API_URL`` | a Prefect server to run flows on |
-| ``PREFECT_HOME`` | where a Prefect server of our own keeps its files |
+| ``PREFECT_HOME`` | where a Prefect server that this program starts keeps its files |
 
 Importing this module, or the package, reads nothing and changes nothing. The command line and the flows call
 :func:`configure`; a library function never does.
@@ -27,7 +27,7 @@ DEFAULT_ROOT = "mimiidg-data"
 DEFAULT_WORK = "mimiidg-work"
 ZENODO_URL = "https://zenodo.org"
 
-UNTRACKED = {"DO_NOT_TRACK": "1"}  # Prefect reports first uses to its makers, unless it finds this
+UNTRACKED = {"DO_NOT_TRACK": "1"}  # unless this is set, Prefect reports first uses to its makers
 # For this process and the server that it starts: nothing is sent, and only what went wrong is logged.
 OWN_PREFECT_SERVER = UNTRACKED | {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -54,7 +54,7 @@ def configure(*, reporter: Reporter | None = None, environment: Mapping[str, str
     if reporter is not None:
         _reporter = reporter
     for name, value in (environment or {}).items():
-        if not os.environ.get(name):
+        if not os.environ.get(name):  # an empty variable counts as unset
             os.environ[name] = value
 
 
@@ -74,7 +74,7 @@ def root() -> str:
 
 
 def work() -> Path:
-    """Where what cannot lie on object storage lies on this machine."""
+    """This machine's directory for what cannot lie on object storage."""
     return Path(os.environ.get("MIMIIDG_WORK", DEFAULT_WORK))
 
 
@@ -94,5 +94,5 @@ def prefect_url() -> str:
 
 
 def prefect_home() -> str:
-    """Where a Prefect server of our own keeps its files; empty where nothing is configured."""
+    """Where a Prefect server that this program starts keeps its files; empty where nothing is configured."""
     return os.environ.get("PREFECT_HOME", "")

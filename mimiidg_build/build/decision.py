@@ -2,9 +2,9 @@
 
 A store's name is the fingerprint of everything that decides its bytes, so a second build of the same inputs is a no-op.
 A store is built under ``<fingerprint>.zarr.partial`` beside ``<fingerprint>.journal``, verified, renamed, then
-``latest`` moves; a run that finds a partial store goes on where it stopped. In a bucket, where nothing can be renamed,
-it is built under its own name, and is not a store before its root's metadata is there, which comes last. Sections whose
-own fingerprint stands in an earlier store of the variant are linked from there.
+``latest`` moves; a run that finds a partial store resumes it. In a bucket, where nothing can be renamed, it is built
+under its own name, and is not a store before its root's metadata is there, which comes last. Sections whose own
+fingerprint stands in an earlier store of the variant are linked from there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Decision:
     finished: Store | None
     staging: Place
     journal: Place
-    reuse: dict[str, Store] = field(default_factory=dict)  # section id -> an earlier store that has it
+    # Section id -> an earlier store that has it; open, so held: prune cannot remove it before its files are linked.
+    reuse: dict[str, Store] = field(default_factory=dict)
 
 
 def decide(inputs: Inputs, root: Place) -> Decision:
@@ -40,7 +41,7 @@ def decide(inputs: Inputs, root: Place) -> Decision:
         try:
             earlier = open_store(path)
         except DataError:
-            continue  # a damaged or older store gives nothing; `mimiidg verify` names it
+            continue  # nothing is reused from a damaged or older store; `mimiidg verify` reports it
         for section_id, section in earlier.sections.items():
             if inputs.fingerprints.get(section_id) == section.fingerprint:
                 reuse[section_id] = earlier

@@ -112,7 +112,7 @@ def read_inputs(
     mixing = variant.mixing == "table1"
     recordings = _noise_recordings(variant, sections, default_noise(dataset), root) if mixing else {}
     given = read_plan(plan) if plan else None
-    inputs = Inputs(variant, release, recordings, given)
+    inputs = Inputs(variant, release, recordings, given)  # without fingerprints, which are made from it
     return Inputs(variant, release, recordings, given, {s.id: section_fingerprint(inputs, s) for s in sections})
 
 
@@ -124,8 +124,8 @@ def variant_part_of(choice: str, section: Section) -> bool:
 def _noise_recordings(
     variant: Variant, sections: list[Section], defaults: dict[str, NoiseSource], root: Place
 ) -> dict[str, list[NoiseRecording]]:
-    """Recordings of every kind that the sections use, or one error that names every kind that nobody gave."""
-    for section in sections:  # an SNR that nobody stated is known before any noise is looked for
+    """Recordings of every kind that the sections use, or one error that names every kind for which none is given."""
+    for section in sections:  # raises where no SNR is stated, before any noise is looked for
         for domain in ("source", "target"):
             mix_plan.snr_db(section, section.values(domain)[0], variant)
     kinds: dict[str, list[str]] = {}
@@ -150,12 +150,14 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
     """Digest of everything that decides the bytes of one section."""
     variant, clips = inputs.variant, inputs.clips(section)
     content: dict[str, Any] = {
+        # Versions are raised by hand: without that, a store of the old code passes for one of the new.
         "format": [FORMAT_VERSION, SHARD_CLIPS, features.LOGMEL_VERSION],
         "features": variant.features.model_dump(),
         "clips": clips.drop(columns="archive").to_csv(index=False),
         "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},
         "mixing": variant.mixing,
     }
+    # Only here, so that a new version of the mix or another seed leaves stores without added noise valid.
     if variant.mixing == "table1":
         content |= {
             "mix": [mix_plan.MIX_PLAN_VERSION, mix.RENDER_VERSION, noise_bank.NOISE_VERSION],
@@ -185,6 +187,7 @@ def read_plan(path: Path) -> pd.DataFrame:
     """
     from pandera.errors import SchemaErrors
 
+    # As text, or section 00 would be read as 0. Only the SNR may be missing: an absent noise layer is an empty text.
     strings = {name: str for name in MixPlan.to_schema().columns if not name.endswith(("_db", "_gain", "attenuation"))}
     try:
         if path.suffix == ".csv":

@@ -38,8 +38,8 @@ def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, 
     for section_id, n in n_clips.items():
         _create_arrays(root.require_group(SectionId.parse(section_id).group), n, feature_dtype)
     with warnings.catch_warnings():
-        # Consolidated metadata is not in the v3 specification yet. It lets the tables lie beside the groups without
-        # a warning from whoever lists the store, and a remote reader open it with one request.
+        # Consolidated metadata is not in the v3 specification yet. With it, zarr lists the store without a
+        # warning about the tables beside the groups, and a remote reader opens it with one request.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(memory)
     return {path: bytes(buffer.to_bytes()) for path, buffer in sorted(buffers.items())}

@@ -80,6 +80,7 @@ def _clip_levels(inputs: Inputs, n_samples: int, run: Runner, on_progress: OnPro
     known = []
     wanted = set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])
     for key in sorted(wanted):
+        # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
         members = inputs.release.clips.loc[inputs.release.clips["archive"] == key, "member"].tolist()
         if inputs.variant.mixing == "none":
             # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
@@ -134,6 +135,7 @@ def _given_plan(
                     "does not have."
                 )
     ordered = rows.set_index("clip").loc[clips["clip"]].reset_index()[list(plan.columns)]
+    # The plan says how to mix, the release where the clips lie. Both tables are indexed by row.
     ordered[ARCHIVE_MEMBER] = clips[ARCHIVE_MEMBER]
     return ordered
 
@@ -180,6 +182,6 @@ def _clip_tasks(
             for number in range(1, mix_plan.MAX_LAYERS + 1)
             if (kind := row[f"noise_{number}_kind"])
         )
-        level = None if math.isnan(power) else (power, peak)
+        level = None if math.isnan(power) else (power, peak)  # None: measured when the clip is rendered
         tasks.append(ClipTask(inputs.release.archives[row["archive"]], row["member"], layers, level))
     return tasks

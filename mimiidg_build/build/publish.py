@@ -74,7 +74,7 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     root = json.loads(metadata.pop(METADATA))
     contents = tables(rendered) | metadata
     objects += [write_object(staging, name, content) for name, content in contents.items()]
-    remove_partial(staging)  # of a cluster's worker that was killed: another has done its work
+    remove_partial(staging)  # left by a cluster's worker that was killed: another has done its work
     _check_complete(staging, objects)
     content = sealed(root, _attributes(inputs, decision, rendered, objects))
     for name in (METADATA_COPY, METADATA):
@@ -135,7 +135,7 @@ def _attributes(
 
 
 def move_latest(store: Store) -> None:
-    """Point the variant's ``latest`` at a finished store, whose journal has served.
+    """Point the variant's ``latest`` at a finished store, then remove its journal.
 
     On object storage the put is on condition that ``latest`` is still what was read: of two machines that publish
     different stores of a variant at once, one sees the other's and moves it after that.

@@ -51,7 +51,7 @@ class ShardTask:
     start: int
     n_clips: int
     n_samples: int
-    a: float  # mean power of the section's recordings; NaN where no noise is added and nobody measured
+    a: float  # mean power of the section's recordings; NaN where no noise is added: no level is measured then
     attenuation: float
     feature_dtype: str
     clips: tuple[ClipTask, ...]
@@ -93,12 +93,14 @@ def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     layers = [(read_noise_clip(path, k, task.n_samples), gain) for path, k, gain in clip.layers]
     mixed = mix(recording, layers, task.attenuation)
     snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
+    # The log-mel is of the rounded samples, so that it can be computed again from the stored audio.
     return Rendered(mixed.samples, logmel(mixed.samples), power, peak, snr_db, mixed.n_saturated)
 
 
 def render_shard(task: ShardTask) -> RenderedShard:
     """Render, write and journal a shard. Idempotent: run twice, the same bytes under the same names."""
     result = _render(task, task.staging)
+    # Last: the entry promises that both files are whole.
     write_entry(task.entry, result)
     return result
 
@@ -126,7 +128,7 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
             rendered = render_clip(task, clip)
             audio.append(rendered.samples.astype("<i2", copy=False))
             logmels.append(rendered.logmel.astype(feature_dtype, copy=False))
-            measured.append(rendered[2:])
+            measured.append(rendered[2:])  # without the arrays
     power, peak, measured_snr_db, n_saturated = zip(*measured, strict=True)
     return RenderedShard(
         section=task.section,
@@ -150,6 +152,6 @@ def read_entry(task: ShardTask) -> RenderedShard | None:
         noted = RenderedShard.model_validate_json(task.entry.read_bytes())
         if any(hash_object(task.staging, entry.path) != entry for entry in noted.objects):
             return None
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # pydantic's errors are ValueErrors
         return None
     return noted

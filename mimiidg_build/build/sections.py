@@ -71,7 +71,7 @@ def render_sections(
     for section in planned:
         done = _finished_shards(decision, section)
         finished |= {(shard.section, shard.start): shard for shard in done}
-        on_progress(sum(len(shard.n_saturated) for shard in done))
+        on_progress(sum(len(shard.n_saturated) for shard in done))  # n_saturated has one number per clip
     waiting = [(task,) for section in planned for task in section.tasks if _key(task) not in finished]
     # one graph for all sections: a small section has fewer shards than there are workers
     for shard in run(render_shard, waiting, lambda shard: on_progress(len(shard.n_saturated))):
@@ -96,8 +96,8 @@ def _finished_shards(decision: Decision, planned: PlannedSection) -> list[Render
 
 
 def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -> list[RenderedShard]:
-    """Take a section's shards from an earlier store: hard links, which cost nothing, or copies; none is trusted
-    before its digest is seen to be right."""
+    """Take a section's shards from an earlier store: hard links, which cost nothing, or copies; none is used
+    unless its digest is the recorded one."""
     clips, section = earlier.clips, planned.section
     rows = clips[(clips["machine_type"] == section.machine_type) & (clips["section"] == section.section)]
     linked = []
@@ -105,6 +105,7 @@ def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -
         objects = _link_objects(decision, task, earlier)
         if objects is None or not all(is_recorded(earlier.attributes, found) for found in objects):
             continue
+        # What rendering would have measured; the clip table is in the order of the arrays' rows.
         measured = rows.iloc[task.start : task.start + len(task.clips)]
         fields = {field: tuple(measured[column]) for column, field in MEASURED.items()}
         shard = RenderedShard(section=task.section, start=task.start, objects=objects, **fields)
@@ -160,7 +161,7 @@ def finished_section(inputs: Inputs, planned: PlannedSection, shards: list[Rende
 def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:
     """Refuse a section with a clip off its planned SNR; clipped samples are reported, and no reason to refuse."""
     wanted, found = planned.plan["added_noise_snr_db"], measured["measured_added_noise_snr_db"]
-    off = (found - wanted).abs()
+    off = (found - wanted).abs()  # NaN where no noise is added: never beyond the tolerance
     wrong = (off > SNR_TOLERANCE_DB) & (measured["n_saturated"] == 0)
     if wrong.any():
         worst = int(off.where(wrong).argmax())

@@ -120,14 +120,14 @@ def build_variant(
     build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or Executor())
     inputs = build.executor.run("validate", lambda: build.read(plan, allow, release))
     decision = decide(inputs, root)
-    # a read-only ROOT is enough to see it; a journal that is still there is an interrupted run's, for this to remove
+    # Without the lock, so that a read-only ROOT is enough. A journal is an interrupted run's, which this one finishes.
     if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
         return Built(decision.finished, True, inputs.release.findings)
     # two builds of one variant at once would do the same work twice: the second waits, then finds the first's result
     with locked_variant(variant_dir(root, variant.name), f"another build of {variant.name} is running; waiting for it"):
         decision = decide(inputs, root)
         if decision.finished is not None:
-            move_latest(decision.finished)
+            move_latest(decision.finished)  # an earlier run may have been killed between the rename and this step
             return Built(decision.finished, True, inputs.release.findings)
         return Built(build.make(inputs, decision), False, inputs.release.findings)
 

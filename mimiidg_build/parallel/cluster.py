@@ -1,4 +1,4 @@
-"""Running tasks on a dask cluster that somebody started.
+"""Running tasks on a dask cluster that is running already.
 
 Its workers must have this program's versions, or the bytes would not be the same, and must see ROOT at the same path.
 Both are checked before any work is sent. A cluster that is lost is an error, never an endless wait.
@@ -59,7 +59,8 @@ def run_on_cluster(
 
     with _connected(address) as client:
         _check_workers(client, address, root)
-        done: queue.Queue[Any] = queue.Queue()
+        done: queue.Queue[Any] = queue.Queue()  # filled by dask's threads; on_result is called in this one
+        # pure=False: else dask gives two equal calls one key, and a task's work is the file that it writes.
         futures = [client.submit(function, *task, pure=False) for task in tasks]
         for future in futures:
             future.add_done_callback(done.put)
@@ -80,7 +81,7 @@ def run_on_cluster(
 
 
 def _next(done: queue.Queue[Any], client: Client, address: str) -> Any:
-    """The next future that is done; a cluster that has lost all its workers would keep us waiting for ever."""
+    """The next future that is done; a cluster that has lost all its workers is an error, not an endless wait."""
     without_workers_s = 0.0
     while True:
         with contextlib.suppress(queue.Empty):
@@ -92,7 +93,7 @@ def _next(done: queue.Queue[Any], client: Client, address: str) -> Any:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[Client]:
-    """A client of a running cluster, whose own complaints are not shown: what it logs is raised, too."""
+    """A client of a running cluster, whose own log is not shown: what it logs is also raised."""
     from distributed import Client
 
     log = logging.getLogger("distributed.client")
@@ -117,6 +118,7 @@ def _connect(client: type[Client], address: str) -> Client:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VersionMismatchWarning)
+        # As the default it would also take the dask work of the program that called this library.
         return client(address, timeout=CONNECT_WITHIN_S, set_as_default=False)
 
 
@@ -126,7 +128,7 @@ def _check_workers(client: Client, address: str, root: Place | None) -> None:
         client.wait_for_workers(1, timeout=WORKERS_WITHIN_S)
     except TimeoutError:
         raise UsageError(f"the dask scheduler at {address} has no workers. Start some: dask worker {address}") from None
-    found: Any = client.get_versions(packages=ALIKE)
+    found: Any = client.get_versions(packages=ALIKE)  # of the workers so far; one that joins later is not checked
     here = _alike(found["client"])
     for worker, versions in found["workers"].items():
         there = _alike(versions)

@@ -16,14 +16,15 @@ from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h
 KEPT_BYTES = 64 * 2**20  # as much as one thread's heap can hold
-LARGE_BYTES = 8 * 2**20  # mapped by itself, and given back: tables, not clips
+LARGE_BYTES = 8 * 2**20  # larger blocks are still mapped and given back: those of tables, not those of clips
 
 
 @cache
 def keep_freed_memory() -> None:
     """Have this process's malloc keep what is freed. Other systems' mallocs are left as they are."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError):  # no glibc, or a libc without mallopt
         libc = ctypes.CDLL("libc.so.6")
+        # Setting either ends glibc's own adjustment of both, so both must be set.
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
@@ -34,4 +35,4 @@ def keep_all_freed_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
-        libc.mallopt(M_MMAP_MAX, 0)  # no block is mapped by itself
+        libc.mallopt(M_MMAP_MAX, 0)  # no block is mapped by itself: a mapped one goes back to the system when freed

@@ -34,6 +34,7 @@ def without_ctrl_c() -> Iterator[None]:
     block it (one that draws a progress bar), and Python then raises KeyboardInterrupt in the main thread all the same,
     between starting a process and sending it its work; the process would then end with a traceback.
     """
+    # Only the main thread may set a handler; Python runs it there, whichever thread the system interrupted.
     here = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
     came: list[FrameType | None] = []
     if callable(here):
@@ -114,7 +115,7 @@ def start_manager() -> SyncManager:
             manager.start()
     except EOFError:  # it ended before it had said where it can be reached
         process = manager._process  # type: ignore[attr-defined]
-        process.join()
+        process.join()  # it has its exit code only then
         raise _lost([process.exitcode]) from None
     return manager
 
@@ -153,4 +154,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        os._exit(1)  # sys.exit would end this thread alone

@@ -101,7 +101,7 @@ def _run_in_threads(
 ) -> list[Any]:
     from dask import threaded
 
-    # A thread a core. One more, to go on while another waits for the disk, wins 2 %: not worth its memory.
+    # A thread a core. One more, to work while another waits for the disk, gains 2 %: not worth its memory.
     return _compute(threaded.get, function, tasks, on_result, num_workers=workers)
 
 
@@ -112,10 +112,10 @@ def _run_in_processes(
     on_result: Callable[[Any], None],
 ) -> list[Any]:
     from dask import multiprocessing
-    from dask.system import CPU_COUNT  # as its threads have it: the cores that affinity and cgroups leave to us
+    from dask.system import CPU_COUNT  # as dask's threads use it: the cores that affinity and cgroups allow
 
     with process_pool(workers or CPU_COUNT) as pool:
-        # by sixes, as by default, some processes would have nothing to do
+        # One task at a time: in dask's default batches of six, some processes would have nothing to do.
         return _compute(multiprocessing.get, function, tasks, on_result, pool=pool, chunksize=1)
 
 

@@ -50,7 +50,7 @@ class Bucket:
     # ---- files -------------------------------------------------------------------------------------------------------
 
     def open_file(self, path: ObjectPath) -> OpenedObject:
-        """Ask for its size; nothing else is opened."""
+        """Ask for its size; there is nothing to open."""
         return OpenedObject(path)
 
     def read_at(self, path: ObjectPath, offset: int, n_bytes: int) -> bytes:
@@ -80,15 +80,15 @@ class Bucket:
             def write(data: bytes | memoryview) -> None:
                 spooled.write(data)
 
-            yield write
+            yield write  # what the block raises is raised here, so the put below is not reached
             spooled.seek(0)
             with write_errors(path):
                 path.write(spooled)
 
     def deliver(self, source: Path, target: ObjectPath, blocks: Iterable[bytes]) -> None:
-        """Send its bytes; the file on this machine has served then."""
+        """Send its bytes, then remove the file on this machine."""
         target.write(iter(blocks))
-        source.unlink()
+        source.unlink()  # not before the put has succeeded: after a failed one the file is the only copy
 
     def copy(self, source: ObjectPath, target: ObjectPath) -> None:
         """Within a bucket the bytes stay there."""
@@ -107,7 +107,7 @@ class Bucket:
         self.copy(source, target)
 
     def move(self, source: ObjectPath, target: ObjectPath) -> None:
-        """There are no renames: a copy, then the old one goes."""
+        """There are no renames: a copy, then the old object is removed."""
         self.copy(source, target)
         source.unlink()
 
@@ -124,7 +124,7 @@ class Bucket:
         """An interrupted put leaves nothing."""
 
     def remove_tree(self, directory: ObjectPath) -> None:
-        """Remove every object below; none is nothing to do."""
+        """Remove every object below, if there are any."""
         directory.remove_below()
 
     @contextlib.contextmanager
@@ -147,7 +147,7 @@ class Bucket:
         return (store / marker).is_file()
 
     def point(self, path: ObjectPath, content: bytes) -> bool:
-        """Put it on condition that it still is what was read: of two machines, one sees the other's."""
+        """Put it on condition that it is still the version that was read: of two machines, one sees the other's."""
         with write_errors(path):
             try:
                 version = path.read_version()[1] if path.is_file() else ABSENT

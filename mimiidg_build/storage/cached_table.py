@@ -1,8 +1,8 @@
 """Tables cached beside what they were measured from, so that it is measured once.
 
 Such a table can always be made again, so it is believed only if it is exactly what was written, and of the same thing:
-its metadata has a digest of its columns, its rows and the identity of what was measured. Anything else counts as not
-there.
+its metadata has a digest of its columns, its rows and the identity of what was measured. Anything else counts as
+missing.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def write_cached(path: Place, frame: pd.DataFrame, identity: str) -> None:
         It cannot be written.
     """
     table = pa.Table.from_pandas(frame, preserve_index=False)
+    # pandas' own metadata must stay: it restores the column types, which the digest covers.
     metadata = {**(table.schema.metadata or {}), KEY: _digest(frame, identity)}
     content = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), content)

@@ -61,7 +61,7 @@ class OpenedFile:
     def file(self) -> BinaryIO:
         """See ``Opened``."""
         assert self._descriptor is not None, "it was closed"
-        return os.fdopen(os.dup(self._descriptor), "rb")
+        return os.fdopen(os.dup(self._descriptor), "rb")  # a duplicate, so that closing it leaves this one open
 
     def close(self) -> None:
         """See ``Opened``."""
@@ -70,7 +70,7 @@ class OpenedFile:
             self._descriptor = None
 
     def __del__(self) -> None:
-        if getattr(self, "_descriptor", None) is not None:
+        if getattr(self, "_descriptor", None) is not None:  # there is none if the open failed
             self.close()
 
 
@@ -112,9 +112,9 @@ class Disk:
                 with write_errors(path):
                     os.fsync(file.fileno())
             with write_errors(path):
-                os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
+                os.replace(temporary, path)  # its directory is flushed by `publish` and `point`
+        except BaseException:  # Ctrl-C, too
+            with contextlib.suppress(OSError):  # a failed removal must not hide the error
                 temporary.unlink()
             raise
 
@@ -138,11 +138,11 @@ class Disk:
     def link(self, source: Path, target: Path) -> None:
         """A hard link, which costs nothing; a copy where the file system has none."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)  # unlike a rename, a link never replaces a file
         try:
             os.link(source, target)
         except FileNotFoundError:
-            raise
+            raise  # the source is missing; any other error says that it cannot be linked
         except OSError:
             self.copy(source, target)
 
@@ -165,12 +165,12 @@ class Disk:
             self.remove_partial(directory)
 
     def remove_partial(self, directory: Path) -> None:
-        """Remove what has a temporary name: nobody else writes there now."""
+        """Remove what has a temporary name: no other process writes there now."""
         for path in directory.rglob("*.partial"):
             path.unlink(missing_ok=True)
 
     def remove_tree(self, directory: Path) -> None:
-        """Remove it; nothing there is nothing to do."""
+        """Remove it, if it exists."""
         shutil.rmtree(directory, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -180,6 +180,7 @@ class Disk:
             raise UsageError(
                 f"{directory}: a cluster's workers need an absolute path; they start in folders of their own."
             )
+        # A random name: a file that an earlier check left on a worker's own disk must not count.
         probe = directory / f".seen-by-workers-{os.urandom(16).hex()}"
         try:
             probe.touch()

@@ -1,8 +1,8 @@
-"""Holds: whoever reads a store on a disk keeps it from being removed.
+"""Holds: a process that reads a store on a disk keeps it from being removed.
 
 A hold is a shared lock of the operating system (``flock``) on the store's own directory. It needs no right to write,
 follows the directory when it is renamed, and ends with the process that has it, however that ends, so nothing is ever
-left locked. What removes a store takes the same lock for itself alone, and so learns whether anybody reads.
+left locked. `mimiidg prune` takes the same lock exclusively, and so learns whether any process reads the store.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Hold:
             raise DataError(f"{store} was removed by `mimiidg prune` when it was opened.")
 
     def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
+        if hasattr(self, "_descriptor"):  # there is none if the open failed
             os.close(self._descriptor)
 
     def __reduce__(self) -> tuple[type[Hold], tuple[Path]]:
@@ -56,14 +56,14 @@ class Hold:
 
 @contextlib.contextmanager
 def alone(store: Path) -> Iterator[bool]:
-    """Whether nobody holds the store. Whoever wants to open it waits until the context ends: be brief."""
+    """Whether no process holds the store. A process that opens it waits until the context ends: be brief."""
     descriptor = os.open(store, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield False  # it is held, or the file system has no locks and nobody can know
+            yield False  # it is held, or the file system has no locks to tell by
         else:
             yield True
     finally:
-        os.close(descriptor)
+        os.close(descriptor)  # ends the lock

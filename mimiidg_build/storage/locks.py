@@ -51,7 +51,7 @@ def locked_variant(directory: Place, waiting: str) -> Iterator[None]:
         lock = variant_lock(directory)
         try:
             lock.acquire(timeout=0)
-        except Timeout:
+        except Timeout:  # is an OSError, too, so it must not reach the clause below
             log.warning(waiting)
             lock.acquire()
     except OSError as error:

@@ -51,6 +51,8 @@ def _first_process() -> int:
 def _connected(bucket: str, prefix: str, endpoint: str) -> S3Store:
     from obstore.store import S3Store
 
+    # S3Store reads the endpoint from the environment by itself. As an argument it is part of the cache's key, so that a
+    # changed environment gives a new client.
     return S3Store(
         bucket,
         prefix=prefix or None,
@@ -82,7 +84,7 @@ def requests(bucket: str, url: str) -> Iterator[S3Store]:
 
     try:
         yield client(bucket)
-    except (BaseError, FileNotFoundError) as error:
+    except (BaseError, FileNotFoundError) as error:  # obstore raises Python's own where there is no such object
         raise _as_os_error(error, url) from error
 
 

@@ -52,7 +52,7 @@ class ObjectPath(PurePosixPath):
     __slots__ = ()
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = super().__str__()  # of an absolute path: its slash is the second one of the URL
         return f"s3:/{text}" if text.startswith("/") else text
 
     @property
@@ -94,7 +94,7 @@ class ObjectPath(PurePosixPath):
 
     def is_dir(self) -> bool:
         """Whether there are objects below this name."""
-        return next(iter(self._listed()), None) is not None
+        return next(iter(self._listed()), None) is not None  # lazy: the first batch of the listing at most
 
     def exists(self) -> bool:
         """Whether there is an object of this name, or objects below it."""
@@ -108,6 +108,7 @@ class ObjectPath(PurePosixPath):
         """The object's content, and its version, for :meth:`write`."""
         with self._requests() as store:
             answer = store.get(self.key)
+            # Of the same answer: a second request could see another version than the content's.
             return bytes(answer.bytes()), str(answer.meta["e_tag"])
 
     def read_at(self, offset: int, n_bytes: int) -> bytes:
@@ -152,6 +153,7 @@ class ObjectPath(PurePosixPath):
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """What matches a pattern, level by level (no ``**``)."""
         first, _, rest = pattern.partition("/")
+        # A level without wildcards costs no listing.
         for path in self.iterdir() if any(c in first for c in "*?[") else [self / first]:
             if fnmatch.fnmatchcase(path.name, first):
                 if rest:
@@ -237,6 +239,7 @@ class _ObjectFile(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         room = memoryview(cast("bytearray", buffer))
+        # Nothing is asked for at the end: S3 answers a range that begins there with an error.
         data = self._path.read_at(self._position, min(len(room), max(0, self._size_bytes - self._position)))
         room[: len(data)] = data
         self._position += len(data)

@@ -176,7 +176,7 @@ def remove_partial(directory: Place) -> None:
 
 
 def remove_tree(directory: Place) -> None:
-    """Remove everything below a directory; nothing there is nothing to do."""
+    """Remove everything below a directory, if there is anything."""
     backend(directory).remove_tree(directory)
 
 

@@ -30,7 +30,7 @@ def list_stores(root: str | Place) -> list[Listed]:
     ]:
         size = sum(file_sizes(path).values())
         fingerprint = path.name.split(".")[0]
-        if not is_finished(path):
+        if not is_finished(path):  # in a bucket, under its final name
             state, counts = "partial", []
         else:
             state = "latest" if is_latest(path) else "kept"

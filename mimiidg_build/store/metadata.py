@@ -72,6 +72,7 @@ def read_attributes(path: Place) -> StoreAttributes:
         raise DataError(f"{metadata} is missing. {repair}") from None
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{metadata} is not a store of this program, or it is damaged. {repair}") from None
+    # Before any other field is used: they may be what is damaged. Stores of early versions have no seal.
     if "seal" in found and not is_sealed(content):
         raise DataError(f"{metadata} is damaged: its content does not match its seal. {repair}")
     if format_version != FORMAT_VERSION:
@@ -91,6 +92,6 @@ def read_attributes(path: Place) -> StoreAttributes:
 def _version_of(attributes: dict[str, Any]) -> str:
     """The version that wrote a store whose attributes do not validate."""
     try:
-        return str(attributes["provenance"]["versions"]["mimiidg_build"])[:40]
+        return str(attributes["provenance"]["versions"]["mimiidg_build"])[:40]  # a forged one may have any length
     except (KeyError, TypeError):
         return "of an unknown version"

@@ -100,6 +100,7 @@ class Shard:
 
     def finish(self, chunks_per_shard: int) -> None:
         """The index behind the chunks."""
+        # Uncompressed, so all chunks have one size.
         self._add(shard_index(self.n_chunks, self.size_bytes // self.n_chunks, chunks_per_shard))
 
     @property
@@ -139,11 +140,12 @@ def open_shard(
         The rows are not exactly one shard, or others were appended.
     """
     check_alignment(start, n_rows, n_clips, chunks_per_shard)
+    # The key that zarr gives the shard: no axis but the first has more than one shard.
     path = f"{array}/c/{start // chunks_per_shard}" + "/0" * (n_axes - 1)
     with contextlib.nullcontext() if store is None else whole_file(store / path) as write:
         shard = Shard(path, write)
         yield shard
-        if shard.n_chunks != n_rows:
+        if shard.n_chunks != n_rows:  # within the block, so that the file never gets its name
             raise ValueError(f"{path}: {shard.n_chunks} rows were appended, expected {n_rows}")
         shard.finish(chunks_per_shard)
 

@@ -57,6 +57,7 @@ class Store:
     @property
     def root(self) -> Place:
         """The root that it lies under, with its archives: ROOT/variants/<variant>/<fingerprint>.zarr."""
+        # A relative path may be too short to have such a parent.
         return self.path.absolute().parents[2] if is_local(self.path) else self.path.parents[2]
 
     @property
@@ -129,7 +130,7 @@ def open_store(path: str | Place) -> Store:
             return _opened(path / f"{named}.zarr")
         except DataError:
             if latest(path) == named:
-                raise  # else a build moved `latest` and somebody pruned, between two lines of this function
+                raise  # else `latest` moved and the store was pruned between two lines of this function: try again
 
 
 def _opened(path: Place) -> Store:
@@ -137,7 +138,7 @@ def _opened(path: Place) -> Store:
     partial = [] if is_there or not path.is_dir() else matching(path, staging(path / "*.zarr").name)
     if partial:
         raise DataError(f"{path} holds an unfinished build only ({partial[0].name}). Run its `mimiidg build` again.")
-    held = hold(path)
+    held = hold(path)  # before anything is read, so that it cannot be removed in between
     if not is_there and not (path / METADATA_COPY).is_file():
         if path.suffix == ".zarr" and path.is_dir() and not is_finished(path):
             raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")

@@ -1,4 +1,4 @@
-"""Rows of the tables that a person sees at the end of a command, in a report, or as an artifact of a flow."""
+"""Rows of the tables that a user sees at the end of a command, in a report, or as an artifact of a flow."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def section_rows(store: Store) -> list[dict[str, Any]]:
                 "section": section_id,
                 "clips": section.n_clips,
                 "a [dB]": f"{power_db(section.a):.2f}",
+                # twice, as it is a factor of amplitudes
                 "attenuation [dB]": f"{2 * power_db(section.attenuation):.2f}",
                 f"{title} planned [dB]": span(planned[0], planned[-1], 1) if planned else "no noise added",
                 f"{title} measured [dB]": span(low, high, 3) if planned else "",

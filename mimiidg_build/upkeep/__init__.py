@@ -1,5 +1,5 @@
 """Looking after stores: verify, repair, prune, export.
 
-In: finished stores, and the archives that they were built from. Out: findings, restored files, releases of one's own.
+In: finished stores, and the archives that they were built from. Out: findings, restored files, exported releases.
 Imports: everything up to ``build``.
 """

@@ -99,7 +99,7 @@ def export_store(
     as_zip : bool
         One archive per machine type, with md5 sums and a dataset manifest.
     on_progress : callable
-        Told how many more clips are written.
+        Called with how many more clips are written.
 
     Returns
     -------
@@ -126,7 +126,8 @@ def export_store(
     if partial.exists():
         shutil.rmtree(partial)
     _write(store, partial, as_zip, on_progress)
-    for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".toml"):  # the manifest last
+    # The manifest last: none appears without its archives.
+    for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".toml"):
         os.rename(path, directory / path.name)
     partial.rmdir()
     return sorted(directory.iterdir())
@@ -141,7 +142,7 @@ def _write(store: Store, directory: Path, as_zip: bool, on_progress: Callable[[i
             continue
         for name, data in content:
             write_file(directory / name, [data])
-            on_progress(name.endswith(".wav"))
+            on_progress(name.endswith(".wav"))  # clips are counted, tables are not
     if as_zip:
         sums = {path.name: _md5(path) for path in archives}
         write_file(directory / "md5sums.txt", ["".join(f"{md5}  {name}\n" for name, md5 in sums.items()).encode()])
@@ -154,8 +155,8 @@ def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_progress: Ca
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for name, data in content:
                 info = zipfile.ZipInfo(name, ZIP_TIME)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.external_attr = 0o644 << 16
+                info.compress_type = zipfile.ZIP_DEFLATED  # given a ZipInfo, zipfile ignores the archive's own
+                info.external_attr = 0o644 << 16  # by default only the owner may read what is unpacked
                 archive.writestr(info, data, compresslevel=1)
                 on_progress(name.endswith(".wav"))
     except OSError as error:

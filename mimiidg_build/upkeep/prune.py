@@ -1,9 +1,9 @@
-"""Removing what nobody needs any more: superseded stores, and what stopped or killed runs left behind.
+"""Removing what is no longer needed: superseded stores, and what stopped or killed runs left behind.
 
 ``survey`` looks, ``decide`` says what goes and why, ``prune_stores`` does it. Never removed: the store that ``latest``
-names, a store that somebody holds open (:mod:`mimiidg_build.storage.holds`), anything of a variant that is being built
-or of an archive that is being fetched, an archive, a report. What could still go on (an interrupted build or transfer
-that nothing has replaced) and what cost training (runs) goes only when asked for.
+names, a store that any process holds open (:mod:`mimiidg_build.storage.holds`), anything of a variant that is being
+built or of an archive that is being fetched, an archive, a report. What can be resumed (an interrupted build or
+transfer that nothing has replaced) and what cost training (runs) goes only when asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mimiidg_build.storage.places import Place, is_local, local, place
 from mimiidg_build.upkeep.survey import LATEST, READ, REMOVED, Found, survey
 
 STAYS = "its store stays"
-ORDINARY = (LATEST, STAYS)  # nobody asks why these are kept
+ORDINARY = (LATEST, STAYS)  # reasons that need no mention
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def decide(found: Collection[Found], *, keep: int = 0, unfinished: bool = False,
     keep : int
         Superseded stores to keep per variant, the newest.
     unfinished, runs : bool
-        Whether builds and transfers that could go on, and runs of stores that are gone, go too.
+        Whether builds and transfers that can be resumed, and runs of stores that are gone, go too.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def decide(found: Collection[Found], *, keep: int = 0, unfinished: bool = False,
             case "store":
                 return Verdict(one, one not in spared, "kept by --keep" if one in spared else "superseded")
             case "build" | "transfer" if not one.replaced:
-                why = "interrupted" if unfinished else "can go on: run it again, or remove it with --unfinished"
+                why = "interrupted" if unfinished else "can be resumed: run it again, or remove it with --unfinished"
                 return Verdict(one, unfinished, why)
             case "build" | "transfer":
                 return Verdict(one, True, "interrupted, and replaced since")
@@ -92,7 +92,7 @@ def prune_stores(
     runs: bool = False,
     dry_run: bool = False,
 ) -> list[Verdict]:
-    """Remove what nobody needs, of some variants or of all of ROOT; see :func:`decide`.
+    """Remove what is no longer needed, of some variants or of all of ROOT; see :func:`decide`.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def prune_stores(
     keep : int
         Superseded stores to keep per variant, the newest.
     unfinished : bool
-        Whether builds and transfers that could still go on are removed, too.
+        Whether builds and transfers that can be resumed are removed, too.
     runs : bool
         Whether trained runs of stores that are gone are removed, too.
     dry_run : bool
@@ -116,7 +116,7 @@ def prune_stores(
     Raises
     ------
     UsageError
-        There is no such variant, or ROOT is on object storage, where nobody knows what others read.
+        There is no such variant, or ROOT is on object storage, where it cannot be known which stores are being read.
     DataError
         Something cannot be removed.
     """
@@ -137,6 +137,7 @@ def prune_stores(
             running = []
             for directory in chosen:
                 try:
+                    # Not waited for: a build may take hours, and what it needs stays.
                     locks.enter_context(variant_lock(directory).acquire(timeout=0))
                 except Timeout:
                     running.append(directory)
@@ -164,7 +165,7 @@ def _with_sizes(verdicts: list[Verdict]) -> list[Verdict]:
 
 
 def _done(verdict: Verdict) -> Verdict:
-    """Remove what goes. A store first loses its name, so nobody ever opens a part of one."""
+    """Remove what goes. A store is renamed first, so that no process ever opens a part of one."""
     if not verdict.goes:
         return verdict
     for path in verdict.found.paths:
@@ -173,6 +174,7 @@ def _done(verdict: Verdict) -> Verdict:
                 if not nobody:
                     return Verdict(verdict.found, False, READ)
                 path = path.rename(path.with_name(f"{path.name}{REMOVED}"))
+        # Without the lock, for which processes that open a store wait.
         if path.is_dir():
             shutil.rmtree(path)
         else:

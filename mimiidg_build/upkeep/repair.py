@@ -82,16 +82,17 @@ def repair_store(
     with locked_variant(path.parent, f"a build of {path.parent.name} is running; waiting for it"):
         restored = restore_metadata(path)
         store = open_store(path)
-        for name in file_sizes(path):
+        for name in file_sizes(path):  # an interrupted repair's, which would be reported as foreign
             if name.endswith(".partial"):
                 (path / name).unlink()
         size_bytes = store.attributes.size_bytes
         found = find_damage(store, reporter.step("verify", size_bytes, "bytes"))
         damaged = {name for name, what in found.items() if what != FOREIGN}
+        # Named here, not by `staging`: in a bucket that is the store itself.
         beside = Decision(store.fingerprint, None, path.with_suffix(".zarr.partial"), path.with_suffix(".journal"))
         if damaged:
             restored += _restore(store, root, beside, damaged, run, reporter)
-        remove_tree(beside.staging)  # there without damage, too, if a run was interrupted here
+        remove_tree(beside.staging)  # also without damage: an interrupted run may have left it
         remove_tree(beside.journal)
         return restored
 

@@ -1,4 +1,4 @@
-"""Surveying a root for what may be needed no more: superseded stores, and what stopped or killed runs left behind.
+"""Surveying a root for what may no longer be needed: superseded stores, and what stopped or killed runs left behind.
 
 Nothing is removed here: :mod:`mimiidg_build.upkeep.prune` decides and does that.
 """
@@ -25,7 +25,7 @@ Kind = Literal["store", "build", "journal", "transfer", "temporary", "runs"]
 BUILDING = "a build of the variant is running"
 
 
-READ = "somebody reads it"
+READ = "it is being read"
 
 
 LATEST = "latest"
@@ -36,7 +36,7 @@ REMOVED = ".removed"  # ends the name of a store that is being removed
 
 @dataclass(frozen=True)
 class Found:
-    """Something that may be needed no more.
+    """Something that may no longer be needed.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Found:
     needed : str
         Why it must stay whatever is asked; empty if nothing needs it.
     replaced : bool
-        Something finished stands in its place: it will never be gone on with.
+        Something finished stands in its place: it will never be resumed.
     """
 
     kind: Kind
@@ -61,7 +61,7 @@ class Found:
 
 
 def survey(root: Path, variants: Collection[Path], running: Collection[Path] = (), *, everything: bool) -> list[Found]:
-    """What under ROOT may be needed no more.
+    """What under ROOT may no longer be needed.
 
     Parameters
     ----------
@@ -112,6 +112,7 @@ def _stores(directory: Path, finished: _Latest, busy: str) -> Iterator[Found]:
     """Finished stores of a variant, and files that a repair of one of them left."""
     for path in sorted(directory.glob("*.zarr")):
         needed = _why_needed(path, finished, busy)
+        # Its metadata is written last, so its time is that of the store.
         yield Found("store", (path,), directory.name, _changed_s(path / "zarr.json"), needed)
         yield from _temporary(path.rglob("*.partial"), directory.name)
 
@@ -139,7 +140,7 @@ def _unfinished(directory: Path, finished: _Latest, busy: str) -> Iterator[Found
         if name in partials:
             replaced = is_finished or changed_s < finished.moved_s
             yield Found("build", parts, directory.name, changed_s, busy, replaced)
-        elif not is_finished or name == finished.fingerprint:
+        elif not is_finished or name == finished.fingerprint:  # else the store needs it, see `_why_needed`
             yield Found("journal", parts, directory.name, changed_s, busy)
 
 
@@ -184,7 +185,7 @@ def _temporary(paths: Iterable[Path], variant: str = "") -> Iterator[Found]:
     """Files that a process was writing, which has ended: the process's number is in the name."""
     for path in sorted(paths):
         writer = re.search(r"\.([0-9]+)\.(?:partial|tmp)$", path.name)
-        if writer and path.is_file() and not _is_alive(int(writer[1])):
+        if writer and path.is_file() and not _is_alive(int(writer[1])):  # a number in use again keeps it
             yield Found("temporary", (path,), variant, _changed_s(path))
 
 

@@ -25,12 +25,12 @@ from schemas.manifests import DatasetManifest
 
 
 def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
-    """What a store was built from, read anew, and one line for every section for which that is not the same any more.
+    """What a store was built from, read anew, and one line for every section whose inputs have changed.
 
     Raises
     ------
     DataError, FetchError, UsageError
-        The archives or the noise are not there any more.
+        The archives or the noise are missing.
     """
     inputs = read_inputs(store.attributes.variant, root)
     return inputs, [
@@ -70,7 +70,7 @@ def verify_store(
     Raises
     ------
     DataError, FetchError, UsageError
-        The archives or the noise are not there any more.
+        The archives or the noise are missing.
     """
     reporter = reporter or Reporter()
     problems = verify_objects(store, reporter.step("verify", store.attributes.size_bytes, "bytes"))
@@ -100,12 +100,12 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
     Raises
     ------
     DataError, FetchError, UsageError
-        The archives or the noise are not there any more.
+        The archives or the noise are missing.
     """
     inputs, changed = same_inputs(store, root)
     if changed:
         return changed
-    planned = plan_sections(inputs, decide(inputs, root), root, run)
+    planned = plan_sections(inputs, decide(inputs, root), root, run)  # the tasks' paths are not written to here
     plan = pd.concat([section.plan for section in planned], ignore_index=True)
     problems = [] if plan.equals(store.mix_plan) else ["mix_plan.parquet: the plan comes out otherwise"]
     tasks = [(task,) for section in planned for task in section.tasks]
@@ -175,7 +175,7 @@ def replace_archives(dataset: DatasetManifest, root: Place, keys: list[str], rep
         move(path, kept)
     try:
         fetch_dataset(dataset, root, names=[key.split("/", 1)[1] for key in keys], reporter=reporter)
-    finally:
+    finally:  # after Ctrl-C, too: an archive that could not be replaced gets its name back
         for path, kept in aside.items():
             if path.exists():
                 kept.unlink()

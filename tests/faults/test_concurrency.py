@@ -126,7 +126,7 @@ def test_prune_leaves_what_is_held(tmp_path: Path, processes: Processes, fault: 
     process = processes.start(HOLDERS[what], older, action="hold")
     until(processes.outputs[process].with_suffix(".out").read_text)
     (verdict,) = [v for v in prune_stores(tmp_path) if v.found.paths == (older,)]
-    assert (verdict.goes, verdict.why) == (False, "somebody reads it")
+    assert (verdict.goes, verdict.why) == (False, "it is being read")
     assert older.is_dir()
     os.kill(process, signal.SIGKILL)
     assert processes.wait(process).code == -signal.SIGKILL
