@@ -50,6 +50,7 @@ class Archive:
 
     def _open(self) -> Opened:
         """Open the file if it is not open, and read its directory if it is not the one that was read before."""
+        # after close, several threads may get here at once: one of them opens the file, the others use that
         with self._guard:
             if self._opened is not None:
                 return self._opened
@@ -58,6 +59,7 @@ class Archive:
             except (OSError, ValueError) as error:  # ValueError: a NUL in the path
                 reason = getattr(error, "strerror", None) or error
                 raise DataError(f"{self.path}: cannot be opened ({reason}). Expected a zip archive.") from error
+            # between close and this read, the file may have been replaced: its members are then others
             if (opened.size_bytes, opened.mtime_ns) != self._state:
                 self._members = MappingProxyType(read_directory(self.path, opened, self._limits))
                 self._state = (opened.size_bytes, opened.mtime_ns)
@@ -94,7 +96,7 @@ class Archive:
             raise self._damaged(member, f"holds {len(data)} bytes instead of the declared {member.size_bytes}")
         if (crc32 := isal_zlib.crc32(data)) != member.crc32:
             raise self._damaged(member, f"has CRC-32 {crc32:08x} instead of {member.crc32:08x}")
-        return bytes(data)
+        return bytes(data)  # a stored member is still a view of what was read
 
     def _member(self, name: str) -> Member:
         member = self._members.get(name)
@@ -105,7 +107,7 @@ class Archive:
         return member
 
     def _read_compressed(self, member: Member) -> bytes | memoryview:
-        """A member's bytes as they lie in the archive: its local header and its data in one read, if that is possible.
+        """A member's bytes as the archive holds them: its local header and its data in one read, if that is possible.
 
         On object storage a read is a request, which costs more than the bytes. What the directory does not say is how
         long the local header's extra field is: it is rarely longer than what is read ahead for it.
@@ -113,6 +115,7 @@ class Archive:
         opened = self._open()
         head_bytes = _LOCAL_HEADER.size + len(member.raw_name)
         wanted = head_bytes + _EXTRA_BYTES + member.compressed_bytes
+        # not past the archive's end, but never less than a header: _read_at refuses an offset with no room for one
         n_bytes = max(head_bytes, min(wanted, self._state[0] - member.header_offset))
         block = self._read_at(opened, member, member.header_offset, n_bytes)
         start = self._data_start(member, block)
@@ -127,7 +130,7 @@ class Archive:
         )
         if signature != b"PK\x03\x04" or not block.startswith(member.raw_name, _LOCAL_HEADER.size):
             raise self._damaged(member, "has no local header of that name where the directory says")
-        # Else a directory entry that was overwritten with zeros would read as a good empty file.
+        # Without this check, a directory entry that was overwritten with zeros would read as a good empty file.
         known = not flags & _STREAMED
         sizes = (member.size_bytes, 0xFFFFFFFF)  # the latter: in zip64 the size stands in the extra field
         if method != member.method or (known and (crc32 != member.crc32 or size_bytes not in sizes)):
@@ -145,6 +148,7 @@ class Archive:
 
     def _inflate(self, member: Member, data: bytes | memoryview) -> bytes:
         """Inflate, to one byte more than declared at most: enough to see that there are too many, and no zip bomb."""
+        # negative: raw deflate, as zip has it, without zlib's header and checksum
         inflater = isal_zlib.decompressobj(-15)
         try:
             inflated = inflater.decompress(data, member.size_bytes + 1)
@@ -178,6 +182,7 @@ class Archive:
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
+        # with the state, so that a worker refuses a file that has changed since
         return _reopened, (self.path, self._limits, self._state)
 
     def __repr__(self) -> str:

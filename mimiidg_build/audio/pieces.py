@@ -116,6 +116,7 @@ def _read_piece(
 
     resampled = resample_poly(block, up, down)
     offset = index * n_samples - first * up
+    # resample_poly rounds a length up, _resampled_length down: at the recording's end, one sample may be left out
     end = min(offset + n_samples, _resampled_length(len(block), sound.samplerate, sample_rate))
     return np.ascontiguousarray(resampled[offset:end], dtype=np.float32)
 

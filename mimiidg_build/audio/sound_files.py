@@ -15,8 +15,8 @@ from mimiidg_build.errors import DataError
 class _TolerantSeek:
     """A binary file for libsndfile, which a damaged header sends to positions before the file's beginning.
 
-    soundfile prints a traceback then, and goes on as if at the beginning; here the position stays where it is, and
-    libsndfile finds by itself that it makes no sense.
+    soundfile then prints a traceback and continues as if at the beginning. Here the position does not change, and
+    libsndfile itself finds that the header makes no sense.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -25,6 +25,7 @@ class _TolerantSeek:
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a position if the file has it; the position then."""
+        # libsndfile calls this from C, where an exception cannot be raised: cffi prints it and returns 0
         with contextlib.suppress(ValueError, OSError):
             self._file.seek(offset, whence)
         return self._file.tell()

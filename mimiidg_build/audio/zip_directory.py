@@ -34,7 +34,7 @@ class Member(NamedTuple):
     crc32: int
     method: int
     header_offset: int
-    raw_name: bytes
+    raw_name: bytes  # as the local header must repeat it
 
 
 class Limits(NamedTuple):
@@ -73,13 +73,14 @@ def name_problem(name: str) -> str | None:
 
 
 def _member_problem(info: zipfile.ZipInfo, max_member_bytes: int) -> str | None:
-    """Why this entry of the central directory is refused; None if it is a file or directory we can read."""
+    """Why this entry of the central directory is refused; None if it is a file or directory that can be read."""
     # zipfile cuts `filename` at a NUL: only `orig_filename` shows the whole name.
     if problem := name_problem(info.orig_filename):
         return problem
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
         return "a symbolic link"
+    # 0: many programs (and zipfile's writestr) record no kind of file
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return f"a special file (mode {info.external_attr >> 16:o})"
     if info.flag_bits & _ENCRYPTED:
@@ -115,7 +116,7 @@ def read_directory(path: Place, opened: Opened, limits: Limits) -> dict[str, Mem
         There is no readable directory, or it has a member that is refused.
     """
     members: dict[str, Member] = {}
-    names: set[str] = set()
+    names: set[str] = set()  # of directories, too, which `members` leaves out
     total_bytes = 0
     for info in _entries(path, opened):
         name = info.orig_filename
@@ -147,7 +148,7 @@ def _entries(path: Place, opened: Opened) -> list[zipfile.ZipInfo]:
 
 
 def _member(info: zipfile.ZipInfo) -> Member:
-    """A checked entry as we keep it, with its name as it is spelled in the archive's bytes."""
+    """A checked entry as a Member, with its name as the archive's bytes spell it."""
     name = info.orig_filename
     raw = name.encode("utf-8" if name.isascii() or info.flag_bits & _UTF8 else "cp437")
     return Member(name, info.file_size, info.compress_size, info.CRC, info.compress_type, info.header_offset, raw)

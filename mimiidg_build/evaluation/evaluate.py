@@ -192,6 +192,7 @@ def _values(clips: Clips) -> pd.DataFrame:
     """AUC per attribute value of every section, as ``ValueResults``."""
     columns = list(ValueResults.to_schema().columns)
     rows = [(*section, *row) for section, group in clips.items() for row in _value_rows(group)]
+    # stated, because a table without rows has nothing to infer them from
     types = {"n_normal": "int64", "auc": "float64"}
     table = pd.DataFrame(rows, columns=columns)
     return ValueResults.validate(table.astype({name: types.get(name, "str") for name in columns}))

@@ -39,6 +39,7 @@ def harmonic_mean(values: ArrayLike, axis: int = -1) -> Floats:
     >>> round(float(harmonic_mean([0.5, 1.0])), 4)
     0.6667
     """
+    # maximum passes NaN on, where fmax would turn it into the floor
     floored = np.maximum(np.asarray(values, dtype=np.float64), FLOOR)
     return np.asarray(1.0 / np.mean(1.0 / floored, axis=axis))
 

@@ -6,7 +6,7 @@ Scores are float, larger = more anomalous; normal and anomalous clips come as tw
 the probability that an anomalous clip scores higher than a normal one, ties counting one half. Rates and areas are in
 [0, 1]. A partial AUC covers false positive rates up to p = 0.1.
 
-scikit-learn has the same numbers (the tests hold ours against its ``roc_auc_score``). Ours stand because the bootstrap
+scikit-learn has the same numbers (the tests compare them with its ``roc_auc_score``). These stand because the bootstrap
 needs areas of a thousand curves at once, along the last axis, and because the AUC is a ratio of two integers, so that
 equal rankings give the same float64 wherever they are computed.
 
@@ -194,6 +194,7 @@ def at_levels(scores: Floats, levels: Floats) -> Floats:
     >>> at_levels(np.array([1.0, 3.0, 3.0]), np.array([3.0, 2.0, 1.0])).tolist()
     [2.0, 0.0, 1.0]
     """
+    # searchsorted needs rising levels, and every score is one of them
     places = levels.size - 1 - np.searchsorted(levels[::-1], scores)
     return np.bincount(places, minlength=levels.size).astype(np.float64)
 
@@ -202,4 +203,5 @@ def rates(counts: Floats) -> Floats:
     """Counts at falling levels [shape=(..., n_levels)] as rates from 0 to 1 [shape=(..., n_levels + 1)]."""
     cumulative = np.cumsum(counts, axis=-1)
     start = np.zeros((*counts.shape[:-1], 1))
+    # the last is the number of clips, never 0: neither finite_scores nor a resample lets a side be empty
     return np.concatenate([start, cumulative / cumulative[..., -1:]], axis=-1)

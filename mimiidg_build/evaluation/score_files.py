@@ -95,6 +95,7 @@ def write_scores(
     DataError
         A score is not finite, a clip occurs twice, there is no clip, or the file cannot be written.
     """
+    # Python floats: their repr is the shortest text that reads back as the same float64; numpy's says np.float64(...)
     values = [float(score) for score in scores]
     for clip, score in zip(clips, values, strict=True):
         if not math.isfinite(score):
@@ -204,6 +205,7 @@ def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
     for line, row in read_rows(path):
         if len(row) != 2:
             raise DataError(f"{path}, line {line}: expected 2 values (file name, {what}), found {len(row)}: {row}")
+        # other systems write whole paths, those of Windows included
         clip = row[0].strip().replace("\\", "/").rpartition("/")[2]
         if clip in first_line:
             raise DataError(f"{path}, line {line}: {clip} is repeated; it is first on line {first_line[clip]}")

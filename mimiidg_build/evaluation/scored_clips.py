@@ -3,7 +3,7 @@
 The truth comes from one of two places:
 
 - a run of this program has a store, whose clip table says everything: ``read_with_clip_table``;
-- for anybody's directory of score files it is in the clips' names, or in the organisers' ground-truth tables:
+- for any other directory of score files it is in the clips' names, or in the organisers' ground-truth tables:
   ``read_directory``.
 
 Scores are larger = more anomalous; a decision is 1 anomalous, 0 normal, -1 not given.
@@ -183,6 +183,7 @@ def _read_section(section: SectionId, files: Mapping[str, Path], tables: Truth) 
 
 def _truth_of(path: Path, line: int, clip: str, section: SectionId, tables: Truth) -> ClipTruth:
     truth = truth_of_name(clip) or tables.get((section.machine_type, clip))
+    # lists of domains alone name a clip and leave its condition open
     if truth is None or not truth.condition:
         why = "is not in the ground truth given" if tables else "its name does not say: give the ground truth"
         raise DataError(f"{path}, line {line}: is {clip} normal or anomalous? {why} (attribute tables or lists)")
@@ -216,6 +217,7 @@ def _decisions(path: Path | None, clips: pd.Series[str]) -> list[int]:
     if path is None:
         return [-1] * len(clips)
     table = score_files.read_decisions(path)
+    # by clip: the two files need not list the clips in the same order
     decided = dict(zip(table["file_name"], table["decision"], strict=True))
     if different := sorted(set(clips) ^ set(decided)):
         raise DataError(

@@ -58,6 +58,7 @@ class Cells:
 
     def __post_init__(self) -> None:
         for name in ("source_normal", "source_anomaly", "target_normal", "target_anomaly"):
+            # a frozen dataclass refuses plain assignment, in its own __post_init__, too
             object.__setattr__(self, name, finite_scores(getattr(self, name), name.replace("_", " ")))
 
     def __iter__(self) -> Iterator[Floats]:

@@ -1,6 +1,7 @@
 """The mel scale and the mel filter bank, as Slaney's Auditory Toolbox and librosa define them.
 
-Ours rather than librosa's, which is the reference of the tests: its import takes seconds and brings scikit-learn along.
+Written here rather than taken from librosa, the reference of the tests, which takes seconds to import and brings
+scikit-learn along.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def mel_from_hz(frequency_hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
     [0.0, 15.0, 42.0]
     """
     frequency_hz = np.asarray(frequency_hz, dtype=np.float64)
+    # np.where computes both branches for every value: the maximum keeps 0 Hz out of the logarithm
     above = 15 + 27 * np.log(np.maximum(frequency_hz, 1000) / 1000) / np.log(6.4)
     return np.where(frequency_hz < 1000, frequency_hz * 3 / 200, above)
 

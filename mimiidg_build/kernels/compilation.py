@@ -40,6 +40,7 @@ INT16S_OUT = numba.int16[::1]
 
 def _digest_of_sources() -> str:
     """Digest of this room's source text."""
+    # sorted, since the file system lists files in any order, and another digest is another compilation
     texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(texts)).hexdigest()
 
@@ -51,10 +52,11 @@ class RoomCache(FunctionCache):
     """numba's cache of a compiled function, valid for the source text of the whole room.
 
     numba itself looks at the one file that the function stands in, but machine code holds everything that was called
-    from there: after a change in ``fft``, the cached ``logmel`` would silently go on computing what it did before.
+    from there: after a change in ``fft``, the cached ``logmel`` would silently compute what it did before.
     """
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        # numba's part of the key names processor and features, so machines of several kinds may share a cache folder
         return (*super()._index_key(sig, codegen), SOURCES)  # type: ignore[no-untyped-call]
 
 
@@ -66,8 +68,10 @@ def compiled(*signatures: tuple[Any, ...]) -> Callable[[Function], Function]:
     """
 
     def decorated(function: Function) -> Function:
+        # nogil: worker threads run it at the same time
         dispatcher: Any = numba.njit(nogil=True)(function)
         try:
+            # an attribute of numba's own: njit(cache=True) would set its FunctionCache here, and takes no other class
             dispatcher._cache = RoomCache(function)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             log.warning(

@@ -45,10 +45,11 @@ from mimiidg_build.kernels.layout import (
 def _twiddle_factors(n: int) -> tuple[Array, Array]:
     """exp(-2 pi i j p / n) for j < n / 8 and p < 8 [shape=(n / 8, 8)]: real and imaginary parts."""
     angles = -2 * np.pi / n * np.outer(np.arange(n // 8), np.arange(8))
+    # float64 first: numpy's last bits depend on the processor, and rounding to float32 removes them
     return np.cos(angles).astype(f32), np.sin(angles).astype(f32)
 
 
-_SQRT_HALF = f32(0.5**0.5)
+_SQRT_HALF = f32(0.5**0.5)  # a Python float would make numba compute in float64
 TWIDDLES_512, TWIDDLES_64 = _twiddle_factors(512), _twiddle_factors(64)
 _angles = -2 * np.pi / (2 * N_POINTS) * np.arange(N_POWERS)
 TWIDDLES_REAL = np.cos(_angles).astype(f32), np.sin(_angles).astype(f32)  # exp(-2 pi i k / 1024) of bin k
@@ -180,11 +181,13 @@ def power_of_bins(work: Array) -> None:
     exp(-2 pi i k / 1024). The factor 1/2 is left out here, and part of the window.
     """
     for k in range(N_POWERS):
+        # k = 0: bin 512 is bin 0 again, the transform's period being 512, and _row_of_bin gives it the same row
         p, q = _row_of_bin(k), _row_of_bin(N_POINTS - k)
         c, s = TWIDDLES_REAL[0][k], TWIDDLES_REAL[1][k]
         for lane in range(LANES):
             i, j, out = p + lane, q + lane, k * LANES + lane
             er, ei = work[REAL + i] + work[REAL + j], work[IMAG + i] - work[IMAG + j]
+            # dividing by i swaps the parts, and the sign of one
             dr, di = work[IMAG + i] + work[IMAG + j], work[REAL + j] - work[REAL + i]
             dr, di = dr * c - di * s, dr * s + di * c
             work[LOWER + out] = (er + dr) * (er + dr) + (ei + di) * (ei + di)

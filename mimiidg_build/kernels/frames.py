@@ -48,9 +48,11 @@ def _split_pairs(scratch: Array, work: Array, half_frames: int) -> None:
     for strip in range(4):
         read, write = strip * n, (half_frames & 0xFFFFFFFF) + strip * STRIP
         for i in range(n):
+            # int16 before float32: the lower half of a pair has a sign of its own
             work[write + 2 * i] = f32(np.int16(scratch[read + i]))
             work[write + 2 * i + 1] = f32(np.int16(scratch[read + i + LAST_FRAMES]))
         for i in range(n):
+            # the shift keeps the odd sample's sign; numba's result is int64, and i32 lets a vector hold twice as many
             work[write + ODD + 2 * i] = f32(i32(scratch[read + i] >> 16))
             work[write + ODD + 2 * i + 1] = f32(i32(scratch[read + i + LAST_FRAMES] >> 16))
 

@@ -34,7 +34,7 @@ of eight strips at once, and without the free row these would be 4096 bytes apar
     MEL    128 R   power of the mel bands
 
 Power of the *lower* and *upper* half of the bins lie apart since bins k and 512 - k come out of the transform together.
-A mel band is summed in one of the two, so each goes on 16 bins beyond the middle, more than a band around 4 kHz needs,
+A mel band is summed in one of the two, so each extends 16 bins beyond the middle, more than a band around 4 kHz needs,
 and ends with zeros, since bands are summed 8 bins at a time.
 
 **The scratch array** of int32 is where pairs of samples (two int16 each, one point) are interleaved before they become
@@ -62,6 +62,7 @@ EARLY = IMAG + 8 * STRIP
 LATE = EARLY + 8 * STRIP
 ODD = 4 * STRIP  # from even samples to odd ones, within EARLY and LATE
 
+# bins 241 to 271 are in both: a mel band that crosses the middle lies whole in one of the two
 N_POWERS = 272  # bins 0 .. 271, and 512 .. 241
 POWER_ROWS = N_POWERS + TAPS
 LOWER = LATE + 8 * STRIP

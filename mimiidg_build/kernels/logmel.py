@@ -33,6 +33,7 @@ def _mel_bands(work: Array, first_row: Array, first_weight: Array, weights: Arra
         out = MEL + band * LANES
         for lane in range(LANES):
             work[out + lane] = 0
+        # the masks are for the compiler, as in frames: 2 POWER_ROWS rows fit 10 bits, and all weights fit 16
         k = LOWER + (first_row[band] & 0x3FF) * LANES
         for w in range(first_weight[band] & 0xFFFF, first_weight[band + 1] & 0xFFFF, TAPS):
             a, b, c, d = weights[w], weights[w + 1], weights[w + 2], weights[w + 3]
@@ -57,6 +58,7 @@ def _decibels(values: Array, bits: Array, floor: float, exponents: Array, decibe
     values rather than one long: each is then one of vectors.
     """
     for i in range(len(values)):
+        # the bits rely on it: a zero or a subnormal number does not hold its exponent there
         values[i] = max(values[i], floor)
     for i in range(len(bits)):
         exponents[i] = (bits[i] - i32(0x3F3504F3)) >> i32(23)  # bits of sqrt(1/2)
@@ -71,6 +73,7 @@ def _decibels(values: Array, bits: Array, floor: float, exponents: Array, decibe
         y = y * x + f32(2.0000714765e-1)
         y = y * x - f32(2.4999993993e-1)
         y = y * x + f32(3.3333331174e-1)
+        # x, the largest term, is added last: the small ones keep their digits
         square = x * x
         natural = x + (y * x * square - f32(0.5) * square)
         decibels[i] = natural * f32(10 / np.log(10)) + f32(exponents[i]) * f32(10 * np.log10(2))
@@ -99,12 +102,13 @@ def logmel(samples: Array, window: Array, floor: float, first_row: Array, first_
     np.ndarray [shape=(1 + n_samples // 512, N_BANDS)], float32, dB
     """
     n_frames = 1 + len(samples) // N_POINTS
-    n_blocks = -(-n_frames // LANES) * LANES + 1
+    n_blocks = -(-n_frames // LANES) * LANES + 1  # whole groups of 16 frames; the last frame needs a block more
     padded = np.zeros(n_blocks * N_POINTS, np.int16)
     padded[N_POINTS : N_POINTS + len(samples)] = samples  # one block of zeros ahead: frame k is blocks k and k + 1
     pairs = padded.view(np.int32)
     scratch, exponents = np.empty(SCRATCH_SIZE, i32), np.empty(N_BANDS * LANES, i32)
-    work, decibels = np.zeros(WORK_SIZE, f32), np.empty(N_BANDS * LANES, f32)  # zeros: beyond the powers they count
+    # zeros: bands are summed beyond the powers, with weights of 0, and 0 times a stray NaN or infinity is NaN
+    work, decibels = np.zeros(WORK_SIZE, f32), np.empty(N_BANDS * LANES, f32)
     mel = work[MEL:]
     out = np.empty((n_frames, N_BANDS), f32)
     for first in range(0, n_frames, LANES):
@@ -114,7 +118,7 @@ def logmel(samples: Array, window: Array, floor: float, first_row: Array, first_
         _mel_bands(work, first_row, first_weight, weights)
         _decibels(mel, mel.view(np.int32), floor, exponents, decibels)
         for lane in range(LANES):
-            frame = first + lane % 2 * HALF_LANES + lane // 2
+            frame = first + lane % 2 * HALF_LANES + lane // 2  # lanes alternate between two halves
             if frame < n_frames:
                 for band in range(N_BANDS):
                     out[frame, band] = decibels[band * LANES + lane]

@@ -42,10 +42,12 @@ def mix(
     """
     n_saturated, clip_clip, clip_mixed, mixed_mixed = i64(0), i64(0), i64(0), i64(0)
     for i in range(len(clip)):
+        # rounded first: a sum that rounds to full scale is within it, and is not counted
         value = np.rint(f32(clip[i]) * attenuation + f32(first[i]) * first_gain + f32(second[i]) * second_gain)
+        # bounded while it is a float: converting a float that does not fit an integer is undefined
         within = min(max(value, f32(-32768)), f32(32767))
         n_saturated += value != within
-        x, y = i32(clip[i]), i32(within)
+        x, y = i32(clip[i]), i32(within)  # products of int16 fit an int32; their sums do not
         mixed[i] = y
         clip_clip += i32(x * x)
         clip_mixed += i32(x * y)

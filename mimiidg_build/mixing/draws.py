@@ -49,7 +49,9 @@ def draw(seed: int, section: SectionId, clip: str, what: str, n: int) -> int:
     >>> draw(0, SectionId("fan", "00"), "section_00_source_train_normal_0000_m-n_W", "layer 1 clip", 1000)
     950
     """
+    # the key is part of MIX_PLAN_VERSION: spelled otherwise, every clip gets other noise
     key = f"{seed}/{section}/{clip}/{what}".encode()
+    # scaled, not taken modulo n, which would favour small numbers
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") * n >> 64
 
 

@@ -94,6 +94,7 @@ def load_levels(
         A clip cannot be read, or is not what the release says; then nothing is cached.
     """
     cached = path.with_name(path.name + ".levels.parquet")
+    # sorted: levels are looked up by member, so the order of the clips does not matter
     identity = hashlib.sha256(json.dumps([LEVELS_VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
     table = read_cached(cached, identity)
     if table is None:
@@ -134,6 +135,7 @@ def cross_powers(drawn: Sequence[Sequence[NoiseDraw]], banks: Mapping[str, Noise
 
     @cache  # sections draw from few noise clips: most pairs come up several times
     def cross_power(first: NoiseDraw, second: NoiseDraw) -> float:
+        # not np.dot, for the reasons given in audio.level
         return float(np.einsum("i,i->", read(first), read(second))) / banks[first.kind].n_samples
 
     return np.array([cross_power(*layers) if len(layers) == 2 else 0.0 for layers in drawn])

@@ -70,6 +70,7 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
     )
     # sum of (y / attenuation - x)^2, multiplied out: the three sums are exact, so nothing is lost in the difference
     added = mixed_mixed / attenuation**2 - 2 * clip_mixed / attenuation + clip_clip
+    # never negative but for rounding, where next to nothing was added
     return Mixed(samples, max(0.0, added) / len(clip) / FULL_SCALE**2, n_saturated)
 
 
@@ -80,6 +81,7 @@ def _two_layers(
     dtype = np.result_type(np.int16, *(noise.dtype for noise, _ in layers))
     two = []
     for noise, gain in layers:
+        # by the layer's own type: int16 noise that becomes float32 beside the other layer is still in 16-bit steps
         scale = attenuation * (1 if noise.dtype == np.int16 else FULL_SCALE)
         two.append((np.ascontiguousarray(noise, dtype), np.float32(gain * scale)))
     while len(two) < 2:  # a layer that is not there is any samples at a gain of 0

@@ -109,6 +109,7 @@ def gains(a: float, snr: float, powers: Sequence[float], cross_power: float) -> 
     combined = float(len(powers))
     if len(powers) == 2:
         combined += 2 * weights[0] * weights[1] * cross_power
+    # one layer: 1; two: 2 if they are uncorrelated, and 0 if they cancel, where the gains would be infinite
     if combined < 1e-6:
         raise ValueError("the layers cancel each other")
     scale = float(np.sqrt(a / (combined * 10 ** (snr / 10))))
@@ -175,6 +176,7 @@ def plan_section(
         rows.append(_row(clip, snr, layers))
         bounds.append(_bound(peak, layers))
     plan = pd.DataFrame(rows)
+    # a section without noise holds the released samples, and its peaks may not have been measured (NaN)
     plan["attenuation"] = _attenuation(section, plan, bounds, variant) if any(drawn) else 1.0
     return plan
 
@@ -239,4 +241,5 @@ def _attenuation(section: Section, plan: pd.DataFrame, bounds: Sequence[float], 
             f"{section.id}: {plan['clip'][worst]} could reach {bounds[worst]:.2f} of full scale with its noise. Raise "
             'the SNR, or set full_scale = "attenuate" (the whole section, SNR kept) or "saturate".'
         )
+    # the plan's gains stay as they are: the mix applies this to clip and noise alike, so the SNR holds
     return float(LARGEST_SAMPLE / bounds[worst])

@@ -47,7 +47,7 @@ class NoiseBank:
 
 
 def read_noise_clip(path: Place, row: int, n_samples: int) -> Int16 | Float32:
-    """A noise clip of a bank, as it lies there.
+    """A noise clip of a bank, in the type that it is stored in.
 
     Read rather than mapped: mapped pages would count as the process's memory.
 
@@ -119,6 +119,7 @@ def load_noise_bank(kind: str, recordings: list[NoiseRecording], root: Place, n_
     fingerprint = kind_fingerprint(kind, recordings, n_samples)
     table_path = root / "noise" / f"{fingerprint}.parquet"
     paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
+    # which of the two types a bank has is known only once all its recordings have been read
     for path in paths.values():
         if path.is_file() and (table := read_cached(table_path, _digest(path))) is not None:
             return NoiseBank(kind, fingerprint, path, n_samples, table)
@@ -170,6 +171,7 @@ def _noise_clips(
     with recording.open() as file:
         for index, piece in enumerate(read_pieces(file, where, SAMPLE_RATE, n_samples)):
             if dtype == np.int16 and piece.dtype != np.int16:
+                # it leaves whole_file's block, which removes what was written
                 raise _NotInt16
             samples = piece if dtype == np.int16 else _as_float(piece)
             power, peak = level(samples)

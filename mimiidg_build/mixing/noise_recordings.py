@@ -59,6 +59,7 @@ def list_recordings(
         else:
             file = place(source.archive) if source.archive else archive_path(source.dataset or "", source.file or "")
             recordings += _in_archive(kind, file, source.members)
+    # names must be unique in a kind: the plan and the bank's table name a noise clip after its recording
     names = [recording.name for recording in recordings]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
