@@ -1,4 +1,4 @@
-"""Benchmarking detectors on stores: plan the runs, train and score their networks, evaluate, draw seeds together.
+"""Benchmarking detectors on stores: plan the runs, train and score their networks, evaluate, combine seeds.
 
 In: finished stores, names of models. Out: run directories under ROOT/runs, and results: AUCs with 95 % intervals.
 Imports: errors, schemas, progress, storage, parallel, datasets, store, evaluation, models, training.

@@ -34,7 +34,7 @@ class Estimate:
 
 
 def combine(values: Sequence[float], intervals: Sequence[Interval]) -> Estimate:
-    """Draw seeds together: each one's value and bootstrap interval over clips.
+    """Combine seeds: the value and the bootstrap interval over clips of each.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Evaluating runs that are finished: every score of each, drawn together over the seeds."""
+"""Evaluating runs that are finished: every score of each, combined over the seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mimiidg_build.storage.files import write_file
 
 
 def collect(runs: Sequence[Run]) -> Benchmark:
-    """Evaluate finished runs on one store, and draw the seeds of a model together, score by score.
+    """Evaluate finished runs on one store, and combine the seeds of a model, score by score.
 
     All are evaluated on the test clips that none of their trainings knew.
 
@@ -80,14 +80,15 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     if unfinished:
         raise DataError(f"{run.directory}: {', '.join(unfinished)} not finished. Run the same benchmark again.")
     test = run.store.clips[run.store.clips["split"] == "test"]
-    test = test.drop(index=run.known_clips().index)
+    test = test.drop(index=run.known_clips().index)  # known clips keep their index in the clip table
     found = {}
     for name in run.summaries()[0].scores:
         scored = read_with_clip_table(run.directory / name, test)
         found[name] = evaluate(scored)
-        # of the run's own files, whatever it is compared with now: anybody's evaluator finds the same in them
+        # of the run's own files, whatever it is compared with now: any evaluator finds the same in them
         write_file(run.directory / name / RESULTS, [found[name].to_json().encode()])
         if left_out > run.known_anomalies:
+            # the anomalies that this run knew are among them: a smaller number's are the first of a larger's
             found[name] = evaluate(_without(scored, replace(run, known_anomalies=left_out).known_clips()))
     return found
 

@@ -1,6 +1,6 @@
 """The finished runs on a store, read from their own files: nothing is trained, evaluated or imported of a model.
 
-What is where :mod:`.runs` says. A run of an early version is read like any other; the one thing that its
+Where the files are: :mod:`.runs`. A run of an early version is read like any other; the one thing that its
 ``config.json`` lacks, :func:`~mimiidg_build.benchmark.run_files.epochs_asked_for` supplies.
 """
 
@@ -24,7 +24,7 @@ from schemas.sections import SectionId
 
 @dataclass(frozen=True)
 class FinishedRuns:
-    """What there is of runs on a store: results, and the folders of runs that are not finished."""
+    """The runs on a store: results, and the folders of runs that are not finished."""
 
     models: tuple[ModelResult, ...]
     unfinished: tuple[str, ...]
@@ -32,7 +32,7 @@ class FinishedRuns:
 
 @dataclass(frozen=True)
 class _Key:
-    """What runs that are drawn together have in common."""
+    """What runs that are combined have in common."""
 
     model: str
     profile: str

@@ -1,6 +1,6 @@
 """Which anomalies of the test set a training may use: drawn from each section by the run's seed.
 
-A run with known anomalies goes on from the weights of the run without. Its known anomalies leave the test set; runs
+A run with known anomalies starts from the weights of the run without. Its known anomalies leave the test set; runs
 that are compared are all tested without the largest number that any of them knows.
 """
 

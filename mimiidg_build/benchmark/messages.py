@@ -20,7 +20,7 @@ Messages = Any
 
 
 class Sender(Reporter):
-    """Used in a worker: sends what is reported, now and then."""
+    """Used in a worker: sends what is reported; progress about twice a second."""
 
     def __init__(self, messages: Messages) -> None:
         self._messages, self._numbers = messages, itertools.count()
@@ -53,9 +53,10 @@ def pass_on(messages: Messages, reporter: Reporter) -> None:
         try:
             message = messages.get()
         except (EOFError, OSError, queue.Empty):
-            return  # the manager is gone
+            return  # the manager has ended
         if message is None:
             return
+        # one worker's messages keep their order: a step comes before its progress
         if message[0] == "step":
             steps[message[1]] = reporter.step(*message[2:])
         elif message[0] == "progress":

@@ -1,4 +1,4 @@
-"""What a benchmark found of one model: the results of all its seeds, drawn together.
+"""What a benchmark found of one model: the results of all its seeds, combined.
 
 :class:`ModelResult` is made from runs just finished (:mod:`.evaluate_runs`), or from the files of runs that were
 finished at any time (:mod:`.finished_runs`). AUCs are in [0, 1]; estimates are means over seeds with 95 % intervals.
@@ -46,7 +46,7 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """A model with a profile on a store, on one of its scores, drawn together over its seeds.
+    """A model with a profile on a store, on one of its scores, combined over its seeds.
 
     ``epochs`` is None where the profile's own hold. ``score`` is ``""`` for the model's own. ``known_anomalies`` are so
     many of each section that the training knew.
@@ -133,7 +133,7 @@ class ModelResult:
         """AUC per attribute value, mean over seeds; columns as ``ValueResults``."""
         every = pd.concat([run.evaluation.values for run in self.runs])
         keys = [name for name in every.columns if name != "auc"]
-        return every.groupby(keys, sort=False, as_index=False).mean()
+        return every.groupby(keys, sort=False, as_index=False).mean()  # sort=False: in the evaluation's order
 
     @cached_property
     def scored(self) -> Mapping[str, pd.DataFrame]:

@@ -59,7 +59,7 @@ def plan_runs(
     if numbers[0] < 0:
         raise UsageError(f"expected numbers of known anomalies from 0, found {numbers[0]}")
     for section in store.sections if numbers[-1] else ():
-        draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few
+        draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
     runs = []
     for model in dict.fromkeys(models):
         trains = _check_profile(model, profile, numbers[-1])

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOMAINS = {"auc_source": ("source", "-"), "auc_target": ("target", "--")}
-# which colour-blind readers distinguish, too (Okabe and Ito)
+# colour-blind readers can tell these apart (Okabe and Ito)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
     """Draw mean AUC of source and target against the SNR offset, one colour per model, with 95 % intervals."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # not pyplot, which holds every figure until it is closed
 
     ordered = sorted(benchmarks, key=lambda benchmark: benchmark.snr_offset_db)
     offsets = [benchmark.snr_offset_db for benchmark in ordered]
@@ -43,7 +43,7 @@ def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
 def plot_known_anomalies(benchmark: Benchmark, path: Path) -> Path:
     """Draw mean AUC of source and target against the number of known anomalies per section, one colour per model.
 
-    Of the models' own scores: all of them would be more lines than anybody can tell apart.
+    Of the models' own scores: all of them would be too many lines to tell apart.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The MIMII DG paper's own results, to stand beside ours."""
+"""The MIMII DG paper's own results, for comparison."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ class Benchmark:
     @property
     def base_variant(self) -> str:
         """The variant's name without what an SNR sweep adds to it."""
+        # the suffix that derive_variant gives
         return self.variant.removesuffix(f"-snr{self.snr_offset_db:+g}dB")
 
     @property

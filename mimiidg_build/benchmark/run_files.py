@@ -116,6 +116,7 @@ def epochs_asked_for(directory: Path, config: RunConfig) -> int | None:
     """
     if config.says_epochs:
         return config.epochs
+    # each candidate in turn: a model's own name may hold such a number, too
     for epochs in (None, *map(int, re.findall(r"-(\d+)epochs", directory.name))):
         if directory.name == _name_with(config, epochs):
             return epochs

@@ -97,7 +97,7 @@ class Run:
 
     @property
     def base(self) -> Run:
-        """The run without known anomalies, from which one with them goes on."""
+        """The run without known anomalies, from whose weights one with them starts."""
         return replace(self, known_anomalies=0)
 
     def known_clips(self, sections: Iterable[str] | None = None) -> pd.DataFrame:
@@ -132,7 +132,7 @@ class Run:
         return [Network(machine_type, (machine_type,)) for machine_type in types]
 
     def is_finished(self, network: Network) -> bool:
-        """True if the network's scores are there."""
+        """True if the network is trained and scored."""
         return summary_path(self.directory, network.name).is_file()
 
     def summaries(self) -> tuple[NetworkSummary, ...]:
@@ -146,16 +146,17 @@ def runs_directory(store: Store, root: Place) -> Path:
 
 
 def check_config(run: Run) -> None:
-    """Write the run's configuration, or hold it against the one that is there.
+    """Write the run's configuration, or compare it with the existing one.
 
     Raises
     ------
     UsageError
         They differ.
     DataError
-        The one that is there cannot be read.
+        The existing one cannot be read.
     """
     if not (run.directory / CONFIG).is_file():
+        # several workers may write it at once: each the whole file, with the same content
         write_config(run.directory, run.config())
         return
     there, expected = read_config(run.directory), run.config()

@@ -63,7 +63,7 @@ def benchmark_models(
     reporter: Reporter | None = None,
     executor: Executor | None = None,
 ) -> Benchmark:
-    """Train, score and evaluate models on a store. What is finished is reused, the rest goes on from its last epoch.
+    """Train, score and evaluate models on a store. What is finished is reused, the rest resumes from its last epoch.
 
     With more than one worker on a CPU, processes are started that import the calling script: it needs an
     ``if __name__ == "__main__":`` guard around its work.

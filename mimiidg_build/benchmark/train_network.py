@@ -1,4 +1,4 @@
-"""Training one network of a run and scoring its test clips: each is finished once, and goes on from its last epoch.
+"""Training one network of a run and scoring its test clips: each is finished once, and resumes from its last epoch.
 
 Trains in this process, on one device. torch is imported when there is something to train.
 """
@@ -67,9 +67,9 @@ def train_and_score(run: Run, network: Network, device: str = "auto", reporter: 
         or a file cannot be written.
     """
     check_config(run)
-    # a run with known anomalies goes on from the weights of the run without, which another worker may be training now
+    # a run with known anomalies starts from the weights of the run without, which another worker may be training now
     with file_lock(run.directory / f".lock_{network.name}"):
-        if run.is_finished(network):
+        if run.is_finished(network):  # under the lock: its last holder may have trained it
             return
         if run.known_anomalies:
             train_and_score(run.base, network, device, reporter)
@@ -85,12 +85,14 @@ def _train_and_score(run: Run, network: Network, device: torch.device, reporter:
     if run.known_anomalies:
         checkpoint.load_weights(checkpoint.weights_path(run.base.directory, network.name), model)
     losses = _train(run, network, model, clips.pool, reporter)
+    # fit and thresholds are of normal clips alone, whatever the pool holds
     scoring.fit(model, clips.training, device)
     on_progress = reporter.step(f"{title(run, network)} scores", len(clips.training) + len(clips.test))
     thresholds = scoring.score(model, clips.training, clips.test, device, run.directory, on_progress)
     checkpoint.save_weights(checkpoint.weights_path(run.directory, network.name), model)
     summary = _summary(clips, model, losses, thresholds, str(device), time.monotonic() - begun)
     write_summary(run.directory, network.name, summary)  # last: from here on the network counts as finished
+    # until then a killed run resumes from it
     checkpoint.checkpoint_path(run.directory, network.name).unlink(missing_ok=True)
 
 

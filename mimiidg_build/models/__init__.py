@@ -69,6 +69,7 @@ def _own_class(name: str) -> type[Detector]:
     from mimiidg_build.models.base import Detector
 
     module, _, attribute = name.partition(":")
+    # A console script has its own folder first on sys.path, not the folder that the user is in.
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

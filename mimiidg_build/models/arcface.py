@@ -40,6 +40,7 @@ def arcface(cosine: Tensor, section: Tensor, scale: float, margin: float) -> Ten
     """
     own = cosine.gather(1, section[:, None])
     sine = (1 - own.square()).clamp(min=1e-12).sqrt()  # the root of 0 has no gradient
+    # cos(theta + m) without theta: the gradient of acos is infinite at a cosine of 1 or -1.
     inside = own * math.cos(margin) - sine * math.sin(margin)
     beyond = own - margin * math.sin(margin)
     return scale * cosine.scatter(1, section[:, None], torch.where(own > math.cos(math.pi - margin), inside, beyond))

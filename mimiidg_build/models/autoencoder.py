@@ -23,7 +23,7 @@ from mimiidg_build.models.windows import Windows
 
 WIDTH, N_MELS = 5, 128
 HIDDEN = (128, 128, 128, 128, 8, 128, 128, 128, 128)
-BATCH_NORM_EPS = 1e-3
+BATCH_NORM_EPS = 1e-3  # Keras' default; torch's is 1e-5
 SCORE_WINDOWS = 8192  # windows a forward pass when scoring: 20 MB
 
 
@@ -108,7 +108,7 @@ class MahalanobisAutoencoder(Autoencoder):
         mean = total / count[:, None]
         covariance = (square - count[:, None, None] * mean[:, :, None] * mean[:, None, :]) / (count - 1)[:, None, None]
         try:
-            self.whitener.copy_(whitener(covariance))
+            self.whitener.copy_(whitener(covariance))  # factorised in float64, stored in float32 like the residuals
         except LinAlgError:
             raise DataError(
                 "the covariance of the training residuals is singular: too few, or constant, training clips"
@@ -117,6 +117,7 @@ class MahalanobisAutoencoder(Autoencoder):
     def _moments(self, chunks: Chunks) -> tuple[Tensor, Tensor, Tensor]:
         """Count, sum and sum of outer products of the residuals by domain, float64 [shape=(2, ...)]."""
         device = self.whitener.device
+        # In float64: hundreds of thousands of residuals are added up, and the covariance is a difference of sums.
         count = torch.zeros(2, dtype=torch.float64, device=device)
         total = torch.zeros(2, N_MELS, dtype=torch.float64, device=device)
         square = torch.zeros(2, N_MELS, N_MELS, dtype=torch.float64, device=device)

@@ -60,7 +60,7 @@ class Settings:
     score_hop            the same, when scoring
     held_out             share of the training clips, the last in file order, held out of training to monitor the loss
     batch_norm_momentum  weight of a new batch in the running statistics (torch's sense)
-    tuning_epochs        epochs that a trained model goes on for once anomalies are known; 0: it cannot use any
+    tuning_epochs        further epochs of a trained model, once anomalies are known; 0: it cannot use any
 
     A model with settings of its own derives from this.
     """
@@ -77,7 +77,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Which epoch it is: ``number`` of ``total``, from 0; ``tuning`` where a trained model goes on with anomalies."""
+    """Which epoch it is: ``number`` of ``total``, from 0; ``tuning`` where a trained model learns known anomalies."""
 
     number: int
     total: int
@@ -221,6 +221,7 @@ class Detector(nn.Module, ABC):
 
     def optimizer(self, groups: Sequence[tuple[list[nn.Parameter], float]] | None = None) -> torch.optim.Optimizer:
         """Adam over ``parameter_groups()``, or over groups that replace them."""
+        # Fused: one pass over the parameters instead of one for each of Adam's operations.
         return torch.optim.Adam(self.optimizer_groups(groups), eps=ADAM_EPS, fused=True)
 
     def optimizer_groups(

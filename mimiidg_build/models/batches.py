@@ -31,4 +31,4 @@ def cycled(numbers: Tensor, n: int) -> Tensor:
     """
     passes = math.ceil(n / max(1, len(numbers)))
     every = [numbers[torch.randperm(len(numbers))] for _ in range(passes)]
-    return torch.cat([numbers[:0], *every])[:n]
+    return torch.cat([numbers[:0], *every])[:n]  # numbers[:0]: torch.cat refuses an empty list

@@ -55,11 +55,11 @@ class NearestNeighbour(Detector):
         cosine = self.embed(logmel) @ self.reference.T if len(self.reference) else logmel.new_zeros(len(logmel), 0)
         rows = torch.arange(cosine.shape[1], device=cosine.device)
         elsewhere = self.reference_section != labels.section[:, None]
-        itself = rows == labels.training_row[:, None]
+        itself = rows == labels.training_row[:, None]  # never for a test clip, whose training row is -1
         cosine = cosine.masked_fill(elsewhere | itself, -torch.inf)
         if cosine.shape[1] == 0 or cosine.isneginf().all(dim=1).any():
             raise DataError("nearest neighbour: a section has no (other) training clip to compare a clip with")
-        return (1.0 - cosine.amax(dim=1)).clamp(min=0.0)
+        return (1.0 - cosine.amax(dim=1)).clamp(min=0.0)  # rounding may take a cosine above 1
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # The number of training clips differs from model to model: size the buffers as the saved ones are.

@@ -71,7 +71,9 @@ class Windows:
         self.per_clip = n_windows(n_frames, width, hop)
         # Row r starts at frame r of all clips joined. Rows that run from one clip into the next exist, too;
         # ``_first_frame`` never points at them.
+        # max: of no clips there are no rows
         shape, stride = (max(0, n_clips * n_frames - width + 1), width * self.n_mels), (self.n_mels, 1)
+        # as_strided counts from the start of the storage, where a slice of a larger tensor does not begin.
         self._rows = self.logmel.as_strided(shape, stride, self.logmel.storage_offset())
         starts = torch.arange(self.per_clip, device=logmel.device) * hop
         self._first_frame = (torch.arange(n_clips, device=logmel.device)[:, None] * n_frames + starts).flatten()

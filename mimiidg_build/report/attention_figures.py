@@ -73,6 +73,7 @@ def plot_clip(run: Run, clip: ClipMaps, path: Path) -> Path:
     for row, (channel, image, weights) in enumerate(zip(clip.channels, clip.images, clip.maps, strict=True)):
         drawn = ((image, TITLES[channel], "magma"), (weights, f"attention to the {TITLES[channel]}", "viridis"))
         for axes, (values, title, colours) in zip(panels[row], drawn, strict=True):
+            # rows are centred on whole numbers, by which _mel_ticks places its ticks
             extent = (0.0, seconds, -0.5, len(values) - 0.5)
             found = axes.imshow(
                 values, origin="lower", aspect="auto", extent=extent, cmap=colours, interpolation="nearest"
@@ -118,7 +119,7 @@ def plot_statistics(run: Run, statistics: Sequence[MapStatistics], channel: str,
     n_rows = -(-len(types) // 3)
     figure = Figure(figsize=(11, 0.8 + 2.6 * n_rows), dpi=144, layout="constrained")
     panels = figure.subplots(n_rows, 3, sharex=True, sharey=True, squeeze=False).flatten()
-    for axes, machine_type in zip(panels, types, strict=False):
+    for axes, machine_type in zip(panels, types, strict=False):  # the last panels may stay empty
         for one in (one for one in chosen if one.machine_type == machine_type):
             colour, bins = COLOURS[one.condition == "anomaly"], np.arange(len(one.mean))
             line = "--" if one.condition == "anomaly" else "-"  # seen where the two are the same
@@ -130,7 +131,7 @@ def plot_statistics(run: Run, statistics: Sequence[MapStatistics], channel: str,
         axes.legend(fontsize=7, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         _mel_ticks(axes, "x", channel)
-        axes.tick_params(labelbottom=True)
+        axes.tick_params(labelbottom=True)  # sharex hides them above the last row, which may be incomplete
     for axes in panels[len(types) :]:
         axes.set_visible(False)
     for axes in panels[::3]:

@@ -91,8 +91,9 @@ def trained_run(store: Store, root: Place, model: str, profile: str, seed: int, 
     Raises
     ------
     UsageError
-        It is not there; the message has the command that trains it.
+        There is none; the message has the command that trains it.
     """
+    # planned as a benchmark plans it, so that the folder is the same
     (run,) = (run for run in plan_runs(store, root, [model], profile, seed + 1, epochs) if run.seed == seed)
     if all(run.is_finished(network) for network in run.networks()):
         check_config(run)
@@ -176,6 +177,7 @@ class Explainer:
         from mimiidg_build.training.clip_dataset import ClipDataset
 
         section = str(SectionId(row["machine_type"], row["section"]))
+        # no budget: the default would read the whole section for one clip
         clips = ClipDataset(self.run.store, sections=section, features="audio", memory_budget_bytes=0)
         numbers = np.flatnonzero(clips.clips["row"] == row["row"])
         images, maps = self._model.maps(clips.read(numbers).to(self._device))

@@ -42,6 +42,7 @@ def number(value: float, digits: int = 0) -> Cell:
     """
     if not math.isfinite(value):
         return Cell("", number=value)
+    # + 0.0 makes -0 a 0
     return Cell(with_minus(f"{round(value, digits) + 0.0:,.{digits}f}"), number=value)
 
 

@@ -121,10 +121,11 @@ def level_chart(store: Store) -> Chart:
     names = list(store.sections)
     figure, axes = canvas(1120, ROW * len(names) * 1.25 + 44, left=78, right=320, bottom=36)
     width, height = figure.get_size_inches() * 72
+    # fractions of the figure, from pixels: 290 from the right edge
     beside = figure.add_axes((1 - 290 / width, 36 / height, 274 / width, 1 - 42 / height), sharey=axes)
     tips = _draw_levels(axes, store) | _draw_attenuations(beside, store)
     axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylim(len(names) - 0.4, -0.6)  # reversed: the first section is on top
     axes.set_xlabel("level of a clip before mixing [dB of full scale]")
     axes.grid(True)
     beside.tick_params(labelleft=False)
@@ -137,7 +138,7 @@ def level_chart(store: Store) -> Chart:
 
 
 def _draw_levels(axes: Axes, store: Store) -> dict[str, str]:
-    """A line per section and domain; what is said of each, by its drawing's id."""
+    """A line per section and domain; the tooltip of each, by the id of its drawing."""
     tips: dict[str, str] = {}
     clips = store.clips
     for row, name in enumerate(store.sections):
@@ -157,7 +158,7 @@ def _draw_levels(axes: Axes, store: Store) -> dict[str, str]:
 
 
 def _draw_attenuations(axes: Axes, store: Store) -> dict[str, str]:
-    """A bar per section; what is said of each, by its drawing's id."""
+    """A bar per section; the tooltip of each, by the id of its drawing."""
     attenuations_db = {name: _attenuation_db(section) for name, section in store.sections.items()}
     tips = {}
     for row, (name, attenuation_db) in enumerate(attenuations_db.items()):
@@ -218,7 +219,7 @@ def _value_chart(number: int, name: str, counts: list[ValueCount]) -> Chart:
                 markerfacecolor=colour(count.domain) if group == 0 else "none",
                 markeredgewidth=1.2,
                 markersize=(6, 6, 5)[group],
-                clip_on=False,
+                clip_on=False,  # markers at 0 stand on the edge, and are drawn whole
                 gid=gid,
             )
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)  # logarithmic, and yet with a place for 0

@@ -117,6 +117,7 @@ def shown_duration_s(n_signals: int, room_bytes: int, clip_s: float) -> float:
     >>> shown_duration_s(135, 10_000_000, 10.0), shown_duration_s(270, 10_000_000, 10.0)
     (10.0, 4.3)
     """
+    # base64: 4 characters for 3 bytes
     room_s = (room_bytes / max(n_signals, 1) - IMAGE_BYTES) * 3 / 4 / SOUND_BYTES_PER_S
     return max(SHORTEST_S, min(clip_s, math.floor(10 * room_s) / 10))
 
@@ -163,10 +164,11 @@ class ClipReader:
         columns = [name for name in store.mix_plan.columns if name not in store.clips.columns]
         self.table = pd.concat([store.clips, store.mix_plan[columns]], axis=1)
         self.unknown = ""
+        # opened once for all clips; an Archive may be read by several threads
         self._archive: Callable[[Place], Archive] = cache(open_archive)
 
     def chosen(self, machine_type: str, section: str) -> Iterator[pd.Series]:
-        """One test clip a cell; the anomaly with the same attributes as the normal clip of its domain, if there is."""
+        """One test clip a cell; the anomaly with the same attributes as the normal clip of its domain, if any."""
         table = self.table
         is_section = (table["machine_type"] == machine_type) & (table["section"] == section)
         test = table[is_section & (table["split"] == "test")]
@@ -189,12 +191,12 @@ class ClipReader:
         if recording is None:
             return {"mixture": mixture[: self.n_samples]}
         machine = np.rint(recording * row["attenuation"])
-        noise = np.clip(mixture - machine, -FULL_SCALE, FULL_SCALE - 1)
+        noise = np.clip(mixture - machine, -FULL_SCALE, FULL_SCALE - 1)  # in float64, where nothing wraps
         signals = {"mixture": mixture, "machine": machine.astype(np.int16), "noise": noise.astype(np.int16)}
         return {kind: samples[: self.n_samples] for kind, samples in signals.items()}
 
     def _recording(self, row: pd.Series, n_samples: int) -> Int16 | None:
-        """The clip before mixing, if the archive that the store was built from is there."""
+        """The clip before mixing, if the archive that the store was built from is present."""
         record, _, name = str(row["archive"]).partition("/")
         path = archive_path(self.root, record, name)
         if not path.is_file():
@@ -202,7 +204,7 @@ class ClipReader:
             return None
         member = str(row["member"])
         samples = decode_clip(self._archive(path).read(member), f"{name}: {member}", n_samples=n_samples)
-        if level(samples)[0] != row["power"]:
+        if level(samples)[0] != row["power"]:  # to the last bit: computed as the build did
             self.unknown = f"{path} is not the archive that the store was built from: {member} has another level."
             return None
         return samples

@@ -131,7 +131,7 @@ def _fill_template(content: dict[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("mimiidg_build.report"),
         autoescape=True,  # names come from data, and are text whatever they hold
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name is an error, not an empty text
         trim_blocks=True,
         lstrip_blocks=True,
     )

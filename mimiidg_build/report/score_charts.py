@@ -37,6 +37,7 @@ def section_chart(number: int, result: ModelResult) -> Chart:
     rows.append(("mean", {d: result.mean(f"auc_{d}") for d in DOMAINS}))
     tips: dict[str, str] = {}
     for row, (name, estimates) in enumerate(rows):
+        # strict=False: empty where nothing is published
         paper = dict(zip(DOMAINS, result.published.get(name if name != "mean" else "average", ()), strict=False))
         for domain, shift in zip(DOMAINS, (-0.17, 0.17), strict=True):
             gid = f"auc-{row}-{domain}"
@@ -92,7 +93,7 @@ def roc_charts(number: int, result: ModelResult) -> list[Chart]:
             fpr, tpr = roc.roc_curve(normal, anomaly)
             aucs[domain] = roc.auc(normal, anomaly)
             axes.plot(100 * fpr, 100 * tpr, line, color=colour(domain), linewidth=1.8)
-        axes.axvspan(0, 100 * roc.MAX_FPR, color=colour("line"), alpha=0.5, linewidth=0)
+        axes.axvspan(0, 100 * roc.MAX_FPR, color=colour("line"), alpha=0.5, linewidth=0)  # what the pAUC is of
         axes.set_xlim(-1, 101)
         axes.set_ylim(-1, 101)
         axes.set_xticks([0, 50, 100])
@@ -159,7 +160,7 @@ def value_auc_charts(number: int, result: ModelResult) -> list[Chart]:
             what = f"{row['attribute']} = {row['value']}"
             tips[gid] = f"{what}, {row['domain']}: {100 * row['auc']:.2f}, {row['n_normal']} normal clips"
             said.append(f"{what} {100 * row['auc']:.1f}")
-            axes.plot([50, 100 * row["auc"]], [line, line], color=colour(domain), linewidth=2, alpha=0.4)
+            axes.plot([50, 100 * row["auc"]], [line, line], color=colour(domain), linewidth=2, alpha=0.4)  # from chance
             axes.plot([100 * row["auc"]], [line], MARKERS.get(domain, "s"), color=colour(domain), markersize=5, gid=gid)
         _auc_axis(axes, "x")
         label = f"AUC in percent per attribute value of {name}, {result.name}: {'; '.join(said)}"

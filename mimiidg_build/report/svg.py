@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# name: (light, dark). Source and target are told apart by colour-blind readers too, and by marker or place as well.
+# name: (light, dark). Colour-blind readers can tell source and target apart, also by marker or place.
 PALETTE = {
     "ink": ("#1c2127", "#e4e7eb"),
     "faint": ("#5f6873", "#9aa4b0"),
@@ -47,7 +47,7 @@ def style() -> dict[str, object]:
     """matplotlib's settings for every figure, for ``matplotlib.rc_context``."""
     return {
         "svg.fonttype": "none",
-        "svg.hashsalt": "report",
+        "svg.hashsalt": "report",  # ids are hashes: equal drawings have equal bytes
         "text.parse_math": False,
         "text.color": colour("ink"),
         "font.size": 10.5,
@@ -107,7 +107,7 @@ def inline(figure: Figure, name: str, label: str, tips: Mapping[str, str] | None
     name : str
         Unique on the page: prefix of the drawing's ids.
     label : str
-        What a screen reader says instead.
+        What a screen reader reads out instead.
     tips : mapping of gid to str
         Text that is shown over the artists of these gids.
 
@@ -121,7 +121,9 @@ def inline(figure: Figure, name: str, label: str, tips: Mapping[str, str] | None
         A colour is not in the palette.
     """
     drawn = io.BytesIO()
+    # no date and no version: the same results give the same page
     figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    # otherwise tags get a prefix (ns0:svg), which HTML does not know
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(drawn.getvalue())
     _drop_unwanted(root)
@@ -130,7 +132,7 @@ def inline(figure: Figure, name: str, label: str, tips: Mapping[str, str] | None
     for element in root.iter():
         _clean(element, name, used, tips or {})
     for size in ("width", "height"):
-        del root.attrib[size]
+        del root.attrib[size]  # viewBox stays: the page decides the size
     root.attrib |= {"role": "img", "aria-label": label}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
@@ -155,7 +157,7 @@ def _clean(element: ElementTree.Element, name: str, used: set[str], tips: Mappin
         if identity in tips:
             title = ElementTree.Element(f"{{{SVG}}}title")
             title.text = tips[identity]
-            element.insert(0, title)
+            element.insert(0, title)  # SVG 1.1 wants a title to be the first child
         if identity in used:
             element.set("id", f"{name}-{identity}")
     if target := element.attrib.pop(XLINK, ""):

@@ -37,6 +37,7 @@ def sections(store: Store) -> PageTable:
                 *(number(counts.get(group, 0)) for group in counted),
                 number(sum(counts.get(group, 0) for group in tested)),
                 number(power_db(section.a), 2),
+                # twice: power_db takes a power, and this is a gain of amplitude
                 number(2 * power_db(section.attenuation), 2),
                 Cell(with_minus(row[f"{title} planned [dB]"]), number=planned[0] if planned else math.nan),
                 Cell(with_minus(row[f"{title} measured [dB]"]), number=planned[0] if planned else math.nan),

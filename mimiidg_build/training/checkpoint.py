@@ -50,6 +50,7 @@ def save_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
     content = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        # Plain tuples: weights_only refuses classes of this package.
         "losses": [astuple(loss) for loss in losses],
     }
     _save(path, content)
@@ -120,6 +121,7 @@ def _save(path: Path, content: Any) -> None:
 def _load(path: Path) -> Any:
     """Read tensors, and nothing that could run."""
     try:
+        # To the CPU: a GPU's file must load where there is none, and load_state_dict copies to the model's device.
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler meets: RuntimeError, EOFError, KeyError, ...
         raise DataError(f"{path} cannot be read ({error}). Remove it to train again from the start.") from None

@@ -1,4 +1,4 @@
-"""Clips of a finished store as torch tensors: for training, scoring, and anybody's ``DataLoader``.
+"""Clips of a finished store as torch tensors: for training, scoring, and a ``DataLoader`` of your own.
 
 Conventions
 -----------
@@ -149,13 +149,14 @@ class ClipDataset(Dataset[Batch]):
             A shard or an array's metadata cannot be read.
         """
         own = choose(store, sections, machine_type=machine_types, split="train")
+        # First, so that the scope's sections have the lowest origins, as Labels promises.
         parts = [own]
         if outliers:
             every = choose(store, None, split="train")
             parts.append(every[~section_names(every).isin(set(section_names(own)))])
         if known_anomalies is not None:
             parts.append(known_anomalies)
-        pool = cls.__new__(cls)
+        pool = cls.__new__(cls)  # __init__ chooses from one split; a pool may hold test clips
         pool._label(pd.concat(parts, ignore_index=True), own, "train", seed)
         pool._open(store, features, memory_budget_bytes)
         return pool
@@ -177,11 +178,12 @@ class ClipDataset(Dataset[Batch]):
         self._reader, layouts = open_reader([store.path / SectionId.parse(name).group / features for name in arrays])
         self._layout: ArrayLayout = layouts[0]
         self._origin: Numbers = np.array(names.map({name: number for number, name in enumerate(arrays)}), np.int64)
+        # open_reader numbers the shards of all arrays consecutively.
         first_shard = np.cumsum([0, *(len(layout.shards()) for layout in layouts[:-1])])
         shard_rows = np.array([layout.shard_rows for layout in layouts])[self._origin]
         shard, self._row = np.divmod(self.clips["row"].to_numpy(np.int64), shard_rows)
         self._shard: Numbers = shard + first_shard[self._origin]
-        self._resident: Tensor | None = None
+        self._resident: Tensor | None = None  # read() below looks at it
         self.access = "mapped" if isinstance(self._reader, MappedReader) else "zarr"
         if self.size_bytes <= memory_budget_bytes:
             self._resident = self.read(np.arange(len(self)))
@@ -223,7 +225,7 @@ class ClipDataset(Dataset[Batch]):
         is_one = isinstance(index, int | np.integer)
         numbers = np.atleast_1d(np.asarray(index, dtype=np.int64))
         if ((numbers < -len(self)) | (numbers >= len(self))).any():
-            raise IndexError(f"clip {index} of {len(self)}")
+            raise IndexError(f"clip {index} of {len(self)}")  # also what ends a plain loop over the dataset
         numbers = numbers % len(self)
         rows = torch.from_numpy(numbers)
         batch = {

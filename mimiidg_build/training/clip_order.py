@@ -33,6 +33,7 @@ def shuffled(n_clips: int, seed: int, epoch: int) -> Numbers:
     -------
     np.ndarray [shape=(n_clips,)]
     """
+    # of the pair: a sum would give (0, 1) and (1, 0) one order
     return np.random.default_rng([seed, epoch]).permutation(n_clips)
 
 
@@ -60,6 +61,7 @@ def shardwise(shard: Numbers, per_chunk: int, seed: int, epoch: int) -> list[Num
     [[0, 1, 4, 5], [2, 3]]
     """
     rng = np.random.default_rng([seed, epoch])
+    # Stable: how the default sort orders equal numbers depends on the processor's instructions.
     by_shard = np.argsort(shard, kind="stable")
     parts = np.split(by_shard, np.flatnonzero(np.diff(shard[by_shard])) + 1)
     chunks: list[list[Numbers]] = []

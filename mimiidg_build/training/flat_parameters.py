@@ -34,7 +34,7 @@ class FlatParameters:
         """Forget the last batch's gradients."""
         for flat in self._flat:
             for part in flat.parts:
-                part.grad = None
+                part.grad = None  # rather than zeros: backward then stores gradients and does not add
 
     def gather_gradients(self) -> None:
         """Give each vector its gradient; zero where a parameter took no part in the loss."""
@@ -51,4 +51,5 @@ class _Group:
         self.whole = nn.Parameter(torch.cat([part.detach().flatten() for part in parts]))
         pieces = torch.split(self.whole.detach(), [part.numel() for part in parts])
         for part, piece in zip(parts, pieces, strict=True):
+            # A view: steps on ``whole`` change the model, and load_state_dict, which copies, changes ``whole``.
             part.data = piece.view_as(part)

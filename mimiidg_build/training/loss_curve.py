@@ -70,7 +70,7 @@ def read_loss_curve(path: Path) -> pd.DataFrame:
     """
     try:
         header, *rows = csv.reader(path.read_text().splitlines())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no first line
         raise DataError(f"{path} is not a loss curve: it cannot be read, or is empty ({error})") from None
     if tuple(header) != COLUMNS:
         raise DataError(f"{path} is not a loss curve: expected the columns {', '.join(COLUMNS)}, found {header}")
@@ -84,7 +84,7 @@ def _epoch(path: Path, number: int, row: list[str]) -> tuple[int, float, float]:
     try:
         epoch, loss, held_out_loss = int(row[0]), float(row[1]), float(row[2] or math.nan)
     except (ValueError, IndexError):
-        epoch = loss = held_out_loss = -1
+        epoch = loss = held_out_loss = -1  # the number of no epoch: refused below
     if epoch != number or len(row) != len(COLUMNS):
         raise DataError(
             f"{path} is not a loss curve: line {number + 1}: expected epoch {number} and losses, found {row}"

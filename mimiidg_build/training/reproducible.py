@@ -30,6 +30,7 @@ def epoch_seed(seed: int, name: str, epoch: int) -> int:
     >>> epoch_seed(0, "fan", 1) == epoch_seed(0, "fan", 1) != epoch_seed(0, "fan", 2)
     True
     """
+    # Not hash(), which for a text differs from process to process.
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()[:8], "big") >> 1
 
 

@@ -104,6 +104,7 @@ class _Chunks:
         labels = self.clips.labels().to(self.device)
         for numbers in self.clips.chunks(SCORED_BYTES):
             features = to_device(self.clips.read(numbers), self.device)
+            # clips of a chunk are consecutive
             yield features, labels.take(slice(int(numbers[0]), int(numbers[-1]) + 1))
 
 

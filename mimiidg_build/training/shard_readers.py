@@ -72,6 +72,7 @@ class ArrayLayout:
 
     def shards(self) -> list[Shard]:
         """The array's shards, in order."""
+        # zarr's key of a chunk has a number per axis: 0 on all others, since shards hold whole clips.
         tail = "/0" * (len(self.shape) - 1)
         return [
             Shard(
@@ -90,7 +91,7 @@ def array_layout(path: Place) -> ArrayLayout:
     Raises
     ------
     DataError
-        There is not an array, or its metadata cannot be read.
+        There is no array, or its metadata cannot be read.
     """
     try:
         metadata = json.loads((path / "zarr.json").read_bytes())
@@ -162,6 +163,7 @@ def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
         raise UsageError(f"sections of different shapes or types cannot be one dataset: {sorted(map(str, kinds))}")
     shards: list[Shard] = [shard for layout in layouts for shard in layout.shards()]
     can_map = all(layout.is_plain and is_local(layout.path) for layout in layouts)
+    # A shard's index has an entry per row of a full shard, and MappedReader has one layout for all.
     if can_map and len({layout.shard_rows for layout in layouts}) == 1:
         return MappedReader(layouts[0], shards), layouts
     return ZarrReader(shards), layouts
@@ -235,8 +237,8 @@ def map_shard(shard: Shard, layout: ArrayLayout) -> tuple[Array, Numbers]:
 
     Returns
     -------
-    clips : np.memmap [shape=(n_chunks, ...)]
-        The chunks in the order of the file.
+    clips : np.ndarray [shape=(n_chunks, ...)]
+        The chunks in the order of the file, which is mapped.
     chunk_of : np.ndarray [shape=(n_rows,)]
         The chunk of each row.
 
@@ -246,7 +248,9 @@ def map_shard(shard: Shard, layout: ArrayLayout) -> tuple[Array, Numbers]:
         The file is missing, or its index does not fit it.
     """
     size_bytes, content = _read_index(shard, layout)
+    # In the last shard, entries beyond n_rows are of rows that do not exist.
     index = np.frombuffer(content, "<u8").reshape(-1, 2)[: shard.n_rows]
+    # By offset: chunks lie in the order in which they were written, which need not be that of the rows.
     chunk_of, rest = np.divmod(index[:, 0], np.uint64(layout.row_bytes))
     n_chunks = (size_bytes - len(content) - 4) // layout.row_bytes
     if (index[:, 1] != layout.row_bytes).any() or rest.any() or (chunk_of >= n_chunks).any():
@@ -265,6 +269,7 @@ def _read_index(shard: Shard, layout: ArrayLayout) -> tuple[int, bytes]:
     try:
         size_bytes = shard.file.stat().st_size
         with shard.file.open("rb") as file:
+            # A file shorter than its index is read from its start, and fails the check of the length below.
             file.seek(max(0, size_bytes - index_bytes - 4))
             footer = file.read()
         content, (checksum,) = footer[:-4], struct.unpack("<I", footer[-4:])

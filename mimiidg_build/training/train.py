@@ -4,7 +4,7 @@ Conventions
 -----------
 An epoch is one pass over all training windows in random order; of a model of whole clips, the batches that it asks
 for. All randomness of an epoch, the model's own included, comes from (seed, name, epoch) alone. So a run that was
-killed goes on from its last finished epoch and ends with the same bits as one that was not; on a CPU, with the same
+killed resumes from its last finished epoch and ends with the same bits as one that was not; on a CPU, with the same
 number of threads, any two runs do.
 """
 
@@ -43,7 +43,7 @@ def train(
     on_progress: OnProgress = no_progress,
     on_epoch: Callable[[EpochLoss], None] = lambda loss: None,
 ) -> list[EpochLoss]:
-    """Train a model, or go on where an earlier call with the same arguments stopped.
+    """Train a model, or resume where an earlier call with the same arguments stopped.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def train(
     epochs : int, optional
         Instead of the profile's.
     tuning : bool
-        The model is trained already, and goes on with known anomalies.
+        The model is already trained, and is tuned with known anomalies.
     mixed_precision : bool, optional
         Forward passes in bfloat16 where torch holds that safe; weights, losses and gradients of weights stay float32.
         On by default on a GPU.
@@ -87,8 +87,9 @@ def train(
         return []
     training = _Training.begin(model, clips, name, mixed_precision, on_progress)
     checkpoint = checkpoint_path(directory, name)
+    # After the parameters became views of vectors: the optimiser's saved state is by vector.
     losses = load_checkpoint(checkpoint, model, training.optimizer)
-    on_progress(training_windows(model, clips, len(losses), tuning))
+    on_progress(training_windows(model, clips, len(losses), tuning))  # what earlier calls trained is done
     with deterministic(training.clips.device):
         for number in range(len(losses), epochs):
             losses.append(training.run_epoch(Epoch(number, epochs, tuning)))
@@ -115,6 +116,7 @@ def training_windows(model: Detector, clips: ClipDataset, epochs: int, tuning: b
     if model.width is not None:
         return epochs * n_training * n_windows(clips.n_frames, model.width, model.settings.train_hop)
     labels = clips.labels().take(slice(0, n_training))
+    # Counting draws the batches, which must not advance the caller's generator.
     with torch.random.fork_rng(devices=[]):
         return sum(
             len(numbers) for number in range(epochs) for numbers in model.batches(labels, Epoch(number, epochs, tuning))
@@ -140,7 +142,7 @@ class _Training:
         """Lay out the model's parameters and bring the clips to its device."""
         device = next(model.parameters()).device
         if device.type == "cpu":
-            keep_all_freed_memory()
+            keep_all_freed_memory()  # page faults may take half of a step otherwise
         is_mixed = device.type == "cuda" if mixed_precision is None else mixed_precision
         source = TrainingClips(model, clips, device)
         parameters = FlatParameters(model.parameter_groups())
@@ -160,9 +162,11 @@ class _Training:
         with seeded(device, epoch_seed(self.model.seed, self.name, epoch.number)):
             self.model.begin_epoch(epoch, self.clips)
             for group, (_, rate) in zip(self.optimizer.param_groups, self.parameters.groups, strict=True):
+                # From the profile's rate: a checkpoint restores the group's own, which was scaled for the epoch before.
                 group["lr"] = rate * self.model.learning_rate_factor(epoch)
             loss = self._train(epoch)
-            held_out_loss = self._held_out_loss()
+            held_out_loss = self._held_out_loss()  # seeded, too: some losses draw
+        # Raised before the checkpoint is replaced: the last one stays usable.
         if not math.isfinite(loss):
             raise DataError(
                 f"{self.name}: the mean loss of epoch {epoch.number + 1} is {loss}; the last checkpoint is kept."

@@ -56,7 +56,7 @@ class TrainingClips:
             return
         for features, labels in self._chunks_to_shuffle(epoch.number):
             windows = self._model.windows(features)
-            order = torch.randperm(len(windows)).to(features.device)
+            order = torch.randperm(len(windows)).to(features.device)  # drawn on the CPU: the same everywhere
             for numbers in in_batches(order, self._model.settings.batch_size):
                 yield windows.batch(numbers), labels.take(windows.clips_of(numbers))
 
@@ -68,7 +68,7 @@ class TrainingClips:
             return
         for chunk in self._clips.shuffled_chunks(epoch):
             numbers = torch.from_numpy(chunk)
-            yield self._take(numbers[numbers < self._n_training])
+            yield self._take(numbers[numbers < self._n_training])  # chunks are of all clips, held-out ones included
 
     def __iter__(self) -> Iterator[tuple[Tensor, Labels]]:
         return self._in_order(torch.arange(self._n_training))

@@ -50,6 +50,7 @@ class LogMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # constants: not part of saved weights
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
         self.register_buffer("filters", mel_filters(), persistent=False)
 
@@ -61,6 +62,7 @@ class LogMel(nn.Module):
         """Log-mel [shape=(n, 128, n_frames)] of waves [shape=(n, n_samples)], in single precision throughout."""
         with torch.autocast(waves.device.type, enabled=False):
             frames = F.pad(waves, (N_FFT // 2, N_FFT // 2), mode="reflect").unfold(1, N_FFT, HOP)
+            # |X|^2 without the root that abs() takes
             spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window))
             mel = spectrum.square().sum(dim=-1) @ self.filters
             return 10 * torch.log10(mel + MEL_OFFSET).transpose(1, 2)
@@ -76,7 +78,7 @@ class Wavegram(nn.Module):
         super().__init__()
         n_filters = N_MELS if dense else 1
         layers: list[nn.Module] = [
-            nn.Conv1d(1, n_filters, N_FFT, HOP, N_FFT // 2),
+            nn.Conv1d(1, n_filters, N_FFT, HOP, N_FFT // 2),  # padded like LogMel, so that frames coincide
             nn.BatchNorm1d(n_filters),
             nn.ReLU(),
         ]
@@ -118,6 +120,7 @@ class Scale(nn.Module):
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
+        # Shaped like the convolution's weight: initialisation takes the fan-in from weight[0].
         self.weight = nn.Parameter(torch.empty(n_channels, 1, 1, 1))
         self.bias = nn.Parameter(torch.empty(n_channels))
 

@@ -42,6 +42,7 @@ class Attention(Detector):
         super().__init__(settings, n_sections, seed)
         if n_sections < 2:
             raise UsageError(f"attention learns to classify sections: it needs two or more, found {n_sections}")
+        # MobileFaceNet draws first, _initialise_weights second: in another order a seed would give other weights.
         generator = torch.Generator().manual_seed(seed)
         self.logmel = LogMel() if settings.logmel else None
         self.wavegram = None if settings.wavegram == "none" else Wavegram(settings.wavegram == "dense")
@@ -119,6 +120,7 @@ class Attention(Detector):
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Noisy-ArcMix's loss of clips [shape=(n, n_samples)], int16."""
         alpha = torch.tensor(self.settings.mixing)
+        # Drawn on the CPU, like the permutation: the same on every device.
         share = float(torch.distributions.Beta(alpha, alpha).sample())
         other = torch.randperm(len(batch)).to(batch.device)
         waves = waves_of(batch)
@@ -143,6 +145,7 @@ class Attention(Detector):
 
     def _score(self, features: Tensor, labels: Labels) -> Tensor:
         cosine = torch.cat([self(waves_of(part)) for part in torch.split(features, FORWARD_CLIPS)])
+        # In float64: sqrt(1 - cos^2) loses its digits to cancellation where a clip is close to its class.
         return cross_entropy(self._logits(cosine.double(), labels.section), labels.section)
 
 

@@ -16,6 +16,7 @@ def squared_distances(z: Tensor, centroids: Tensor) -> Tensor:
     >>> squared_distances(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])).tolist()
     [[4.0, 5.0]]
     """
+    # Not as ||z||^2 - 2 z c + ||c||^2, which is lost to cancellation near a centroid.
     return (z.float()[:, None] - centroids).square().sum(dim=2)
 
 

@@ -26,9 +26,10 @@ def level_db_by_origin(chunks: Chunks) -> Tensor:
     """
     total, count = torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
     for logmel, labels in chunks:
+        # Added up on the CPU: index_add_ is not deterministic on a GPU.
         origin, normal = labels.origin.cpu(), ~labels.known_anomaly.cpu()
         variance = _variance(logmel).cpu()
-        size = max(len(total), int(origin.max()) + 1)
+        size = max(len(total), int(origin.max()) + 1)  # how many origins there are shows only at the end
         total, count = (F.pad(sums, (0, size - len(sums))) for sums in (total, count))
         total.index_add_(0, origin[normal], variance[normal])
         count.index_add_(0, origin[normal], torch.ones_like(variance[normal]))

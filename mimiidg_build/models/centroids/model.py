@@ -48,6 +48,7 @@ class BCE(Detector):
         self.register_buffer("centroids", torch.zeros(self.n_centroids, self.encoder.size))
         self.register_buffer("level_db", torch.zeros(n_sections))
         self.register_buffer("distance_range", torch.tensor([0.0, 1.0]))
+        # Not a buffer: every epoch computes it again, and its length depends on the outliers.
         self._training_level_db = torch.zeros(n_sections)  # by origin, outliers' too
 
     # ---- Training ----------------------------------------------------------------------------------------------------
@@ -91,10 +92,11 @@ class BCE(Detector):
     @torch.no_grad()
     def begin_epoch(self, epoch: Epoch, chunks: Chunks) -> None:
         """Levels of the sections; centroids, for DSAD only before it is trained."""
+        # Before the centroids, which are of standardised log-mels.
         self._training_level_db = level_db_by_origin(chunks).to(self.level_db.device)
-        self.level_db.copy_(self._training_level_db[: self.n_sections])
+        self.level_db.copy_(self._training_level_db[: self.n_sections])  # the scope's own come first
         if self.n_centroids == 2 or (self.n_centroids == 1 and epoch.number == 0 and not epoch.tuning):
-            self.eval()
+            self.eval()  # the training loop sets training mode again before its first batch
             self.centroids.copy_(self._mean_embeddings(chunks)[: self.n_centroids])
 
     def _mean_embeddings(self, chunks: Chunks) -> Tensor:
@@ -113,6 +115,7 @@ class BCE(Detector):
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Mean loss over one window of each clip, at a random position."""
         frames = min(self.settings.frames, batch.shape[1])
+        # Drawn on the CPU: the same on every device.
         first = torch.randint(batch.shape[1] - frames + 1, (len(batch), 1)).to(batch.device)
         frame_numbers = first + torch.arange(frames, device=batch.device)
         windows = batch[torch.arange(len(batch), device=batch.device)[:, None], frame_numbers]
@@ -172,6 +175,7 @@ class BCE(Detector):
             z = self._embed(windows.flatten(0, 1), level_db.repeat_interleave(n))
             values = {}
             if self.classifies:
+                # 1 - p without the subtraction: windows of which the network is certain keep different scores.
                 values["probability"] = torch.sigmoid(-self._logits(z).double())
             if self.n_centroids:
                 values["distance"] = squared_distances(z, self.centroids[:1])[:, 0].double()

@@ -47,7 +47,7 @@ class ResNet38(nn.Module):
     def forward(self, logmel: Tensor) -> Tensor:
         """Embeddings [shape=(n, size)], float32, of log-mels [shape=(n, n_frames, n_mels)] of 16 frames or more."""
         images = self.bands(logmel.mT[..., None])  # bands as channels: (n, mel, frame, 1)
-        images = self.stages(self.stem(images.permute(0, 3, 2, 1).contiguous()))
+        images = self.stages(self.stem(images.permute(0, 3, 2, 1).contiguous()))  # (n, channel, frame, mel) again
         embeddings: Tensor = images.float().mean(dim=(2, 3))
         return embeddings
 
@@ -72,7 +72,7 @@ class ResidualBlock(nn.Module):
             *(*pool, _convolution(n_in, n_out), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)),
             *(nn.Dropout(BLOCK_DROPOUT), _convolution(n_out, n_out), last),
         )
-        self.shortcut = nn.Sequential(*pool)
+        self.shortcut = nn.Sequential(*pool)  # an empty one is the identity
         if n_in != n_out:
             self.shortcut.extend([nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out)])
 

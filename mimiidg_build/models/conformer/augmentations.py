@@ -81,6 +81,7 @@ def augment(logmel: Tensor, fill: Tensor) -> tuple[Tensor, Tensor]:
     for kind in range(1, len(KINDS)):
         rows = (kinds == kind).nonzero()[:, 0].to(logmel.device)
         if len(rows):
+            # Not in place: ``out`` may still be the caller's tensor, since float() of float32 is no copy.
             out = out.index_copy(0, rows, apply(KINDS[kind], out.index_select(0, rows), fill))
     return out, kinds.to(logmel.device)
 
@@ -143,7 +144,7 @@ def pitch_shift(logmel: Tensor, semitones: Tensor) -> Tensor:
     sources_hz = torch.from_numpy(hz_from_mel(centres.numpy())) / 2 ** (semitones.double()[:, None] / 12)
     places = (torch.from_numpy(mel_from_hz(sources_hz.numpy())) - centres[0]) / (centres[1] - centres[0])
     places = places.clamp(0, N_MELS - 1).to(logmel.device, torch.float32)
-    below = places.floor().long().clamp(max=N_MELS - 2)
+    below = places.floor().long().clamp(max=N_MELS - 2)  # so that below + 1 is a band, too
     share = (places - below)[:, None]
     bands = below[:, None].expand(-1, logmel.shape[1], -1)
     return torch.lerp(logmel.gather(2, bands), logmel.gather(2, bands + 1), share)
@@ -194,6 +195,7 @@ def fade(logmel: Tensor, seconds: Tensor, is_out: Tensor) -> Tensor:
     middle_s = torch.arange(logmel.shape[1]) * HOP / SAMPLE_RATE
     elapsed_s = torch.where(is_out[:, None], middle_s.flip(0), middle_s)
     gain = (elapsed_s.square() + WINDOW_STD_S**2).sqrt() / seconds[:, None]
+    # The clamp also takes care of a fade of 0 s, whose gain is infinite.
     gain_db = 20 * torch.log10(gain.clamp(max=1.0))
     return (logmel + gain_db.to(logmel.device)[:, :, None]).clamp(min=10 * math.log10(FLOOR))
 
@@ -205,7 +207,7 @@ def white_noise(logmel: Tensor, snr_db: Tensor) -> Tensor:
     from band to band as that of noise does. The cross terms of clip and noise are left out: their mean is 0.
     """
     n, n_frames, _ = logmel.shape
-    samples = torch.randn(n, (n_frames - 1) * HOP, device=logmel.device)
+    samples = torch.randn(n, (n_frames - 1) * HOP, device=logmel.device)  # frames are centred: one more than hops
     window = torch.hann_window(N_FFT, device=logmel.device)
     spectrum = torch.stft(samples, N_FFT, HOP, window=window, pad_mode="constant", return_complex=True)
     filters, half_widths_hz = (constant.to(logmel.device) for constant in _filters())

@@ -66,9 +66,10 @@ class Conformer(Detector):
         for module in self.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.momentum = settings.batch_norm_momentum
-        self._in_second_stage = False
+        self._in_second_stage = False  # set by begin_epoch, also of a resumed training
         self.register_buffer("level_mean", torch.zeros(N_MELS))
         self.register_buffer("level_deviation", torch.ones(N_MELS))
+        # NaN until fitted: no score before.
         self.register_buffer("centre", torch.full((n_sections, EMBEDDING), torch.nan, dtype=torch.float64))
         self.register_buffer("whitener", torch.zeros(n_sections, EMBEDDING, EMBEDDING, dtype=torch.float64))
         self.register_buffer("score_mean", torch.zeros(n_sections, len(SCORES), dtype=torch.float64))
@@ -85,6 +86,7 @@ class Conformer(Detector):
     def begin_epoch(self, epoch: Epoch, chunks: Chunks) -> None:
         """The stage; before the first epoch, mean and standard deviation of each mel band over the normal clips."""
         self._in_second_stage = in_second_stage(epoch)
+        # Once is enough: both are buffers, which a resumed training has from its checkpoint.
         if epoch.number > 0:
             return
         count, total, square = 0, torch.zeros(N_MELS, dtype=torch.float64), torch.zeros(N_MELS, dtype=torch.float64)
@@ -92,7 +94,7 @@ class Conformer(Detector):
             rows = logmel[labels.is_normal].flatten(0, 1).double()
             count, total, square = count + len(rows), total + rows.sum(0).cpu(), square + rows.square().sum(0).cpu()
         mean = total / count
-        variance = square / count - mean.square()
+        variance = square / count - mean.square()  # in float64: the two nearly cancel
         self.level_mean.copy_(mean)
         self.level_deviation.copy_(variance.clamp(min=MIN_STANDARD_DEVIATION**2).sqrt())
 
@@ -123,9 +125,11 @@ class Conformer(Detector):
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Sum of the heads' losses on clips [shape=(n, 313, 128)], each augmented."""
         with torch.autocast(batch.device.type, enabled=False):
+            # Autocast would round the augmentations' matrix products to bfloat16.
             augmented, kinds = augment(batch, self.level_mean)
         z = self(augmented)
         with torch.autocast(batch.device.type, enabled=False):
+            # The margin is on an angle: cosines stay in single precision.
             return self._heads_loss(z, labels, kinds)
 
     def _heads_loss(self, z: Tensor, labels: Labels, kinds: Tensor) -> Tensor:
@@ -162,6 +166,7 @@ class Conformer(Detector):
             if len(own) < 2:
                 raise DataError(f"conformer: {len(own)} training clips of a section cannot give a covariance")
             self.centre[number], self.whitener[number] = mean_and_whitener(own)
+        # Only now: raw scores need the centre and the whitener of every section.
         raw = self._raw_scores(z, section)
         for number in range(self.n_sections):
             own = raw[section == number]
@@ -176,6 +181,7 @@ class Conformer(Detector):
     def _raw_scores(self, z: Tensor, section: Tensor) -> Tensor:
         """``SCORES`` before they are standardised [shape=(n, 3)], float64."""
         section_score = cross_entropy(self.settings.scale * self._cosine(z), section)
+        # -log sigmoid(x) as softplus(-x): finite however confident the network is.
         binary_score = F.softplus(-F.linear(z, self.binary.weight.double(), self.binary.bias.double())[:, 0])
         white = torch.einsum("ni,nij->nj", z - self.centre[section], self.whitener[section])
         return torch.stack([section_score, binary_score, torch.linalg.vector_norm(white, dim=1)], dim=1)

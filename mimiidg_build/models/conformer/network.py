@@ -163,9 +163,11 @@ class AttentivePooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Means and standard deviations [shape=(n, 2 size)], float32, of frames [shape=(n, n_frames, size)]."""
+        # batch norm takes (n, size, n_frames)
         hidden = self.norm(F.relu(self.hidden(x)).transpose(1, 2)).transpose(1, 2)
         share = self.weights(torch.tanh(hidden)).float().softmax(dim=1)
         x = x.float()
         mean = (share * x).sum(dim=1)
+        # the mean square minus the squared mean could round below 0
         variance = (share * (x - mean[:, None]).square()).sum(dim=1)
         return torch.cat([mean, variance.clamp(min=MIN_VARIANCE).sqrt()], dim=1)
