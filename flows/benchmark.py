@@ -33,7 +33,7 @@ from schemas.variants import Variant
 
 T = TypeVar("T")
 
-RETRIES: dict[Stage, int] = {"train-and-score": 1}  # what a retry need not do again: epochs that are finished are kept
+RETRIES: dict[Stage, int] = {"train-and-score": 1}  # a retry is cheap: it resumes after the last finished epoch
 
 # No more threads than this wait for trainings; how many train at once, and where, the library decides.
 RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1))

@@ -24,7 +24,7 @@ from mimiidg_build.store.summary import section_rows
 
 T = TypeVar("T")
 
-RETRIES: dict[Stage, int] = {"render": 1}  # what a retry need not do again: shards that are finished are kept
+RETRIES: dict[Stage, int] = {"render": 1}  # a retry is cheap: finished shards are not rendered again
 
 
 class Tasks(Executor):

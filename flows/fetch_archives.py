@@ -1,4 +1,4 @@
-"""Fetch the archives of datasets: one task per record file, at most two at once, since Zenodo blocks a third."""
+"""Fetch the archives of datasets: one task per dataset, at most two transfers at once, since Zenodo blocks a third."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_worth_a_retry(task: object, run: object, state: object) -> bool:
     cache_policy=NO_CACHE,
 )
 def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> dict[str, Place]:
-    """Have a dataset's archives on disk, verified.
+    """Make sure that a dataset's archives are on disk and verified.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> 
     names : list of str or None
         Only these files; None: all.
     offline : bool
-        Fetch nothing; verify what is there.
+        Fetch nothing; verify existing archives.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> 
 
 @flow(name="fetch-archives", flow_run_name="fetch")
 def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offline: bool = False) -> dict[str, Place]:
-    """Fetch datasets' archives; what is there and verified is not fetched again.
+    """Fetch datasets' archives; verified ones are not fetched again.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offlin
     root : str or Path
         Archives go to ROOT/archives; ``s3://bucket/prefix`` on object storage.
     offline : bool
-        Fetch nothing; verify what is there.
+        Fetch nothing; verify existing archives.
 
     Returns
     -------
@@ -95,6 +95,7 @@ def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offlin
     """
     archives: dict[str, Place] = {}
     for dataset, names in wanted.items():
+        # one after another: two transfers at once in all, not two per dataset
         archives |= fetch(dataset, place(root), names, offline)
     create_table_artifact(
         key="archives",

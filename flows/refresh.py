@@ -1,7 +1,7 @@
 """Refresh: fetch what is missing, build every variant given, write the reports. Nothing new: nothing is done.
 
 What ``mimiidg serve`` runs on a schedule. A variant whose noise or archives changed is built anew, only its changed
-sections rendered; ``latest`` moves to the new store, the one before stays for those who are reading it.
+sections rendered; ``latest`` moves to the new store, the previous one stays for its readers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def refresh(
     offline: bool = False,
     with_report: bool = True,
 ) -> list[Place]:
-    """Fetch, build and report variants. What is there and up to date is left as it is.
+    """Fetch, build and report variants. What is up to date is left as it is.
 
     With ``scheduler="processes"`` a script that calls this needs an ``if __name__ == "__main__":`` guard.
 
@@ -62,7 +62,7 @@ def refresh(
     workers : int, optional
         Threads or processes; all cores by default.
     offline : bool
-        Fetch nothing; use and verify what is there.
+        Fetch nothing; use and verify existing archives.
     with_report : bool
         Whether to write the report of each store that has none.
 
@@ -81,6 +81,7 @@ def refresh(
         hide_tracebacks()
         settings.configure(reporter=PlainReporter(log.info))
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]
+    # before anything is built: afterwards every store would be the latest
     before = {listed.path: listed.state for listed in list_stores(at)}
     fetch_archives(_needed(contents), root, offline=offline)
     stores, lines = [], []

@@ -65,8 +65,8 @@ def deployment(variant: str, name: str, schedule: CronSchedule | None, **paramet
         parameters={"variants": [variant], **parameters},
         concurrency_limit=ONE_AT_A_TIME,
         description=f"Fetch, build and report {variant}",
-        paused=False,
-        entrypoint_type=EntrypointType.MODULE_PATH,
+        paused=False,  # an earlier program paused it when it ended
+        entrypoint_type=EntrypointType.MODULE_PATH,  # by module, not by file: a run may start in any folder
     )
     assert isinstance(made, RunnerDeployment)
     return made

@@ -36,7 +36,7 @@ class Server:
     port : int, optional
         A free one by default.
     schedules : bool
-        Whether it also starts scheduled runs, and shows the pages that people look at them on.
+        Whether it also starts scheduled runs, and serves the web pages that show them.
 
     Raises
     ------
@@ -105,6 +105,7 @@ def answers(url: str, client: httpx.Client | None = None) -> bool:
 
 def _free_port(port: int | None) -> int:
     with socket.socket() as trial:
+        # as the server will bind it: a port that another has just left is free
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((HOST, port or 0))
@@ -113,17 +114,17 @@ def _free_port(port: int | None) -> int:
                 f"port {port} of this machine is taken ({error.strerror}). A Prefect server that runs there already? "
                 f"Then set PREFECT_API_URL=http://{HOST}:{port}/api; else give another --port."
             ) from None
-        return int(trial.getsockname()[1])
+        return int(trial.getsockname()[1])  # if another program takes it before the server does, wait() reports that
 
 
 # ---- In the server's process -----------------------------------------------------------------------------------------
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    sys.stdin.buffer.read()  # ends when the parent closes the pipe, or dies, by whatever signal
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_WITHIN_S / 2)
-    os._exit(1)
+    os._exit(1)  # a request under way must not keep it: well within the time that stop() waits
 
 
 def _main(port: int) -> None:

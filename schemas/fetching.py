@@ -31,7 +31,7 @@ class LockEntry(Strict):
 class ArchiveLock(Strict):
     """``archives.lock.json``: the checksum that each archive of a record is pinned to, by file name."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = 1  # first, so that a later version is the mistake that is named
     files: dict[str, LockEntry]
 
     @field_validator("version", mode="before")

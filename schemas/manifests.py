@@ -112,6 +112,7 @@ class NoiseLayer(Strict):
 
     @model_validator(mode="after")
     def _drawn_or_named(self) -> NoiseLayer:
+        # kinds for one domain alone would leave the other without noise
         drawn = bool(self.source) and bool(self.target)
         if drawn == (self.attribute is not None) or bool(self.source) != bool(self.target):
             raise ValueError("a layer has either source and target kinds, or an attribute that names the kind")

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from schemas.manifests import NoiseSource, Strict
 
 SECTION_CHOICE = re.compile(r"(bearing|fan|gearbox|slider|valve)(/[0-9]{2})?")
+# a folder's name: no slash, and no dot at its start
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
 SnrDb = Annotated[float, Field(ge=-60, le=60)]
 

@@ -1,4 +1,4 @@
-"""``mimiidg``, the front door: one file a command.
+"""``mimiidg``, the command line: one module per command.
 
 In: a command line, and the environment (:mod:`mimiidg_build.settings`). Out: a result on standard output, as a table,
 a path or JSON; progress and messages on standard error. Exit code 0: done, 1: the data or the run failed, 2: wrong
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = None if arguments is None else list(arguments)
     try:
         result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return result if isinstance(result, int) else 0  # without standalone mode click returns the code of an Exit
     except (KeyboardInterrupt, click.Abort):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
         click.echo(f"stopped. {KEPT}", err=True)

@@ -35,6 +35,7 @@ def one_value_each(arguments: Sequence[str], options: Sequence[str] = SEVERAL) -
     spread: list[str] = []
     for argument in arguments:
         number = argument.lstrip("+-").replace(".", "", 1).isdigit()
+        # a second number in a row: the word before the last value is the option itself
         if number and len(spread) > 1 and spread[-2] in options:
             spread.append(spread[-2])
         spread.append(argument)
@@ -114,10 +115,10 @@ def benchmark(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train, score and evaluate models on a variant, which is built if it is not.
+    """Train, score and evaluate models on a variant, which is built first if needed.
 
-    Stopped, it goes on from the last finished epoch; what is finished is reused. With several --snr-offset the variant
-    is built at each offset to Table 1's SNR, with the same noise, and AUC is plotted against SNR; with several
+    An interrupted run resumes after the last finished epoch; finished runs are reused. With several --snr-offset the
+    variant is built at each offset to Table 1's SNR, with the same noise, and AUC is plotted against SNR; with several
     --known-anomalies, against their number.
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke

@@ -45,8 +45,8 @@ def build(
 ) -> None:
     """Build a variant's store.
 
-    A shipped variant (released, paper, demo), or the path of your own file. Stopped, it goes on where it was; built
-    already, it says so.
+    A shipped variant (released, paper, demo), or the path of your own file. An interrupted build resumes where it
+    stopped; a finished one is not built again.
 
     Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve
     """
@@ -64,7 +64,7 @@ def build(
         seed=seed,
         full_scale=full_scale,
     )
-    load_dataset(wanted.dataset)
+    load_dataset(wanted.dataset)  # a mistyped dataset fails here, before a server starts
     root = absolute_for_cluster(root, scheduler)
     note = ""
     with shown_progress(quiet) as reporter:

@@ -10,9 +10,9 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes a shell complete `mimiidg`.
+    """Print the script for shell completion of `mimiidg`.
 
-    Commands, options, and the names of what there is.
+    Commands, options, and the names of variants, stores and datasets.
 
     \b
     bash: mimiidg completion bash > ~/.local/share/bash-completion/completions/mimiidg

@@ -95,7 +95,7 @@ def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None
 
     started(1)
     content = variant.model_dump(mode="json")
-    refresh([content], str(root), scheduler, workers, with_report=False)  # better after the benchmark
+    refresh([content], str(root), scheduler, workers, with_report=False)  # which would lack the benchmark
     benchmark([content], str(root), MODELS, "smoke")
 
 

@@ -1,4 +1,4 @@
-"""``mimiidg evaluate``: metrics of score files, ours or anybody's."""
+"""``mimiidg evaluate``: metrics of score files, written by this package or by any other system."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = {
 )
 @common
 def evaluate(directory: Path, truth: tuple[Path, ...], root: Place, as_json: bool, quiet: bool) -> None:
-    """Compute every metric of a directory of score files in the official format, ours or anybody's.
+    """Compute every metric of a directory of score files in the official format, of any system.
 
     Reads anomaly_score_<machine>_section_<NN>_test.csv, and decision_result_... where they are there.
 

@@ -1,4 +1,4 @@
-"""``mimiidg fetch``: have archives on disk, verified."""
+"""``mimiidg fetch``: fetch and verify the archives of datasets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", shell_complete=complete.datasets)
 @click.option("--file", "files", multiple=True, help="Only this file of the dataset.")
-@click.option("--offline", is_flag=True, help="Use and verify what is there.")
+@click.option("--offline", is_flag=True, help="Fetch nothing; use and verify existing archives.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
 def fetch(
@@ -32,7 +32,7 @@ def fetch(
 ) -> None:
     """Fetch and verify the archives of datasets.
 
-    A broken transfer goes on where it stopped; what is there and verified is not fetched again; a file downloaded by
+    An interrupted transfer resumes where it stopped; verified archives are not fetched again; a file downloaded by
     hand into ROOT/archives/<record>/ is verified and used.
 
     Example: mimiidg fetch mimii_dg --file fan.zip --file valve.zip

@@ -1,4 +1,4 @@
-"""``mimiidg list``: the stores that there are."""
+"""``mimiidg list``: the stores under a root."""
 
 from __future__ import annotations
 

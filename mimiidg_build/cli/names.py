@@ -55,6 +55,7 @@ def chosen_variant(
     if noise:
         content = variant.model_dump()
         variant = parse_variant(content | {"noise": content["noise"] | _noise_by_kind(noise)}, "--noise")
+        # the file's own noise paths are absolute by now, and stay as they are
         variant = with_absolute_noise(variant, Path.cwd())
     variant = derive_variant(variant, sections=list(sections) or None, **changes)
     return variant.model_copy(update={"name": variant_name}) if variant_name else variant
@@ -96,6 +97,7 @@ def store_path(name: str, root: Place) -> Place:
     from mimiidg_build.store.store import latest, variant_dir
 
     directory, given = variant_dir(root, name), place(name)
+    # a path wins over a variant of the same name
     path = directory if not given.exists() and directory.is_dir() else given
     return path / f"{latest(path)}.zarr" if (path / "latest").is_file() else path
 
@@ -110,6 +112,6 @@ def named_dataset(name: str, root: Place) -> DatasetManifest | None:
     try:
         return load_dataset(name)
     except UsageError:
-        if name.endswith(".toml"):
+        if name.endswith(".toml"):  # a manifest file was meant: its error is the one to report
             raise
         return None

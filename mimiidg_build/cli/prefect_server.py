@@ -47,7 +47,7 @@ def start_prefect(root: Place, *flows: str, meanwhile: Callable[[], object] = la
         return
     server = own_server(root)
     for name in flows:
-        import_module(f"flows.{name}")
+        import_module(f"flows.{name}")  # importing Prefect takes seconds, which the server needs to start anyway
     meanwhile()
     server.wait()
 
@@ -82,7 +82,7 @@ def own_server(root: Place, port: int | None = None, *, schedules: bool = False)
 
 
 def check_prefect() -> None:
-    """Refuse to go on without the configured Prefect server.
+    """Make sure that the configured Prefect server answers.
 
     Raises
     ------

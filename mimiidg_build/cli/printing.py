@@ -41,7 +41,7 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():
-        click.echo(line.rstrip())
+        click.echo(line.rstrip())  # rich pads every line to the full width of the table
 
 
 def print_lines(lines: Iterable[object]) -> None:
@@ -51,7 +51,7 @@ def print_lines(lines: Iterable[object]) -> None:
 
 
 def print_json(content: object) -> None:
-    """Print a result for programs; a number that JSON does not have is a mistake of ours, not a result."""
+    """Print a result for programs; NaN and infinity, which JSON does not have, are an error of this program."""
     click.echo(json.dumps(content, allow_nan=False))
 
 
@@ -88,4 +88,4 @@ def percent(value: float | None) -> str:
     >>> percent(0.84691), percent(float("nan"))
     ('84.69', '')
     """
-    return "" if value is None or value != value else f"{100 * value:.2f}"
+    return "" if value is None or value != value else f"{100 * value:.2f}"  # NaN is unequal to itself

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("variants", nargs=-1, metavar="[VARIANT]...", shell_complete=complete.stores)
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
 @click.option("--keep", type=click.IntRange(0), default=0, metavar="N", help="Keep a variant's N newest old stores.")
-@click.option("--unfinished", is_flag=True, help="Also builds and transfers that could still go on.")
+@click.option("--unfinished", is_flag=True, help="Also builds and transfers that could still be resumed.")
 @click.option("--runs", is_flag=True, help="Also trained models of stores that are gone.")
 @common
 def prune(
@@ -33,7 +33,7 @@ def prune(
 ) -> None:
     """Remove superseded stores and what killed runs left behind, of some variants or of all of ROOT.
 
-    What `latest` names, what somebody reads, and what a running build or fetch needs is never removed.
+    Never removed: the stores that `latest` names, stores in use, and what a running build or fetch needs.
 
     Example: mimiidg prune --dry-run
     """

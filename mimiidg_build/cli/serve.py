@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--timezone", default="UTC", show_default=True, help="The time zone of --cron, as Europe/Berlin.")
 @click.option("--server", is_flag=True, help="Also run a Prefect server, on this machine, for as long as this runs.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Port of that server.")
-@click.option("--offline", is_flag=True, help="Fetch nothing; use and verify what is there.")
+@click.option("--offline", is_flag=True, help="Fetch nothing; use and verify existing archives.")
 @run_options
 @common
 def serve(
@@ -105,9 +105,10 @@ def by_name(variants: Sequence[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for given in variants:
         variant = load_variant(given)
-        load_dataset(variant.dataset)
+        load_dataset(variant.dataset)  # a mistyped dataset fails now, not at night
         if variant.name in named:
             raise UsageError(f"two variants are named {variant.name}; a store and a deployment have one name each.")
+        # absolute: a run may start in another folder
         named[variant.name] = given if given in shipped_names("variants") else str(Path(given).absolute())
     return named
 

@@ -1,6 +1,6 @@
 """Findings: what validation found, collected rather than raised, so that one run names every fault.
 
-A finding of severity *error* stops whoever calls `raise_on_errors`; a *warning* is reported and goes on. ``table`` is
+A finding of severity *error* makes `raise_on_errors` raise; a *warning* is only reported. ``table`` is
 ``<archive>:<member>`` of an attribute table, an archive, or a section (``fan/04``) where the fault is a section's;
 ``line`` counts from 1 with the header, 0 where no line applies.
 """
@@ -70,6 +70,7 @@ def summarise(findings: pd.DataFrame) -> pd.DataFrame:
     for severity, kind, table, line, column, message in zip(*columns, strict=True):
         where = ", ".join(part for part in (f"line {line}", column) if part) if line else ""
         groups.setdefault((severity, kind, table), []).append(f"{where}: {message}" if where else message)
+    # stable: within a severity, groups stay in the order in which they were found
     ordered = sorted(groups.items(), key=lambda group: SEVERITIES.index(group[0][0]))
     rows = [(*key, len(examples), examples[0]) for key, examples in ordered]
     return pd.DataFrame(rows, columns=["severity", "kind", "table", "count", "example"])

@@ -59,6 +59,7 @@ def needed_archives(variant: Variant) -> dict[str, list[str]]:
     machines = {section.machine_type for section in sections}
     needed = {dataset.name: [name for _, name in clip_archives(dataset, machines.__contains__)]}
     for source in _noise_sources(variant, dataset, sections):
+        # noise from folders and zips of the user's is on disk already
         if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
             needed[source.dataset].append(source.file)
     return needed
@@ -135,10 +136,12 @@ def read_release(
     tables: dict[tuple[str, str], bytes] = {}
     for key, verified in archives.items():
         archive = open_archive(verified.path)
+        # sizes are the zip directory's: nothing is unpacked for them
         members[key] = {name: info.size_bytes for name, info in archive.members.items()}
         tables |= {(key, name): archive.read(name) for name in archive.members if layout.is_attribute_table(name)}
     reading = layout.read_clips(members, tables, recipe.n_samples * BYTES_PER_SAMPLE)
     clips, findings = build_clip_table(reading, recipe, expected_counts=_expected_counts(dataset))
+    # demoted, not dropped: what was allowed is still reported
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
     paths = {key: verified.path for key, verified in archives.items()}
     return Release(dataset, paths, {key: verified.md5 for key, verified in archives.items()}, clips, findings)

@@ -17,6 +17,7 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """The rows of a CSV file that are not blank, with their line numbers; any line ends, with or without a BOM."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
+        # newline="": csv must see line ends itself, also those within quotes
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         return [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
     except (UnicodeDecodeError, csv.Error) as error:

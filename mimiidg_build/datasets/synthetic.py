@@ -51,6 +51,7 @@ class SyntheticSpec:
         >>> SyntheticSpec(percent=2.5, seed=1, evaluation=True).name
         'synthetic-2.5pct-seed1-eval'
         """
+        # repr, unlike %g, loses no digit: two sizes never share a name
         percent = repr(float(self.percent)).removesuffix(".0")
         return f"synthetic-{percent}pct-seed{self.seed}{'-eval' if self.evaluation else ''}"
 
@@ -61,6 +62,7 @@ def is_synthetic(name: str) -> bool:
     >>> [is_synthetic(name) for name in ("synthetic", "synthetic-5pct", "mimii_dg", "synthetics")]
     [True, True, False, False]
     """
+    # so that a mistyped name is answered with the grammar, not with a list of files
     return name == "synthetic" or name.startswith("synthetic-")
 
 
@@ -120,7 +122,8 @@ def clip_counts(percent: float) -> dict[str, int]:
     >>> clip_counts(5)["target_test_anomaly"], sum(clip_counts(5).values())
     (5, 60)
     """
-    n_clips = round(12 * percent)
+    n_clips = round(12 * percent)  # 1,200 a section at 100 %
+    # n // 8 in each of four cells: never more than half of the clips are test clips
     n_test = max(round(n_clips / 24), min(5, n_clips // 8), 1)
     n_target_train = max(1, round(n_clips / 120))
     return {

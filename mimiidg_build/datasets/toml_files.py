@@ -77,6 +77,7 @@ def _described(model: type[BaseModel], mistake: ErrorDetails) -> str:
         near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         text = f"unknown key{hint} (allowed: {', '.join(known)})"
+    # a missing key has no value, and a whole table is too long to show
     elif mistake["type"] != "missing" and not isinstance(mistake["input"], dict):
         text += f", found {_shown(mistake['input'])}"
     return f"  {key}: {text}"
@@ -102,6 +103,7 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
     'NoiseSource'
     """
     for part in loc[:-1]:
+        # from the annotation through Optional, list and dict to the model within
         kinds: list[Any] = [model.model_fields[part].annotation] if part in model.model_fields else []
         while kinds:
             kind = kinds.pop()

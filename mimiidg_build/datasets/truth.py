@@ -135,7 +135,7 @@ def _merge(known: ClipTruth, found: ClipTruth, where: str) -> ClipTruth:
         before, now = getattr(known, field.name), getattr(found, field.name)
         if before and now and before != now:
             raise DataError(f"{where} is {now!r} here, but {before!r} in another table ({field.name})")
-        merged[field.name] = before or now
+        merged[field.name] = before or now  # a condition list and a domain list each know half of it
     return ClipTruth(**merged)
 
 

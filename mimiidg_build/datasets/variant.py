@@ -58,6 +58,7 @@ def derive_variant(variant: Variant, **changes: Any) -> Variant:
         "full_scale": str,
     }
     name = "-".join([variant.name, *(part(changes[key]) for key, part in parts.items() if key in changes)])
+    # validated anew: pydantic's model_copy takes any value
     return parse_variant(variant.model_dump() | {"name": name} | changes, "command line")
 
 
@@ -76,7 +77,7 @@ def check_sections(variant: Variant, source: str) -> None:
 
 
 def _absolute(base: Path, path: str) -> str:
-    if "://" in path:
+    if "://" in path:  # a URL is absolute; Path would also merge its slashes
         return path
     try:
         return str(base / Path(path).expanduser())

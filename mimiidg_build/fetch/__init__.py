@@ -6,7 +6,7 @@ Imports: errors, settings, schemas, progress, storage, datasets, synthesis.
 ``steps.decide`` says what must be done about a file, ``steps.ensure`` does it:
 
 - a file that was verified and has not been touched since is used as it is, without a request and without hashing;
-- any other file that is there is hashed, and taken if it is the published one; it is never changed or deleted;
+- any other file found is hashed, and accepted if it is the published one; it is never changed or deleted;
 - a missing file is fetched (``download``), or named, with where to get it and where to put it, when offline.
 
 From the top: ``dataset`` (a dataset's archives, a synthetic release's too), ``archives`` (one record's), ``steps`` (one

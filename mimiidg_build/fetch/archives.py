@@ -58,7 +58,7 @@ def fetch_record(
     retry_policy: RetryPolicy | None = None,
     sleep: Callable[[float], object] | None = None,
 ) -> dict[str, Place]:
-    """Have the archives of a record on disk, verified.
+    """Make sure that the archives of a record are on disk and verified.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def fetch_record(
     base_url : str
         Where the record is.
     offline : bool
-        Send no request: use what is there.
+        Send no request: use the archives on disk.
     on_progress : OnTransfer, optional
         Called with name, bytes done and total bytes, from worker threads, about once a megabyte; the total is None
         where it is not known.
@@ -101,8 +101,10 @@ def fetch_record(
     try:
         job = Job(record, record_dir(place(root), record.id), base_url, offline, on_progress, session, {})
         actions = {file.name: job.decide(file) for file in files}
+        # before any hashing: one message names all that is missing
         refuse_missing(job, [name for name, action in actions.items() if action == "missing"])
         if not offline and any(_needs_answer(job, file, actions[file.name]) for file in files):
+            # filled before the threads start, which only read it
             job.answer.update(ask_record(session, base_url, record.id))
         _ensure_all(job, files, max_transfers)
     finally:
@@ -142,6 +144,7 @@ def _ensure_all(job: Job, files: list[RecordFile], max_transfers: int) -> None:
                 except FetchError as error:
                     errors.append(error)
         except BaseException:
+            # leaving the block joins the threads, and Ctrl-C reaches the main thread alone
             job.session.retries.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -36,7 +36,7 @@ def fetch_dataset(
     base_url: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Place]:
-    """Have a dataset's archives on disk, verified. What is there and verified already is not fetched again.
+    """Make sure that a dataset's archives are on disk and verified. Verified archives are not fetched again.
 
     A synthetic release is made in worker processes: a script that fetches one needs an ``if __name__ == "__main__"``
     guard.
@@ -50,7 +50,7 @@ def fetch_dataset(
     names : collection of str, optional
         Only these files.
     offline : bool
-        Use what is there; an archive that is not is an error.
+        Use the archives on disk; a missing one is an error.
     base_url : str, optional
         Record API; ``MIMIIDG_ZENODO_URL`` or Zenodo itself by default.
     reporter : Reporter, optional
@@ -95,12 +95,14 @@ def _fetch_synthetic(
     reporter: Reporter,
 ) -> dict[str, Place]:
     """Generate what is not there, serve it, fetch it."""
+    # imported here, since only a synthetic release needs scipy
     from mimiidg_build.synthesis.archive import write_release
     from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 
     record = dataset.records[0]
     wanted = [file.name for file in record.files if names is None or file.name in names]
     try:
+        # tried first: with everything on disk there is nothing to make or to serve
         paths = fetch_record(record, root, names=wanted, offline=True)
     except FetchError:
         if offline:
@@ -112,7 +114,7 @@ def _fetch_synthetic(
         write_release(spec, served, on_progress=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
         with LocalZenodo({record.id: served}) as server:
             paths = fetch_record(record, root, names=wanted, base_url=server.url, on_progress=reporter.transfer)
-        if len(wanted) == len(record.files):
+        if len(wanted) == len(record.files):  # all archives were made, and a later fetch may want the others
             shutil.rmtree(served)
     return {f"{record.id}/{name}": path for name, path in paths.items()}
 
@@ -169,7 +171,7 @@ def _verified_archives(dataset: DatasetManifest, root: Place, names: Collection[
 
 
 def make_synthetic(variant: Variant, root: Place, reporter: Reporter | None = None) -> None:
-    """Have a variant's synthetic release on disk; a release of any other kind must have been fetched.
+    """Make sure that a variant's synthetic release is on disk; any other kind of release must have been fetched.
 
     Parameters
     ----------
@@ -192,6 +194,7 @@ def archives_are_there(variant: Variant, root: Place) -> bool:
     for dataset_name, files in needed_archives(variant).items():
         for record in load_dataset(dataset_name).records:
             wanted = {file.name for file in record.files} & set(files)
+            # no lock entry: never fetched, or put there by hand and not verified yet
             if wanted - archive_checksums(record, root).keys():
                 return False
             if not all(archive_path(root, record.id, name).is_file() for name in wanted):

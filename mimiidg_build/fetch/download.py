@@ -51,7 +51,7 @@ def _receive(session: Session, url: str, part: Part, size_bytes: int | None) -> 
     """
     offset = part.size_bytes
     with session.get(url, part.request_headers()) as response:
-        if response.status_code == 416:
+        if response.status_code == 416:  # before the body is looked at: that of an error may well be a page
             _take_416(response, url, part)
             return
         _refuse_page(response)
@@ -65,6 +65,7 @@ def _receive(session: Session, url: str, part: Part, size_bytes: int | None) -> 
                 log.info("%s: the server sends the whole file (no ranges, or a new version); starting over", url)
                 part.start_over()
         part.write(response, session.retries)
+    # without a Content-Length any end of the connection looks like the end of the body
     if size_bytes is not None and part.size_bytes < size_bytes:
         raise TransientError(f"{url} ended after {part.size_bytes} of {size_bytes} bytes")
 
@@ -96,7 +97,7 @@ def _receive_from_any(session: Session, part: Part, wanted: Wanted) -> None:
 
 
 def download(session: Session, target: Place, wanted: Wanted, on_progress: OnTransfer | None) -> None:
-    """Fetch one archive into place, going on from what an earlier run left.
+    """Fetch one archive into place, resuming a part that an earlier run left.
 
     Parameters
     ----------
@@ -121,8 +122,10 @@ def download(session: Session, target: Place, wanted: Wanted, on_progress: OnTra
     # Twice: a wrong byte may come from a part that an earlier run left, or from the way. A second whole transfer that
     # is wrong too means that the server has something else.
     for _ in range(2):
+        # an earlier run may have been stopped between the last byte and the publication
         is_whole = part.size_bytes == wanted.size_bytes and part.md5 == wanted.md5
         if not is_whole:
+            # nothing is left to ask for, and the md5 is wrong
             if wanted.size_bytes is not None and part.size_bytes >= wanted.size_bytes:
                 part.start_over()
             _receive_from_any(session, part, wanted)

@@ -72,12 +72,14 @@ class Session:
         self.retries = Retrier(policy, sleep)
         self._base_url = base_url
 
+    # Not locked, though threads share it: the first request of a fetch is ``ask_record``'s, before any thread starts.
     @functools.cached_property
     def _client(self) -> httpx.Client:
         """Made for the first request: when all archives are there, there is none."""
         timeout_s = self.retries.policy.timeout_s
         return httpx.Client(
             headers={"User-Agent": USER_AGENT},
+            # a body may pause for longer than connecting may take
             timeout=httpx.Timeout(timeout_s, connect=min(30.0, timeout_s)),
             follow_redirects=True,
             # A proxy named in the environment cannot reach a server on this machine.
@@ -87,7 +89,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connections."""
-        if "_client" in self.__dict__:
+        if "_client" in self.__dict__:  # asking for the property would make a client
             self._client.close()
 
     @contextmanager
@@ -124,5 +126,6 @@ class Session:
                     if len(body) > MAX_JSON_BYTES:  # a small compressed body may unpack to any size
                         raise FetchError(f"{url} answered more than {MAX_JSON_BYTES} bytes, expected a record.")
                 return json.loads(body)
+            # RecursionError: thousands of nested brackets
             except (ValueError, RecursionError, httpx.DecodingError) as error:
                 raise FetchError(f"{url} answered {kind}, expected JSON. Likely cause: a proxy's page.") from error

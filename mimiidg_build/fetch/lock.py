@@ -46,7 +46,7 @@ def read_lock(directory: Place) -> dict[str, LockEntry]:
     """
     path = directory / LOCK_NAME
     try:
-        data = path.read_bytes()
+        data = path.read_bytes()  # unguarded: the file is only ever replaced as a whole
     except FileNotFoundError:
         return {}
     try:
@@ -67,7 +67,7 @@ def _first_mistake(error: ValidationError) -> str:
 
 
 def write_entry(directory: Place, name: str, entry: LockEntry) -> None:
-    """Set one entry, whatever other processes set in the meantime.
+    """Set one entry, and keep those that other processes have set in the meantime.
 
     Parameters
     ----------
@@ -77,6 +77,6 @@ def write_entry(directory: Place, name: str, entry: LockEntry) -> None:
         The archive.
     entry : LockEntry
     """
-    with guard(directory, LOCK_NAME):
+    with guard(directory, LOCK_NAME):  # threads and processes that work on other archives of the record write it too
         lock = ArchiveLock(files={**read_lock(directory), name: entry})
         write_json(directory / LOCK_NAME, lock.model_dump())

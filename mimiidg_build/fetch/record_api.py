@@ -90,6 +90,7 @@ def content_urls(base_url: str, record_id: str, remote: RemoteFile) -> list[str]
         links = [urljoin(content, remote.link)] if remote.link else []
     except ValueError:  # no URL at all
         links = []
+    # each once: Zenodo's links.self usually is the content URL
     return list(dict.fromkeys([*links, content, page_url(base_url, record_id, remote.name)]))
 
 
@@ -178,6 +179,7 @@ def check_unchanged(record_id: str, file: RecordFile, remote: RemoteFile) -> Non
     FetchError
         If the published md5 or size differs from the manifest's.
     """
+    # only what both sides state is compared
     for what, ours, theirs in (("md5", file.md5, remote.md5), ("size_bytes", file.size_bytes, remote.size_bytes)):
         if ours is not None and theirs is not None and ours != theirs:
             raise FetchError(

@@ -3,10 +3,10 @@
 Only failures in a row count: a transfer that gets further before it fails has its failures forgiven. A server that
 says when to come back is waited for exactly that long, any other for a doubling time with jitter.
 
-This loop is ours although tenacity could run it. Both were tried with every network test: tenacity's own strategies
-(``stop_after_attempt``, ``wait_exponential_jitter``) count attempts since the first and cannot be set back, so stop,
-wait, count and final error stay callbacks of ours, in as many lines as the loop that they replace, for one more
-dependency and 24 ms of each start.
+The loop is written here although tenacity could run it. Both were tried with every network test: tenacity's own
+strategies (``stop_after_attempt``, ``wait_exponential_jitter``) count attempts since the first and cannot be reset, so
+stop, wait, count and final error would be callbacks written here, in as many lines as the loop that they replace, for
+one more dependency and 24 ms of each start.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ class Retrier:
         """Wait as long as the server requested, else longer after each failure."""
         policy = self.policy
         requested_s = cause.wait_s if isinstance(cause, TransientError) else None
+        # a server's slip (a date far in the future) must not stop the program for days
         if requested_s is not None and requested_s > policy.longest_requested_s:
             raise FetchError(
                 f"{name}: {_reason(cause)}, and asks to come back in {requested_s:.0f} s. Run it again after that."

@@ -87,7 +87,7 @@ class Job:
 def _found(path: Place) -> tuple[int, int] | None:
     try:
         stat = path.stat()
-    except FileNotFoundError:
+    except FileNotFoundError:  # no exists() first: the file may come or go in between
         return None
     return stat.st_size, stat.st_mtime_ns
 
@@ -120,6 +120,7 @@ def ensure(job: Job, file: RecordFile) -> None:
     while not lock.is_locked:
         job.session.retries.check_stop()
         try:
+            # in short waits: a worker thread gets no Ctrl-C, only the stop that is checked above
             lock.acquire(timeout=1.0)
         except Timeout:
             log.info("%s: waiting for another process that works on it", path)
@@ -183,6 +184,7 @@ def _verify(job: Job, file: RecordFile, path: Place) -> None:
     """Hash a file that is there, and accept it or leave it alone."""
     expected = _expected(job, file)
     before = _found(path)
+    # compared first, which costs nothing: hashing reads the whole file
     if file.size_bytes is not None and path.stat().st_size != file.size_bytes:
         raise _not_published(path, f"{path.stat().st_size} bytes, expected {file.size_bytes}")
     md5 = hash_file(path, job.on_progress, job.session.retries)
@@ -211,11 +213,12 @@ def _download(job: Job, file: RecordFile, path: Place) -> None:
         listed = ", ".join(job.answer) or "no files"
         raise FetchError(f"record {job.record.id} does not list {file.name}; it lists {listed}. Likely it was renamed.")
     expected = _expected(job, file)
-    if expected is None:
+    if expected is None:  # nothing is downloaded that could not be verified
         raise FetchError(
             f"{file.name}: neither the manifest nor record {job.record.id} gives an md5 to verify it with."
         )
     size_bytes = file.size_bytes if file.size_bytes is not None else remote.size_bytes
     wanted = Wanted(file.name, content_urls(job.base_url, job.record.id, remote), expected[0], size_bytes)
     download(job.session, path, wanted, job.on_progress)
+    # after the file has its name: if this is interrupted in between, the next run hashes the file and pins it then
     _pin(job, path, *expected)

@@ -23,6 +23,7 @@ from schemas.fetching import PartRecord, PartVersion
 
 REPORT_BYTES = 2**20  # progress is reported about once a megabyte
 BLOCK_BYTES = 4 * REPORT_BYTES
+# 19 digits hold the size of any file; int() raises ValueError for thousands of them
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>[0-9]{1,19})-(?P<last>[0-9]{1,19})/(?P<total>[0-9]{1,19}|\*)")
 
 
@@ -137,7 +138,7 @@ class Part:
             if about.md5 != self._wanted.md5:
                 self.start_over()
                 return
-            with self.path.open("rb") as file:
+            with self.path.open("rb") as file:  # hashlib cannot save its state, so what has arrived is hashed again
                 while block := file.read(BLOCK_BYTES):
                     self._digest.update(block)
                     self.size_bytes += len(block)
@@ -162,6 +163,7 @@ class Part:
 
     def request_headers(self) -> dict[str, str]:
         """Ask for the rest, on condition that it is the rest of the same version."""
+        # httpx asks for gzip by default, whose offsets would not be the file's
         headers = {"Accept-Encoding": "identity"}
         if self.size_bytes:
             headers["Range"] = f"bytes={self.size_bytes}-"
@@ -176,6 +178,7 @@ class Part:
     def rest_is(self, response: httpx.Response) -> bool:
         """Whether a 206 answer is exactly the rest of the version that this is a part of."""
         etag = response.headers.get("etag")
+        # not every server heeds If-Range: its answer's own ETag must agree
         same = not self.size_bytes or self._version.etag in (None, etag)
         return same and continues(response.headers.get("content-range"), self.size_bytes, self._wanted.size_bytes)
 
@@ -183,11 +186,12 @@ class Part:
         """Append a body, and keep whatever of it arrives."""
         if not self.size_bytes:
             self._version = version_of(response.headers)
+            # before the first byte, so that no byte of this version lies beside the record of another
             about = PartRecord(md5=self._wanted.md5, version=self._version, url=str(response.url))
             write_json(self._about, about.model_dump(by_alias=True, exclude_none=True))
         total, reported = self._wanted.size_bytes, self.size_bytes
         with self.path.open("ab") as file:
-            for block in response.iter_raw():
+            for block in response.iter_raw():  # raw: decoding would change bytes and offsets
                 retries.check_stop()
                 file.write(block)
                 self._digest.update(block)
@@ -203,7 +207,7 @@ class Part:
     def publish(self, target: Place, retries: Retrier) -> None:
         """Give the whole, verified file its name, or put it into its bucket."""
         deliver(self.path, target, self._blocks(f"{target.name} to {target.parent}", retries))
-        self.start_over()
+        self.start_over()  # removes the record of the version
 
     def _blocks(self, title: str, retries: Retrier) -> Iterator[bytes]:
         """What has arrived, as it is sent on to a bucket."""

@@ -2,7 +2,7 @@
 
 Packing goes in batches of entries, in this process or in worker processes; one process alone writes, in order, to a
 temporary name that is replaced at the end. So the bytes depend on neither the workers nor their timing, a broken run
-leaves no archive that looks whole, and the next one goes on at the first archive that is missing.
+leaves no archive that looks whole, and the next one resumes at the first archive that is missing.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def encode_wav(samples: np.ndarray) -> bytes:
     >>> encode_wav(np.zeros(160000, np.float32))[:4], len(encode_wav(np.zeros(160000, np.float32)))
     (b'RIFF', 320044)
     """
+    # times 32768 as it is read back; +1 itself is one step too much and saturates
     data: bytes = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
     chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
     head = struct.pack("<4sI4s", b"RIFF", 36 + len(data), b"WAVE")
@@ -117,7 +118,7 @@ def _in_order(pool: ProcessPoolExecutor, jobs: list[tuple[SyntheticSpec, str, in
     pending: deque[Future[Batch]] = deque()
     for job in jobs:
         pending.append(pool.submit(pack, *job))
-        if len(pending) >= window:
+        if len(pending) >= window:  # bounded: one slow batch must not let all later ones pile up in memory
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
@@ -149,7 +150,7 @@ def write_release(
     paths = [directory / name for name in archive_names(spec)]
     missing = []
     for path in paths:
-        if not path.exists():
+        if not path.exists():  # whole if it is there, for write_zip gives the name last
             missing.append(path.name)
         elif on_progress is not None:
             on_progress(sum(isinstance(entry, ClipEntry | NoiseEntry) for entry in entries(spec, path.name)))
@@ -159,6 +160,7 @@ def write_release(
         return paths
     jobs = [(spec, name, start) for name in missing for start in range(0, len(entries(spec, name)), BATCH)]
     with process_pool(workers) as pool:
+        # write_zip uses up a group before the next is asked for, as groupby requires
         for name, batches in groupby(_in_order(pool, jobs, 4 * workers), key=itemgetter(0)):
             write_zip(directory / name, (member for _, batch in batches for member in batch), on_progress)
     return paths

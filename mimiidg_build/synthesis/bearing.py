@@ -102,6 +102,7 @@ def synthesize(
 
     spectrum = level(rng.normal(-5, 0.7)) * white(rng) * bearing.rolling
     # Balls pass irregularly: they slip, and each passes a little differently.
+    # arange(0, x) has ceil(x) elements
     passes = np.arange(0, 10 * shaft * BALL_PASSES) + 0.12 * rng.standard_normal(int(np.ceil(10 * shaft * BALL_PASSES)))
     times = passes * (16000 / (shaft * BALL_PASSES))
     strengths = (0.16 + 0.22 * radial) * rng.lognormal(0, 0.35, len(passes))

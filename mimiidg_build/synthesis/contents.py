@@ -90,8 +90,8 @@ def interior(section: Section) -> list[dict[str, str]]:
 def draw_values(spec: SyntheticSpec, section: Section) -> dict[str, list[dict[str, str]]]:
     """Attribute values of every clip, per domain_split_condition.
 
-    A domain's values are dealt in turn, each cell going on where the one before it stopped, so that as many occur as
-    there are clips and none occurs more than once more than another; then each cell is shuffled.
+    A domain's values are dealt in turn, each cell continuing where the one before it stopped, so that as many occur as
+    there are clips, and their numbers differ by one at most; then each cell is shuffled.
     """
     rng = stream(spec.seed, "values", section.machine_type, section.section)
     drawn: dict[str, list[dict[str, str]]] = {}
@@ -121,6 +121,7 @@ def section_clips(spec: SyntheticSpec, section: Section) -> list[ClipEntry]:
     hidden_indices: dict[int, int] = {}
     if number in EVALUATION_SECTIONS:
         test = [i for i, row in enumerate(rows) if row[1] == "test"]
+        # shuffled: else the number of a clip would tell its condition
         order = stream(spec.seed, "order", machine_type, number).permutation(len(test))
         hidden_indices = dict(zip(test, order.tolist(), strict=True))
     clips = []
@@ -172,7 +173,7 @@ def noise_entries(spec: SyntheticSpec) -> list[NoiseEntry]:
     ]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=32)  # a worker asks again for every batch, and the content of an archive is decided once
 def entries(spec: SyntheticSpec, name: str) -> tuple[Entry, ...]:
     """Everything that the archive ``name`` holds, in the order in which it is written.
 

@@ -27,6 +27,7 @@ def stream(*key: object) -> np.random.Generator:
     >>> bool(stream(0, "fan").random() == stream(0, "fan").random() != stream(1, "fan").random())
     True
     """
+    # a separator that no part holds: (1, 23) and (12, 3) are two keys
     digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.SFC64(int.from_bytes(digest, "little")))
 
@@ -81,7 +82,8 @@ def ringing(modes: list[tuple[float, float, float]]) -> np.ndarray:
     """Response of several resonators in parallel, each (centre_hz, decay time in s, peak of its impulse response)."""
     response = np.zeros(len(FREQUENCY), np.complex64)
     for centre_hz, decay_s, peak in modes:
-        q = np.pi * centre_hz * decay_s
+        q = np.pi * centre_hz * decay_s  # so that the amplitude falls by e in decay_s
+        # of magnitude 1 at its centre, it would ring with a peak of 2 / (rate * decay_s)
         response += peak * SAMPLE_RATE * decay_s / 2 * resonance(centre_hz, q)
     return response
 
@@ -94,13 +96,13 @@ def knock(response: np.ndarray) -> np.ndarray:
 def white(rng: np.random.Generator) -> np.ndarray:
     """Spectrum of white Gaussian noise of mean square 1."""
     draws = rng.standard_normal(2 * len(FREQUENCY), dtype=np.float32)
-    draws *= np.sqrt(N_SAMPLES / 2)
+    draws *= np.sqrt(N_SAMPLES / 2)  # rfft of such noise has E|X|^2 = n_samples, half of it in each part
     return draws.view(np.complex64)
 
 
 def to_signal(spectrum: np.ndarray) -> np.ndarray:
     """The signal of a spectrum."""
-    return fft.irfft(spectrum, N_SAMPLES)
+    return fft.irfft(spectrum, N_SAMPLES)  # scipy's stays in single precision
 
 
 def to_spectrum(signal: np.ndarray) -> np.ndarray:
@@ -217,6 +219,7 @@ def impulses(times: np.ndarray, strengths: np.ndarray | float = 1.0) -> np.ndarr
     at = np.asarray(times).astype(np.int64)
     inside = (at >= 0) & (at < N_SAMPLES)
     weights = np.broadcast_to(strengths, at.shape)[inside]
+    # impulses at one sample add up, where an assignment would keep the last alone
     return np.bincount(at[inside], weights, N_SAMPLES).astype(np.float32)
 
 
@@ -238,6 +241,7 @@ def strikes(times: np.ndarray, strengths: np.ndarray, sound: np.ndarray) -> np.n
     >>> strikes(np.array([2, 5]), np.array([1.0, 2.0]), np.ones(2, np.float32))[:8].tolist()
     [0.0, 0.0, 1.0, 1.0, 0.0, 2.0, 2.0, 0.0]
     """
+    # longer than the clip, so that a late strike needs no cut of its own
     heard = np.zeros(N_SAMPLES + len(sound), np.float32)
     for start, strength in zip(np.asarray(times).astype(np.int64).tolist(), strengths.tolist(), strict=True):
         if 0 <= start < N_SAMPLES:

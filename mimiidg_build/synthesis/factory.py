@@ -96,7 +96,7 @@ def factory_noise(kind: str, rng: np.random.Generator) -> np.ndarray:
     n_blasts = rng.poisson(10 * site.blasts_per_s)
     if n_blasts:
         starts = rng.integers(0, 90, n_blasts)
-        valve = np.zeros(101)
+        valve = np.zeros(101)  # every 0.1 s, and one more: between() wants the end of the last piece
         for start in starts:
             valve[start : start + rng.integers(3, 10)] = rng.uniform(0.2, 0.6)
         sound += to_signal(white(rng) * site.blown) * between(valve)

@@ -58,6 +58,7 @@ def unit(section: str, identity: str) -> Unit:
     modes = [(f * rng.uniform(1 - spread, 1 + spread), 0.006, 0.22) for f in (520, 1150, 2300, 3900)]
     case = ringing(modes)
     brushes = hump(2600 * rng.uniform(0.8, 1.25), 0.9) + 0.5 * tilt(-2)
+    # 1 to 3: in harmonics of the wheel, side bands of the pinion lie 3 apart (see mesh)
     return Unit(pinion, 3 * pinion, rng.uniform(0.12, 0.25), case, knock(case), unit_power(brushes))
 
 
@@ -127,7 +128,7 @@ def synthesize(
     speed = wheel_speed * (1 - (0.004 + 0.03 * weight) * load) * drift(rng, 0.002)
     phase = rotation(rng, speed)
 
-    count = harmonic_count(wheel_speed * 1.05)
+    count = harmonic_count(wheel_speed * 1.05)  # headroom: load and drift raise the speed above its mean
     tones = mesh(box, count, damage, slope=1.0 - 0.25 * weight) * rng.lognormal(0, 0.12, count)
     tones *= 0.4 + colour(box.case, wheel_speed, count) / 8
     swell = 1 + (0.1 + 0.6 * weight) * load

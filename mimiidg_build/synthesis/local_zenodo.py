@@ -67,7 +67,7 @@ class LocalZenodo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
+        self._server.shutdown()  # first of all: hang_up would miss a connection accepted after it
         self._server.hang_up()
         self._server.server_close()
         self._thread.join()

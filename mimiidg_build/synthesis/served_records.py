@@ -37,7 +37,7 @@ class ServedRecords:
         """The file's md5, computed once for each state of the file (size and modification time)."""
         stat = path.stat()
         key = (str(path), stat.st_size, stat.st_mtime_ns)
-        with self._guard:
+        with self._guard:  # held while hashing, so that two requests at once hash a large file once
             if key not in self._md5:
                 with path.open("rb") as file:
                     self._md5[key] = hashlib.file_digest(file, "md5").hexdigest()

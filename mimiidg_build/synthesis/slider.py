@@ -132,7 +132,7 @@ def synthesize(
     cruise = float(attributes.get("vel", RATED_MM_PER_S)) / 1000 * rng.normal(1, 0.005)
     acceleration = float(attributes.get("ac", RATED_G)) * STANDARD_GRAVITY
     speed, way, stroke = moves(rail.travel_m, cruise, acceleration, rail.pause_s, rng.uniform(0, 20))
-    moving = between(np.sqrt(speed))
+    moving = between(np.sqrt(speed))  # an amplitude: the power is proportional to the speed
     fast = between(speed)
 
     flutter = 1 + worse["loose belt"] * 0.5 * sine(rotation(rng, rng.uniform(8, 14)))

@@ -121,6 +121,7 @@ def switches(rng: np.random.Generator, pattern: str, sluggish: float) -> tuple[n
     -------
     opens, closes : np.ndarray [shape=(n_times,)], samples, from before the clip's start to after its end
     """
+    # 12 s and one cycle more: the clip begins anywhere in the first cycle
     steps = np.tile(PATTERNS[pattern], int(np.ceil(12 / sum(PATTERNS[pattern]))) + 1)
     edges = np.concatenate([[0.0], np.cumsum(steps)]) - rng.uniform(0, sum(PATTERNS[pattern]))
     edges += 0.002 * rng.standard_normal(len(edges))
@@ -162,6 +163,7 @@ def sound_of(valve: Unit, pattern: str, worse: float, rng: np.random.Generator) 
     sound += hiss * (1 - 0.3 * worse) * to_signal(air * valve.flow) * openness(opens, closes)
     # Dirt on the seat: the valve leaks, open or closed. The pump that feeds it hums at all times.
     leak = 0.09 * worse * np.sqrt(worse) * valve.leak + level(rng.normal(-27, 0.5)) * valve.pump
+    # conjugate: the same noise backwards, unlike the hiss, and without another draw
     sound += to_signal(np.conj(air) * leak)
     return sound
 

@@ -78,6 +78,7 @@ def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
     if match is None or (not match["first"] and not match["last"]):
         return None
     if not match["first"]:
+        # the last bytes; "-0" asks for none, and is refused below
         first, last = max(0, size_bytes - int(match["last"])), size_bytes - 1
     else:
         first, last = int(match["first"]), min(int(match["last"] or size_bytes - 1), size_bytes - 1)
@@ -91,7 +92,7 @@ def byte_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
 class ZenodoHandler(BaseHTTPRequestHandler):
     """Answers one connection. ``faults`` functions get it, and may use any of its methods."""
 
-    protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"  # connections are kept alive, so every answer needs its Content-Length
     server_version = "LocalZenodo"
     server: ZenodoServer
 
@@ -132,7 +133,7 @@ class ZenodoHandler(BaseHTTPRequestHandler):
         body : object
             Anything that JSON can hold.
         headers : mapping of str to str, optional
-            They come after ours, and win.
+            They override the default ones.
         """
         self.send_body(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
 
@@ -144,7 +145,7 @@ class ZenodoHandler(BaseHTTPRequestHandler):
         status : int
         body : bytes
         headers : mapping of str to str, optional
-            They come after ours, and win: a test may announce another length than it sends.
+            They override the default ones: a test may announce another length than it sends.
         """
         self.send_head(status, {"Content-Length": str(len(body)), **(headers or {})})
         if self.command != "HEAD":
@@ -166,6 +167,7 @@ class ZenodoHandler(BaseHTTPRequestHandler):
             "Accept-Ranges": "bytes",
             "Content-Type": "application/octet-stream",
         }
+        # a part of another version must not be continued: the whole file is sent
         is_unchanged = request.if_range in (None, headers["ETag"], headers["Last-Modified"])
         try:
             wanted = byte_range(request.range, stat.st_size) if is_unchanged else None
@@ -194,7 +196,7 @@ Faults = Callable[[ZenodoHandler, Request], bool]
 class ZenodoServer(ThreadingHTTPServer):
     """Accepts connections, one thread each, and keeps what the handlers of all of them share."""
 
-    daemon_threads = True
+    daemon_threads = True  # a thread that waits for a silent client does not keep the program from ending
 
     def __init__(self, port: int, records: ServedRecords, faults: Faults | None) -> None:
         self.records, self.faults = records, faults
@@ -224,7 +226,7 @@ class ZenodoServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection, and keep the connection for :meth:`hang_up`."""
-        self._open.add(request)
+        self._open.add(request)  # one set operation, which is atomic: no lock is needed
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
@@ -234,7 +236,7 @@ class ZenodoServer(ThreadingHTTPServer):
 
     def hang_up(self) -> None:
         """End the connections that clients keep alive, so that no thread outlives the server."""
-        for request in list(self._open):
+        for request in list(self._open):  # a copy: the handlers' threads remove theirs meanwhile
             try:
                 request.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -19,6 +19,7 @@ from mimiidg_build.storage.files import whole_file
 # Records of the zip format (APPNOTE 6.3): version 2.0, deflated, dated 1980-01-01, -rw-r--r--.
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
+# no zip64: at 100 % an archive holds 3,600 clips of 320 kB, 1.2 GB of the 4 GB that fit
 _END = struct.Struct("<4s4H2IH")
 _FIXED = (0, zlib.DEFLATED, 0, 1 << 5 | 1)  # flags, method, time, date
 _MODE = 0o100644 << 16
@@ -51,6 +52,7 @@ def pack_member(member: str, data: bytes, *, is_clip: bool) -> Packed:
     -------
     Packed
     """
+    # negative window bits: a raw stream without zlib's header, as zip members are
     deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
     return Packed(member, is_clip, deflate.compress(data) + deflate.flush(), zlib.crc32(data), len(data))
 
@@ -76,10 +78,11 @@ def write_zip(path: Path, members: Iterable[Packed], on_progress: Callable[[int]
     with whole_file(path) as write:
         for member in members:
             sizes = (member.crc, len(member.data), member.size_bytes)
-            base = member.member.encode("ascii")
+            base = member.member.encode("ascii")  # without the UTF-8 flag only ASCII reads the same everywhere
             local = _LOCAL.pack(b"PK\3\4", 20, *_FIXED, *sizes, len(base), 0) + base
             write(local)
             write(member.data)
+            # made by Unix (3): else the mode is not read as one
             central += _CENTRAL.pack(b"PK\1\2", 3 << 8 | 20, 20, *_FIXED, *sizes, len(base), 0, 0, 0, 0, _MODE, offset)
             central += base
             offset += len(local) + len(member.data)

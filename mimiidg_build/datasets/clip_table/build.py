@@ -56,7 +56,7 @@ def judge_clips(reading: Reading, recipe: Recipe) -> tuple[DataFrame[ClipTable],
         if clip is None:
             continue
         if (section := sections.get(clip.section_id)) is None:
-            unknown.setdefault(clip.section_id, clip)
+            unknown.setdefault(clip.section_id, clip)  # one finding a section, not one a clip
         else:
             findings += _against_recipe(clip, section, verdicts)
     findings += reading.missing_tables

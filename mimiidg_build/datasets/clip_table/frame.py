@@ -47,8 +47,9 @@ def _failures(cases: Sequence[SchemaCase], clips: Sequence[Clip]) -> tuple[set[i
     for case in cases:
         if case.row is None:
             raise ValueError(f"the clip table was put together wrongly: {case.check} {case.value}")
-        clip = clips[case.row]
+        clip = clips[case.row]  # the table was made of the sorted clips, so its row numbers are their indices
         key = (clip.file.machine_type, clip.stem)
+        # the check marks every clip of that name, the first included
         if case.check == "duplicate_clip" and first.setdefault(key, clip) is clip:
             continue
         bad.add(case.row)

@@ -97,6 +97,7 @@ def closest(value: str, allowed: list[str]) -> str:
     ('2.8', 'bs-c')
     """
     try:
+        # numbers by value, words by spelling
         return min(allowed, key=lambda candidate: abs(float(candidate) - float(value)))
     except ValueError:
         return difflib.get_close_matches(value, allowed, n=1, cutoff=0.0)[0]

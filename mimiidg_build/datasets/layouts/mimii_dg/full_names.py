@@ -48,7 +48,7 @@ def read_tables(tables: Mapping[TableMember, bytes]) -> Tables:
             attributes = ((d1p, d1v), (d2p, d2v)) if d2p else ((d1p, d1v),)
             row = TableRow(member.name, section_id, line, file_name, attributes, full_name)
             read.lists_tests[section_id] = read.lists_tests.get(section_id, True) and bool(full_name)
-            first = read.rows.setdefault(file_name, row)
+            first = read.rows.setdefault(file_name, row)  # the first table wins, as the first row does within a table
             if first is not row:
                 message = f"{file_name} also stands in {first.table}, line {first.line}; expected each clip once"
                 twice.append(row.finding("error", "duplicate_row", message, "file_name", file_name, "each clip once"))

@@ -40,7 +40,7 @@ class TableMember:
 
 @dataclass(slots=True)
 class Members:
-    """What the archives hold, in their order. README and licence files are passed over without a word."""
+    """What the archives hold, in their order. README and licence files are skipped silently."""
 
     clips: list[ClipFile] = field(default_factory=list)
     tables: list[TableMember] = field(default_factory=list)
@@ -104,7 +104,7 @@ def sort_members(archives: Mapping[str, Mapping[str, int]], clip_bytes: int) -> 
             if member.endswith("/") or _IGNORED.fullmatch(member):
                 continue
             if slash and top not in MACHINE_TYPES:
-                others[top] += 1
+                others[top] += 1  # counted: one finding a folder, not one a member
             elif table := _TABLE.fullmatch(member):
                 found.tables.append(TableMember(SectionId(table[1], table[2]), archive, member))
             elif file := clip_file(archive, member):

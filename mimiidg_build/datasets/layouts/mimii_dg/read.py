@@ -47,6 +47,7 @@ def read_clips(
         if (table.archive, table.member) not in tables:
             raise ValueError(f"no bytes given for the attribute table {table.name}")
     read = read_tables({table: tables[table.archive, table.member] for table in members.tables})
+    # over all archives: a table's clips may lie in another archive than the table
     present = {file.member for file in members.clips}
     absent = [_no_audio(row) for row in read.rows.values() if row.file_name not in present]
     return _reading(members.clips, read, [*members.findings, *read.findings, *absent])
