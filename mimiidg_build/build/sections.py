@@ -17,6 +17,7 @@ from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import link
 from mimiidg_build.store.store import Store
+from schemas.manifests import Section
 from schemas.stores import RenderedShard, SectionSummary, StoreAttributes, StoredObject
 
 SNR_TOLERANCE_DB = 0.05
@@ -92,16 +93,19 @@ def _finished_shards(decision: Decision, planned: PlannedSection) -> list[Render
     earlier = decision.reuse.get(planned.section.id)
     if earlier is None or len(noted) == len(planned.tasks):
         return noted
-    return noted + _link_section(decision, planned, earlier)
+    # a noted shard may have been rendered because the earlier store's is damaged: it must not be replaced by that
+    starts = {shard.start for shard in noted}
+    waiting = [task for task in planned.tasks if task.start not in starts]
+    return noted + _link_shards(decision, planned.section, waiting, earlier)
 
 
-def _link_section(decision: Decision, planned: PlannedSection, earlier: Store) -> list[RenderedShard]:
-    """Take a section's shards from an earlier store: hard links, which cost nothing, or copies; none is used
-    unless its digest is the recorded one."""
-    clips, section = earlier.clips, planned.section
+def _link_shards(decision: Decision, section: Section, tasks: list[ShardTask], earlier: Store) -> list[RenderedShard]:
+    """Take shards from an earlier store: hard links, which cost nothing, or copies; none is used unless its digest is
+    the recorded one."""
+    clips = earlier.clips
     rows = clips[(clips["machine_type"] == section.machine_type) & (clips["section"] == section.section)]
     linked = []
-    for task in planned.tasks:
+    for task in tasks:
         objects = _link_objects(decision, task, earlier)
         if objects is None or not all(is_recorded(earlier.attributes, found) for found in objects):
             continue
