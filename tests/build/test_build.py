@@ -16,6 +16,7 @@ import zarr
 
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.build import inputs, metadata, planning, render, sections
 from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant
@@ -24,7 +25,7 @@ from mimiidg_build.features import logmel
 from mimiidg_build.parallel.runner import runner
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store, open_store
-from mimiidg_build.upkeep.verify import render_again
+from mimiidg_build.upkeep.verify import render_again, verify_store
 from schemas.variants import Variant
 from tests.conftest import DATASET
 
@@ -265,6 +266,34 @@ def test_killed_build_goes_on_where_it_stopped(
         assert (store.path / path).stat().st_mtime_ns == mtime, "a finished shard is not written again"
     assert files(store.path) == undisturbed
     assert not list(directory.glob("*.journal")) and not list(directory.glob("*.partial"))
+
+
+def test_a_resumed_build_keeps_what_it_rendered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of an earlier store are damaged, so they are rendered; the next run must not link the damaged ones."""
+    for module in (inputs, metadata, planning, render):
+        monkeypatch.setattr(module, "SHARD_CLIPS", 4)
+    earlier = build_variant(small(root, "fan/00"), root).store
+    for number in (0, 1):
+        shard = earlier.path / f"fan/section_00/audio/c/{number}/0"
+        content = bytearray(shard.read_bytes())
+        content[7] ^= 1
+        shard.write_bytes(content)
+    rendered = []
+
+    def one_of_fan(task: render.ShardTask) -> object:
+        if task.section == "fan/section_00":
+            if rendered:
+                raise DataError("stopped")
+            rendered.append(task.start)
+        return render.render_shard(task)
+
+    wider = small(root, "fan/00", "valve/00")
+    with monkeypatch.context() as patched, pytest.raises(DataError, match="stopped"):
+        patched.setattr(sections, "render_shard", one_of_fan)
+        build_variant(wider, root, workers=1)
+    assert len(rendered) == 1
+    store = build_variant(wider, root).store
+    assert store.path != earlier.path and verify_store(store, deep=True) == []
 
 
 def test_unfinished_store_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
