@@ -18,6 +18,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.storage.holds import alone
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import open_store
+from mimiidg_build.upkeep import prune
 from mimiidg_build.upkeep.prune import prune_stores
 from tests.faults.place import Place, files
 from tests.faults.processes import Processes
@@ -132,6 +133,24 @@ def test_prune_leaves_what_is_held(tmp_path: Path, processes: Processes, fault: 
     assert processes.wait(process).code == -signal.SIGKILL
     until(lambda: [v for v in prune_stores(tmp_path) if v.goes])  # a loader's workers end a moment after it
     assert not older.exists() and latest.is_dir()
+
+
+def test_prune_leaves_what_is_opened_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
+    """Between the survey, which finds a store that nobody reads, and its removal, somebody opens it."""
+    fault("prune while another process reads the store", cases=1)
+    older, _ = superseded(tmp_path)
+    opened = []
+
+    def decide(*arguments: Any, **options: Any) -> list[prune.Verdict]:
+        verdicts = decide_as_it_is(*arguments, **options)
+        opened.append(open_store(older))
+        return verdicts
+
+    decide_as_it_is = prune.decide
+    monkeypatch.setattr(prune, "decide", decide)
+    (verdict,) = [v for v in prune_stores(tmp_path) if v.found.paths == (older,)]
+    assert (verdict.goes, verdict.why) == (False, "it is being read")
+    assert older.is_dir()
 
 
 def test_a_hold_ends_with_what_has_it(tmp_path: Path) -> None:

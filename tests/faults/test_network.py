@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -278,17 +279,22 @@ def test_wrong_length_is_refused_before_it_is_fetched(place: Place, fault: Tries
 
 
 def test_body_without_an_end(place: Place, fault: Tries) -> None:
+    """It hangs up when more has come than the file is long, instead of filling the disk."""
     fault("stalled or endless body")
+    sent: list[int] = []
 
     def endless(handler: ZenodoHandler, asked: Request) -> bool:
         if is_content(asked):
             handler.send_head(200, {"Connection": "close"})
-            for _ in range(200):
-                handler.wfile.write(bytes(100_000))
+            sent.append(0)
+            with contextlib.suppress(OSError):
+                while sent[-1] < 100 * len(BODY):
+                    sent[-1] += handler.wfile.write(bytes(100_000))
         return is_content(asked)
 
     with pytest.raises(FetchError, match="arrived twice with the wrong content"):
         place.fetch(fault=endless)
+    assert len(sent) == 2 and max(sent) < 10 * len(BODY), "but for what is on its way"
 
 
 def test_wrong_checksum_is_fetched_once_more(place: Place, fault: Tries) -> None:
