@@ -48,6 +48,13 @@ def small(root: Path, *sections: str, **changes: object) -> Variant:
     return derive_variant(DEMO, sections=list(sections), **changes).model_copy(update={"name": "small"})
 
 
+def test_a_clip_off_its_snr_is_named_and_nothing_is_published(root: Path) -> None:
+    """Noise 60 dB below a quiet machine is of the size of 16-bit rounding."""
+    with pytest.raises(DataError, match=r"valve/00: \d+ clips are off their planned SNR by more than 0.05 dB, worst "):
+        build_variant(small(root, "valve/00", snr_offset_db=60.0), root)
+    assert not list((root / "variants/small").glob("*.zarr"))
+
+
 def test_all_sections_at_their_snr(built: Store) -> None:
     assert len(built.sections) == 15
     clips, plan = built.clips, built.mix_plan

@@ -162,6 +162,22 @@ def test_version_that_cannot_be_sent_back_is_not_asked_for(place: Place, etag: s
     ]
 
 
+def test_a_weak_version_is_not_asked_for(place: Place, fault: Tries) -> None:
+    """It says nothing about bytes: the rest is asked for without it, and not joined to what names another version."""
+    fault("content changed between two parts")
+
+    def first_part(handler: ZenodoHandler, asked: Request) -> bool:
+        handler.send_head(200, {"ETag": f'W/"{MD5}"', "Content-Length": str(len(BODY))})
+        handler.wfile.write(BODY[:1_000_000])
+        handler.close_connection = True
+        return True
+
+    place.fetch(fault=times(1, first_part))
+    assert place.archive.read_bytes() == BODY
+    requests = [(asked.range, asked.if_range) for asked in place.asked if is_content(asked)]
+    assert requests == [(None, None), ("bytes=1000000-", None), (None, None)]
+
+
 def test_content_that_changed_between_two_parts(place: Place, fault: Tries) -> None:
     fault("content changed between two parts")
 

@@ -16,6 +16,7 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.lock import guard
 from mimiidg_build.storage.locks import variant_lock
 from mimiidg_build.store.store import open_store
+from mimiidg_build.upkeep import prune
 from mimiidg_build.upkeep.prune import STAYS, decide, prune_stores
 from mimiidg_build.upkeep.survey import BUILDING, READ, Found, Kind
 from tests.small_store import make_store
@@ -211,3 +212,21 @@ def test_command(untidy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prune", "nothing", "--root", str(untidy)]) == 2
     assert "has no variant nothing" in capsys.readouterr().err
     assert main(["prune", "--root", str(untidy / "empty")]) == 0
+
+
+def test_a_removal_that_is_stopped_leaves_no_part_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store loses its name before its first file, so that nobody opens what is left; the next prune removes that."""
+    latest = make_store(tmp_path, sections=["fan/00"]).path
+    older = latest.rename(latest.with_name("older.zarr"))
+    make_store(tmp_path, sections=["fan/00"])
+
+    def stopped(path: Path) -> None:
+        (path / "clips.parquet").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(prune.shutil, "rmtree", stopped)
+        prune_stores(tmp_path)
+    assert not older.exists() and [path.name for path in older.parent.glob("older*")] == ["older.zarr.removed"]
+    prune_stores(tmp_path)
+    assert not list(older.parent.glob("older*")) and latest.is_dir()
