@@ -106,10 +106,10 @@ def test_names_that_parse(name: str, spec: SyntheticSpec, why: str) -> None:
     [
         ("synthetic-0.5pct", "from 1 to 100, found 0.5"),
         ("synthetic-101pct", "from 1 to 100, found 101"),
-        ("synthetic-5", "no synthetic release: expected synthetic"),
-        ("synthetic-5pct-", "no synthetic release"),
-        ("synthetic-eval-seed1", "no synthetic release"),
-        ("synthetic-5pct-seed-1", "no synthetic release"),
+        ("synthetic-5", "not a synthetic release: expected synthetic"),
+        ("synthetic-5pct-", "not a synthetic release"),
+        ("synthetic-eval-seed1", "not a synthetic release"),
+        ("synthetic-5pct-seed-1", "not a synthetic release"),
         ("mimii_dg", "'mimii_dg' is not a synthetic release"),
     ],
 )
