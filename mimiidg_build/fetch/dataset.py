@@ -95,10 +95,6 @@ def _fetch_synthetic(
     reporter: Reporter,
 ) -> dict[str, Place]:
     """Generate what is not there, serve it, fetch it."""
-    # imported here, since only a synthetic release needs scipy
-    from mimiidg_build.synthesis.archive import write_release
-    from mimiidg_build.synthesis.local_zenodo import LocalZenodo
-
     record = dataset.records[0]
     wanted = [file.name for file in record.files if names is None or file.name in names]
     try:
@@ -107,6 +103,10 @@ def _fetch_synthetic(
     except FetchError:
         if offline:
             raise
+        # imported where sound is made: scipy's transforms, which these need, take 0.1 s of a build with nothing to do
+        from mimiidg_build.synthesis.archive import write_release
+        from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+
         # Beside the archives, so that what an interrupted run made is there for the next; not among them, so that
         # nothing counts as fetched that was not verified on its way.
         served = local(root) / "archives" / f"{record.id}.served"
