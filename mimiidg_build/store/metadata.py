@@ -84,7 +84,7 @@ def read_attributes(path: Place) -> StoreAttributes:
         where = ".".join(map(str, mistake["loc"]))
         written_by = _version_of(found)
         raise DataError(
-            f"{path}: its {where} in {METADATA} is not what a store of format {FORMAT_VERSION} holds ({mistake['msg']}). "
+            f"{path}: its {where} is not what a store of format {FORMAT_VERSION} holds ({mistake['msg']}). "
             f"{metadata} was written by mimiidg_build {written_by}, it is damaged, or it is a forgery. {repair}"
         ) from None
 
