@@ -11,20 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from prefect import Task, task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.build_variant import build_variant
-from flows.fetch_archives import is_worth_a_retry
 from flows.hermetic import flow
+from flows.tasks import stage_task
 from mimiidg_build import settings
 from mimiidg_build.benchmark.planning import Training
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.rows import compare_rows, result_rows
-from mimiidg_build.benchmark.stages import Executor, Stage, benchmark_variants
+from mimiidg_build.benchmark.stages import BenchmarkExecutor, Stage, benchmark_variants
 from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.datasets.variant import parse_variant
 from mimiidg_build.storage.places import Place, place
@@ -39,7 +37,7 @@ RETRIES: dict[Stage, int] = {"train-and-score": 1}  # a retry is cheap: it resum
 RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1))
 
 
-class Tasks(Executor):
+class Tasks(BenchmarkExecutor):
     """Runs each stage of a benchmark as a task; every network's training is its own."""
 
     def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
@@ -56,15 +54,16 @@ class Tasks(Executor):
         -------
         What ``call`` returns.
         """
-        return self._task(stage, call, subject)()
+        return stage_task(stage, call, subject, RETRIES.get(stage, 0))()
 
     def train(self, trainers: Trainers, trainings: Sequence[Training]) -> None:
         """Run the trainings as tasks; several at once where the library has a process for each."""
         tasks = [
-            self._task(
+            stage_task(
                 "train-and-score",
                 partial(trainers.run, run, network),
                 f"{run.model} {run.label} seed {run.seed}: {network.name}",
+                RETRIES["train-and-score"],
             )
             for run, network in trainings
         ]
@@ -74,22 +73,6 @@ class Tasks(Executor):
         else:
             for future in [training.submit() for training in tasks]:
                 future.result()
-
-    def _task(self, stage: Stage, call: Callable[[], T], subject: str) -> Task[[], T]:
-        """A stage as a task; its arguments are bound already, so that Prefect does not search them for futures."""
-
-        @task(
-            name=stage,
-            task_run_name=f"{stage} {subject}".strip(),
-            retries=RETRIES.get(stage, 0),
-            retry_delay_seconds=5,
-            retry_condition_fn=is_worth_a_retry,
-            cache_policy=NO_CACHE,
-        )
-        def stage_task() -> T:
-            return call()
-
-        return stage_task
 
 
 def report(found: Sequence[Benchmark]) -> None:

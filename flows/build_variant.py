@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefect import runtime, task
+from prefect import runtime
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
-from flows.fetch_archives import is_worth_a_retry
 from flows.hermetic import flow
+from flows.tasks import stage_task
 from mimiidg_build import settings
 from mimiidg_build.build.planning import PlannedSection
-from mimiidg_build.build.variant import Built, Executor, Stage
+from mimiidg_build.build.variant import BuildExecutor, Built, Stage
 from mimiidg_build.build.variant import build_variant as build
 from mimiidg_build.datasets.findings import summarise
 from mimiidg_build.datasets.rows import records
@@ -27,11 +26,11 @@ T = TypeVar("T")
 RETRIES: dict[Stage, int] = {"render": 1}  # a retry is cheap: finished shards are not rendered again
 
 
-class Tasks(Executor):
+class Tasks(BuildExecutor):
     """Runs each stage of a build as a task; a section is rendered at a time, on all workers, and shows as its own."""
 
     def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
-        """Run a stage as a task; its arguments are bound already, so that Prefect does not search them for futures.
+        """Run a stage as a task.
 
         Parameters
         ----------
@@ -44,19 +43,7 @@ class Tasks(Executor):
         -------
         What ``call`` returns.
         """
-
-        @task(
-            name=stage,
-            task_run_name=f"{stage} {subject}".strip(),
-            retries=RETRIES.get(stage, 0),
-            retry_delay_seconds=5,
-            retry_condition_fn=is_worth_a_retry,
-            cache_policy=NO_CACHE,
-        )
-        def stage_task() -> T:
-            return call()
-
-        return stage_task()
+        return stage_task(stage, call, subject, RETRIES.get(stage, 0))()
 
     def batches(self, sections: Sequence[PlannedSection]) -> list[list[PlannedSection]]:
         """A section at a time."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.store import Store
 from schemas.runs import NetworkSummary, RunConfig
@@ -217,7 +217,4 @@ def _read(path: Path, shape: type[Model], advice: str) -> Model:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. {advice}") from None
     except ValidationError as error:
-        mistake = error.errors(include_url=False)[0]
-        key = ".".join(map(str, mistake["loc"]))
-        where = f" at {key}" if key else ""
-        raise DataError(f"{path} cannot be read: {mistake['msg']}{where}. {advice}") from None
+        raise DataError(f"{path} is damaged, or not of this version: {first_mistake(error)}. {advice}") from None

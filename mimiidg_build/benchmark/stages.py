@@ -1,48 +1,31 @@
 """Benchmarking from a variant's name to its results: build, plan, train and score, evaluate.
 
 :func:`benchmark_models` is the one list of stages on a store, :func:`benchmark_variants` goes through it for every
-store of a sweep. Each stage is handed to an :class:`Executor`, which calls it here, and as a task of its own in
-``flows.benchmark``.
+store of a sweep. Each stage is handed to a :class:`BenchmarkExecutor`, which calls it here, and as a task of its own
+in ``flows.benchmark``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from mimiidg_build.benchmark.evaluate_runs import collect
 from mimiidg_build.benchmark.planning import Training, plan_runs, trainings_of
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.datasets.variant import derive_variant
+from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.store import Store, open_store, variant_dir
 from schemas.variants import Variant
 
 Stage = Literal["plan", "train-and-score", "evaluate"]
-T = TypeVar("T")
 
 
-class Executor:
+class BenchmarkExecutor(Executor[Stage]):
     """Runs the stages of a benchmark. This one calls them; a flow's makes a task of each, to be watched and retried."""
-
-    def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
-        """Run a stage.
-
-        Parameters
-        ----------
-        stage : Stage
-        call : callable
-            The stage, its arguments bound.
-        subject : str
-            Which of several of one kind, as a variant's name says.
-
-        Returns
-        -------
-        What ``call`` returns.
-        """
-        return call()
 
     def train(self, trainers: Trainers, trainings: Sequence[Training]) -> None:
         """Run the stage ``train-and-score`` of every network, as many at once as there are workers."""
@@ -61,7 +44,7 @@ def benchmark_models(
     device: str = "auto",
     workers: int | None = 1,
     reporter: Reporter | None = None,
-    executor: Executor | None = None,
+    executor: BenchmarkExecutor | None = None,
 ) -> Benchmark:
     """Train, score and evaluate models on a store. What is finished is reused, the rest resumes from its last epoch.
 
@@ -105,7 +88,7 @@ def benchmark_models(
     DataError
         Training or scoring failed, a worker was killed, or a file is damaged or cannot be written.
     """
-    root, executor, name = place(root), executor or Executor(), store.attributes.variant.name
+    root, executor, name = place(root), executor or BenchmarkExecutor(), store.attributes.variant.name
     runs = executor.run("plan", lambda: plan_runs(store, root, models, profile, seeds, epochs, known_anomalies), name)
     trainings = trainings_of(runs)
     with Trainers(device, workers, len(trainings), reporter or Reporter()) as trainers:

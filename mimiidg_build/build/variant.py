@@ -1,15 +1,15 @@
 """Building a variant from fetched archives, start to finish: read, decide, plan, render, publish.
 
-:func:`build_variant` is the one list of stages. It hands each stage to an :class:`Executor`, which calls it here, and
-as a task of its own in ``flows.build_variant``.
+:func:`build_variant` is the one list of stages. It hands each stage to a :class:`BuildExecutor`, which calls it here,
+and as a task of its own in ``flows.build_variant``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ from mimiidg_build.build.sections import RenderedSection, render_sections
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.storage.locks import locked_variant
@@ -29,7 +30,6 @@ from mimiidg_build.store.store import Store, is_latest, variant_dir
 from schemas.variants import Variant
 
 Stage = Literal["validate", "plan", "render", "publish"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,8 @@ class Built:
     findings: pd.DataFrame
 
 
-class Executor:
+class BuildExecutor(Executor[Stage]):
     """Runs the stages of a build. This one calls them; a flow's makes a task of each, to be watched and retried."""
-
-    def run(self, stage: Stage, call: Callable[[], T], subject: str = "") -> T:
-        """Run a stage.
-
-        Parameters
-        ----------
-        stage : Stage
-        call : callable
-            The stage, its arguments bound.
-        subject : str
-            Which of several of one kind, as a section's name says.
-
-        Returns
-        -------
-        What ``call`` returns.
-        """
-        return call()
 
     def batches(self, sections: Sequence[PlannedSection]) -> list[list[PlannedSection]]:
         """Sections that are rendered together; all by default, since small ones have fewer shards than workers."""
@@ -76,7 +59,7 @@ def build_variant(
     allow: Collection[str] = (),
     release: Release | None = None,
     reporter: Reporter | None = None,
-    executor: Executor | None = None,
+    executor: BuildExecutor | None = None,
 ) -> Built:
     """Build a variant from fetched archives, or find it built. A synthetic release is made where it is not there.
 
@@ -117,7 +100,7 @@ def build_variant(
         The variant, the scheduler or the plan is not one, or noise is not given.
     """
     variant, root = load_variant(variant) if isinstance(variant, str) else variant, place(root)
-    build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or Executor())
+    build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or BuildExecutor())
     inputs = build.executor.run("validate", lambda: build.read(plan, allow, release))
     decision = decide(inputs, root)
     # Without the lock, so that a read-only ROOT is enough. A journal is an interrupted run's, which this one finishes.
@@ -140,7 +123,7 @@ class _Build:
     root: Place
     run: Runner
     reporter: Reporter
-    executor: Executor
+    executor: BuildExecutor
 
     def read(self, plan: Path | None, allow: Collection[str], release: Release | None) -> Inputs:
         """Have a synthetic release on disk; read and validate everything that decides the store's bytes."""

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.evaluation.confidence import LEVEL
 from schemas.results import MachineTypeResult, Means, Results, SectionResult, ValueResult
 from schemas.scores import SectionResults, ValueResults
@@ -103,7 +103,7 @@ def read_results(path: Path) -> Evaluation:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Run the benchmark again.") from None
     except ValidationError as error:
         raise DataError(
-            f"{path}: not a results file of this version: {_first_mistake(error)}. Run the benchmark again."
+            f"{path}: not a results file of this version: {first_mistake(error)}. Run the benchmark again."
         ) from None
     return Evaluation(
         sections=_table(SectionResults, results.sections),
@@ -142,20 +142,6 @@ def nullable(values: Mapping[str, float]) -> dict[str, float | None]:
 
 def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
     return {metric: nan_if_null(value) for metric, value in values.items()}
-
-
-def _first_mistake(error: ValidationError) -> str:
-    """The first key that is wrong, and how.
-
-    >>> try:
-    ...     Means.model_validate({"arithmetic": {}, "harmonic": {}, "median": {}})
-    ... except ValidationError as error:
-    ...     print(_first_mistake(error))
-    median: unknown key
-    """
-    mistake = error.errors(include_url=False)[0]
-    key = ".".join(map(str, mistake["loc"])) or "whole file"
-    return f"{key}: {'unknown key' if mistake['type'] == 'extra_forbidden' else mistake['msg']}"
 
 
 def _table(

@@ -12,7 +12,7 @@ import json
 from filelock import BaseFileLock
 from pydantic import ValidationError
 
-from mimiidg_build.errors import FetchError
+from mimiidg_build.errors import FetchError, first_mistake
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.locks import file_lock
 from mimiidg_build.storage.places import Place
@@ -53,17 +53,9 @@ def read_lock(directory: Place) -> dict[str, LockEntry]:
         return ArchiveLock.model_validate_json(data).files
     except ValidationError as error:
         raise FetchError(
-            f"{path} is not a readable lock file ({_first_mistake(error)}). It holds the checksums that archives were "
+            f"{path} is not a readable lock file ({first_mistake(error)}). It holds the checksums that archives were "
             "pinned to; restore it, or delete it to have the archives verified anew."
         ) from error
-
-
-def _first_mistake(error: ValidationError) -> str:
-    """The first thing that is wrong, and where: one is enough to see that the file is damaged."""
-    mistake = error.errors(include_url=False, include_input=False)[0]
-    if mistake["type"] == "value_error":  # a message of the model's own
-        return mistake["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, mistake['loc'])) or 'the file'}: {mistake['msg']}"
 
 
 def write_entry(directory: Place, name: str, entry: LockEntry) -> None:

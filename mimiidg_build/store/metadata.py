@@ -12,7 +12,7 @@ from typing import Any
 from blake3 import blake3
 from pydantic import ValidationError
 
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.storage.places import Place
 from schemas.stores import FORMAT_VERSION, StoreAttributes
 
@@ -80,12 +80,9 @@ def read_attributes(path: Place) -> StoreAttributes:
     try:
         return StoreAttributes.model_validate(found)
     except ValidationError as error:
-        mistake = error.errors(include_url=False)[0]
-        where = ".".join(map(str, mistake["loc"]))
-        written_by = _version_of(found)
         raise DataError(
-            f"{path}: its {where} is not what a store of format {FORMAT_VERSION} holds ({mistake['msg']}). "
-            f"{metadata} was written by mimiidg_build {written_by}, it is damaged, or it is a forgery. {repair}"
+            f"{path}: its attributes are not those of a store of format {FORMAT_VERSION} ({first_mistake(error)}). "
+            f"{metadata} was written by mimiidg_build {_version_of(found)}, it is damaged, or it is a forgery. {repair}"
         ) from None
 
 

@@ -21,7 +21,13 @@ from mimiidg_build.benchmark.published import published
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
 from mimiidg_build.benchmark.runs import Run
-from mimiidg_build.benchmark.stages import Executor, benchmark_models, benchmark_variants, stored, sweep_variants
+from mimiidg_build.benchmark.stages import (
+    BenchmarkExecutor,
+    benchmark_models,
+    benchmark_variants,
+    stored,
+    sweep_variants,
+)
 from mimiidg_build.benchmark.train_network import choose_device, train_and_score
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
@@ -178,7 +184,7 @@ def test_a_second_time_does_nothing(found: Benchmark, root: Path, monkeypatch: p
         benchmark_models(found.store, root, MODELS, profile="smoke", seeds=3, device="cpu")
 
 
-class Watching(Executor):
+class Watching(BenchmarkExecutor):
     """Notes which stages are run, on what."""
 
     def __init__(self) -> None:
@@ -258,7 +264,7 @@ def test_other_settings_in_the_directory(found: Benchmark, tmp_path: Path) -> No
     with pytest.raises(UsageError, match="holds a run of other settings: batch_size 64, expected 128. Move"):
         train_and_score(run, run.networks()[0], "cpu")
     path.write_text("{")
-    with pytest.raises(DataError, match="config.json cannot be read"):
+    with pytest.raises(DataError, match="config.json is damaged, or not of this version: the file: Invalid JSON"):
         train_and_score(run, run.networks()[0], "cpu")
 
 

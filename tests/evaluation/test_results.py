@@ -99,7 +99,7 @@ def changed(*keys: str | int, value: object) -> str:
     ("text", "mistake"),
     [
         ("{}", "sections: Field required"),
-        ("[", "whole file: Invalid JSON"),
+        ("[", "the file: Invalid JSON"),
         ('{"sections": 1}', "sections: Input should be a valid array"),
         (changed("median", value=0.5), "median: unknown key"),
         (changed("sections", 1, "auc_middle", value=0.5), "sections.1.auc_middle: unknown key"),
