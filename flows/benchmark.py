@@ -15,9 +15,6 @@ from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.build_variant import build_variant
-from flows.hermetic import flow
-from flows.tasks import stage_task
 from mimiidg_build import settings
 from mimiidg_build.benchmark.planning import Training
 from mimiidg_build.benchmark.results import Benchmark
@@ -25,9 +22,12 @@ from mimiidg_build.benchmark.rows import compare_rows, result_rows
 from mimiidg_build.benchmark.stages import BenchmarkExecutor, Stage, benchmark_variants
 from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.datasets.variant import parse_variant
+from mimiidg_build.flows.build_variant import build_variant
+from mimiidg_build.flows.hermetic import flow
+from mimiidg_build.flows.tasks import stage_task
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.store import Store, open_store
-from schemas.variants import Variant
 
 T = TypeVar("T")
 

@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 from prefect import runtime
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.hermetic import flow
-from flows.tasks import stage_task
 from mimiidg_build import settings
 from mimiidg_build.build.planning import PlannedSection
 from mimiidg_build.build.variant import BuildExecutor, Built, Stage
@@ -18,6 +16,8 @@ from mimiidg_build.build.variant import build_variant as build
 from mimiidg_build.datasets.findings import summarise
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.datasets.variant import parse_variant
+from mimiidg_build.flows.hermetic import flow
+from mimiidg_build.flows.tasks import stage_task
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.summary import section_rows
 

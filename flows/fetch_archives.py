@@ -8,11 +8,11 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.hermetic import flow
 from mimiidg_build import settings
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.fetch.dataset import fetch_dataset
+from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.storage.places import Place, place
 
 

@@ -13,12 +13,12 @@ from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.build_variant import build_variant
-from flows.fetch_archives import fetch_archives
-from flows.hermetic import flow, hide_tracebacks
 from mimiidg_build import settings
 from mimiidg_build.datasets.release import needed_archives
 from mimiidg_build.datasets.variant import load_variant, parse_variant
+from mimiidg_build.flows.build_variant import build_variant
+from mimiidg_build.flows.fetch_archives import fetch_archives
+from mimiidg_build.flows.hermetic import flow, hide_tracebacks
 from mimiidg_build.progress import PlainReporter
 from mimiidg_build.report.page import report_path, write_report
 from mimiidg_build.storage.places import Place, place

@@ -14,8 +14,8 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
-from flows.refresh import refresh
 from mimiidg_build.errors import UsageError
+from mimiidg_build.flows.refresh import refresh
 
 # A run that is due while the one before still runs is not needed: that one, or the next, does its work.
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)

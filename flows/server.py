@@ -55,7 +55,7 @@ class Server:
             kind["PREFECT__SERVER_EPHEMERAL"] = "1"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server", str(port)],
+                [sys.executable, "-m", "mimiidg_build.flows.server", str(port)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

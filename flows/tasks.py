@@ -8,7 +8,7 @@ from typing import TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.fetch_archives import is_worth_a_retry
+from mimiidg_build.flows.fetch_archives import is_worth_a_retry
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from schemas.manifests import Md5, Strict
+from mimiidg_build.schemas.manifests import Md5, Strict
 
 Pinned = Literal["manifest", "first fetch", "as found"]
 

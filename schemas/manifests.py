@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId
 
 MACHINE_TYPES = ("bearing", "fan", "gearbox", "slider", "valve")
 DOMAINS = ("source", "target")

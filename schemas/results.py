@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.manifests import Strict
-from schemas.scores import MACHINE_TYPE, SECTION
+from mimiidg_build.schemas.manifests import Strict
+from mimiidg_build.schemas.scores import MACHINE_TYPE, SECTION
 
 Metric = Annotated[float, Field(ge=0, le=1)]
 # Means and bounds are not held to [0, 1]: rounding may carry them past it by the last bit.

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
-from schemas.manifests import Strict
-from schemas.sections import SectionId
-from schemas.stores import Fingerprint
+from mimiidg_build.schemas.manifests import Strict
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.stores import Fingerprint
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[int | float, Field(ge=0)]  # a model that trains nothing took 0, not 0.0: files stay as they were

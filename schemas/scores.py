@@ -8,8 +8,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
-from schemas.manifests import CONDITIONS
-from schemas.tables import Table
+from mimiidg_build.schemas.manifests import CONDITIONS
+from mimiidg_build.schemas.tables import Table
 
 # Other data in the same format have machine types of their own (ToyCar, 3DPrinter): any word a file name can hold.
 MACHINE_TYPE = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from schemas.sections import SectionId
-from schemas.variants import Variant
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.variants import Variant
 
 FORMAT_VERSION = 1
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
-from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
+from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
 
 SEVERITIES = ("error", "warning")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from schemas.manifests import NoiseSource, Strict
+from mimiidg_build.schemas.manifests import NoiseSource, Strict
 
 SECTION_CHOICE = re.compile(r"(bearing|fan|gearbox|slider|valve)(/[0-9]{2})?")
 # a folder's name: no slash, and no dot at its start

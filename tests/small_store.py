@@ -12,10 +12,10 @@ import pandas as pd
 import zarr
 
 from mimiidg_build.features import N_MELS
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.stores import FORMAT_VERSION
 from mimiidg_build.store.shards import write_shard
 from mimiidg_build.store.store import Store, open_store, variant_dir
-from schemas.sections import SectionId
-from schemas.stores import FORMAT_VERSION
 
 SECTIONS = ("fan/00", "fan/01", "valve/00")
 CELLS = (  # split, domain, condition, clips

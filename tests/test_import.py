@@ -84,7 +84,7 @@ def changes(libraries: str, ours: str) -> dict[str, list[str]]:
         ("click", "mimiidg_build.cli"),
         (
             "pandas pydantic pandera.pandas pandera.typing.pandas",
-            "schemas schemas.manifests schemas.scores schemas.tables schemas.variants",
+            " ".join(f"mimiidg_build.schemas.{name}" for name in ("manifests", "scores", "tables", "variants")),
         ),
     ],
 )
@@ -95,5 +95,5 @@ def test_importing_changes_nothing(libraries: str, ours: str) -> None:
 def test_importing_the_flows_sets_what_prefect_looks_for_when_it_is_imported() -> None:
     """And nothing else, not even Prefect's own settings: those are of a flow's call."""
     libraries = "pandera.pandas pandera.typing.pandas scipy.signal scipy.stats httpx prefect.main prefect.artifacts"
-    ours = "flows flows.fetch_archives flows.build_variant flows.refresh"
+    ours = " ".join(f"mimiidg_build.flows.{name}" for name in ("fetch_archives", "build_variant", "refresh"))
     assert changes(libraries, ours) == {"environment": ["DO_NOT_TRACK"]}

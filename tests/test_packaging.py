@@ -75,3 +75,19 @@ def test_a_command_that_needs_more_says_what(tmp_path: Path) -> None:
     done = run("demo", "--root", tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("error: this command needs the package prefect, which is not installed.")
+
+
+def test_a_folder_with_modules_of_our_names(tmp_path: Path) -> None:
+    """With ``-m`` the working directory comes first on the path; what is found there must not be taken for ours."""
+    for name in ("schemas", "flows", "data_manifests", "tests"):
+        (tmp_path / f"{name}.py").write_text("raise AssertionError(__file__)")
+    code = "import mimiidg_build.schemas.tables, mimiidg_build.datasets.manifest as m; m.load_dataset('mimii_dg')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_installed_is_one_package() -> None:
+    """What pyproject.toml has hatchling put into the wheel; .ci/run runs the demo from it beside such modules."""
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["mimiidg_build"]
+    for source, target in wheel["force-include"].items():
+        assert target == f"mimiidg_build/{source}" and (ROOT / target).resolve() == ROOT / source

@@ -16,10 +16,10 @@ from mimiidg_build.benchmark.runs import runs_directory
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.results import Evaluation, read_results
 from mimiidg_build.models import MODELS
+from mimiidg_build.schemas.runs import RunConfig
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
-from schemas.runs import RunConfig
-from schemas.sections import SectionId
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import hashlib
 import pandas as pd
 
 from mimiidg_build.errors import UsageError
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
-from schemas.sections import SectionId
 
 
 def draw_anomalies(store: Store, section: str, k: int, seed: int) -> pd.DataFrame:

@@ -19,10 +19,10 @@ from mimiidg_build.benchmark.published import published
 from mimiidg_build.benchmark.run_files import profile_label
 from mimiidg_build.evaluation.results import Evaluation
 from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
+from mimiidg_build.schemas.runs import NetworkSummary
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 from mimiidg_build.training.loss_curve import read_loss_curves
-from schemas.runs import NetworkSummary
-from schemas.sections import SectionId
 
 SHOWN = {"source": "auc_source", "target": "auc_target", "all": "auc_all", "pAUC": "pauc"}
 """The metrics that tables show, by the title of their column."""

@@ -14,7 +14,7 @@ def published(model: str) -> dict[str, tuple[float, float]]:
     >>> published("autoencoder")["fan/00"], published("nearest_neighbour")
     ((84.69, 39.35), {})
     """
-    content = tomllib.loads((files("data_manifests") / "published.toml").read_text(encoding="utf-8"))
+    content = tomllib.loads((files("mimiidg_build") / "data_manifests" / "published.toml").read_text(encoding="utf-8"))
     if model not in content["models"]:
         return {}
     table = content["models"][model]

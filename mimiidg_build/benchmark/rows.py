@@ -13,8 +13,8 @@ import pandas as pd
 
 from mimiidg_build.benchmark.model_result import SHOWN, ModelResult
 from mimiidg_build.benchmark.results import Benchmark
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.summary import snr_title
-from schemas.sections import SectionId
 
 Row = dict[str, Any]
 

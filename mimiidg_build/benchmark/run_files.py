@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mimiidg_build.errors import DataError, first_mistake
+from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.store import Store
-from schemas.runs import NetworkSummary, RunConfig
 
 CONFIG = "config.json"
 RESULTS = "results.json"

@@ -40,10 +40,10 @@ from mimiidg_build.benchmark.run_files import (
 )
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import model_class
+from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.places import Place, local
 from mimiidg_build.store.store import Store
-from schemas.runs import NetworkSummary, RunConfig
-from schemas.sections import SectionId
 
 if TYPE_CHECKING:
     from mimiidg_build.models.base import Settings

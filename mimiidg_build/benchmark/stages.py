@@ -17,9 +17,9 @@ from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.datasets.variant import derive_variant
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.store import Store, open_store, variant_dir
-from schemas.variants import Variant
 
 Stage = Literal["plan", "train-and-score", "evaluate"]
 

@@ -16,8 +16,8 @@ from mimiidg_build.benchmark.runs import Network, Run, check_config
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import create, model_class
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.runs import NetworkSummary
 from mimiidg_build.storage.locks import file_lock
-from schemas.runs import NetworkSummary
 
 if TYPE_CHECKING:
     import torch

@@ -24,12 +24,12 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.dataset import noise_archive, validate_dataset
 from mimiidg_build.mixing import mix, mix_plan, noise_bank
 from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
+from mimiidg_build.schemas.manifests import NoiseSource, Section
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.stores import FORMAT_VERSION
+from mimiidg_build.schemas.tables import MixPlan
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
-from schemas.manifests import NoiseSource, Section
-from schemas.sections import SectionId
-from schemas.stores import FORMAT_VERSION
-from schemas.tables import MixPlan
-from schemas.variants import Variant
 
 
 def digest(content: object) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mimiidg_build import features
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import ARRAYS
-from schemas.sections import SectionId
 
 if TYPE_CHECKING:
     import zarr

@@ -19,9 +19,9 @@ from mimiidg_build.mixing.draws import draw_noise
 from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
+from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.storage.places import Place
-from schemas.manifests import Section
-from schemas.tables import MixPlan
 
 ARCHIVE_MEMBER = ["archive", "member"]  # what tells clips of a release apart
 

@@ -24,14 +24,14 @@ from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.metadata import array_metadata
 from mimiidg_build.build.sections import RenderedSection
 from mimiidg_build.errors import DataError
+from mimiidg_build.schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
+from mimiidg_build.schemas.tables import StoredClips
 from mimiidg_build.settings import __version__
 from mimiidg_build.storage import places
 from mimiidg_build.storage.files import write_object
 from mimiidg_build.storage.places import Place, file_sizes, point, prepare, remove_partial, remove_tree
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, sealed
 from mimiidg_build.store.store import Store, is_latest, open_store
-from schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
-from schemas.tables import StoredClips
 
 VERSIONED = ("numba", "numpy", "scipy", "soundfile", "zarr")
 

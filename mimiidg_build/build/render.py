@@ -21,10 +21,10 @@ from mimiidg_build.features import logmel
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
 from mimiidg_build.mixing.noise_bank import read_noise_clip
 from mimiidg_build.parallel.memory import keep_freed_memory
+from mimiidg_build.schemas.stores import RenderedShard
 from mimiidg_build.storage.files import hash_object, write_file
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.shards import open_shard
-from schemas.stores import RenderedShard
 
 # 20 MB of samples and 10 MB of log-mel: few enough files (570 of a whole release), and small enough that a section of
 # 1,200 clips keeps 16 cores busy and a kill costs a worker a fifth of a second of work.

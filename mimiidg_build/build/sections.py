@@ -14,11 +14,11 @@ from mimiidg_build.build.render import ShardTask, read_entry, render_shard, writ
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
+from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.stores import RenderedShard, SectionSummary, StoreAttributes, StoredObject
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import link
 from mimiidg_build.store.store import Store
-from schemas.manifests import Section
-from schemas.stores import RenderedShard, SectionSummary, StoreAttributes, StoredObject
 
 SNR_TOLERANCE_DB = 0.05
 # What rendering measures of each clip, as the columns of ``StoredClips`` and the fields of ``RenderedShard`` name it.

@@ -24,10 +24,10 @@ from mimiidg_build.fetch.dataset import make_synthetic
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.locks import locked_variant
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.store import Store, is_latest, variant_dir
-from schemas.variants import Variant
 
 Stage = Literal["validate", "plan", "render", "publish"]
 

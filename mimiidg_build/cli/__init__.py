@@ -98,7 +98,7 @@ def _message(error: MimiidgError | ModuleNotFoundError | OSError) -> str:
     if not isinstance(error, ModuleNotFoundError):
         return str(error)
     package = (error.name or "").partition(".")[0]
-    if package in ("", "mimiidg_build", "schemas", "flows"):
+    if package in ("", "mimiidg_build"):
         raise error
     return (
         f"this command needs the package {package}, which is not installed. An environment that only builds stores "

@@ -19,8 +19,8 @@ from mimiidg_build.storage.places import Place, local
 if TYPE_CHECKING:
     from mimiidg_build.benchmark.results import Benchmark
     from mimiidg_build.progress import Reporter
+    from mimiidg_build.schemas.variants import Variant
     from mimiidg_build.store.store import Store
-    from schemas.variants import Variant
 
 
 SEVERAL = ("--snr-offset", "--known-anomalies")
@@ -175,9 +175,9 @@ def _directly(
 
 def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **options: Any) -> list[Benchmark]:
     start_prefect(root, "benchmark")
-    from flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.benchmark.evaluate_runs import collect
     from mimiidg_build.benchmark.planning import plan_runs
+    from mimiidg_build.flows.benchmark import benchmark as benchmark_flow
     from mimiidg_build.store.store import open_store
 
     paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)

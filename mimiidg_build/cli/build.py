@@ -70,7 +70,7 @@ def build(
     with shown_progress(quiet) as reporter:
         if as_flow(prefect):
             start_prefect(root, "build_variant")
-            from flows.build_variant import build_variant as build_flow
+            from mimiidg_build.flows.build_variant import build_variant as build_flow
 
             content = wanted.model_dump(mode="json")
             store = open_store(build_flow(content, str(root), scheduler, workers, plan, list(allow)))

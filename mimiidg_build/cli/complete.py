@@ -34,7 +34,7 @@ class Offer:
 
 
 def _shipped(kind: str) -> list[str]:
-    folder = files("data_manifests") / kind
+    folder = files("mimiidg_build") / "data_manifests" / kind
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
@@ -48,7 +48,7 @@ def _built(ctx: click.Context) -> list[str]:
 
 def _sections(ctx: click.Context) -> list[str]:
     """Machine types, and sections of Table 1."""
-    content = tomllib.loads((files("data_manifests") / "table1.toml").read_text())
+    content = tomllib.loads((files("mimiidg_build") / "data_manifests" / "table1.toml").read_text())
     rows = [(row["machine_type"], row["section"]) for row in content["sections"]]
     return [*(machine for machine, _ in rows), *(f"{machine}/{section}" for machine, section in rows)]
 

@@ -14,9 +14,9 @@ from mimiidg_build.cli.printing import print_json, print_store, print_table, sho
 if TYPE_CHECKING:
     from mimiidg_build.benchmark.runs import Run
     from mimiidg_build.progress import Reporter
+    from mimiidg_build.schemas.variants import Variant
     from mimiidg_build.storage.places import Place
     from mimiidg_build.store.store import Store
-    from schemas.variants import Variant
 
 MODELS = ["nearest_neighbour", "autoencoder", "mobilenetv2"]
 
@@ -90,8 +90,8 @@ def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None
 
     started = reporter.step("start Prefect", 1, "server")
     start_prefect(root, "benchmark", "refresh", meanwhile=lambda: make_synthetic(variant, root, reporter))
-    from flows.benchmark import benchmark
-    from flows.refresh import refresh
+    from mimiidg_build.flows.benchmark import benchmark
+    from mimiidg_build.flows.refresh import refresh
 
     started(1)
     content = variant.model_dump(mode="json")

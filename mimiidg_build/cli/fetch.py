@@ -48,7 +48,7 @@ def fetch(
     with shown_progress(quiet) as reporter:
         if as_flow(prefect):
             start_prefect(root, "fetch_archives")
-            from flows.fetch_archives import fetch_archives
+            from mimiidg_build.flows.fetch_archives import fetch_archives
 
             fetched = fetch_archives(dict.fromkeys(datasets, names), str(root), offline)
         else:

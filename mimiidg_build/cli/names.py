@@ -10,9 +10,9 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.storage.places import Place, place
 
 if TYPE_CHECKING:
+    from mimiidg_build.schemas.manifests import DatasetManifest
+    from mimiidg_build.schemas.variants import Variant
     from mimiidg_build.store.store import Store
-    from schemas.manifests import DatasetManifest
-    from schemas.variants import Variant
 
 
 def absolute_for_cluster(root: Place, scheduler: str) -> Place:

@@ -12,7 +12,7 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.storage.places import Place, local
 
 if TYPE_CHECKING:
-    from flows.server import Server
+    from mimiidg_build.flows.server import Server
 
 
 def as_flow(prefect: bool) -> bool:
@@ -47,7 +47,8 @@ def start_prefect(root: Place, *flows: str, meanwhile: Callable[[], object] = la
         return
     server = own_server(root)
     for name in flows:
-        import_module(f"flows.{name}")  # importing Prefect takes seconds, which the server needs to start anyway
+        # importing Prefect takes seconds, which the server needs to start anyway
+        import_module(f"mimiidg_build.flows.{name}")
     meanwhile()
     server.wait()
 
@@ -76,7 +77,7 @@ def own_server(root: Place, port: int | None = None, *, schedules: bool = False)
     """
     home = {"PREFECT_HOME": str((local(root) / ".prefect").resolve())}
     settings.configure(environment=settings.OWN_PREFECT_SERVER | home)
-    from flows.server import Server
+    from mimiidg_build.flows.server import Server
 
     return Server(Path(settings.prefect_home()), port, schedules=schedules)
 
@@ -89,7 +90,7 @@ def check_prefect() -> None:
     UsageError
         None is configured, or it does not answer.
     """
-    from flows.server import answers
+    from mimiidg_build.flows.server import answers
 
     url = settings.prefect_url()
     if not url:

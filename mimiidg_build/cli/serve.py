@@ -18,7 +18,7 @@ from mimiidg_build.errors import UsageError
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flows.server import Server
+    from mimiidg_build.flows.server import Server
     from mimiidg_build.storage.places import Place
 
 
@@ -68,7 +68,7 @@ def serve(
     with shown_progress(quiet) as reporter:
         started = reporter.step("start Prefect", 1, "server")
         own = _start_prefect(root, port if server else None, quiet)
-        from flows.schedule import cron_schedule, deployment, run_deployments
+        from mimiidg_build.flows.schedule import cron_schedule, deployment, run_deployments
 
         schedule = cron_schedule(cron, timezone) if cron else None  # a mistake in it is known before the server is up
         if own is None:

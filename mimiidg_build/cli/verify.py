@@ -15,8 +15,8 @@ from mimiidg_build.cli.printing import print_json, print_lines, shown_progress
 if TYPE_CHECKING:
     from mimiidg_build.parallel.runner import Runner
     from mimiidg_build.progress import Reporter
+    from mimiidg_build.schemas.manifests import DatasetManifest
     from mimiidg_build.storage.places import Place
-    from schemas.manifests import DatasetManifest
 
 
 @click.command()

@@ -15,7 +15,7 @@ import pandera.errors
 from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.errors import DataError
-from schemas.tables import SEVERITIES, Findings
+from mimiidg_build.schemas.tables import SEVERITIES, Findings
 
 MAX_GROUPS_SHOWN = 30
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.toml_files import RESOURCES, find_file, read_toml, validated
-from schemas.manifests import DatasetManifest, NoiseSource, Recipe, Record, RecordFile
+from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Recipe, Record, RecordFile
 
 
 @lru_cache(maxsize=1)

@@ -18,10 +18,10 @@ from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.layouts import layout_of
 from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
 from mimiidg_build.errors import UsageError
+from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Record, Section
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
-from schemas.manifests import DatasetManifest, NoiseSource, Record, Section
-from schemas.sections import SectionId
-from schemas.variants import Variant
 
 BYTES_PER_SAMPLE = 2  # of a clip's 16-bit WAV file
 

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from mimiidg_build.errors import UsageError
 
-RESOURCES = files("data_manifests")
+RESOURCES = files("mimiidg_build") / "data_manifests"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -98,7 +98,7 @@ def _shown(value: object) -> str:
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that holds the key where a mistake stands.
 
-    >>> from schemas.variants import Variant
+    >>> from mimiidg_build.schemas.variants import Variant
     >>> _model_at(Variant, ("noise", "A", 0, "foldr")).__name__
     'NoiseSource'
     """

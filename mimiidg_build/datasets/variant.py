@@ -9,7 +9,7 @@ from typing import Any
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
 from mimiidg_build.errors import UsageError
-from schemas.variants import Variant
+from mimiidg_build.schemas.variants import Variant
 
 
 def load_variant(name: str) -> Variant:

@@ -26,7 +26,7 @@ import numpy as np
 from mimiidg_build.evaluation.means import OFFICIAL, harmonic_mean
 from mimiidg_build.evaluation.roc import MAX_FPR, Floats, at_levels, mcclish, partial_area, rates
 from mimiidg_build.evaluation.section_metrics import Cells
-from schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId
 
 LEVEL = 0.95
 N_RESAMPLES = 1000

@@ -31,10 +31,10 @@ from mimiidg_build.evaluation.section_metrics import (
     pooled,
     section_metrics,
 )
-from schemas.manifests import DOMAINS
-from schemas.results import MachineTypeResult
-from schemas.scores import ScoredClips, SectionResults, ValueResults
-from schemas.sections import SectionId
+from mimiidg_build.schemas.manifests import DOMAINS
+from mimiidg_build.schemas.results import MachineTypeResult
+from mimiidg_build.schemas.scores import ScoredClips, SectionResults, ValueResults
+from mimiidg_build.schemas.sections import SectionId
 
 Clips = Mapping[SectionId, pd.DataFrame]  # ``ScoredClips`` by section
 

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.evaluation.confidence import LEVEL
-from schemas.results import MachineTypeResult, Means, Results, SectionResult, ValueResult
-from schemas.scores import SectionResults, ValueResults
-from schemas.sections import SectionId
+from mimiidg_build.schemas.results import MachineTypeResult, Means, Results, SectionResult, ValueResult
+from mimiidg_build.schemas.scores import SectionResults, ValueResults
+from mimiidg_build.schemas.sections import SectionId
 
 Interval = tuple[float, float]
 NAN = math.nan

@@ -25,9 +25,9 @@ import pandas as pd
 
 from mimiidg_build.datasets.rows import read_rows
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.schemas.scores import DecisionTable, ScoreTable
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.files import write_file
-from schemas.scores import DecisionTable, ScoreTable
-from schemas.sections import SectionId
 
 SCORE, DECISION = "anomaly_score", "decision_result"
 FILE_NAME = re.compile(

@@ -19,8 +19,8 @@ import pandas as pd
 from mimiidg_build.datasets.truth import ClipTruth, Truth, read_truth, truth_of_name
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import score_files
-from schemas.scores import ScoredClips
-from schemas.sections import SectionId
+from mimiidg_build.schemas.scores import ScoredClips
+from mimiidg_build.schemas.sections import SectionId
 
 KIND_NAMES = {score_files.SCORE: "scores", score_files.DECISION: "decisions"}
 

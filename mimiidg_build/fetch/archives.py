@@ -17,8 +17,8 @@ from mimiidg_build.fetch.record_api import ask_record
 from mimiidg_build.fetch.retry import RetryPolicy
 from mimiidg_build.fetch.steps import Action, Job, ensure, refuse_missing
 from mimiidg_build.progress import OnTransfer
+from mimiidg_build.schemas.manifests import Record, RecordFile
 from mimiidg_build.storage.places import Place, place
-from schemas.manifests import Record, RecordFile
 
 MAX_TRANSFERS = 2  # Zenodo has been seen to block a third download at once
 

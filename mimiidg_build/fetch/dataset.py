@@ -22,9 +22,9 @@ from mimiidg_build.datasets.release import (
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place, local, place
-from schemas.manifests import DatasetManifest
-from schemas.variants import Variant
 
 
 def fetch_dataset(

@@ -13,10 +13,10 @@ from filelock import BaseFileLock
 from pydantic import ValidationError
 
 from mimiidg_build.errors import FetchError, first_mistake
+from mimiidg_build.schemas.fetching import ArchiveLock, LockEntry
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.locks import file_lock
 from mimiidg_build.storage.places import Place
-from schemas.fetching import ArchiveLock, LockEntry
 
 LOCK_NAME = "archives.lock.json"
 

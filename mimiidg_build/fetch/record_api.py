@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin
 
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.http import NotFoundError, Session
-from schemas.manifests import RecordFile
+from mimiidg_build.schemas.manifests import RecordFile
 
 _MD5 = re.compile(r"^(?:md5:)?([0-9a-f]{32})$", re.IGNORECASE)
 

@@ -18,9 +18,9 @@ from mimiidg_build.fetch.record_api import RemoteFile, check_unchanged, content_
 from mimiidg_build.fetch.retry import log
 from mimiidg_build.fetch.transfer import Wanted, hash_file
 from mimiidg_build.progress import OnTransfer
+from mimiidg_build.schemas.fetching import LockEntry, Pinned
+from mimiidg_build.schemas.manifests import Record, RecordFile
 from mimiidg_build.storage.places import Place
-from schemas.fetching import LockEntry, Pinned
-from schemas.manifests import Record, RecordFile
 
 Action = Literal["reuse", "verify", "download", "missing"]
 

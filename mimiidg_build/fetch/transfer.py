@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from mimiidg_build.fetch.lock import write_json
 from mimiidg_build.fetch.retry import Retrier
 from mimiidg_build.progress import OnTransfer
+from mimiidg_build.schemas.fetching import PartRecord, PartVersion
 from mimiidg_build.storage.places import Place, deliver, local
-from schemas.fetching import PartRecord, PartVersion
 
 REPORT_BYTES = 2**20  # progress is reported about once a megabyte
 BLOCK_BYTES = 4 * REPORT_BYTES

@@ -14,8 +14,8 @@ import pandas as pd
 
 from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError
-from schemas.manifests import NoiseLayer, Section
-from schemas.sections import SectionId
+from mimiidg_build.schemas.manifests import NoiseLayer, Section
+from mimiidg_build.schemas.sections import SectionId
 
 
 class NoiseDraw(NamedTuple):

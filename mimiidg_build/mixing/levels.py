@@ -23,9 +23,9 @@ from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
+from mimiidg_build.schemas.tables import Levels
 from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.places import Place
-from schemas.tables import Levels
 
 LEVELS_VERSION = "levels-1"  # levels that another version measured are measured again
 TASK_CLIPS = 64  # 0.1 s of work: long beside what handing out a task takes, short enough to spread evenly

@@ -25,8 +25,8 @@ import pandas as pd
 from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mixing.draws import NoiseDraw
-from schemas.manifests import Section
-from schemas.variants import Variant
+from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.variants import Variant
 
 MIX_PLAN_VERSION = "mix-1"  # part of a store's fingerprint: another draw, gain or attenuation is a new version
 MAX_LAYERS = 2

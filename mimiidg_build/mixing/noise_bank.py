@@ -21,10 +21,10 @@ from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
 from mimiidg_build.audio.pieces import read_pieces
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing.noise_recordings import NoiseRecording
+from mimiidg_build.schemas.tables import NoiseTable
 from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.files import hash_object, whole_file
 from mimiidg_build.storage.places import Place, read_at
-from schemas.tables import NoiseTable
 
 NOISE_VERSION = "noise-1"  # part of a bank's and a store's fingerprint: a change of one bit is a new version
 SAMPLE_RATE = 16_000  # Hz

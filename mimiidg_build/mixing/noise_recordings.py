@@ -17,8 +17,8 @@ from blake3 import blake3
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.errors import DataError
+from mimiidg_build.schemas.manifests import NoiseSource
 from mimiidg_build.storage.places import Place, place
-from schemas.manifests import NoiseSource
 
 
 @dataclass(frozen=True)

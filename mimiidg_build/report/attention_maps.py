@@ -26,9 +26,9 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.models import create
 from mimiidg_build.parallel.memory import keep_all_freed_memory
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
-from schemas.sections import SectionId
 
 if TYPE_CHECKING:
     from mimiidg_build.models.attention import Attention

@@ -30,10 +30,10 @@ from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch.archives import archive_path
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.cells import with_minus
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, snr_title
-from schemas.sections import SectionId
 
 CELLS = (("source", "normal"), ("target", "normal"), ("source", "anomaly"))
 DEPTH_DB = 60.0  # shown below a section's loudest bin

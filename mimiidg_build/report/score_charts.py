@@ -19,8 +19,8 @@ from mimiidg_build.report.cells import signed_db
 from mimiidg_build.report.data_charts import MARKERS, PANEL, ROW, Chart, value_canvas, value_labels, value_order
 from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.report.sweeps import Sweep
+from mimiidg_build.schemas.manifests import DOMAINS
 from mimiidg_build.store.summary import snr_title
-from schemas.manifests import DOMAINS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

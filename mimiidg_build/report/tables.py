@@ -16,9 +16,9 @@ from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.cells import Cell, PageTable, attribute_value, estimate, number, signed_db, with_minus
 from mimiidg_build.report.data_charts import GROUPS, ValueCount
 from mimiidg_build.report.sweeps import Sweep
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, section_rows, snr_title
-from schemas.sections import SectionId
 
 
 def sections(store: Store) -> PageTable:

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 
 from blake3 import blake3
 
+from mimiidg_build.schemas.stores import StoredObject
 from mimiidg_build.storage.backend import Write
 from mimiidg_build.storage.places import Place, backend
-from schemas.stores import StoredObject
 
 
 def whole_file(path: Place) -> AbstractContextManager[Write]:

@@ -13,8 +13,8 @@ from blake3 import blake3
 from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, first_mistake
+from mimiidg_build.schemas.stores import FORMAT_VERSION, StoreAttributes
 from mimiidg_build.storage.places import Place
-from schemas.stores import FORMAT_VERSION, StoreAttributes
 
 METADATA, METADATA_COPY = "zarr.json", "zarr.json.copy"
 

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from mimiidg_build.schemas.stores import StoredObject
 from mimiidg_build.storage.backend import Write
 from mimiidg_build.storage.files import whole_file
 from mimiidg_build.storage.places import Place
-from schemas.stores import StoredObject
 
 NO_CHUNK = 2**64 - 1
 

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.stores import SectionSummary, StoreAttributes
 from mimiidg_build.storage.holds import Hold
 from mimiidg_build.storage.places import Place, hold, is_local, is_published, matching, place, staging, zarr_source
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, read_attributes
-from schemas.sections import SectionId
-from schemas.stores import SectionSummary, StoreAttributes
 
 if TYPE_CHECKING:
     import zarr

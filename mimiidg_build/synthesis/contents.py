@@ -13,8 +13,8 @@ from functools import lru_cache
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.synthetic import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts, noise_count
 from mimiidg_build.errors import UsageError
+from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.synthesis.dsp import stream
-from schemas.manifests import Section
 
 EVALUATION_SECTIONS = ("03", "04", "05")
 

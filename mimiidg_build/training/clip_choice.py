@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build.errors import UsageError
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
-from schemas.sections import SectionId
 
 Choice = str | Iterable[str] | None  # of a column's values; None: all
 

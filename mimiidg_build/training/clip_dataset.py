@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mimiidg_build.models.base import Labels
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 from mimiidg_build.training import clip_order
 from mimiidg_build.training.clip_choice import choose, leave_out, section_names
 from mimiidg_build.training.clip_loader import Batch, ClipLoader
 from mimiidg_build.training.clip_order import Numbers
 from mimiidg_build.training.shard_readers import ArrayLayout, MappedReader, open_reader
-from schemas.sections import SectionId
 
 MEMORY_BUDGET_BYTES = 4 * 2**30  # the log-mels of all 18,000 clips of MIMII DG are 2.9 GB
 CHUNK_BYTES = 256 * 2**20  # clips read at a time where they do not fit

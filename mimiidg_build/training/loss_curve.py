@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from mimiidg_build.errors import DataError
+from mimiidg_build.schemas.scores import LossCurve
 from mimiidg_build.storage.files import write_file
-from schemas.scores import LossCurve
 
 COLUMNS = ("epoch", "loss", "held_out_loss")
 

@@ -17,6 +17,7 @@ from mimiidg_build.build.sections import finished_section
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.stores import RenderedShard
 from mimiidg_build.storage.files import hash_object, write_file, write_object
 from mimiidg_build.storage.locks import locked_variant
 from mimiidg_build.storage.places import Place, file_sizes, move, place, remove_tree
@@ -24,7 +25,6 @@ from mimiidg_build.store.damage import FOREIGN, find_damage
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.verify import same_inputs
-from schemas.stores import RenderedShard
 
 TABLES = ("clips.parquet", "mix_plan.parquet")
 

@@ -18,10 +18,10 @@ from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.fetch.transfer import hash_file
 from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import OnProgress, OnTransfer, Reporter, no_progress
+from mimiidg_build.schemas.manifests import DatasetManifest
 from mimiidg_build.storage.places import Place, move, place
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store
-from schemas.manifests import DatasetManifest
 
 
 def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:

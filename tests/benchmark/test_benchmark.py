@@ -34,8 +34,8 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.models import autoencoder
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.store import Store, variant_dir
-from schemas.variants import Variant
 from tests.small_store import make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -34,9 +34,9 @@ from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.features import N_FFT, N_MELS, n_frames
 from mimiidg_build.fetch.dataset import make_synthetic
 from mimiidg_build.parallel.memory import keep_freed_memory
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.files import whole_file
 from mimiidg_build.store.store import variant_dir
-from schemas.variants import Variant
 from tests.benchmarks import CORES, Ratio, parser, report, working_root
 
 N_SAMPLES = 160_000

@@ -26,11 +26,11 @@ from mimiidg_build.build.sections import render_sections
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.features import N_MELS, n_frames
 from mimiidg_build.parallel.runner import runner
+from mimiidg_build.schemas.stores import RenderedShard, StoredObject
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.contents import TableEntry, entries
 from mimiidg_build.synthesis.zip_file import Packed, write_zip
-from schemas.stores import RenderedShard, StoredObject
-from schemas.variants import Variant
 
 
 def simulate_archives(spec: SyntheticSpec, root: Path) -> None:

@@ -23,10 +23,10 @@ from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_v
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.features import logmel
 from mimiidg_build.parallel.runner import runner
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.verify import render_again, verify_store
-from schemas.variants import Variant
 from tests.conftest import DATASET
 
 DEMO = derive_variant(load_variant("demo"), dataset=DATASET).model_copy(update={"name": "demo"})

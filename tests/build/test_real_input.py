@@ -13,9 +13,9 @@ from mimiidg_build.datasets.manifest import load_dataset, load_table1
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.parallel.runner import runner
+from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.store import Store
 from mimiidg_build.upkeep.verify import render_again
-from schemas.variants import Variant
 from tests.conftest import pack_release, write_dataset
 
 MACHINES = ("fan", "valve")

@@ -18,12 +18,12 @@ from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.layouts.mimii_dg import is_attribute_table, read_clips, validate_tables
 from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.errors import DataError
-from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS, Recipe
-from schemas.sections import SectionId
-from schemas.tables import ClipTable
+from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS, Recipe
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.tables import ClipTable
 from tests.conftest import REAL
 
-TABLE1 = Recipe(**tomllib.loads(files("data_manifests").joinpath("table1.toml").read_text(encoding="utf-8")))
+TABLE1 = Recipe(**tomllib.loads((files("mimiidg_build") / "data_manifests" / "table1.toml").read_text("utf-8")))
 CLIP_BYTES = 320_000
 SIZE = CLIP_BYTES + 44
 COUNTS = {cell: 10 if "train" in cell else 2 for cell in TABLE1.counts}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.manifests import DatasetManifest
 
 DATASETS = Path(__file__).parents[2] / "data_manifests" / "datasets"
 

@@ -9,7 +9,7 @@ import pytest
 
 from mimiidg_build.datasets.findings import Finding, findings_frame, raise_on_errors, schema_cases, summarise
 from mimiidg_build.errors import DataError
-from schemas.tables import ClipTable, Findings
+from mimiidg_build.schemas.tables import ClipTable, Findings
 
 WARNING = Finding("warning", "size", "1/fan.zip", "a.wav has 3 bytes")
 ERROR = Finding("error", "unknown_value", "1/fan.zip:fan/attributes_00.csv", "no m-n 'Q'", 7, "d1v", "Q", "W, X")

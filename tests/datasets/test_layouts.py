@@ -10,7 +10,7 @@ import pytest
 from mimiidg_build.datasets.layouts import LAYOUTS, layout_of
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import UsageError
-from schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.manifests import DatasetManifest
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from mimiidg_build.datasets.manifest import load_dataset, load_table1
 from mimiidg_build.datasets.toml_files import shipped_names
 from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant, with_absolute_noise
 from mimiidg_build.errors import UsageError
-from schemas.variants import Variant
+from mimiidg_build.schemas.variants import Variant
 
 PAPER = (Path(__file__).parents[2] / "data_manifests" / "variants" / "paper.toml").read_text(encoding="utf-8")
 DATASET = """

@@ -12,7 +12,7 @@ from mimiidg_build.evaluation import confidence
 from mimiidg_build.evaluation.means import OFFICIAL, official_score
 from mimiidg_build.evaluation.roc import auc
 from mimiidg_build.evaluation.section_metrics import SECTION_AUCS, Cells, section_metrics
-from schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId
 
 
 def section(seed: int = 0, n: int = 50, shift: float = 1.0) -> Cells:

@@ -14,7 +14,7 @@ from mimiidg_build.evaluation import score_files
 from mimiidg_build.evaluation.evaluate import evaluate, evaluate_scores
 from mimiidg_build.evaluation.means import official_score
 from mimiidg_build.evaluation.scored_clips import read_directory
-from schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId
 from tests.conftest import REAL
 
 GOLDEN, ATTRIBUTES = REAL / "baseline_ae_results", REAL / "attributes"

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.evaluate import evaluate, evaluate_scores
 from mimiidg_build.evaluation.results import Evaluation, read_results
-from schemas.results import Results, SectionResult, ValueResult
-from schemas.scores import SectionResults, ValueResults
+from mimiidg_build.schemas.results import Results, SectionResult, ValueResult
+from mimiidg_build.schemas.scores import SectionResults, ValueResults
 from tests.conftest import REAL
 
 GOLDEN = REAL / "baseline_ae_results"

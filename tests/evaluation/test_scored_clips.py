@@ -14,7 +14,7 @@ import pytest
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import score_files
 from mimiidg_build.evaluation.scored_clips import attribute_tails, by_section, file_names, read_with_clip_table
-from schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId
 from tests.small_store import SECTIONS, clip_rows
 
 SCORES, DECISIONS = "anomaly_score_fan_section_00_test.csv", "decision_result_valve_section_00_test.csv"

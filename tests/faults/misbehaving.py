@@ -12,9 +12,9 @@ from typing import Any
 
 from mimiidg_build.fetch.archives import archive_path, fetch_record
 from mimiidg_build.fetch.retry import RetryPolicy
+from mimiidg_build.schemas.manifests import Record, RecordFile
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
-from schemas.manifests import Record, RecordFile
 
 ID = "6529888"
 BODY = random.Random(0).randbytes(3_000_000)

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.archives import fetch_record
 from mimiidg_build.fetch.retry import RetryPolicy
+from mimiidg_build.schemas.manifests import RecordFile
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
-from schemas.manifests import RecordFile
 from tests.faults.misbehaving import (
     BODY,
     ID,

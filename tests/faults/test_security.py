@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.server import HOST
 from mimiidg_build.cli import main
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.http import is_loopback
+from mimiidg_build.flows.server import HOST
 from mimiidg_build.store.store import open_store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.export import export_store

@@ -18,9 +18,9 @@ from mimiidg_build.fetch.archives import archive_checksums
 from mimiidg_build.fetch.http import USER_AGENT
 from mimiidg_build.fetch.lock import read_lock
 from mimiidg_build.fetch.steps import decide
+from mimiidg_build.schemas.fetching import LockEntry
+from mimiidg_build.schemas.manifests import Record, RecordFile
 from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
-from schemas.fetching import LockEntry
-from schemas.manifests import Record, RecordFile
 from tests.faults.misbehaving import (
     BODY,
     ID,

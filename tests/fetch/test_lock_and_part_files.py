@@ -11,7 +11,7 @@ import pytest
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.lock import read_lock, write_entry
 from mimiidg_build.fetch.retry import RetryPolicy
-from schemas.fetching import LockEntry
+from mimiidg_build.schemas.fetching import LockEntry
 from tests.faults.misbehaving import BODY, ID, MD5, Place, drop_at_content, is_content
 
 ENTRY = {"md5": MD5, "size_bytes": 3, "mtime_ns": 5, "pinned": "manifest"}

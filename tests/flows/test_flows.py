@@ -20,8 +20,8 @@ RUN = """
 import json, os, sys, warnings
 warnings.simplefilter("error", UserWarning)
 from pathlib import Path
-from flows.benchmark import benchmark
-from flows.refresh import refresh
+from mimiidg_build.flows.benchmark import benchmark
+from mimiidg_build.flows.refresh import refresh
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from prefect.client.orchestration import get_client
 from prefect.server.api.server import SubprocessASGIServer
@@ -72,8 +72,8 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
 
 
 def test_mistakes_are_not_retried(root: Path) -> None:
-    from flows.fetch_archives import is_worth_a_retry
     from mimiidg_build.errors import DataError
+    from mimiidg_build.flows.fetch_archives import is_worth_a_retry
 
     class State:
         def __init__(self, error: Exception) -> None:
@@ -87,7 +87,7 @@ def test_a_configured_server_keeps_its_settings() -> None:
     from prefect.logging.configuration import setup_logging
     from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-    from flows.hermetic import hermetic
+    from mimiidg_build.flows.hermetic import hermetic
 
     def sends() -> bool:
         return bool(get_current_settings().server.analytics_enabled)
@@ -103,8 +103,8 @@ def test_a_configured_server_keeps_its_settings() -> None:
 
 
 def test_a_mistake_is_logged_as_its_message_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.hermetic import hide_tracebacks
     from mimiidg_build.errors import DataError
+    from mimiidg_build.flows.hermetic import hide_tracebacks
 
     logged: list[str] = []
 
@@ -123,4 +123,4 @@ def test_a_mistake_is_logged_as_its_message_alone(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("module", ["benchmark", "fetch_archives", "build_variant", "refresh"])
 def test_flows_import_alone(module: str) -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", f"import flows.{module}"], check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", f"import mimiidg_build.flows.{module}"], check=True)

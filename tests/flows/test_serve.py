@@ -239,8 +239,8 @@ def test_wrong_use(
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    from flows.server import Server
     from mimiidg_build.errors import UsageError
+    from mimiidg_build.flows.server import Server
 
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -19,7 +19,7 @@ from mimiidg_build.mixing.draws import NoiseDraw
 from mimiidg_build.mixing.levels import TASK_CLIPS, cross_powers, load_levels
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.runner import runner
-from schemas.tables import Levels
+from mimiidg_build.schemas.tables import Levels
 
 N = 400
 CLIPS = {

@@ -15,10 +15,10 @@ from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mixing.draws import NoiseDraw, draw, draw_noise
 from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, gains, plan_section, snr_db
-from schemas.manifests import NoiseLayer, Section
-from schemas.sections import SectionId
-from schemas.tables import MixPlan
-from schemas.variants import Variant
+from mimiidg_build.schemas.manifests import NoiseLayer, Section
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.tables import MixPlan
+from mimiidg_build.schemas.variants import Variant
 
 PAPER = Variant(name="test")
 FAN_00, VALVE_02 = SectionId("fan", "00"), SectionId("valve", "02")

@@ -21,8 +21,8 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import noise_bank
 from mimiidg_build.mixing.noise_bank import NoiseBank, kind_fingerprint, load_noise_bank, read_noise_clip
 from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
-from schemas.manifests import NoiseSource
-from schemas.tables import NoiseTable
+from mimiidg_build.schemas.manifests import NoiseSource
+from mimiidg_build.schemas.tables import NoiseTable
 
 N = 1600
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ import pytest
 from pandera.api.pandas.model import DataFrameModel
 from pandera.errors import SchemaErrors
 
-from schemas.tables import Findings, Levels, MixPlan, Table
+from mimiidg_build.schemas.tables import Findings, Levels, MixPlan, Table
 from tests.schemas.test_schemas import FINDING, LEVEL, PLANNED
 
 ROWS: dict[type[Table], dict[str, Any]] = {Findings: FINDING, Levels: LEVEL, MixPlan: PLANNED}
@@ -29,7 +29,7 @@ def panderas_own(model: type[Table]) -> pa.DataFrameSchema:
 
 
 def every_model(base: type[Table] = Table) -> list[type[Table]]:
-    direct = [model for model in base.__subclasses__() if model.__module__ == "schemas.tables"]
+    direct = [model for model in base.__subclasses__() if model.__module__ == "mimiidg_build.schemas.tables"]
     return direct + [model for parent in direct for model in every_model(parent)]
 
 
@@ -76,7 +76,7 @@ import sys
 import pandas as pd
 import pandera.api.pandas.model, pandera.typing
 before = [getattr(pandera.api.pandas.model, name) for name in ("get_index_types", "get_series_types")]
-from schemas.tables import Levels
+from mimiidg_build.schemas.tables import Levels
 Levels.validate(pd.DataFrame([{"member": "a.wav", "power": 0.5, "peak": 1.0}]))
 assert "dask.dataframe" not in sys.modules, "0.7 s of start-up"
 after = [getattr(pandera.api.pandas.model, name) for name in ("get_index_types", "get_series_types")]

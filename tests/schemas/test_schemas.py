@@ -12,9 +12,9 @@ from pandera.errors import SchemaErrors
 from pydantic import ValidationError
 
 from mimiidg_build.datasets.manifest import load_table1
-from schemas.manifests import DatasetManifest, NoiseLayer, NoiseSource, Recipe, Section
-from schemas.tables import ClipTable, Findings, Levels, MixPlan, NoiseTable, Table
-from schemas.variants import Variant
+from mimiidg_build.schemas.manifests import DatasetManifest, NoiseLayer, NoiseSource, Recipe, Section
+from mimiidg_build.schemas.tables import ClipTable, Findings, Levels, MixPlan, NoiseTable, Table
+from mimiidg_build.schemas.variants import Variant
 
 MACHINES = ("bearing", "fan", "gearbox", "slider", "valve")
 AB, ABC, ABD = "A B / A B", "A B / C", "A B / D"

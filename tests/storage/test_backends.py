@@ -15,6 +15,7 @@ from blake3 import blake3
 from filelock import Timeout
 
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.schemas.stores import StoredObject
 from mimiidg_build.storage import disk, places
 from mimiidg_build.storage.backend import Backend
 from mimiidg_build.storage.bucket import Bucket
@@ -24,7 +25,6 @@ from mimiidg_build.storage.holds import alone
 from mimiidg_build.storage.locks import file_lock, variant_lock
 from mimiidg_build.storage.object_path import ObjectPath
 from mimiidg_build.storage.places import Place
-from schemas.stores import StoredObject
 from tests.test_architecture import ROOT, sources
 
 MARKER = "zarr.json"

@@ -252,7 +252,8 @@ def test_a_cluster_without_a_shared_file_system(remote: ObjectPath, root: Path, 
 
 def test_the_flows(remote: ObjectPath, tmp_path: Path) -> None:
     code = (
-        "import sys; from flows.build_variant import build_variant; from mimiidg_build.datasets.variant import *\n"
+        "import sys; from mimiidg_build.flows.build_variant import build_variant\n"
+        "from mimiidg_build.datasets.variant import *\n"
         "v = derive_variant(load_variant('demo'), dataset=sys.argv[2], sections=['fan/00']).model_dump(mode='json')\n"
         "print(build_variant(v, sys.argv[1]))"
     )

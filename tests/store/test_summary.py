@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mimiidg_build.schemas.stores import StoreAttributes
 from mimiidg_build.store.listing import Listed
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, section_rows, snr_title, span, store_rows
-from schemas.stores import StoreAttributes
 from tests.small_store import SUMMARY, attributes
 
 FAN = SUMMARY | {"n_clips": 3, "a": 0.001, "attenuation": 0.5, "planned_added_noise_snr_db": [-15.0, -9.0, 3.0]}

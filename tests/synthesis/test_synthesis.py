@@ -25,13 +25,13 @@ from mimiidg_build.datasets.layouts.mimii_dg import is_attribute_table, read_cli
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
 from mimiidg_build.errors import UsageError
+from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.synthesis import contents, machines
 from mimiidg_build.synthesis.archive import encode_wav, write_archive, write_release
 from mimiidg_build.synthesis.factory import synthesize_noise
 from mimiidg_build.synthesis.machines import synthesize_clip
 from mimiidg_build.synthesis.slider import moves
 from mimiidg_build.synthesis.valve import openness, switches
-from schemas.manifests import Section
 
 Values = dict[str, str]
 

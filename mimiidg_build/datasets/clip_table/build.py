@@ -11,9 +11,9 @@ from mimiidg_build.datasets.clip_table.frame import clip_frame
 from mimiidg_build.datasets.clip_table.rules import Fault, check_row, judge
 from mimiidg_build.datasets.clip_table.sections import check_sections
 from mimiidg_build.datasets.findings import Finding, findings_frame
-from schemas.manifests import Recipe, Section
-from schemas.sections import SectionId
-from schemas.tables import ClipTable, Findings
+from mimiidg_build.schemas.manifests import Recipe, Section
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.tables import ClipTable, Findings
 
 Verdicts = dict[tuple[SectionId, str, Attributes], Fault | None]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mimiidg_build.datasets.findings import Finding
-from schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId
 
 Attributes = tuple[tuple[str, str], ...]
 """Pairs (key, value) in the order of the name or table that gives them."""

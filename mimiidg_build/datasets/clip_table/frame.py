@@ -10,8 +10,8 @@ from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.datasets.clip_table.clips import Clip
 from mimiidg_build.datasets.findings import Finding, SchemaCase, schema_cases
-from schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
-from schemas.tables import ClipTable
+from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
+from mimiidg_build.schemas.tables import ClipTable
 
 _ORDER = tuple({word: i for i, word in enumerate(words)} for words in (SPLITS, DOMAINS, CONDITIONS))
 

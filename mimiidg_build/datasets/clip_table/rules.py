@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mimiidg_build.datasets.clip_table.clips import Clip, TableRow
 from mimiidg_build.datasets.findings import Finding
-from schemas.manifests import DOMAINS, Section
+from mimiidg_build.schemas.manifests import DOMAINS, Section
 
 
 class Fault(NamedTuple):

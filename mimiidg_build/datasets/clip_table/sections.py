@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from mimiidg_build.datasets.clip_table.clips import Clip
 from mimiidg_build.datasets.clip_table.rules import allowed_values, shown
 from mimiidg_build.datasets.findings import Finding
-from schemas.manifests import DOMAINS, SPLITS, Recipe, Section
-from schemas.sections import SectionId
+from mimiidg_build.schemas.manifests import DOMAINS, SPLITS, Recipe, Section
+from mimiidg_build.schemas.sections import SectionId
 
 
 def check_sections(clips: Iterable[Clip], recipe: Recipe, expected_counts: Mapping[str, int]) -> list[Finding]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from mimiidg_build.datasets.clip_table.clips import Reading
 from mimiidg_build.datasets.layouts import mimii_dg
 from mimiidg_build.errors import UsageError
-from schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.manifests import DatasetManifest
 
 
 class Layout(Protocol):

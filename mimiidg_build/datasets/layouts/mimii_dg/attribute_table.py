@@ -19,7 +19,7 @@ import pandas as pd
 from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.datasets.findings import Finding, findings_frame
-from schemas.tables import AttributeTable, Findings
+from mimiidg_build.schemas.tables import AttributeTable, Findings
 
 _FIRST = ("file_name", "d1p", "d1v")
 _SECOND = ("d2p", "d2v")

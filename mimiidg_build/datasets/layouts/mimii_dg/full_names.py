@@ -15,7 +15,7 @@ from mimiidg_build.datasets.layouts.mimii_dg.attribute_table import parse_attrib
 from mimiidg_build.datasets.layouts.mimii_dg.members import TableMember
 from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.errors import DataError
-from schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from mimiidg_build.datasets.clip_table.clips import ClipFile
 from mimiidg_build.datasets.findings import Finding
-from schemas.manifests import MACHINE_TYPES
-from schemas.sections import SectionId
+from mimiidg_build.schemas.manifests import MACHINE_TYPES
+from mimiidg_build.schemas.sections import SectionId
 
 _MACHINES = "|".join(MACHINE_TYPES)
 _AUDIO = re.compile(rf"({_MACHINES})/(train|test)/([^/]+\.wav)")

@@ -13,9 +13,9 @@ from mimiidg_build.datasets.layouts.mimii_dg.full_names import Tables, find_full
 from mimiidg_build.datasets.layouts.mimii_dg.members import TableMember, clip_file, sort_members
 from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.errors import DataError
-from schemas.manifests import Recipe
-from schemas.sections import SectionId
-from schemas.tables import ClipTable, Findings
+from mimiidg_build.schemas.manifests import Recipe
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.tables import ClipTable, Findings
 
 
 def read_clips(
