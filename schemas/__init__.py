@@ -1,6 +1,7 @@
-"""The shape of everything that crosses a boundary.
+"""The shape of everything that crosses a boundary: nothing here reads a file or computes.
 
-Pydantic models for the files people write (dataset manifests, Table 1, variant files) and for those the program writes
-(what fetching pins); pandera models for the tables that the stages hand to each other. Nothing here reads a file or
-computes: ``mimiidg_build`` does.
+In: what people write (dataset manifests, Table 1, variant files), what the program writes (stores' attributes, run
+files, results, locks), and the tables that the stages hand to each other. Out: pydantic models of the files, pandera
+models of the tables.
+Imports: nothing of this project.
 """
