@@ -34,7 +34,7 @@ from mimiidg_build.cli.report import report
 from mimiidg_build.cli.serve import serve
 from mimiidg_build.cli.validate import validate
 from mimiidg_build.cli.verify import verify
-from mimiidg_build.errors import KEPT, MimiidgError
+from mimiidg_build.errors import KEPT, MimiidgError, printable
 from mimiidg_build.settings import __version__
 
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (MimiidgError, ModuleNotFoundError, OSError) as error:
-        click.echo(f"error: {_message(error)}", err=True)
+        click.echo(f"error: {printable(_message(error))}", err=True)
         return error.exit_code if isinstance(error, MimiidgError) else 1
 
 
