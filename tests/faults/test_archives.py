@@ -89,6 +89,7 @@ def test_a_name_that_turns_the_line_round_is_escaped_when_it_is_printed(
 ) -> None:
     """A mark of direction has its place in a name; on a terminal it would show another name."""
     fault("names that no terminal can show")
+    (tmp_path / "root/archives/mine").mkdir(parents=True)
     archive = pack(tmp_path / "root/archives/mine/fan.zip", {"fan/\u202egpj.wav": b"", "fan/x.txt": b""})
     manifest = write_dataset(tmp_path, "mine", [archive])
     main(["fetch", str(manifest), "--offline", "--root", str(tmp_path / "root")])
