@@ -218,7 +218,7 @@ def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
     match = FILE_NAME.match(path.name)
     section = match["section"] if match else None
     first_line: dict[str, int] = {}
-    rows = []
+    rows: list[tuple[int, str, str]] = []
     for line, row in read_rows(path):
         if len(row) != 2:
             raise DataError(f"{path}, line {line}: expected 2 values (file name, {what}), found {len(row)}: {row}")
