@@ -173,8 +173,8 @@ TABLES = {
         r"'fan/attributes_04.csv' has 15,728,640 bytes, all tables up to it 78,643,200",
     ),
     "many lines": (
-        {f"fan/attributes_{n:02}.csv": b"\n\r" * 300_000 for n in range(2)},
-        r"'fan/attributes_01.csv' has 600,001 lines, all tables up to it 1,200,002",
+        {f"fan/attributes_{n:02}.csv": b"\n\r" * 100_000 for n in range(2)},
+        r"'fan/attributes_01.csv' has 200,001 lines, all tables up to it 400,002",
     ),
 }
 
