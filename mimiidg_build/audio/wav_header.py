@@ -107,7 +107,7 @@ def length_to_fill_in(file: BinaryIO, name: str) -> tuple[int, bytes] | None:
         return None
     if chunk.n_bytes > chunk.held_bytes:
         raise DataError(
-            f"{name}: truncated. Its header declares {chunk.declared_bytes} bytes of samples, the file holds "
+            f"{name}: it is truncated. Its header declares {chunk.declared_bytes} bytes of samples, the file holds "
             f"{chunk.held_bytes}. Likely cause: a transfer or a recording was cut off; get the file again."
         )
     if not chunk.is_open or chunk.held_bytes >= _UNKNOWN:

@@ -64,7 +64,7 @@ CUT = {
 @pytest.mark.parametrize("case", CUT)
 def test_a_truncated_file_is_an_error_that_names_both_figures(case: str) -> None:
     data, said, held = CUT[case]
-    expected = rf"^rain\.wav: truncated\. Its header declares {said} bytes of samples, the file holds {held}\."
+    expected = rf"^rain\.wav: it is truncated\. Its header declares {said} bytes of samples, the file holds {held}\."
     if case == "big-endian":  # the chunks before the samples, too, have their lengths turned round
         data = data[:16] + struct.pack(">I", 16) + data[20:]
     with pytest.raises(DataError, match=expected):
