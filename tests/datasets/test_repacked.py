@@ -50,25 +50,34 @@ def test_one_more_folder_is_seen_through(release: Release, folder: str, capsys: 
 
 
 @pytest.mark.parametrize(
-    ("rename", "named"),
+    ("rename", "kind", "named"),
     [
-        (lambda name: f"{'a' if 'train' in name else 'b'}/{name}", ["'a/fan/train'", "'b/fan/test'"]),
-        (lambda name: name.replace("fan/", "Fan/"), ["'Fan/train'", "'Fan/test'"]),
-        (lambda name: name.replace("fan/", "dev_data/ventilator/"), ["'dev_data/ventilator/train'"]),
-        (lambda name: "x/" * 9 + name, ["'x/x/x/x/x/x/x/x/x/fan/train'"]),
+        (
+            lambda name: f"{'a' if 'train' in name else 'b'}/{name}",
+            "misplaced",
+            ["folder 'a' holds 2 clips"],
+        ),
+        (
+            lambda name: f"old/{name}" if "test" in name else name,
+            "misplaced",
+            ["folder 'old' holds 2 clips, as old/"],
+        ),
+        (lambda name: "x/" * 9 + name, "misplaced", ["folder 'x' holds 4 clips, as x/x/x/x/x/x/x/x/x/fan/"]),
+        (lambda name: name.replace("fan/", "Fan/"), "no_clips", ["'Fan/train'", "'Fan/test'"]),
+        (lambda name: name.replace("fan/", "dev_data/ventilator/"), "no_clips", ["'dev_data/ventilator/train'"]),
     ],
-    ids=["two folders", "another case", "another machine type", "too deep"],
+    ids=["two folders", "half of it", "too deep", "another case", "another machine type"],
 )
 @pytest.mark.parametrize("command", ["validate", "build"])
-def test_an_archive_of_which_nothing_is_read_is_an_error_that_names_the_folders(
-    release: Release, rename: Callable[[str], str], named: list[str], command: str, capsys: Output
+def test_what_is_not_read_is_an_error_that_names_the_folders(
+    release: Release, rename: Callable[[str], str], kind: str, named: list[str], command: str, capsys: Output
 ) -> None:
     repack(release, rename)
     capsys.readouterr()
     assert release.run(command, release.manifest if command == "validate" else release.variant) == 1
     printed = capsys.readouterr()
     shown = (printed.out if command == "validate" else printed.err).replace("\n", " ")
-    assert "no_clips" in shown and "mine/fan.zip" in shown
+    assert kind in shown and "mine/fan.zip" in shown
     for folder in named:
         assert folder in shown
 

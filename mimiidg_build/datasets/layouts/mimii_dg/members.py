@@ -8,7 +8,6 @@ may hold all of it within one more folder, with ``.WAV`` for ``.wav``, and with 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -160,14 +159,14 @@ def _sort_archive(archive: str, members: Mapping[str, int], clip_bytes: int, fou
     """Sort the files of one archive into ``found``; what is wrong with them."""
     extra = extra_folder(members)
     findings = [_extra_folder(archive, extra)] if extra else []
-    others: Counter[str] = Counter()
+    others: dict[str, list[str]] = {}
     for member, size_bytes in members.items():
         name = member.removeprefix(extra)
         top, slash, _ = name.partition("/")
         if _IGNORED.fullmatch(name):
             continue
         if slash and top not in MACHINE_TYPES:
-            others[top] += 1  # counted: one finding a folder, not one a member
+            others.setdefault(top, []).append(name)  # one finding a folder, not one a member
         elif table := _TABLE.fullmatch(name):
             found.tables.append(TableMember(SectionId(table[1], table[2]), archive, member))
         elif file := clip_file(archive, member, extra):
@@ -175,7 +174,7 @@ def _sort_archive(archive: str, members: Mapping[str, int], clip_bytes: int, fou
             findings += _size(file, size_bytes, clip_bytes + WAV_HEADER_BYTES)
         else:
             findings.append(_stray(archive, member))
-    return [*findings, *(_other_machine(archive, top, count) for top, count in others.items())]
+    return [*findings, *(_other_folder(archive, top, names) for top, names in others.items())]
 
 
 def _size(file: ClipFile, size_bytes: int, expected_bytes: int) -> list[Finding]:
@@ -194,9 +193,16 @@ def _stray(archive: str, member: str) -> Finding:
     return Finding("warning", "unexpected_member", archive, message, 0, "member", member, _LAYOUT)
 
 
-def _other_machine(archive: str, top: str, count: int) -> Finding:
+def _other_folder(archive: str, top: str, members: Sequence[str]) -> Finding:
+    lost = [member for member in members if _AUDIO.fullmatch("/".join(member.split("/")[-3:]))]
+    if lost:
+        message = (
+            f"folder {top!r} holds {len(lost)} clips, as {lost[0]}, that would be lost; expected {_LAYOUT}, or all "
+            "of it within one folder"
+        )
+        return Finding("error", "misplaced", archive, message, 0, "member", lost[0], _LAYOUT)
     machines = ", ".join(MACHINE_TYPES)
-    message = f"folder {top!r} ({count} members) is none of the machine types {machines}: skipped"
+    message = f"folder {top!r} ({len(members)} members) is none of the machine types {machines}: skipped"
     return Finding("warning", "other_machine", archive, message, 0, "machine_type", top, machines)
 
 
