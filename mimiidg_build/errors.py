@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+# What a terminal would obey, or reorder a line by: control characters but tab and line end, marks of direction, line
+# separators, and the halves of characters that stand for the bytes of a name that is not UTF-8.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 KEPT = "What is finished is kept: run the same command again to go on."
 
@@ -28,6 +33,19 @@ class UsageError(MimiidgError):
     """Wrong use: an unknown name, an impossible value, a bad variant file. Exit code 2."""
 
     exit_code = 2
+
+
+def printable(text: str) -> str:
+    r"""Text that may hold names of unknown origin, with what would act on a terminal escaped; for all that is printed.
+
+    Examples
+    --------
+    >>> print(printable("fan.zip: \x1b[2J\u202e.wav \udce9"))
+    fan.zip: \x1b[2J\u202e.wav \udce9
+    >>> printable("Lüfter 扇\t1\nline 2")
+    'Lüfter 扇\t1\nline 2'
+    """
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def first_mistake(error: ValidationError) -> str:

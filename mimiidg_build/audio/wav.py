@@ -10,6 +10,7 @@ import soundfile as sf
 
 from mimiidg_build.audio.level import Int16
 from mimiidg_build.audio.sound_files import open_sound
+from mimiidg_build.audio.wav_header import find_data_chunk
 from mimiidg_build.errors import DataError
 
 HEADER_BYTES = 44
@@ -54,31 +55,18 @@ def decode_clip(data: bytes, name: str, sample_rate: int = 16_000, n_samples: in
 
 
 def _read_declared(sound: sf.SoundFile, data: bytes, name: str) -> Int16:
-    """All samples of a 16-bit mono file, whose header must declare as many bytes as libsndfile found frames."""
-    expected = 2 * sound.frames
-    if (declared := _declared_bytes(data)) != expected:
+    """All samples of a 16-bit mono file, whose header must declare as many bytes as libsndfile found frames.
+
+    libsndfile does not insist on it, and a byte lost or added before the samples shifts every one of them.
+    """
+    expected, chunk = 2 * sound.frames, find_data_chunk(io.BytesIO(data))
+    declared = chunk.n_bytes if chunk else "no"
+    if declared != expected:
         raise DataError(
             f"{name}: its header declares {declared} bytes of samples, expected {expected}. The file is damaged."
         )
     samples: Int16 = sound.read(dtype="int16")
     return samples
-
-
-def _declared_bytes(data: bytes) -> int | None:
-    """What the header of a RIFF file says its samples take; None if it has no such chunk.
-
-    libsndfile does not insist on it, and a byte lost or added before the samples shifts every one of them.
-
-    >>> _declared_bytes(encode_wav(np.zeros(3, np.int16)))
-    6
-    """
-    at = 12  # after RIFF, the file's size and WAVE
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] == b"data":
-            return size
-        at += 8 + size + size % 2  # a chunk of odd size is followed by a byte that is not counted
-    return None
 
 
 def _mismatch(found: tuple[int, int, str, int], sample_rate: int, n_samples: int) -> str:

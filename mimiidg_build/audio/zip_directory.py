@@ -21,7 +21,10 @@ from mimiidg_build.storage.places import Place
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: classic, strong, masked directory
 _UTF8 = 0x800  # flag: the name is UTF-8, else it is in the first PCs' code page
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# of ASCII and of Latin-1 (0x9b begins what a terminal obeys); line separators; halves of characters
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_MAX_NAME = 4096  # as long as a path may be on disk
+_SHOWN = 200  # of a name that is refused
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -61,6 +64,8 @@ def name_problem(name: str) -> str | None:
     """
     if not name:
         return "an empty name"
+    if len(name) > _MAX_NAME:
+        return f"a name of {len(name)} characters"
     if name.startswith("/"):
         return "an absolute path"
     if _CONTROL.search(name):
@@ -122,7 +127,7 @@ def read_directory(path: Place, opened: Opened, limits: Limits) -> dict[str, Mem
         name = info.orig_filename
         problem = _member_problem(info, limits.member_bytes) or ("listed twice" if name in names else None)
         if problem:
-            raise DataError(f"{path}: refused, because of its member {name!r}: {problem}.")
+            raise DataError(f"{path}: refused, because of its member {name[:_SHOWN]!r}: {problem}.")
         names.add(name)
         total_bytes += info.file_size
         if total_bytes > limits.total_bytes:
@@ -140,6 +145,11 @@ def _entries(path: Place, opened: Opened) -> list[zipfile.ZipInfo]:
         with opened.file() as file, zipfile.ZipFile(file) as directory:
             return directory.infolist()
     # What zipfile raises on a damaged directory depends on where the damage is.
+    except UnicodeDecodeError as bad:
+        raise DataError(
+            f"{path}: refused, because of its member {bad.object[:_SHOWN]!r}: a name that is not UTF-8, though the "
+            "archive says so. Pack it again, with a program that writes names as UTF-8."
+        ) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, struct.error, OSError) as bad:
         raise DataError(
             f"{path}: no readable zip directory ({bad}). Expected a whole zip archive; likely a cut-off download or "

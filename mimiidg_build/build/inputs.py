@@ -29,6 +29,7 @@ from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import FORMAT_VERSION
 from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.schemas.variants import Variant
+from mimiidg_build.storage.cached_table import UNREADABLE
 from mimiidg_build.storage.places import Place
 
 
@@ -198,5 +199,5 @@ def read_plan(path: Path) -> pd.DataFrame:
     except SchemaErrors as error:
         cases = error.failure_cases[["column", "check", "failure_case", "index"]].head(5).to_string(index=False)
         raise UsageError(f"{path}: not a mix plan (`mix_plan.parquet` of a store is one):\n{cases}") from None
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be read as a mix plan: {error}") from None

@@ -12,6 +12,7 @@ models, benchmark, report, flows.
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import os
 import signal
@@ -34,7 +35,7 @@ from mimiidg_build.cli.report import report
 from mimiidg_build.cli.serve import serve
 from mimiidg_build.cli.validate import validate
 from mimiidg_build.cli.verify import verify
-from mimiidg_build.errors import KEPT, MimiidgError
+from mimiidg_build.errors import KEPT, MimiidgError, printable
 from mimiidg_build.settings import __version__
 
 
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(50_000)  # plans are many small objects that stay: a waste to search them every 700
     if logging.lastResort is not None:  # warnings are shown even after Prefect has taken over the root logger
         logging.getLogger("mimiidg_build").addHandler(logging.lastResort)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 is printed as the bytes that it is
     given = None if arguments is None else list(arguments)
     try:
         result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (MimiidgError, ModuleNotFoundError, OSError) as error:
-        click.echo(f"error: {_message(error)}", err=True)
+        click.echo(f"error: {printable(_message(error))}", err=True)
         return error.exit_code if isinstance(error, MimiidgError) else 1
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mimiidg_build.errors import printable
 from mimiidg_build.progress import Reporter, choose_reporter
 from mimiidg_build.settings import configure
 
@@ -36,7 +37,7 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
         number = all(isinstance(row[name], int | float) or str(row[name])[:1] in "0123456789-" for row in rows)
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row.values()))
     console = Console(width=None if sys.stdout.isatty() else 10_000, markup=False, highlight=False)  # [dB] is a unit
     with console.capture() as printed:
         console.print(table)
@@ -47,7 +48,7 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
 def print_lines(lines: Iterable[object]) -> None:
     """Print each on a line of its own."""
     for line in lines:
-        click.echo(line)
+        click.echo(printable(str(line)))
 
 
 def print_json(content: object) -> None:

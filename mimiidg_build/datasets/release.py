@@ -5,25 +5,31 @@ Nothing is fetched and nothing unpacked here: :mod:`mimiidg_build.fetch` says wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
 
-from mimiidg_build.audio.archive import open_archive
+from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.layouts import layout_of
 from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Record, Section
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
 
 BYTES_PER_SAMPLE = 2  # of a clip's 16-bit WAV file
+
+# All tables of a release are in memory at once, and every line as a row or a finding: 250,000 of them take 0.5 GB.
+# MIMII DG has 30 tables of at most 1,200 lines of 100 bytes.
+MAX_TABLE_BYTES = 16 * 2**20
+MAX_TABLES_BYTES = 64 * 2**20
+MAX_TABLES_LINES = 250_000
 
 
 class VerifiedArchive(NamedTuple):
@@ -129,7 +135,7 @@ def read_release(
     UsageError
         The dataset has a layout that no module reads, so it can be fetched only.
     DataError
-        An archive is damaged or its members' names are not safe.
+        An archive is damaged, its members' names are not safe, or its attribute tables are larger than any release's.
     """
     layout, recipe = layout_of(dataset), load_table1()
     members: dict[str, Mapping[str, int]] = {}
@@ -138,13 +144,48 @@ def read_release(
         archive = open_archive(verified.path)
         # sizes are the zip directory's: nothing is unpacked for them
         members[key] = {name: info.size_bytes for name, info in archive.members.items()}
-        tables |= {(key, name): archive.read(name) for name in archive.members if layout.is_attribute_table(name)}
+        names = [name for name in archive.members if layout.is_attribute_table(name)]
+        tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
     reading = layout.read_clips(members, tables, recipe.n_samples * BYTES_PER_SAMPLE)
     clips, findings = build_clip_table(reading, recipe, expected_counts=_expected_counts(dataset))
     # demoted, not dropped: what was allowed is still reported
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
     paths = {key: verified.path for key, verified in archives.items()}
     return Release(dataset, paths, {key: verified.md5 for key, verified in archives.items()}, clips, findings)
+
+
+def _read_tables(archive: Archive, names: Sequence[str], before: Sequence[bytes]) -> dict[str, bytes]:
+    """The archive's attribute tables, unless they and those read before are more than a release can have.
+
+    What is declared is checked before anything is inflated, and `Archive.read` inflates no more than that.
+    """
+    n_bytes = sum(map(len, before))
+    for name in names:
+        declared = archive.members[name].size_bytes
+        n_bytes += declared
+        if declared > MAX_TABLE_BYTES or n_bytes > MAX_TABLES_BYTES:
+            raise _too_large(archive, name, f"{declared:,} bytes, all tables up to it {n_bytes:,}")
+    n_lines = sum(map(_count_lines, before))
+    tables = {}
+    for name in names:
+        tables[name] = archive.read(name)
+        n_lines += _count_lines(tables[name])
+        if n_lines > MAX_TABLES_LINES:
+            raise _too_large(archive, name, f"{_count_lines(tables[name]):,} lines, all tables up to it {n_lines:,}")
+    return tables
+
+
+def _too_large(archive: Archive, name: str, found: str) -> DataError:
+    return DataError(
+        f"{archive.path}: the attribute table {name!r} has {found}. Expected one short line a clip: at most "
+        f"{MAX_TABLE_BYTES:,} bytes a table, {MAX_TABLES_BYTES:,} bytes and {MAX_TABLES_LINES:,} lines in all of a "
+        "release's. Likely it is another file under a table's name."
+    )
+
+
+def _count_lines(data: bytes) -> int:
+    """Line ends, either sort: no fewer than lines."""
+    return data.count(b"\n") + data.count(b"\r") + 1
 
 
 def _expected_counts(dataset: DatasetManifest) -> dict[str, int]:

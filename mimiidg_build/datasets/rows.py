@@ -12,16 +12,44 @@ import pandas as pd
 
 from mimiidg_build.errors import DataError
 
+MAX_BYTES = 64 * 2**20  # of scores or truth of one section; 200 clips have 20 kB
+
 
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV file that are not blank, with their line numbers; any line ends, with or without a BOM."""
+    """The rows of a CSV file that are not blank, with their line numbers; any line ends, with or without a BOM.
+
+    Raises
+    ------
+    DataError
+        It is no CSV text in UTF-8, or larger than `MAX_BYTES`. The message names file and line.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{path} has more than {MAX_BYTES:,} bytes; expected a CSV file with one line a clip")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        # newline="": csv must see line ends itself, also those within quotes
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        likely = " Likely it is UTF-16: save it as UTF-8." if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise DataError(f"{path}, line {line}: expected CSV text in UTF-8, but {error}.{likely}") from error
+    # newline="": csv must see line ends itself, also those within quotes
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
         return [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: expected CSV text in UTF-8, but {error}") from error
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num}: expected CSV text in UTF-8, but {error}. Is a quote left open?"
+        ) from error
+
+
+def base_name(path: str) -> str:
+    r"""The last part of a path as other systems write it in a table, those of Windows included.
+
+    >>> base_name("fan\\test\\section_00_0000.wav "), base_name("fan/test/section_00_0000.wav")
+    ('section_00_0000.wav', 'section_00_0000.wav')
+    """
+    return path.strip().replace("\\", "/").rpartition("/")[2]
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

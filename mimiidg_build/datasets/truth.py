@@ -21,7 +21,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from mimiidg_build.datasets.rows import read_rows
+from mimiidg_build.audio.companions import is_companion
+from mimiidg_build.datasets.rows import base_name, read_rows
 from mimiidg_build.errors import DataError, UsageError
 
 # Wider than MIMII DG's own grammar: other machines' names carry more attributes (car_A1_spd_28V_mic_1) or none.
@@ -78,13 +79,19 @@ def read_truth(paths: Path | Iterable[Path]) -> Truth:
     UsageError
         A path does not exist, or a directory holds no such table.
     DataError
-        A row cannot be read, or two tables disagree. The message names file, line and value.
+        A table is empty, a row cannot be read, a clip occurs twice in a table, or two tables disagree. The message
+        names file, line and value.
     """
     truth: Truth = {}
     for path in _tables([paths] if isinstance(paths, os.PathLike) else paths):
+        first_line: dict[str, int] = {}
         for line, machine_type, clip, found in _read_table(path):
+            if (first := first_line.setdefault(clip, line)) != line:
+                raise DataError(f"{path}, line {line}: {clip} is repeated; it is first on line {first}")
             known = truth.get((machine_type, clip), ClipTruth())
             truth[machine_type, clip] = _merge(known, found, f"{path}, line {line}: {machine_type} {clip}")
+        if not first_line:
+            raise DataError(f"{path} is empty: expected a line for every test clip")
     return truth
 
 
@@ -95,7 +102,8 @@ def _tables(paths: Iterable[Path]) -> Iterator[Path]:
             continue
         if not path.is_dir():
             raise UsageError(f"ground truth: {path} does not exist")
-        found = [p for p in sorted(path.rglob("*.csv")) if TABLE_NAME.match(p.name) or LIST_NAME.match(p.name)]
+        tables = [p for p in sorted(path.rglob("*.csv")) if TABLE_NAME.match(p.name) or LIST_NAME.match(p.name)]
+        found = [table for table in tables if not is_companion(table.relative_to(path).as_posix())]
         if not found:
             raise UsageError(f"ground truth: {path} holds no tables; expected attributes_NN.csv or {_LIST}")
         yield from found
@@ -116,16 +124,16 @@ def _read_table(path: Path) -> Iterator[tuple[int, str, str, ClipTruth]]:
         code = row[1].strip() if len(row) == 2 else None
         if code not in _CODES[kind]:
             raise DataError(f"{path}, line {line}: expected (file name, 0 or 1), found {row}")
-        yield line, match["machine_type"], _base(row[0]), ClipTruth(**{kind: _CODES[kind][code]})
+        yield line, match["machine_type"], base_name(row[0]), ClipTruth(**{kind: _CODES[kind][code]})
 
 
 def _table_row(path: Path, line: int, row: list[str]) -> tuple[str, str, ClipTruth]:
     """One row of an attribute table. Rows may be short; the full name is the last value of every one."""
-    full_name = _base(row[-1]) if row[-1].strip().endswith(".wav") else _base(row[0])
+    full_name = base_name(row[-1]) if row[-1].strip().endswith(".wav") else base_name(row[0])
     truth = truth_of_name(full_name)
     if truth is None:
         raise DataError(f"{path}, line {line}: expected a full clip name in the last column, found {row[-1]!r}")
-    member = row[0].strip().split("/")
+    member = row[0].strip().replace("\\", "/").split("/")
     return (member[0] if len(member) > 1 else path.parent.name), member[-1], truth
 
 
@@ -137,7 +145,3 @@ def _merge(known: ClipTruth, found: ClipTruth, where: str) -> ClipTruth:
             raise DataError(f"{where} is {now!r} here, but {before!r} in another table ({field.name})")
         merged[field.name] = before or now  # a condition list and a domain list each know half of it
     return ClipTruth(**merged)
-
-
-def _base(name: str) -> str:
-    return name.strip().rpartition("/")[2]

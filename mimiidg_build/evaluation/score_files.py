@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mimiidg_build.datasets.rows import read_rows
+from mimiidg_build.datasets.rows import base_name, read_rows
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.schemas.scores import DecisionTable, ScoreTable
 from mimiidg_build.schemas.sections import SectionId
@@ -34,6 +34,7 @@ FILE_NAME = re.compile(
     r"^(?P<kind>anomaly_score|decision_result)_(?P<machine_type>[A-Za-z0-9][A-Za-z0-9_-]*)"
     r"_section_(?P<section>[0-9]{2})_test\.csv$"
 )
+LIKE_A_FILE_NAME = re.compile(r"^(anomaly_score|decision_result)_.*\.csv$", re.IGNORECASE)
 CLIP_SECTION = re.compile(r"^section_(?P<section>[0-9]{2})_.+\.wav$")
 
 
@@ -156,7 +157,7 @@ def find(directory: Path) -> dict[SectionId, dict[str, Path]]:
     UsageError
         There is no such directory.
     DataError
-        It holds no score file, or a section's decisions without its scores.
+        It holds no score file, one whose name no reader would find, or a section's decisions without its scores.
     """
     if not directory.is_dir():
         raise UsageError(
@@ -166,13 +167,29 @@ def find(directory: Path) -> dict[SectionId, dict[str, Path]]:
     for path in sorted(directory.iterdir()):
         if match := FILE_NAME.match(path.name):
             found.setdefault(SectionId(match["machine_type"], match["section"]), {})[match["kind"]] = path
+        elif LIKE_A_FILE_NAME.match(path.name):
+            # passed over, its section would be missing from every mean without a word
+            raise DataError(
+                f"{path}: not the name of a score or decision file; expected one like {file_name(SCORE, 'fan', '00')} "
+                f"or {file_name(DECISION, 'fan', '00')}. Rename it, or move it out of the directory"
+            )
     if not found:
-        raise DataError(f"{directory} holds no score files; expected names like {file_name(SCORE, 'fan', '00')}")
+        raise DataError(
+            f"{directory} holds no score files; expected names like {file_name(SCORE, 'fan', '00')}"
+            f"{_where_they_are(directory)}"
+        )
     for section, files in found.items():
         if SCORE not in files:
             missing = file_name(SCORE, *section)
             raise DataError(f"{directory} holds {files[DECISION].name}, but not {missing}")
     return dict(sorted(found.items()))
+
+
+def _where_they_are(directory: Path) -> str:
+    """A folder within that has score files, as part of a message."""
+    folders = (path for path in sorted(directory.iterdir()) if path.is_dir())
+    near = next((path for path in folders if any(FILE_NAME.match(file.name) for file in path.iterdir())), None)
+    return f". {near} holds some: give that directory" if near else ""
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -201,18 +218,20 @@ def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
     match = FILE_NAME.match(path.name)
     section = match["section"] if match else None
     first_line: dict[str, int] = {}
-    rows = []
+    rows: list[tuple[int, str, str]] = []
     for line, row in read_rows(path):
         if len(row) != 2:
             raise DataError(f"{path}, line {line}: expected 2 values (file name, {what}), found {len(row)}: {row}")
-        # other systems write whole paths, those of Windows included
-        clip = row[0].strip().replace("\\", "/").rpartition("/")[2]
+        clip = base_name(row[0])
         if clip in first_line:
             raise DataError(f"{path}, line {line}: {clip} is repeated; it is first on line {first_line[clip]}")
         named = CLIP_SECTION.match(clip)
         if named is None or (section is not None and named["section"] != section):
             expected = f"section_{section or 'NN'}_....wav"
-            raise DataError(f"{path}, line {line}: expected a clip of the file's section, {expected}, found {clip!r}")
+            header = " Likely it is a header, which official files do not have." if not rows and named is None else ""
+            raise DataError(
+                f"{path}, line {line}: expected a clip of the file's section, {expected}, found {clip!r}.{header}"
+            )
         first_line[clip] = line
         rows.append((line, clip, row[1].strip()))
     if not rows:
@@ -222,7 +241,7 @@ def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
 
 def _finite(path: Path, line: int, clip: str, text: str) -> float:
     try:
-        value = float(text)
+        value = _number(text)
     except ValueError:
         raise DataError(f"{path}, line {line}: the score of {clip} is not a number: {text!r}") from None
     if not math.isfinite(value):
@@ -230,10 +249,17 @@ def _finite(path: Path, line: int, clip: str, text: str) -> float:
     return value
 
 
+def _number(text: str) -> float:
+    """A number as every reader takes it: Python alone also reads 1_000 and digits of other scripts."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)
+
+
 def _binary(path: Path, line: int, clip: str, text: str) -> int:
     # Some systems write 0.0 and 1.0; the organisers' evaluator takes them too.
     try:
-        value = float(text)
+        value = _number(text)
     except ValueError:
         value = math.nan
     if value not in (0.0, 1.0):

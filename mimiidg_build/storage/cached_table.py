@@ -18,6 +18,9 @@ from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.places import Place
 
 KEY = b"identity"
+# What pyarrow and pandas raise on a damaged file depends on where the damage is; an AttributeError, where it is in what
+# pandas notes of the columns.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, pa.ArrowException)
 
 
 def write_cached(path: Place, frame: pd.DataFrame, identity: str) -> None:
@@ -50,7 +53,7 @@ def read_cached(path: Place, identity: str) -> pd.DataFrame | None:
         frame = table.to_pandas()
         # hashing, too, may fail on what was read: Arrow takes any bytes for text until it is looked at
         is_whole = table.schema.metadata[KEY] == _digest(frame, identity)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except UNREADABLE:
         return None
     return frame if is_whole else None
 

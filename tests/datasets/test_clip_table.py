@@ -293,7 +293,7 @@ def test_other_machines_are_skipped_as_a_whole():
     toys = {"ToyCar/train/section_00_source_train_normal_0000_car_A1.wav": 1, "ToyCar/attributes_00.csv": 1}
     clips, findings = clip_table({"3/ToyCar.zip": toys}, {})
     assert clips.empty and list(clips.columns) == list(ClipTable.to_schema().columns)
-    assert kinds(findings) == [("warning", "other_machine")]
+    assert kinds(findings) == [("warning", "other_machine"), ("error", "no_clips")], "nothing else is there"
 
 
 def test_an_attribute_that_the_table_leaves_out():

@@ -104,12 +104,48 @@ def test_tables_that_agree_are_merged_and_tables_that_do_not_are_refused(tmp_pat
             "line 3: expected a full clip name",
         ),
         ("anything.csv", "section_03_0000.wav,0\n", "anything.csv: expected a table with a header"),
+        (
+            LIST,
+            "section_03_0000.wav,0\nx/section_03_0000.wav,0\n",
+            "line 2: section_03_0000.wav is repeated; .* line 1",
+        ),
+        (
+            "attributes_03.csv",
+            HEADER + ROW + "\n" + ROW,
+            "line 4: section_03_0000.wav is repeated; it is first on line 2",
+        ),
+        (LIST, "", f"{LIST} is empty: expected a line for every test clip"),
+        ("attributes_03.csv", HEADER, "attributes_03.csv is empty"),
+        (LIST, 'section_03_0000.wav,0\n"section_03_0001.wav,0\n', "line 2: expected CSV text in UTF-8"),
+        (LIST, "section_03_0000.wav,nan\n", r"line 1: expected \(file name, 0 or 1\), found .*nan"),
     ],
 )
 def test_bad_tables_name_file_and_line(tmp_path, name, text, match):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=match):
         truth.read_truth(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffsection_03_0000.wav,1\r\n",
+        '"section_03_0000.wav","1"',
+        "\n\nfan\\test\\section_03_0000.wav , 1 \n\n",
+        "/home/a b/fan/test/section_03_0000.wav,1\n",
+    ],
+    ids=["byte order mark and CRLF", "quotes", "Windows path and blanks", "full path"],
+)
+def test_lists_as_people_write_them(tmp_path, text):
+    (tmp_path / LIST).write_bytes(text.encode())
+    assert truth.read_truth(tmp_path) == {("fan", "section_03_0000.wav"): ClipTruth("", "anomaly")}
+
+
+def test_tables_that_were_thrown_away_are_not_read(tmp_path):
+    (tmp_path / ".Trash-1000/files").mkdir(parents=True)
+    (tmp_path / ".Trash-1000/files" / LIST).write_text("section_03_0000.wav,0\n")
+    (tmp_path / LIST).write_text("section_03_0000.wav,1\n")
+    assert truth.read_truth(tmp_path) == {("fan", "section_03_0000.wav"): ClipTruth("", "anomaly")}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -100,8 +101,17 @@ def test_reading_takes_what_other_systems_write(tmp_path, data, reason):
             b"section_01_0000.wav,1\n",
             "line 1: expected a clip of the file's section, section_00_.*'section_01_0000.wav'",
         ),
+        (f"{CLIPS[0]},1_000\n".encode(), "line 1: .* is not a number: '1_000'"),
+        (f"{CLIPS[0]},٣\n".encode(), "line 1: .* is not a number: '٣'"),
+        (f"{CLIPS[0]};1\n".encode(), r"line 1: expected 2 values \(file name, score\), found 1"),
+        (b"file_name,score\n", "Likely it is a header, which official files do not have"),
         (b"\xff\xfe,1\n", "expected CSV text in UTF-8"),
+        (f"{CLIPS[0]},1\n".encode("utf-16"), "line 1: expected CSV text in UTF-8.* Likely it is UTF-16"),
+        (f"{CLIPS[0]},1\n".encode() + b"\xe9.wav,1\n", "line 2: expected CSV text in UTF-8, but .* byte 0xe9"),
         (b'"section_00_0000.wav,1\n', "expected CSV text in UTF-8, but unexpected end"),
+        (b'\n"section_00_0000.wav,1\n', "line 2: expected CSV text.* Is a quote left open"),
+        (b"x" * 200_000, "line 1: expected CSV text in UTF-8, but field larger"),
+        (bytes(2**26 + 1), "has more than 67,108,864 bytes"),
     ],
 )
 def test_reading_names_file_line_and_value(tmp_path, data, match):
@@ -144,6 +154,40 @@ def test_find_says_what_is_missing(tmp_path, names, match):
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(DataError, match=match):
+        score_files.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anomaly_score_fan_section_00.csv",
+        "anomaly_score_fan_section_00_source_test.csv",
+        "anomaly_score_fan_section_1_test.csv",
+        "anomaly_score_fan_id_00.csv",
+        "Anomaly_Score_fan_section_01_test.csv",
+        "decision_result_fan_section_00_test.CSV",
+        "decision_result_fan_section_00_test (1).csv",
+    ],
+)
+def test_a_name_that_no_reader_finds_is_not_passed_over(tmp_path, name):
+    (tmp_path / SCORES).touch()
+    (tmp_path / name).touch()
+    with pytest.raises(
+        DataError, match=rf"{re.escape(name)}: not the name of a score or decision file; expected one l"
+    ):
+        score_files.find(tmp_path)
+
+
+def test_what_a_killed_writer_left_is_no_score_file(tmp_path):
+    for name in (SCORES, f"{SCORES}.7.partial", f"._{SCORES}"):
+        (tmp_path / name).touch()
+    assert list(score_files.find(tmp_path)) == [("fan", "00")]
+
+
+def test_find_names_the_folder_below_that_has_the_files(tmp_path):
+    (tmp_path / "run 1").mkdir()
+    (tmp_path / "run 1" / SCORES).touch()
+    with pytest.raises(DataError, match="holds no score files; .*run 1 holds some: give that directory"):
         score_files.find(tmp_path)
 
 

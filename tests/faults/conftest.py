@@ -10,14 +10,15 @@ import pytest
 
 from tests.faults.place import Place, make_template
 from tests.faults.processes import Processes
-from tests.faults.summary import PROPERTY, Tries
+from tests.faults.summary import PROPERTY, Tries, fault_of
 
 
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Iterator[Tries]:
-    """``fault("connection dropped at a random byte", cases=40)``: this test tries that many cases of that fault.
+    """``fault("connection dropped at a random byte", cases=40)``: this test tries a fault of that group so often.
 
-    Cases of the same name add up, within a test and over tests; ``tests.faults.summary`` prints them.
+    Every test, and every case that it is parametrized with, is a fault of its own; how often it tries it are trials.
+    Both add up over the tests of a group; ``tests.faults.summary`` prints them.
     """
     tried: Counter[str] = Counter()
 
@@ -25,7 +26,7 @@ def fault(request: pytest.FixtureRequest) -> Iterator[Tries]:
         tried[name] += cases
 
     yield tries
-    request.node.user_properties.append((PROPERTY, dict(tried)))
+    request.node.user_properties.append((PROPERTY, {"fault": fault_of(request.node), "trials": dict(tried)}))
 
 
 @pytest.fixture(scope="session")

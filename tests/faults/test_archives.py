@@ -17,6 +17,8 @@ import pytest
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.zip_directory import Limits
 from mimiidg_build.cli import main
+from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.datasets.release import VerifiedArchive, read_release
 from mimiidg_build.errors import DataError
 from tests.audio.test_archive import pack
 from tests.conftest import pack_release, write_dataset
@@ -50,6 +52,8 @@ def patch(path: Path, old: bytes, new: bytes) -> Path:
         ("fan\\clip.wav", "a backslash"),
         ("C:clip.wav", "a drive letter"),
         ("clip\n.wav", "a control character"),
+        ("clip\x9b2J.wav", "a control character"),
+        ("clip\u2028error: all is well.wav", "a control character"),
     ],
 )
 def test_names_that_leave_the_tree(tmp_path: Path, name: str, why: str, fault: Tries) -> None:
@@ -64,6 +68,34 @@ def test_name_with_a_nul(tmp_path: Path, fault: Tries) -> None:
     path = patch(pack_info(tmp_path / "bad.zip", lambda info: None, "clip#.wav"), b"clip#.wav", b"clip\x00.wav")
     with pytest.raises(DataError, match=r"'clip\\x00\.wav': a control character"):
         open_archive(path)
+
+
+def test_name_that_is_not_utf8_though_the_archive_says_so(tmp_path: Path, fault: Tries) -> None:
+    fault("names that no terminal can show")
+    path = patch(pack_info(tmp_path / "bad.zip", lambda info: None, "Lüfter.wav"), "ü".encode(), b"\xff\xfe")
+    with pytest.raises(DataError, match=r"its member b'L\\xff\\xfefter\.wav': a name that is not UTF-8, though"):
+        open_archive(path)
+
+
+def test_a_very_long_name_is_refused_and_not_echoed(tmp_path: Path, fault: Tries) -> None:
+    fault("names that no terminal can show")
+    with pytest.raises(DataError, match="a name of 60000 characters") as caught:
+        open_archive(pack_info(tmp_path / "bad.zip", lambda info: None, "x" * 60_000))
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_name_that_turns_the_line_round_is_escaped_when_it_is_printed(
+    tmp_path: Path, fault: Tries, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mark of direction has its place in a name; on a terminal it would show another name."""
+    fault("names that no terminal can show")
+    (tmp_path / "root/archives/mine").mkdir(parents=True)
+    archive = pack(tmp_path / "root/archives/mine/fan.zip", {"fan/\u202egpj.wav": b"", "fan/x.txt": b""})
+    manifest = write_dataset(tmp_path, "mine", [archive])
+    main(["fetch", str(manifest), "--offline", "--root", str(tmp_path / "root")])
+    assert main(["validate", str(manifest), "--root", str(tmp_path / "root")]) == 1
+    printed = capsys.readouterr().out
+    assert "\u202e" not in printed and r"fan/\u202egpj.wav is audio outside of the layout" in printed
 
 
 def test_name_that_is_listed_twice(tmp_path: Path, fault: Tries) -> None:
@@ -132,6 +164,38 @@ def test_bomb_stops_at_the_declared_size(tmp_path: Path, fault: Tries) -> None:
         pytest.raises(DataError, match=r"'a\.wav' inflates to more than the declared 1000"),
     ):
         archive.read("a.wav")
+
+
+TABLES = {
+    "one table": ({"fan/attributes_00.csv": bytes(17 * 2**20)}, r"'fan/attributes_00.csv' has 17,825,792 bytes"),
+    "many tables": (
+        {f"fan/attributes_{n:02}.csv": bytes(15 * 2**20) for n in range(5)},
+        r"'fan/attributes_04.csv' has 15,728,640 bytes, all tables up to it 78,643,200",
+    ),
+    "many lines": (
+        {f"fan/attributes_{n:02}.csv": b"\n\r" * 100_000 for n in range(2)},
+        r"'fan/attributes_01.csv' has 200,001 lines, all tables up to it 400,002",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_tables_are_bounded_before_they_are_read(tmp_path: Path, case: str, fault: Tries) -> None:
+    """All tables of a release are in memory at once, each line of each as a row or a finding."""
+    fault("zip bombs, by declared or actual size")
+    members, message = TABLES[case]
+    archives = {"mine/fan.zip": VerifiedArchive(pack(tmp_path / "fan.zip", members), "")}
+    with pytest.raises(DataError, match=rf"fan\.zip: the attribute table {message}"):
+        read_release(load_dataset("synthetic-1pct"), archives)
+
+
+def test_a_table_of_one_endless_line_is_not_echoed(tmp_path: Path, fault: Tries) -> None:
+    fault("zip bombs, by declared or actual size")
+    table = b"file_name,d1p,d1v\n" + b"x," * 2**20
+    archives = {"mine/fan.zip": VerifiedArchive(pack(tmp_path / "fan.zip", {"fan/attributes_00.csv": table}), "")}
+    findings = read_release(load_dataset("synthetic-1pct"), archives).findings
+    assert findings["kind"].tolist() == ["long_line"]
+    assert findings["message"][0].startswith("the line has 2,097,152 bytes, expected at most 4,096")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.cached_table import read_cached, write_cached
+from mimiidg_build.storage.cached_table import KEY, read_cached, write_cached
 
 TABLE = pd.DataFrame({"member": ["a.wav", "b.wav"], "power": [0.25, np.nextafter(0.5, 1)], "row": [0, 1]})
 
@@ -57,6 +59,13 @@ def test_damaged_text_that_only_hashing_notices(tmp_path: Path) -> None:
     assert damaged != content
     path.write_bytes(damaged)
     assert read_cached(path, "archive 1") is None
+
+
+@pytest.mark.parametrize("notes", [b"[]", b"3", b"null", b'{"columns": 3}', b'{"columns": ["x"]}', b"\xff"])
+def test_damaged_notes_of_pandas(tmp_path: Path, notes: bytes) -> None:
+    table = pa.Table.from_pandas(TABLE, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({b"pandas": notes, KEY: b"0"}), tmp_path / "cached.parquet")
+    assert read_cached(tmp_path / "cached.parquet", "archive 1") is None
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ def build_clip_table(
     """
     table, findings = judge_clips(reading, recipe)
     counts = recipe.counts if expected_counts is None else expected_counts
+    if table.empty and not any(finding.severity == "error" for finding in findings):
+        message = "not one clip was found; expected clips of a machine type of Table 1. Are archives missing?"
+        findings.append(Finding("error", "no_clips", "all archives", message))
     return table, findings_frame([*findings, *check_sections(reading.read_clips(), recipe, counts)])
 
 

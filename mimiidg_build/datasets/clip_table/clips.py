@@ -45,12 +45,17 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class ClipFile:
-    """A clip's file: ``member`` of ``archive``. ``folder`` is the split that its folder says."""
+    """A clip's file: ``member`` of ``archive``. ``folder`` is the split that its folder says.
+
+    ``path`` is where a release would have it, as attribute tables name it: ``member``, but for an extra folder that
+    everything was packed into, and ``.wav`` where the archive says ``.WAV``.
+    """
 
     machine_type: str
     folder: str
     archive: str
     member: str
+    path: str
 
     def error(
         self, row: TableRow | None, kind: str, message: str, expected: str = "", value: str | None = None
@@ -91,7 +96,7 @@ class Clip:
     @property
     def stem(self) -> str:
         """The file's own base name without ``.wav``."""
-        return self.file.member.rpartition("/")[2].removesuffix(".wav")
+        return self.file.path.rpartition("/")[2].removesuffix(".wav")
 
 
 class ClipReading(NamedTuple):

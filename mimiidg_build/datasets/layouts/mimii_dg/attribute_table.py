@@ -26,6 +26,7 @@ _SECOND = ("d2p", "d2v")
 _LASTS = ("file_name_with_full_attributes", "file_name_with_attributes")
 _HEADERS = tuple((*_FIRST, *second, *last) for second in ((), _SECOND) for last in ((), *((x,) for x in _LASTS)))
 _EXPECTED_HEADER = "file_name,d1p,d1v[,d2p,d2v][," + "|".join(_LASTS) + "]"
+_MAX_LINE_BYTES = 4096  # as long as a path may be; a released line has some 150
 _BOM = b"\xef\xbb\xbf"
 
 _Cells = tuple[str, str, str, str, str, str]
@@ -56,8 +57,9 @@ def read_attribute_table(data: bytes, name: str) -> tuple[DataFrame[AttributeTab
         The good rows, short rows completed, in the order of the file.
     findings : DataFrame[Findings]
         Errors, one per line that had to be left out: ``bad_header`` or ``empty_table`` (nothing is read), ``not_utf8``,
-        ``bad_quoting``, ``ragged_row``, ``empty_cell``, ``duplicate_row``. Warnings: ``short_row`` (a two-attribute
-        header over a row that leaves d2p and d2v out, so that its last cell stands under d2p), ``blank_row``.
+        ``long_line``, ``bad_quoting``, ``ragged_row``, ``empty_cell``, ``duplicate_row``. Warnings: ``short_row`` (a
+        two-attribute header over a row that leaves d2p and d2v out, so that its last cell stands under d2p),
+        ``blank_row``.
 
     Examples
     --------
@@ -129,6 +131,9 @@ def _duplicate_row(file_name: str, first: int, line: int) -> _BadLine:
 
 def _split(raw: bytes) -> list[str]:
     """The cells of one line."""
+    if len(raw) > _MAX_LINE_BYTES:  # and every message that quotes it as long
+        message = f"the line has {len(raw):,} bytes, expected at most {_MAX_LINE_BYTES:,}; is this an attribute table?"
+        raise _BadLine("long_line", message, value=str(len(raw)), expected=f"at most {_MAX_LINE_BYTES} bytes")
     try:
         return next(csv.reader([raw.decode("utf-8")], strict=True), [])
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mimiidg_build.datasets.clip_table.clips import ClipFile, TableRow
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.layouts.mimii_dg.attribute_table import parse_attribute_table
-from mimiidg_build.datasets.layouts.mimii_dg.members import TableMember
+from mimiidg_build.datasets.layouts.mimii_dg.members import TableMember, released_path
 from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.errors import DataError
 from mimiidg_build.schemas.sections import SectionId
@@ -44,7 +44,8 @@ def read_tables(tables: Mapping[TableMember, bytes]) -> Tables:
         read.names.setdefault(section_id, member.name)
         is_unread = not rows and any(finding.severity == "error" for finding in findings)
         read.is_read[section_id] = read.is_read.get(section_id, True) and not is_unread
-        for line, file_name, d1p, d1v, d2p, d2v, full_name in rows:
+        for line, written, d1p, d1v, d2p, d2v, full_name in rows:
+            file_name = released_path(written)
             attributes = ((d1p, d1v), (d2p, d2v)) if d2p else ((d1p, d1v),)
             row = TableRow(member.name, section_id, line, file_name, attributes, full_name)
             read.lists_tests[section_id] = read.lists_tests.get(section_id, True) and bool(full_name)
@@ -74,7 +75,7 @@ def find_full_name(file: ClipFile, name: ClipName, tables: Tables) -> tuple[Clip
     findings : list of Finding
         Why it is, and where table and name do not fit each other.
     """
-    section_id, row = SectionId(file.machine_type, name.section), tables.rows.get(file.member)
+    section_id, row = SectionId(file.machine_type, name.section), tables.rows.get(file.path)
     if name.split != file.folder:
         message = f"{file.member} lies in {file.folder}, its name says {name.split}"
         return name, [file.error(row, "misplaced", message, name.split)]
@@ -108,7 +109,7 @@ def _full_name(file: ClipFile, name: ClipName, row: TableRow) -> tuple[ClipName,
         full = ClipName.parse(row.full_name)
     except DataError as error:
         return name, [row.finding("error", "bad_name", str(error), "full_name", row.full_name, "a clip name")]
-    folder = file.member.rpartition("/")[0]
+    folder = file.path.rpartition("/")[0]
     agrees = row.full_name.rpartition("/")[0] in ("", folder) and not full.is_hidden
     if name.is_hidden:
         agrees &= (full.section, full.split, full.index) == (name.section, name.split, name.index)

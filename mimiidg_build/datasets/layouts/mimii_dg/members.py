@@ -1,24 +1,27 @@
 """Members of MIMII DG's archives, sorted into clips, attribute tables and what does not belong.
 
-An archive holds ``{machine}/{train,test}/*.wav`` and ``{machine}/attributes_NN.csv``.
+An archive holds ``{machine}/{train,test}/*.wav`` and ``{machine}/attributes_NN.csv``. A release that was packed again
+may hold all of it within one more folder, with ``.WAV`` for ``.wav``, and with files that systems leave
+(:mod:`mimiidg_build.audio.companions`): it is read all the same, and what was passed over is counted in a finding.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mimiidg_build.audio.companions import is_companion
 from mimiidg_build.datasets.clip_table.clips import ClipFile
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.schemas.manifests import MACHINE_TYPES
 from mimiidg_build.schemas.sections import SectionId
 
 _MACHINES = "|".join(MACHINE_TYPES)
-_AUDIO = re.compile(rf"({_MACHINES})/(train|test)/([^/]+\.wav)")
+_AUDIO = re.compile(rf"({_MACHINES})/(train|test)/([^/]+\.(?i:wav))")
 _TABLE = re.compile(rf"({_MACHINES})/attributes_([0-9]{{2}})\.csv")
 _IGNORED = re.compile(r"(?i)(?:.*/)?(?:licen[cs]e|readme)[^/]*")
+_MAX_EXTRA_FOLDERS = 8  # within each other
 _LAYOUT = "{machine}/{train,test}/*.wav or {machine}/attributes_NN.csv"
 
 WAV_HEADER_BYTES = 44
@@ -60,26 +63,69 @@ def machine_type_of(archive: str) -> str | None:
 
 
 def is_attribute_table(member: str) -> bool:
-    """Whether an archive's member is an attribute table, whose bytes ``read_clips`` needs.
+    """Whether an archive's member is an attribute table, whose bytes ``read_clips`` may need; in whatever folder.
 
     Examples
     --------
-    >>> is_attribute_table("fan/attributes_00.csv"), is_attribute_table("ToyCar/attributes_00.csv")
-    (True, False)
+    >>> is_attribute_table("fan/attributes_00.csv"), is_attribute_table("dev_data/fan/attributes_00.csv")
+    (True, True)
+    >>> is_attribute_table("ToyCar/attributes_00.csv"), is_attribute_table("__MACOSX/fan/attributes_00.csv")
+    (False, False)
     """
-    return _TABLE.fullmatch(member) is not None
+    name = "/".join(member.split("/")[-2:])
+    return _TABLE.fullmatch(name) is not None and not is_companion(member)
 
 
-def clip_file(archive: str, member: str) -> ClipFile | None:
+def clip_file(archive: str, member: str, extra: str = "") -> ClipFile | None:
     """The clip's file of that name, or None where it does not lie as a clip does.
+
+    Parameters
+    ----------
+    archive, member : str
+    extra : str
+        The folder within the archive that the layout begins at, ``""`` or with ``/`` at its end.
 
     Examples
     --------
     >>> clip_file("1/fan.zip", "fan/test/section_00_0000.wav").folder
     'test'
+    >>> clip_file("1/fan.zip", "dev_data/fan/test/section_00_0000.WAV", "dev_data/").path
+    'fan/test/section_00_0000.wav'
     """
-    match = _AUDIO.fullmatch(member)
-    return ClipFile(match[1], match[2], archive, member) if match else None
+    match = _AUDIO.fullmatch(member.removeprefix(extra))
+    return ClipFile(match[1], match[2], archive, member, released_path(match[0])) if match else None
+
+
+def released_path(path: str) -> str:
+    """A path with the suffix as the release writes it: ``.wav`` for ``.WAV``.
+
+    >>> released_path("fan/test/section_00_0000.WAV")
+    'fan/test/section_00_0000.wav'
+    """
+    return f"{path[:-4]}.wav" if path[-4:].lower() == ".wav" else path
+
+
+def extra_folder(members: Collection[str]) -> str:
+    """The folder within an archive that the layout begins at: ``""``, or the one that everything was packed into.
+
+    Examples
+    --------
+    >>> extra_folder(["dev_data/fan/attributes_00.csv", "dev_data/fan/train/section_00_0000.wav", "README.md"])
+    'dev_data/'
+    >>> extra_folder(["a/fan/attributes_00.csv", "b/fan/attributes_00.csv"])
+    ''
+    """
+    rest = [member for member in members if not _IGNORED.fullmatch(member)]
+    folder = ""
+    for _ in range(_MAX_EXTRA_FOLDERS):
+        if any(_AUDIO.fullmatch(name) or _TABLE.fullmatch(name) for name in rest):
+            return folder
+        top = rest[0].partition("/")[0] + "/" if rest else ""
+        if not top or not all(name.startswith(top) for name in rest):
+            break
+        folder += top
+        rest = [name.removeprefix(top) for name in rest]
+    return ""
 
 
 def sort_members(archives: Mapping[str, Mapping[str, int]], clip_bytes: int) -> Members:
@@ -98,22 +144,37 @@ def sort_members(archives: Mapping[str, Mapping[str, int]], clip_bytes: int) -> 
     """
     found = Members()
     for archive, members in archives.items():
-        others: Counter[str] = Counter()
-        for member, size_bytes in members.items():
-            top, slash, _ = member.partition("/")
-            if member.endswith("/") or _IGNORED.fullmatch(member):
-                continue
-            if slash and top not in MACHINE_TYPES:
-                others[top] += 1  # counted: one finding a folder, not one a member
-            elif table := _TABLE.fullmatch(member):
-                found.tables.append(TableMember(SectionId(table[1], table[2]), archive, member))
-            elif file := clip_file(archive, member):
-                found.clips.append(file)
-                found.findings += _size(file, size_bytes, clip_bytes + WAV_HEADER_BYTES)
-            else:
-                found.findings.append(_stray(archive, member))
-        found.findings += [_other_machine(archive, top, count) for top, count in others.items()]
+        files = {name: size for name, size in members.items() if not name.endswith("/")}
+        companions = [name for name in files if is_companion(name)]
+        own = {name: files[name] for name in files if not is_companion(name)} if companions else files
+        n_read = len(found.clips) + len(found.tables)
+        findings = _sort_archive(archive, own, clip_bytes, found)
+        found.findings += [*findings, *([_companions(archive, companions)] if companions else [])]
+        if n_read == len(found.clips) + len(found.tables) and not any(f.severity == "error" for f in findings):
+            found.findings.append(_no_clips(archive, list(own)))
     return found
+
+
+def _sort_archive(archive: str, members: Mapping[str, int], clip_bytes: int, found: Members) -> list[Finding]:
+    """Sort the files of one archive into ``found``; what is wrong with them."""
+    extra = extra_folder(members)
+    findings = [_extra_folder(archive, extra)] if extra else []
+    others: dict[str, list[str]] = {}
+    for member, size_bytes in members.items():
+        name = member.removeprefix(extra)
+        top, slash, _ = name.partition("/")
+        if _IGNORED.fullmatch(name):
+            continue
+        if slash and top not in MACHINE_TYPES:
+            others.setdefault(top, []).append(name)  # one finding a folder, not one a member
+        elif table := _TABLE.fullmatch(name):
+            found.tables.append(TableMember(SectionId(table[1], table[2]), archive, member))
+        elif file := clip_file(archive, member, extra):
+            found.clips.append(file)
+            findings += _size(file, size_bytes, clip_bytes + WAV_HEADER_BYTES)
+        else:
+            findings.append(_stray(archive, member))
+    return [*findings, *(_other_folder(archive, top, names) for top, names in others.items())]
 
 
 def _size(file: ClipFile, size_bytes: int, expected_bytes: int) -> list[Finding]:
@@ -132,7 +193,40 @@ def _stray(archive: str, member: str) -> Finding:
     return Finding("warning", "unexpected_member", archive, message, 0, "member", member, _LAYOUT)
 
 
-def _other_machine(archive: str, top: str, count: int) -> Finding:
+def _other_folder(archive: str, top: str, members: Sequence[str]) -> Finding:
+    lost = [member for member in members if _AUDIO.fullmatch("/".join(member.split("/")[-3:]))]
+    if lost:
+        message = (
+            f"folder {top!r} holds {len(lost)} clips, as {lost[0]}, that would be lost; expected {_LAYOUT}, or all "
+            "of it within one folder"
+        )
+        return Finding("error", "misplaced", archive, message, 0, "member", lost[0], _LAYOUT)
     machines = ", ".join(MACHINE_TYPES)
-    message = f"folder {top!r} ({count} members) is none of the machine types {machines}: skipped"
+    message = f"folder {top!r} ({len(members)} members) is none of the machine types {machines}: skipped"
     return Finding("warning", "other_machine", archive, message, 0, "machine_type", top, machines)
+
+
+def _extra_folder(archive: str, extra: str) -> Finding:
+    message = f"everything lies in one more folder, {extra!r}, which is left out of account; expected {_LAYOUT}"
+    return Finding("warning", "extra_folder", archive, message, 0, "member", extra, _LAYOUT)
+
+
+def _companions(archive: str, members: Sequence[str]) -> Finding:
+    count = len(members)
+    message = f"passed over {count} file{'s' * (count != 1)} that operating systems leave or hide, as {members[0]!r}"
+    return Finding("warning", "companion", archive, message, 0, "member", str(count))
+
+
+def _no_clips(archive: str, members: Sequence[str]) -> Finding:
+    """Nothing in an archive is where the layout has it: most likely it was packed with more than one folder on top."""
+    if not members:
+        return Finding(
+            "error", "no_clips", archive, "the archive holds no files, or none that count", 0, "member", "", _LAYOUT
+        )
+    folders = list(dict.fromkeys(member.rpartition("/")[0] or "(top)" for member in members))
+    shown = ", ".join(map(repr, folders[:3])) + ", ..." * (len(folders) > 3)
+    message = (
+        f"not one of the archive's {len(members)} files lies where a clip does: they are in {shown}; expected "
+        f"{_LAYOUT}. Likely it was packed again with other folders: pack it as it was published"
+    )
+    return Finding("error", "no_clips", archive, message, 0, "member", folders[0], _LAYOUT)

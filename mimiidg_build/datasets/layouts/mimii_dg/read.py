@@ -48,7 +48,7 @@ def read_clips(
             raise ValueError(f"no bytes given for the attribute table {table.name}")
     read = read_tables({table: tables[table.archive, table.member] for table in members.tables})
     # over all archives: a table's clips may lie in another archive than the table
-    present = {file.member for file in members.clips}
+    present = {file.path for file in members.clips}
     absent = [_no_audio(row) for row in read.rows.values() if row.file_name not in present]
     return _reading(members.clips, read, [*members.findings, *read.findings, *absent])
 
@@ -91,9 +91,9 @@ def _reading(files: Sequence[ClipFile], tables: Tables, findings: list[Finding])
     reading = Reading(findings=findings)
     tableless: dict[SectionId, list[ClipFile]] = {}
     for file in files:
-        row = tables.rows.get(file.member)
+        row = tables.rows.get(file.path)
         try:
-            name = ClipName.parse(file.member)
+            name = ClipName.parse(file.path)
         except DataError as error:
             reading.clips.append(ClipReading(None, [file.error(row, "bad_name", str(error))]))
             continue
@@ -128,7 +128,7 @@ def _no_audio(row: TableRow) -> Finding:
 
 def _missing_table(section_id: SectionId, files: Sequence[ClipFile]) -> Finding:
     table, archive = _table_name(section_id), files[0].archive
-    hidden = [file.member for file in files if ClipName.parse(file.member).is_hidden]
+    hidden = [file.member for file in files if ClipName.parse(file.path).is_hidden]
     if hidden:
         message = f"no {table}, and {len(hidden)} clips hide domain and condition in their names, as {hidden[0]} does"
         return Finding("error", "hidden_name", archive, message, 0, "member", "", table)
