@@ -45,6 +45,7 @@ def test_build(small_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not list((small_root / "variants").glob("benchmark-*/*.zarr")), "what it built is deleted"
 
 
+@pytest.mark.slow  # a dozen builds in processes of their own
 def test_memory_and_scale(small_root: Path) -> None:
     sizes = ["--root", str(small_root), "--percents", "1", "--workers", "2"]
     peak, growth = memory.main(sizes)

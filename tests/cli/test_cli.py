@@ -321,6 +321,7 @@ def test_bash_completes_with_what_is_printed(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("paper\n", "")
 
 
+@pytest.mark.slow  # .ci/run runs it; the flows and stages that it is made of have tests of their own
 def test_demo_end_to_end(synthetic_archives: Path, tmp_path: Path) -> None:
     """As a person runs it: in an empty directory, through Prefect's embedded server; the second run is a no-op."""
     shutil.copytree(synthetic_archives / "archives", tmp_path / "mimiidg-data/archives")

@@ -25,6 +25,7 @@ VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan",
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the settings are of x86-64 processors")
+@pytest.mark.slow  # compiles everything anew
 def test_the_oldest_processor_gives_the_same_store(root: Path, tmp_path: Path) -> None:
     expected = content(build_variant(VARIANT, root).store)
     other = tmp_path / "other"
