@@ -20,11 +20,11 @@ CRASHED = 9
 
 
 def name_within(path: Any) -> str:
-    """A path within variants/<variant>/, without the store's fingerprint and the writer's number; empty for any other.
+    """A path within variants/<variant>/, without the store's fingerprint and what is random; empty for any other.
 
     >>> name_within("/root/variants/one/0123456789abcdef0123456789abcdef.zarr.partial/fan/zarr.json")
     'zarr.partial/fan/zarr.json'
-    >>> name_within("/root/variants/one/latest.77.partial"), name_within("/root/variants/one")
+    >>> name_within("/root/variants/one/latest.0123456789abcdef.partial"), name_within("/root/variants/one")
     ('latest.partial', '.')
     >>> name_within("/root/noise/hum.wav")
     ''
@@ -33,7 +33,7 @@ def name_within(path: Any) -> str:
     if "variants" not in parts:
         return ""
     within = "/".join(parts[parts.index("variants") + 2 :]) or "."
-    return re.sub(r"\.\d+\.partial$", ".partial", re.sub(r"^[0-9a-f]{32}\.", "", within))
+    return re.sub(r"\.[0-9a-f]{16}\.partial$", ".partial", re.sub(r"^[0-9a-f]{32}\.", "", within))
 
 
 def named(verb: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> str:
