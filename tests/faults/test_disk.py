@@ -8,16 +8,20 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mimiidg_build.errors import MimiidgError
 from mimiidg_build.store.damage import find_damage
 from mimiidg_build.store.store import open_store
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.upkeep.prune import prune_stores
-from tests.faults.injected import NEED_ROOM
+from tests.faults.injected import CRASHED, NEED_ROOM
+from tests.faults.misbehaving import BODY
+from tests.faults.misbehaving import Place as Record
 from tests.faults.place import Place, files
 from tests.faults.processes import Ended, Processes
 
@@ -207,3 +211,70 @@ def test_parts_on_another_file_system(
         check_goes_on(place, "two")
     finally:
         shutil.rmtree(elsewhere, ignore_errors=True)
+
+
+def overlay(directory: Path, lower: Path) -> Path:
+    """An overlay, as a container has one, on a directory that it cannot change."""
+    for name in ("upper", "working", "merged"):
+        (directory / name).mkdir()
+    layers = f"lowerdir={lower},upperdir={directory}/upper,workdir={directory}/working"
+    mount("-t", "overlay", "-o", layers, "overlay", directory / "merged")
+    return directory / "merged"
+
+
+@pytest.fixture
+def layers(disk: Path) -> Iterator[Path]:
+    """Where an overlay's directories can lie."""
+    yield disk
+    for merged in disk.rglob("merged"):
+        subprocess.run(["umount", merged], check=True)
+
+
+def test_a_build_killed_in_a_lower_layer_goes_on(place: Place, layers: Path, fault: Any) -> None:
+    """A container's image was made of the killed build's root; no folder of that layer can be renamed."""
+    fault("a build killed in a lower layer of an overlay")
+    ended = place.build("one", crash_before=("rename", "zarr", 0))
+    assert ended.code == CRASHED
+    lower, place.root = place.root, overlay(layers, place.root)
+    ended = place.build("one")
+    assert ended.code == 0, ended.err
+    prune_stores(place.root)
+    assert files(place.directory("one")) == place.undisturbed("one")
+    assert list((lower / "variants/one").glob("*.zarr.partial")), "the lower layer is as it was"
+
+
+def test_stores_in_a_lower_layer_are_pruned(place: Place, layers: Path, fault: Any) -> None:
+    fault("a store removed from a lower layer of an overlay")
+    for options in ([], ["--seed", 1, "--name", "one"]):
+        assert place.build("one", *options).code == 0
+    place.root = overlay(layers, place.root)
+    ended = place.run("prune", "--json")
+    assert ended.code == 0, ended.err
+    assert [entry["why"] for entry in json.loads(ended.out)["found"] if entry["what"] == "store"] == ["superseded"]
+    assert len(list(place.directory("one").glob("*.zarr*"))) == 1
+
+
+@pytest.fixture
+def record_on_disk(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """A record's archive to be fetched to the disk, on which nobody asked beforehand how much room there is."""
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**12))
+    place = Record.of(tmp_path)
+    place.root = disk / "root"
+    (disk / "something").write_text("a disk of size 0 would be one without a limit")
+    return place
+
+
+@pytest.mark.parametrize("free", [0, 8, 1000], ids="{} KiB".format)
+def test_disk_that_fills_up_while_an_archive_comes(record_on_disk: Record, disk: Path, fault: Any, free: int) -> None:
+    fault("disk full (a small tmpfs)", cases=1)
+    leave_free(disk, free * KIB)
+    with pytest.raises(MimiidgError) as failure:
+        record_on_disk.fetch()
+    assert str(failure.value).startswith(str(disk)) and "No space left on device" in str(failure.value)
+    assert "free some space or correct the permissions, then run the same command again" in str(failure.value)
+    assert not record_on_disk.archive.exists()
+    mount("-o", "remount,size=64m", disk)
+    record_on_disk.fetch()
+    assert record_on_disk.archive.read_bytes() == BODY
+    if free > 100:
+        assert any(asked.range for asked in record_on_disk.asked), "what had arrived was kept"
