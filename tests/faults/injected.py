@@ -162,6 +162,20 @@ def slow_epochs(seconds: float) -> None:
     train.save_checkpoint = save_checkpoint
 
 
+def another_container(_: bool) -> None:
+    """A process of a container that shares only the root with the others: all call themselves 1, and see nobody."""
+
+    def kill(process: int, signal: int) -> None:
+        raise ProcessLookupError(3, "No such process")
+
+    os.getpid, os.kill = lambda: 1, kill
+
+
+def work(directory: str) -> None:
+    """Not a fault: where caches and locks lie that cannot lie where the data does."""
+    os.environ["MIMIIDG_WORK"] = directory
+
+
 at_end: list[Callable[[], None]] = []
 FAULTS: dict[str, Callable[..., None]] = {
     function.__name__: function
@@ -173,6 +187,8 @@ FAULTS: dict[str, Callable[..., None]] = {
         largest_file,
         slow,
         slow_epochs,
+        another_container,
+        work,
         list_unflushed_at_rename,
     )
 }

@@ -130,14 +130,20 @@ def test_file_size_limit(place: Place, fault: Any, largest: int) -> None:
 
 
 @pytest.fixture
-def read_only(place: Place, tmp_path: Path) -> Iterator[Place]:
+def writable(place: Place) -> Path:
+    """The root of ``read_only``, before it is that."""
+    return place.root
+
+
+@pytest.fixture
+def read_only(place: Place, writable: Path, tmp_path: Path) -> Iterator[Place]:
     """A root with ``one`` built, on which nobody can write, whoever he is."""
     assert place.build("one").code == 0
     path = tmp_path / "read_only"
     path.mkdir()
     mount("--bind", place.root, path)
     mount("-o", "remount,ro,bind", path)
-    writable, place.root = place.root, path
+    place.root = path
     yield place
     subprocess.run(["umount", path], check=True)
     place.root = writable
@@ -162,6 +168,56 @@ def test_read_only_root_can_be_read(read_only: Place, tmp_path: Path, fault: Any
     clips = ClipDataset(store, memory_budget_bytes=0)
     np.testing.assert_array_equal(clips.read([0])[0], np.asarray(store.logmel("valve", "01")[0]))
     assert len(list((tmp_path / "exported").rglob("*.wav"))) == len(store.clips)
+
+
+def test_read_only_root_without_caches(read_only: Place, writable: Path, tmp_path: Path, fault: Any) -> None:
+    """Archives that somebody else put there, never verified, no levels, no noise: what is found out lies elsewhere."""
+    caches = [*writable.rglob("*.levels.parquet"), *writable.rglob(".locks"), *writable.rglob("archives.lock.json")]
+    for path in [*caches, writable / "noise", *writable.rglob(".lock")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = files(writable)
+    dataset, page = read_only.template / "short.toml", tmp_path / "one.html"
+    commands: list[list[Any]] = [
+        ["fetch", dataset, "--offline"],
+        ["validate", dataset],
+        ["verify", dataset],
+        ["build", read_only.template / "one.toml"],
+        ["verify", "one", "--deep"],
+        ["report", "one", "--output", page],
+        ["prune", "--dry-run"],
+        ["export", "one", tmp_path / "exported"],
+    ]
+    fault("read-only root: read", cases=len(commands))
+    for command in commands:
+        ended = read_only.run(*command, work=str(tmp_path / "work"))
+        assert ended.code == 0, (command, ended.err)
+    assert files(writable) == before
+    cached = {path.name for path in (tmp_path / "work").rglob("*") if path.is_file()}
+    assert {"archives.lock.json", "valve.zip.levels.parquet"} <= cached
+    ended = read_only.run("fetch", dataset, "--offline", work=str(tmp_path / "work"))
+    assert ended.code == 0 and "taken as found" not in ended.err, "it is known now"
+
+
+def test_read_only_archives_are_built_from(place: Place, tmp_path: Path, fault: Any) -> None:
+    """The archives alone lie on a share that cannot be written, behind a link."""
+    fault("read-only archives: built from", cases=2)
+    share, archives = tmp_path / "share", place.root / "archives"
+    archives.rename(share)
+    for path in [*share.rglob("*.levels.parquet"), *share.rglob(".locks"), *share.rglob("archives.lock.json")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    mounted, before = tmp_path / "mounted", files(share)
+    mounted.mkdir()
+    mount("--bind", share, mounted)
+    try:
+        mount("-o", "remount,ro,bind", mounted)
+        archives.symlink_to(mounted)
+        for variant in ("one", "two"):
+            ended = place.build(variant, work=str(tmp_path / "work"))
+            assert ended.code == 0, ended.err
+            assert files(place.directory(variant)) == place.undisturbed(variant)
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+    assert files(share) == before
 
 
 def test_read_only_root_is_named(read_only: Place, fault: Any) -> None:
