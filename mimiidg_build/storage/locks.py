@@ -63,7 +63,7 @@ def _lock_problem(path: Path) -> str:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        return "" if error.errno in CONTENDED else error.strerror
+        return "" if error.errno in CONTENDED else str(error.strerror)
     finally:
         os.close(descriptor)
     return ""

@@ -2,7 +2,7 @@
 
 ``<name>.<16 random hexadecimal digits>.partial``. Random, since processes of two containers or machines that share a
 root may have one number. Whoever writes such a file has it locked (``flock``): a lock that can be taken says that the
-writer has ended, however it ended and wherever it ran. (Versions before 0.2 had the process's number in the name.)
+writer has ended, however it ended and wherever it ran. (Version 0.1.0 had the process's number in the name.)
 """
 
 from __future__ import annotations

@@ -170,6 +170,7 @@ def test_read_only_root_can_be_read(read_only: Place, tmp_path: Path, fault: Any
     assert len(list((tmp_path / "exported").rglob("*.wav"))) == len(store.clips)
 
 
+@pytest.mark.slow
 def test_read_only_root_without_caches(read_only: Place, writable: Path, tmp_path: Path, fault: Any) -> None:
     """Archives that somebody else put there, never verified, no levels, no noise: what is found out lies elsewhere."""
     caches = [*writable.rglob("*.levels.parquet"), *writable.rglob(".locks"), *writable.rglob("archives.lock.json")]
@@ -334,3 +335,24 @@ def test_disk_that_fills_up_while_an_archive_comes(record_on_disk: Record, disk:
     assert record_on_disk.archive.read_bytes() == BODY
     if free > 100:
         assert any(asked.range for asked in record_on_disk.asked), "what had arrived was kept"
+
+
+@pytest.mark.slow
+def test_a_root_whose_name_is_no_text(template: Path, processes: Processes, tmp_path: Path, fault: Any) -> None:
+    """A folder named on a system with another encoding, with brackets and spaces: no command minds."""
+    place, page = Place(template, tmp_path / os.fsdecode(b"L\xfcfter [1] *"), processes), tmp_path / "page.html"
+    commands: list[list[Any]] = [
+        ["fetch", template / "short.toml", "--offline", "--json"],
+        ["build", template / "one.toml", "--json"],
+        ["verify", "one", "--json"],
+        ["report", "one", "--output", page],
+        ["list", "--json"],
+        ["prune", "--json"],
+        ["export", "one", tmp_path / "exported"],
+    ]
+    fault("a root whose name is not UTF-8", cases=len(commands))
+    for command in commands:
+        ended = place.run(*command)
+        assert ended.code == 0, (command, ended.err)
+    assert files(place.directory("one")) == place.undisturbed("one")
+    assert r"L\udcfcfter [1] *" in page.read_text()
