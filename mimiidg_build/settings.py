@@ -3,7 +3,7 @@
 | variable | meaning |
 |---|---|
 | ``MIMIIDG_ROOT`` | where archives and stores lie, where no ``--root`` is given |
-| ``MIMIIDG_WORK`` | this machine's counterpart of a root on object storage |
+| ``MIMIIDG_WORK`` | this machine's counterpart of a root on object storage, or of one that is read-only |
 | ``MIMIIDG_ZENODO_URL`` | another record API in Zenodo's place |
 | ``AWS_ENDPOINT_URL`` | the object storage, where it is not Amazon's |
 | ``PREFECT_API_URL`` | a Prefect server to run flows on |
@@ -74,7 +74,7 @@ def root() -> str:
 
 
 def work() -> Path:
-    """This machine's directory for what cannot lie on object storage."""
+    """This machine's directory for what cannot lie on object storage, or where nothing can be written or locked."""
     return Path(os.environ.get("MIMIIDG_WORK", DEFAULT_WORK))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from mimiidg_build.schemas.sections import SectionId
 
@@ -17,12 +17,31 @@ DOMAINS = ("source", "target")
 SPLITS = ("train", "test")
 CONDITIONS = ("normal", "anomaly")
 
+MAX_NAME_BYTES = 200
+OWN_ENDINGS = (".part", ".part.json", ".partial", ".tmp", ".damaged", ".levels.parquet", ".lock.json")
+
 MachineType = Literal["bearing", "fan", "gearbox", "slider", "valve"]
 SectionNumber = Annotated[str, Field(pattern=r"^[0-9]{2}$")]
+
+
+def _file_name(name: str) -> str:
+    """A file's name that its pattern lets pass."""
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"longer than {MAX_NAME_BYTES} bytes")
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("a name of characters that can be seen, without a space at its end, is expected")
+    if name.lower().endswith(OWN_ENDINGS):
+        raise ValueError(f"fetching makes files of such names itself ({', '.join(OWN_ENDINGS)}); rename it")
+    return name
+
+
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=100)]
-# Names of a folder and of a file, so never "..", and short enough for a file system, with what fetching appends.
+# A folder's name, so never "..", and as a file's short enough for a file system, with what fetching appends.
 RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=200)]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9_.+-]*$", max_length=200)]
+# Spaces, brackets and letters of any language, as people name files; no path, and no file that is hidden.
+FileName = Annotated[
+    str, Field(pattern=r"^[^\x00-\x1f\x7f/\\:. ~][^\x00-\x1f\x7f/\\:]*$", max_length=200), AfterValidator(_file_name)
+]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Grid = dict[str, list[str]]
 

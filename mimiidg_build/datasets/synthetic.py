@@ -102,16 +102,6 @@ def noise_count(percent: float) -> int:
     return max(6, round(0.6 * percent))
 
 
-def n_recordings(spec: SyntheticSpec) -> int:
-    """Clips and noise recordings of the release.
-
-    >>> n_recordings(SyntheticSpec(percent=5))
-    948
-    """
-    clips = sum(clip_counts(spec.percent).values()) * 3 * len(MACHINES) * (1 + spec.evaluation)
-    return clips + noise_count(spec.percent) * len(NOISE_KINDS)
-
-
 def clip_counts(percent: float) -> dict[str, int]:
     """Clips of one section per domain_split_condition; 100 % gives the published counts (Table 2).
 

@@ -6,7 +6,6 @@ fetches the real records. Its served copy is deleted once every archive is verif
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection
 
 from mimiidg_build import settings
@@ -21,10 +20,12 @@ from mimiidg_build.datasets.release import (
 )
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
+from mimiidg_build.fetch.lock import SERVED, guard, record_dir, served_dir
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.manifests import DatasetManifest
 from mimiidg_build.schemas.variants import Variant
-from mimiidg_build.storage.places import Place, local, place
+from mimiidg_build.storage.locks import locked
+from mimiidg_build.storage.places import Place, place, prepare, remove_tree
 
 
 def fetch_dataset(
@@ -94,7 +95,7 @@ def _fetch_synthetic(
     offline: bool,
     reporter: Reporter,
 ) -> dict[str, Place]:
-    """Generate what is not there, serve it, fetch it."""
+    """Make what is not there, or wait for another process that makes it."""
     record = dataset.records[0]
     wanted = [file.name for file in record.files if names is None or file.name in names]
     try:
@@ -103,20 +104,30 @@ def _fetch_synthetic(
     except FetchError:
         if offline:
             raise
-        # imported where sound is made: scipy's transforms, which these need, take 0.1 s of a build with nothing to do
-        from mimiidg_build.synthesis.archive import write_release
-        from mimiidg_build.synthesis.local_zenodo import LocalZenodo
-
-        # Beside the archives, so that what an interrupted run made is there for the next; not among them, so that
-        # nothing counts as fetched that was not verified on its way.
-        served = local(root) / "archives" / f"{record.id}.served"
-        spec = synthetic.parse_name(dataset.name)
-        write_release(spec, served, on_progress=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
-        with LocalZenodo({record.id: served}) as server:
-            paths = fetch_record(record, root, names=wanted, base_url=server.url, on_progress=reporter.transfer)
-        if len(wanted) == len(record.files):  # all archives were made, and a later fetch may want the others
-            shutil.rmtree(served)
+        waiting = f"another process is making {dataset.name}; waiting for it"
+        with locked(guard(record_dir(root, record.id), SERVED), waiting):
+            paths = _make_and_fetch(dataset, root, wanted, reporter)
     return {f"{record.id}/{name}": path for name, path in paths.items()}
+
+
+def _make_and_fetch(dataset: DatasetManifest, root: Place, wanted: list[str], reporter: Reporter) -> dict[str, Place]:
+    """Make the archives that are wanted and not there yet, serve them, fetch them."""
+    # imported where sound is made: scipy's transforms, which these need, take 0.1 s of a build with nothing to do
+    from mimiidg_build.synthesis.archive import n_recordings, write_release
+    from mimiidg_build.synthesis.local_zenodo import LocalZenodo
+
+    (record,), spec = dataset.records, synthetic.parse_name(dataset.name)
+    served = served_dir(root, record.id)
+    known = archive_checksums(record, root)  # what is there and not pinned needs the server to vouch for it
+    missing = [name for name in wanted if name not in known or not archive_path(root, record.id, name).is_file()]
+    if missing:  # else another process made them while this one waited
+        prepare(served)
+        on_progress = reporter.step("synthesize", n_recordings(spec, missing), "recordings")
+        write_release(spec, served, names=missing, on_progress=on_progress)
+    with LocalZenodo({record.id: served}) as server:
+        paths = fetch_record(record, root, names=wanted, base_url=server.url, on_progress=reporter.transfer)
+    remove_tree(served)
+    return paths
 
 
 def validate_dataset(

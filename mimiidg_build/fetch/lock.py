@@ -2,23 +2,27 @@
 
 ``ROOT/archives/<record>/archives.lock.json``: ``{"version": 1, "files": {name: entry}}``. An entry's md5 outlives the
 archive: once pinned, only a person changes it, by deleting the entry. ``size_bytes`` and ``mtime_ns`` are those of the
-file when its md5 was last computed; a file that still has both is not hashed again.
+file when its md5 was last computed; a file that still has both is not hashed again. Where the archives are read-only,
+what is found out about them is noted in the work folder.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from filelock import BaseFileLock
 from pydantic import ValidationError
 
 from mimiidg_build.errors import FetchError, first_mistake
 from mimiidg_build.schemas.fetching import ArchiveLock, LockEntry
+from mimiidg_build.storage.backend import write_errors
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.locks import file_lock
-from mimiidg_build.storage.places import Place
+from mimiidg_build.storage.places import Place, cache_places, local
 
 LOCK_NAME = "archives.lock.json"
+SERVED = ".served"  # ends the name of the folder that a synthetic release is made in; no archive's name begins with "."
 
 
 def record_dir(root: Place, record_id: str) -> Place:
@@ -26,9 +30,23 @@ def record_dir(root: Place, record_id: str) -> Place:
     return root / "archives" / record_id
 
 
+def served_dir(root: Place, record_id: str) -> Path:
+    """Where a synthetic release is made and served from: beside its archives, so that what an interrupted run made is
+    there for the next; not among them, so that nothing counts as fetched that was not verified on its way."""
+    return local(root) / "archives" / f"{record_id}{SERVED}"
+
+
 def guard(directory: Place, name: str) -> BaseFileLock:
-    """The lock that one process (and one thread of it) holds while it works on ``name`` in ``directory``."""
-    return file_lock(directory / ".locks" / f"{name}.lock")
+    """The lock that one process (and one thread of it) holds while it works on ``name`` in ``directory``.
+
+    Raises
+    ------
+    DataError
+        It cannot be made.
+    """
+    path = cache_places(directory / ".locks" / f"{name}.lock")[-1]
+    with write_errors(path):
+        return file_lock(path)
 
 
 def write_json(path: Place, content: object) -> None:
@@ -44,7 +62,16 @@ def read_lock(directory: Place) -> dict[str, LockEntry]:
     FetchError
         If the lock file is not one that this version wrote.
     """
-    path = directory / LOCK_NAME
+    entries: dict[str, LockEntry] = {}
+    for path in cache_places(directory / LOCK_NAME):
+        for name, entry in _read_lock_file(path).items():
+            # The work folder may know more of the file, but never of another checksum than it is pinned to.
+            if name not in entries or entries[name].md5 == entry.md5:
+                entries[name] = entry
+    return entries
+
+
+def _read_lock_file(path: Place) -> dict[str, LockEntry]:
     try:
         data = path.read_bytes()  # unguarded: the file is only ever replaced as a whole
     except FileNotFoundError:
@@ -71,4 +98,4 @@ def write_entry(directory: Place, name: str, entry: LockEntry) -> None:
     """
     with guard(directory, LOCK_NAME):  # threads and processes that work on other archives of the record write it too
         lock = ArchiveLock(files={**read_lock(directory), name: entry})
-        write_json(directory / LOCK_NAME, lock.model_dump())
+        write_json(cache_places(directory / LOCK_NAME)[-1], lock.model_dump())

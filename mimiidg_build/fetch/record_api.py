@@ -129,7 +129,7 @@ def _remote_file(file: object) -> RemoteFile:
     link = links.get("self") if isinstance(links, Mapping) else None
     return RemoteFile(
         name,
-        size if isinstance(size, int) and size > 0 else None,
+        size if type(size) is int and size > 0 else None,  # `true` is an int, too
         md5[1].lower() if md5 else None,
         link if isinstance(link, str) else None,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from filelock import Timeout
+from filelock import BaseFileLock, Timeout
 
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.download import download
@@ -117,22 +117,30 @@ def ensure(job: Job, file: RecordFile) -> None:
         _report(job, path)
         return
     lock = guard(job.directory, file.name)
-    while not lock.is_locked:
-        job.session.retries.check_stop()
-        try:
-            # in short waits: a worker thread gets no Ctrl-C, only the stop that is checked above
-            lock.acquire(timeout=1.0)
-        except Timeout:
-            log.info("%s: waiting for another process that works on it", path)
+    _acquire(lock, path, job.session)
     try:
         _act(job, file, path)
     except OSError as error:
         raise FetchError(
             f"{path} cannot be read or written: {error.strerror or error}. Likely cause: a full disk, or missing "
-            "permissions."
+            "permissions. What has arrived is kept: free some space or correct the permissions, then run the same "
+            "command again."
         ) from error
     finally:
         lock.release()
+
+
+def _acquire(lock: BaseFileLock, path: Place, session: Session) -> None:
+    """Wait for the lock in short steps: a worker thread gets no Ctrl-C, only the stop that is checked here."""
+    wait_s = 0.0
+    while not lock.is_locked:
+        session.retries.check_stop()
+        try:
+            lock.acquire(timeout=wait_s)
+        except Timeout:
+            if not wait_s:
+                log.warning("%s: another process is fetching or verifying it; waiting for it", path)
+            wait_s = 1.0
 
 
 def _act(job: Job, file: RecordFile, path: Place) -> None:

@@ -24,7 +24,7 @@ from mimiidg_build.mixing.noise_recordings import NoiseRecording
 from mimiidg_build.schemas.tables import NoiseTable
 from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.files import hash_object, whole_file
-from mimiidg_build.storage.places import Place, read_at
+from mimiidg_build.storage.places import Place, cache_places, read_at
 
 NOISE_VERSION = "noise-1"  # part of a bank's and a store's fingerprint: a change of one bit is a new version
 SAMPLE_RATE = 16_000  # Hz
@@ -103,7 +103,7 @@ def load_noise_bank(kind: str, recordings: list[NoiseRecording], root: Place, n_
     kind : str
     recordings : list of NoiseRecording
     root : Place
-        The bank is ROOT/noise/<fingerprint>.
+        The bank is ROOT/noise/<fingerprint>, or in the work folder where ROOT is read-only.
     n_samples : int
         Length of a noise clip.
 
@@ -117,12 +117,12 @@ def load_noise_bank(kind: str, recordings: list[NoiseRecording], root: Place, n_
         A recording that is unreadable, empty or silent; or the bank cannot be written. Nothing is left then.
     """
     fingerprint = kind_fingerprint(kind, recordings, n_samples)
-    table_path = root / "noise" / f"{fingerprint}.parquet"
-    paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
-    # which of the two types a bank has is known only once all its recordings have been read
-    for path in paths.values():
-        if path.is_file() and (table := read_cached(table_path, _digest(path))) is not None:
-            return NoiseBank(kind, fingerprint, path, n_samples, table)
+    for table_path in cache_places(root / "noise" / f"{fingerprint}.parquet"):  # to be made, it is made at the last
+        paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
+        # which of the two types a bank has is known only once all its recordings have been read
+        for path in paths.values():
+            if path.is_file() and (table := read_cached(table_path, _digest(path))) is not None:
+                return NoiseBank(kind, fingerprint, path, n_samples, table)
     try:
         path, rows = paths["int16"], _write_noise_clips(kind, recordings, paths["int16"], n_samples)
     except _NotInt16:

@@ -77,14 +77,15 @@ def process_pool(
     Raises
     ------
     DataError
-        A process was killed, unless the caller caught ``BrokenProcessPool`` and said so itself.
+        A process was killed, unless the caller caught ``BrokenProcessPool`` and said so itself; or none can be started.
     UsageError
         The script has no guard.
     """
     require_main_guard()
-    pool = ProcessPoolExecutor(
-        n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
-    )
+    with _start_errors():
+        pool = ProcessPoolExecutor(
+            n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
+        )
     processes = pool._processes  # kept here: a broken pool forgets them, and with them how they ended
     try:
         with without_ctrl_c():
@@ -111,7 +112,7 @@ def start_manager() -> SyncManager:
     require_main_guard()
     manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
     try:
-        with without_ctrl_c():
+        with without_ctrl_c(), _start_errors():
             manager.start()
     except EOFError:  # it ended before it had said where it can be reached
         process = manager._process  # type: ignore[attr-defined]
@@ -128,6 +129,18 @@ def require_main_guard() -> None:
     # The attribute by which Python itself notices, in multiprocessing.spawn, with a traceback from every worker.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         os._exit(NO_GUARD)  # at once: the script might catch an exception, or hold threads that never end
+
+
+@contextlib.contextmanager
+def _start_errors() -> Iterator[None]:
+    """Name what is missing where processes cannot share anything: the system says no more than 'not implemented'."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"worker processes cannot be started: {error.strerror or error}. They need /dev/shm and a temporary folder "
+            "(TMPDIR), both writable and not full. A container gets the first with `--shm-size=64m`."
+        ) from error
 
 
 def _lost(exit_codes: Iterable[int | None]) -> MimiidgError:

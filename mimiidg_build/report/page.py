@@ -67,7 +67,7 @@ def write_report(store: Store, root: str | Place, output: Path | None = None, re
         Something that the report is made of is damaged, or the page cannot be written.
     """
     path = output or report_path(store, root)
-    write_file(path, [render_page(store, place(root), reporter or Reporter()).encode()])
+    write_file(path, [render_page(store, place(root), reporter or Reporter()).encode(errors="backslashreplace")])
     return path
 
 

@@ -1,4 +1,4 @@
-"""Tables cached beside what they were measured from, so that it is measured once.
+"""Tables cached beside what they were measured from, or in the work folder, so that it is measured once.
 
 Such a table can always be made again, so it is believed only if it is exactly what was written, and of the same thing:
 its metadata has a digest of its columns, its rows and the identity of what was measured. Anything else counts as
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from mimiidg_build.storage.files import write_file
-from mimiidg_build.storage.places import Place
+from mimiidg_build.storage.places import Place, cache_places
 
 KEY = b"identity"
 # What pyarrow and pandas raise on a damaged file depends on where the damage is; an AttributeError, where it is in what
@@ -24,7 +24,7 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, Arith
 
 
 def write_cached(path: Place, frame: pd.DataFrame, identity: str) -> None:
-    """Cache a table, whole or not at all.
+    """Cache a table, whole or not at all; in the work folder where nothing can be written at its path.
 
     Parameters
     ----------
@@ -43,11 +43,16 @@ def write_cached(path: Place, frame: pd.DataFrame, identity: str) -> None:
     metadata = {**(table.schema.metadata or {}), KEY: _digest(frame, identity)}
     content = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), content)
-    write_file(path, [content.getvalue()])
+    write_file(cache_places(path)[-1], [content.getvalue()])
 
 
 def read_cached(path: Place, identity: str) -> pd.DataFrame | None:
     """A cached table; None if there is none, if it is of something else, or if it is damaged."""
+    found = (_read(place, identity) for place in cache_places(path))
+    return next((frame for frame in found if frame is not None), None)
+
+
+def _read(path: Place, identity: str) -> pd.DataFrame | None:
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
         frame = table.to_pandas()

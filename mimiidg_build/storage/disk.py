@@ -1,14 +1,17 @@
 """The back end for paths on this machine.
 
-A file is written under a temporary name, ``<name>.<process>.partial``, flushed and renamed: a reader sees the old file
-or the new one, also after a power cut. ``mimiidg prune`` reads the process's number from that name.
+A file is written under a temporary name (:mod:`~mimiidg_build.storage.temporary`), flushed and renamed: a reader sees
+the old file or the new one, also after a power cut.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from functools import partial
 from io import FileIO
@@ -18,17 +21,41 @@ from typing import IO, BinaryIO
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.storage.backend import Complaint, Write, write_errors
 from mimiidg_build.storage.holds import Hold
+from mimiidg_build.storage.temporary import COPY, open_temporary
 
 COPY_BYTES = 4 * 2**20  # at once
 
+log = logging.getLogger(__name__)
+_cannot_flush: set[int] = set()  # file systems (st_dev) whose directories cannot be flushed, as was said once
+
 
 def flush(path: Path) -> None:
-    """Make a file's content, or the names in a directory, durable: a rename is only kept once its directory is."""
+    """Make a file's content, or the names in a directory, durable: a rename is only kept once its directory is.
+
+    Some file systems (CIFS, DrvFs, some of FUSE) flush no directories: that is said once, and the work goes on.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        found = os.fstat(descriptor)
+        if not stat.S_ISDIR(found.st_mode) or error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        if found.st_dev not in _cannot_flush:
+            _cannot_flush.add(found.st_dev)
+            log.warning(
+                "%s: this file system cannot flush directories (%s). After a power cut the newest files may be gone; "
+                "run the same command again then.",
+                path,
+                error.strerror,
+            )
     finally:
         os.close(descriptor)
+
+
+def _flush_tree(directory: Path) -> None:
+    for path in [*directory.rglob("*"), directory]:
+        flush(path)
 
 
 def _append(file: FileIO, path: Path, data: bytes | memoryview) -> None:
@@ -98,21 +125,17 @@ class Disk:
 
     @contextlib.contextmanager
     def whole_file(self, path: Path) -> Iterator[Write]:
-        """Write under a temporary name, flush, rename.
-
-        Unbuffered: what is written comes in large pieces, and a copy of each would cost as much as its digest.
-        """
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        """Write under a temporary name, flush, rename."""
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary, file = open_temporary(path)
         try:
-            with write_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                file = temporary.open("wb", buffering=0)
             with file:
                 yield partial(_append, file, path)
                 with write_errors(path):
                     os.fsync(file.fileno())
-            with write_errors(path):
-                os.replace(temporary, path)  # its directory is flushed by `publish` and `point`
+                    # While it is open, thus locked. Its directory is flushed by `publish` and `point`.
+                    os.replace(temporary, path)
         except BaseException:  # Ctrl-C, too
             with contextlib.suppress(OSError):  # a failed removal must not hide the error
                 temporary.unlink()
@@ -205,13 +228,26 @@ class Disk:
         """
         final = staging.with_suffix("")
         try:
-            for path in [*staging.rglob("*"), staging]:
-                flush(path)
-            os.rename(staging, final)
+            _flush_tree(staging)
+            try:
+                os.rename(staging, final)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._publish_copy(staging, final)
             flush(final.parent)
         except OSError as error:
             raise DataError(f"{staging} cannot be finished: {error.strerror}. Run the same command again.") from error
         return final
+
+    def _publish_copy(self, staging: Path, final: Path) -> None:
+        """An overlay (a container's image) renames no directory of its lower layers, but a copy is in the upper one."""
+        copy = final.with_name(f"{final.name}{COPY}")
+        shutil.rmtree(copy, ignore_errors=True)  # an interrupted run's
+        shutil.copytree(staging, copy, copy_function=lambda source, target: self.link(Path(source), Path(target)))
+        _flush_tree(copy)
+        os.rename(copy, final)
+        shutil.rmtree(staging, ignore_errors=True)
 
     def is_published(self, store: Path, marker: str) -> bool:
         """The final name says so; the marker may be damaged or gone since."""

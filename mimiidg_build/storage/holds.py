@@ -55,9 +55,15 @@ class Hold:
 
 
 @contextlib.contextmanager
-def alone(store: Path) -> Iterator[bool]:
-    """Whether no process holds the store. A process that opens it waits until the context ends: be brief."""
-    descriptor = os.open(store, os.O_RDONLY | os.O_DIRECTORY)
+def alone(path: Path) -> Iterator[bool]:
+    """Whether no process holds the store, or has the file locked. Who opens it waits until the context ends: be brief.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,26 +7,79 @@ The file that is locked stays: to remove it would let two processes lock two fil
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.storage.places import Place, local
+from mimiidg_build.storage.places import Place, in_work, local
+
+VARIANT_LOCK = ".lock"  # in a variant's directory
+CONTENDED = (errno.EAGAIN, errno.EACCES)  # what a system says of a lock that another process has
 
 log = logging.getLogger(__name__)
+_without_locks: set[int] = set()  # file systems (st_dev) of which that was said once
 
 
 def file_lock(path: Place) -> BaseFileLock:
     """The lock on a file that exists for this purpose alone; its folder is made.
 
     For a path on object storage, where nothing can be locked, it lies at the path's counterpart on this machine, and
-    keeps apart the processes of this machine only.
+    keeps apart the processes of this machine only. So it does for a file system that has no locks.
+
+    Raises
+    ------
+    DataError
+        Neither its file system nor that of the work folder has locks.
+    OSError
+        It cannot be made.
     """
     here = local(path)
     here.parent.mkdir(parents=True, exist_ok=True)
+    if problem := _lock_problem(here):
+        elsewhere = in_work(here)
+        _say_once(here, elsewhere, problem)
+        here = elsewhere
+        here.parent.mkdir(parents=True, exist_ok=True)
+        if problem := _lock_problem(here):
+            raise DataError(
+                f"{here} cannot be locked ({problem}), and {local(path)} neither. Set MIMIIDG_WORK to a folder on a "
+                "disk of this machine."
+            )
     return FileLock(here)
+
+
+def _lock_problem(path: Path) -> str:
+    """Why a file cannot be locked at all; empty if it can, if only once another process lets go of it.
+
+    Asked beforehand, since some releases of filelock would wait for ever.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return "" if error.errno in CONTENDED else str(error.strerror)
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def _say_once(here: Path, elsewhere: Path, problem: str) -> None:
+    device = here.parent.stat().st_dev
+    if device not in _without_locks:
+        _without_locks.add(device)
+        log.warning(
+            "%s: this file system has no locks (%s). Locks lie in %s instead, for this machine only: do not build or "
+            "fetch there from two machines at once, and set MIMIIDG_WORK to one folder for all programs that do.",
+            here.parent,
+            problem,
+            elsewhere.parent,
+        )
 
 
 def variant_lock(directory: Place) -> BaseFileLock:
@@ -35,7 +88,21 @@ def variant_lock(directory: Place) -> BaseFileLock:
     On object storage two machines that build one variant at once write the same objects with the same bytes; for the
     one object that differs see :func:`mimiidg_build.storage.places.point`.
     """
-    return file_lock(directory / ".lock")
+    return file_lock(directory / VARIANT_LOCK)
+
+
+@contextlib.contextmanager
+def locked(lock: BaseFileLock, waiting: str) -> Iterator[None]:
+    """Hold a lock; where another process has it, say ``waiting`` and wait."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning(waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
@@ -47,18 +114,11 @@ def locked_variant(directory: Place, waiting: str) -> Iterator[None]:
     DataError
         The directory cannot be written.
     """
-    try:
-        lock = variant_lock(directory)
+    with contextlib.ExitStack() as held:
         try:
-            lock.acquire(timeout=0)
-        except Timeout:  # is an OSError, too, so it must not reach the clause below
-            log.warning(waiting)
-            lock.acquire()
-    except OSError as error:
-        raise DataError(
-            f"{directory} cannot be written: {error.strerror}. Give another --root, or permission to write there."
-        ) from error
-    try:
+            held.enter_context(locked(variant_lock(directory), waiting))
+        except OSError as error:
+            raise DataError(
+                f"{directory} cannot be written: {error.strerror}. Give another --root, or permission to write there."
+            ) from error
         yield
-    finally:
-        lock.release()

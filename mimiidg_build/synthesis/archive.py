@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import groupby
 from operator import itemgetter
@@ -124,10 +124,23 @@ def _in_order(pool: ProcessPoolExecutor, jobs: list[tuple[SyntheticSpec, str, in
         yield pending.popleft().result()
 
 
+def n_recordings(spec: SyntheticSpec, names: Collection[str]) -> int:
+    """Clips and noise recordings of some archives of a release.
+
+    >>> n_recordings(SyntheticSpec(percent=5), ["fan.zip", "noise.zip"])
+    228
+    """
+    return sum(isinstance(entry, ClipEntry | NoiseEntry) for name in names for entry in entries(spec, name))
+
+
 def write_release(
-    spec: SyntheticSpec, directory: Path, workers: int = 2, on_progress: Callable[[int], None] | None = None
+    spec: SyntheticSpec,
+    directory: Path,
+    workers: int = 2,
+    on_progress: Callable[[int], None] | None = None,
+    names: Collection[str] | None = None,
 ) -> list[Path]:
-    """Write every archive of the release that is not there yet.
+    """Write archives of the release that are not there yet.
 
     A script that calls this with more than one worker needs an ``if __name__ == "__main__":`` guard.
 
@@ -135,11 +148,13 @@ def write_release(
     ----------
     spec : SyntheticSpec
     directory : Path
-        Made if missing.
+        Made if missing. One process at a time may write there.
     workers : int
         Processes that make clips; with 1, this process makes them.
     on_progress : OnProgress, optional
         Called, in this process, with the number of clips finished since the last call.
+    names : collection of str, optional
+        Only these archives; all by default.
 
     Returns
     -------
@@ -147,13 +162,13 @@ def write_release(
         The archives, in the order of ``archive_names(spec)``.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    paths = [directory / name for name in archive_names(spec)]
+    paths = [directory / name for name in archive_names(spec) if names is None or name in names]
     missing = []
     for path in paths:
         if not path.exists():  # whole if it is there, for write_zip gives the name last
             missing.append(path.name)
         elif on_progress is not None:
-            on_progress(sum(isinstance(entry, ClipEntry | NoiseEntry) for entry in entries(spec, path.name)))
+            on_progress(n_recordings(spec, [path.name]))
     if workers == 1 or not missing:
         for name in missing:
             write_archive(spec, name, directory, on_progress)

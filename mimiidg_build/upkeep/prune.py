@@ -9,18 +9,22 @@ transfer that nothing has replaced) and what cost training (runs) goes only when
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from filelock import Timeout
+from filelock import BaseFileLock, Timeout
 
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.fetch.lock import guard
 from mimiidg_build.storage.holds import alone
-from mimiidg_build.storage.locks import variant_lock
-from mimiidg_build.storage.places import Place, is_local, local, place
-from mimiidg_build.upkeep.survey import LATEST, READ, REMOVED, Found, survey
+from mimiidg_build.storage.locks import VARIANT_LOCK, file_lock, variant_lock
+from mimiidg_build.storage.places import Place, cache_places, is_local, local, place
+from mimiidg_build.store.metadata import METADATA
+from mimiidg_build.upkeep.survey import FETCHED, LATEST, READ, REMOVED, WRITTEN, Found, survey
 
 STAYS = "its store stays"
 ORDINARY = (LATEST, STAYS)  # reasons that need no mention
@@ -118,7 +122,7 @@ def prune_stores(
     UsageError
         There is no such variant, or ROOT is on object storage, where it cannot be known which stores are being read.
     DataError
-        Something cannot be removed.
+        Something cannot be removed; everything else was.
     """
     root = place(root)
     if not is_local(root):
@@ -132,20 +136,37 @@ def prune_stores(
     if unknown := sorted(set(variants) - directories.keys()):
         raise UsageError(f"{root} has no variant {', '.join(unknown)}; it has {', '.join(directories) or 'none'}.")
     chosen = [directories[name] for name in dict.fromkeys(variants)] or list(directories.values())
-    try:
-        with contextlib.ExitStack() as locks:
-            running = []
-            for directory in chosen:
-                try:
-                    # Not waited for: a build may take hours, and what it needs stays.
-                    locks.enter_context(variant_lock(directory).acquire(timeout=0))
-                except Timeout:
-                    running.append(directory)
+    failures: list[str] = []
+    with contextlib.ExitStack() as locks:
+        running = []
+        for directory in list(chosen):
+            try:
+                # Not waited for: a build may take hours, and what it needs stays.
+                locks.enter_context(_lock(directory, dry_run).acquire(timeout=0))
+            except Timeout:
+                running.append(directory)
+            except OSError as error:
+                failures.append(_failure(directory, error))
+                chosen.remove(directory)
+        try:
             found = survey(root, chosen, running, everything=not variants)
             verdicts = _with_sizes(decide(found, keep=keep, unfinished=unfinished, runs=runs))
-            return verdicts if dry_run else [_done(verdict) for verdict in verdicts]
-    except OSError as error:
-        raise DataError(f"{error.filename or root} cannot be removed: {error.strerror}.") from error
+        except OSError as error:
+            raise DataError(f"{error.filename or root} cannot be read: {error.strerror}.") from error
+        done = verdicts if dry_run else [_done(verdict, failures) for verdict in verdicts]
+    if failures:
+        several = f"{len(failures)} things could not be removed; all else that should go is gone:\n"
+        raise DataError((several if len(failures) > 1 else "") + "\n".join(failures))
+    return done
+
+
+def _lock(directory: Path, dry_run: bool) -> BaseFileLock:
+    """The variant's lock; where nothing will be changed, as good a one in the work folder if need be."""
+    return file_lock(cache_places(directory / VARIANT_LOCK)[-1]) if dry_run else variant_lock(directory)
+
+
+def _failure(path: Path, error: OSError) -> str:
+    return f"{error.filename or path} cannot be removed: {error.strerror}."
 
 
 def _with_sizes(verdicts: list[Verdict]) -> list[Verdict]:
@@ -164,19 +185,48 @@ def _with_sizes(verdicts: list[Verdict]) -> list[Verdict]:
     return sized
 
 
-def _done(verdict: Verdict) -> Verdict:
-    """Remove what goes. A store is renamed first, so that no process ever opens a part of one."""
+def _done(verdict: Verdict, failures: list[str]) -> Verdict:
+    """Remove what goes, unless somebody has begun to use it since it was looked at; what cannot be removed is noted."""
     if not verdict.goes:
         return verdict
     for path in verdict.found.paths:
-        if verdict.found.kind == "store":
-            with alone(path) as nobody:
-                if not nobody:
-                    return Verdict(verdict.found, False, READ)
-                path = path.rename(path.with_name(f"{path.name}{REMOVED}"))
-        # Without the lock, for which processes that open a store wait.
-        if path.is_dir():
+        try:
+            if why := _remove(path, verdict.found):
+                return Verdict(verdict.found, False, why)
+        except FileNotFoundError:
+            continue  # gone already
+        except OSError as error:
+            failures.append(_failure(path, error))
+    return verdict
+
+
+def _remove(path: Path, found: Found) -> str:
+    """Remove it, or say who has it."""
+    with contextlib.ExitStack() as held:
+        if found.guarded is not None:
+            try:
+                held.enter_context(guard(*found.guarded).acquire(timeout=0))
+            except Timeout:
+                return FETCHED
+        if found.kind in ("store", "temporary"):
+            if not held.enter_context(alone(path)):
+                return READ if found.kind == "store" else WRITTEN
+            if found.kind == "store":
+                path = _unnamed(path)
+                held.close()  # what follows takes its time, and processes that open a store wait for the lock
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
-    return verdict
+            path.unlink()
+    return ""
+
+
+def _unnamed(store: Path) -> Path:
+    """Rename a store first, so that no process ever opens a part of one."""
+    try:
+        return store.rename(store.with_name(f"{store.name}{REMOVED}"))
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        (store / METADATA).unlink()  # an overlay renames no folder of its lower layers; without this it is no store
+        return store

@@ -5,8 +5,6 @@ Nothing is removed here: :mod:`mimiidg_build.upkeep.prune` decides and does that
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,9 @@ from typing import Literal
 from filelock import Timeout
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.fetch.lock import guard
+from mimiidg_build.fetch.lock import SERVED, guard
 from mimiidg_build.storage.holds import alone
+from mimiidg_build.storage.temporary import COPY, is_temporary
 from mimiidg_build.store.store import latest
 
 Kind = Literal["store", "build", "journal", "transfer", "temporary", "runs"]
@@ -26,6 +25,12 @@ BUILDING = "a build of the variant is running"
 
 
 READ = "it is being read"
+
+
+FETCHED = "it is being fetched"
+
+
+WRITTEN = "it is being written"
 
 
 LATEST = "latest"
@@ -50,6 +55,8 @@ class Found:
         Why it must stay whatever is asked; empty if nothing needs it.
     replaced : bool
         Something finished stands in its place: it will never be resumed.
+    guarded : tuple of Path and str, or None
+        The record's folder and the name under whose lock it is fetched.
     """
 
     kind: Kind
@@ -58,6 +65,7 @@ class Found:
     changed_s: float
     needed: str = ""
     replaced: bool = False
+    guarded: tuple[Path, str] | None = None
 
 
 def survey(root: Path, variants: Collection[Path], running: Collection[Path] = (), *, everything: bool) -> list[Found]:
@@ -145,8 +153,8 @@ def _unfinished(directory: Path, finished: _Latest, busy: str) -> Iterator[Found
 
 
 def _litter(directory: Path, busy: str) -> Iterator[Found]:
-    """Files that a killed write left beside the stores, and stores whose removal was interrupted."""
-    partial = [path for path in sorted(directory.glob("*.partial")) if path.is_file()]
+    """What a killed write left beside the stores, and stores whose removal was interrupted."""
+    partial = [path for path in sorted(directory.glob("*.partial")) if path.is_file() or path.name.endswith(COPY)]
     for path in [*partial, *sorted(directory.glob(f"*{REMOVED}"))]:
         yield Found("temporary", (path,), directory.name, _changed_s(path), busy)
 
@@ -163,41 +171,38 @@ def _of_record(directory: Path) -> Iterator[Found]:
         archive = path.with_suffix("")
         about = path.with_name(f"{path.name}.json")
         parts = (path, about) if about.is_file() else (path,)
-        busy = "it is being fetched" if _is_fetched(directory, archive.name) else ""
-        yield Found("transfer", parts, "", _changed_s(path), busy, archive.is_file())
-    if directory.name.endswith(".served"):
-        names = [path.name for path in directory.iterdir()]
-        has_all = all((directory.with_suffix("") / name).is_file() for name in names)
-        yield Found("transfer", (directory,), "", _changed_s(directory), "", has_all)
+        yield _transfer(parts, (directory, archive.name), archive.is_file())
+    if directory.name.endswith(SERVED):
+        record = directory.with_name(directory.name.removesuffix(SERVED))
+        has_all = all((record / path.name).is_file() for path in directory.iterdir())
+        yield _transfer((directory,), (record, SERVED), has_all)
     else:
         yield from _temporary(directory.iterdir())
 
 
-def _is_fetched(directory: Path, name: str) -> bool:
+def _transfer(parts: tuple[Path, ...], guarded: tuple[Path, str], replaced: bool) -> Found:
     try:
-        with guard(directory, name).acquire(timeout=0):
-            return False
+        with guard(*guarded).acquire(timeout=0):
+            needed = ""
     except Timeout:
-        return True
+        needed = FETCHED
+    return Found("transfer", parts, "", _changed_s(parts[0]), needed, replaced, guarded)
 
 
 def _temporary(paths: Iterable[Path], variant: str = "") -> Iterator[Found]:
-    """Files that a process was writing, which has ended: the process's number is in the name."""
+    """Files whose writer has ended."""
     for path in sorted(paths):
-        writer = re.search(r"\.([0-9]+)\.(?:partial|tmp)$", path.name)
-        if writer and path.is_file() and not _is_alive(int(writer[1])):  # a number in use again keeps it
+        if is_temporary(path.name) and path.is_file() and _is_left(path):
             yield Found("temporary", (path,), variant, _changed_s(path))
 
 
-def _is_alive(process: int) -> bool:
-    """Whether there is such a process; psutil.pid_exists would say the same, and fail for numbers beyond 32 bits."""
+def _is_left(path: Path) -> bool:
+    """Whether nobody has it locked; not so if it is finished just now, or nobody may look."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        with alone(path) as nobody:
+            return nobody
+    except OSError:
         return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def _changed_s(path: Path) -> float:

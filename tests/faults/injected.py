@@ -20,11 +20,11 @@ CRASHED = 9
 
 
 def name_within(path: Any) -> str:
-    """A path within variants/<variant>/, without the store's fingerprint and the writer's number; empty for any other.
+    """A path within variants/<variant>/, without the store's fingerprint and what is random; empty for any other.
 
     >>> name_within("/root/variants/one/0123456789abcdef0123456789abcdef.zarr.partial/fan/zarr.json")
     'zarr.partial/fan/zarr.json'
-    >>> name_within("/root/variants/one/latest.77.partial"), name_within("/root/variants/one")
+    >>> name_within("/root/variants/one/latest.0123456789abcdef.partial"), name_within("/root/variants/one")
     ('latest.partial', '.')
     >>> name_within("/root/noise/hum.wav")
     ''
@@ -33,7 +33,7 @@ def name_within(path: Any) -> str:
     if "variants" not in parts:
         return ""
     within = "/".join(parts[parts.index("variants") + 2 :]) or "."
-    return re.sub(r"\.\d+\.partial$", ".partial", re.sub(r"^[0-9a-f]{32}\.", "", within))
+    return re.sub(r"\.[0-9a-f]{16}\.partial$", ".partial", re.sub(r"^[0-9a-f]{32}\.", "", within))
 
 
 def named(verb: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> str:
@@ -162,6 +162,20 @@ def slow_epochs(seconds: float) -> None:
     train.save_checkpoint = save_checkpoint
 
 
+def another_container(_: bool) -> None:
+    """A process of a container that shares only the root with the others: all call themselves 1, and see nobody."""
+
+    def kill(process: int, signal: int) -> None:
+        raise ProcessLookupError(3, "No such process")
+
+    os.getpid, os.kill = lambda: 1, kill
+
+
+def work(directory: str) -> None:
+    """Not a fault: where caches and locks lie that cannot lie where the data does."""
+    os.environ["MIMIIDG_WORK"] = directory
+
+
 at_end: list[Callable[[], None]] = []
 FAULTS: dict[str, Callable[..., None]] = {
     function.__name__: function
@@ -173,6 +187,8 @@ FAULTS: dict[str, Callable[..., None]] = {
         largest_file,
         slow,
         slow_epochs,
+        another_container,
+        work,
         list_unflushed_at_rename,
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -56,6 +57,27 @@ def test_builders_of_one_variant(place: Place, fault: Any, n_builders: int) -> N
         assert one.err == "another build of two is running; waiting for it\n"
         assert "nothing to do, it is built" in one.out
     assert files(place.directory("two")) == place.undisturbed("two")
+
+
+def test_builders_in_containers_of_their_own(place: Place, fault: Any) -> None:
+    """They share the root and the noise that both prepare, and a third one prunes."""
+    fault("builds in containers that share a root", cases=2)
+    shutil.rmtree(place.root / "noise")
+    for levels in place.root.rglob("*.levels.parquet"):
+        levels.unlink()
+    builds = [
+        place.start("build", place.template / f"{variant}.toml", "--workers", 1, "--quiet", another_container=True)
+        for variant in ("one", "two")
+    ]
+    for _ in range(5):
+        ended = place.run("prune", "--unfinished", another_container=True)
+        assert ended.code == 0, ended.err
+    for build in builds:
+        ended = place.processes.wait(build)
+        assert (ended.code, ended.err) == (0, ""), ended.err
+    for variant in ("one", "two"):
+        assert files(place.directory(variant)) == place.undisturbed(variant)
+    assert files(place.root / "noise") == files(place.template / "root/noise"), "no litter there"
 
 
 def test_builder_that_waits_for_one_that_is_killed(place: Place, fault: Any) -> None:

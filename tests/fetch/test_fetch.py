@@ -6,20 +6,24 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from pydantic import ValidationError
 
 from mimiidg_build.errors import FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums
 from mimiidg_build.fetch.http import USER_AGENT
 from mimiidg_build.fetch.lock import read_lock
+from mimiidg_build.fetch.record_api import parse_record
 from mimiidg_build.fetch.steps import decide
 from mimiidg_build.schemas.fetching import LockEntry
-from mimiidg_build.schemas.manifests import Record, RecordFile
+from mimiidg_build.schemas.manifests import OWN_ENDINGS, Record, RecordFile
 from mimiidg_build.synthesis.zenodo_server import Request, ZenodoHandler
 from tests.faults.misbehaving import (
     BODY,
@@ -219,6 +223,61 @@ def test_older_form_of_the_api(place: Place) -> None:
 
     place.fetch(UNPUBLISHED, older)
     assert archive_checksums(UNPUBLISHED, place.root) == {"fan.zip": MD5}
+
+
+NAMES = [
+    "Lüfter, 6 dB (1) [neu].zip",
+    "100% & more #2?.zip",
+    "ファン+fan;x=1.zip",
+    "it's 'a' name.zip",
+    "-6_dB_fan.zip",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_as_people_give_them(place: Place, name: str) -> None:
+    """Spaces, brackets, letters of any language: in a record, in what a fetch asks for, and put there by hand."""
+    what = record(RecordFile(name=name, md5=MD5, size_bytes=len(BODY)))
+    (place.served / "fan.zip").rename(place.served / name)
+    (path,) = place.fetch(what).values()
+    assert path == place.archive.with_name(name) and path.read_bytes() == BODY
+    assert place.contents() == sorted([".locks", "archives.lock.json", name])
+    for where in (f"/api/records/{ID}/files/{quote(name)}/content", f"/records/{ID}/files/{quote(name)}"):
+        (place.archive.parent / "archives.lock.json").unlink()
+        path.unlink()
+        at_page = times(1, status(404)) if where.startswith("/records") else None
+        place.fetch(what, at_page)
+        assert where in {asked.path for asked in place.asked}
+    (place.archive.parent / "archives.lock.json").unlink()
+    assert place.fetch(what, offline=True) == {name: path}
+    path.unlink()
+    with pytest.raises(FetchError, match=re.escape(f"/records/{ID}/files/{quote(name)}?download=1")):
+        place.fetch(what, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        *((f"fan.zip{ending}", "fetching makes files of such names itself") for ending in OWN_ENDINGS),
+        ("archives.lock.json", "fetching makes files of such names itself"),
+        ("ü" * 101, "longer than 200 bytes"),
+        ("fan.zip ", "without a space at its end"),
+        ("fan\u202epiz", "characters that can be seen"),
+        ("fan\u0085", "characters that can be seen"),
+        *((name, "String should match pattern") for name in (" fan", ".fan", "a/b", "a\\b", "a\x1b", "C:a", "~")),
+    ],
+)
+def test_names_that_no_archive_has(name: str, problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        RecordFile(name=name)
+
+
+@pytest.mark.parametrize(
+    ("size", "size_bytes"), [(True, None), (3, 3), (0, None), (-1, None), ("3", None), (3.0, None)]
+)
+def test_a_size_is_a_number_of_bytes(size: object, size_bytes: int | None) -> None:
+    """JSON's `true` is an int to Python; a file of one byte would be refused for being longer."""
+    assert parse_record({"files": [{"key": "a.zip", "size": size}]})["a.zip"].size_bytes == size_bytes
 
 
 @pytest.mark.parametrize("body", [{"files": "many"}, ["?"], {"files": [{"size": 1}]}])

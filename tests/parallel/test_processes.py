@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.parallel.processes import process_pool, without_ctrl_c
+from mimiidg_build.parallel.processes import process_pool, start_manager, without_ctrl_c
 from tests.conftest import DATASET
 
 
@@ -47,6 +50,21 @@ def test_a_killed_worker_is_one_error() -> None:
         waiting = pool.submit(time.sleep, 60)
         os.kill(next(iter(pool._processes)), signal.SIGKILL)
         waiting.result()
+
+
+@pytest.mark.parametrize("start", [lambda: process_pool(2).__enter__(), start_manager], ids=["pool", "manager"])
+def test_without_shared_memory_processes_do_not_start(start: Callable[[], object], monkeypatch: Any) -> None:
+    """A container without /dev/shm: the system says only that a function is not implemented."""
+
+    def refused(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refused)
+    monkeypatch.setattr("multiprocessing.managers.SyncManager.start", refused)
+    with pytest.raises(
+        DataError, match=r"cannot be started: Function not implemented\. They need /dev/shm .*--shm-size"
+    ):
+        start()
 
 
 def test_workers_start_at_once_and_ignore_ctrl_c() -> None:

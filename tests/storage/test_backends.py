@@ -84,14 +84,6 @@ def test_one_read_at_an_offset(directory: Place) -> None:
         places.read_at(directory / "none", 0, 1)
 
 
-def test_the_temporary_name_says_who_writes(tmp_path: Path) -> None:
-    """``mimiidg prune`` removes it once that process has ended."""
-    with whole_file(tmp_path / "a.zip"):
-        (temporary,) = tmp_path.iterdir()
-        named = re.fullmatch(r"a\.zip\.([0-9]+)\.partial", temporary.name)
-        assert named and int(named[1]) == os.getpid()
-
-
 def test_a_rename_comes_after_the_flush_and_is_flushed_itself(tmp_path: Path, steps: list[str]) -> None:
     write_file(tmp_path / "file", [b"content"])
     assert steps == ["fsync", "replace"]

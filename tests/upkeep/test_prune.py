@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import re
-import subprocess
-import sys
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mimiidg_build.cli import main
-from mimiidg_build.errors import UsageError
-from mimiidg_build.fetch.lock import guard
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.fetch.lock import SERVED, guard
+from mimiidg_build.storage.files import whole_file
 from mimiidg_build.storage.locks import variant_lock
+from mimiidg_build.storage.temporary import open_temporary
 from mimiidg_build.store.store import open_store
 from mimiidg_build.upkeep import prune
 from mimiidg_build.upkeep.prune import STAYS, decide, prune_stores
-from mimiidg_build.upkeep.survey import BUILDING, READ, Found, Kind
+from mimiidg_build.upkeep.survey import BUILDING, FETCHED, READ, WRITTEN, Found, Kind
 from tests.small_store import make_store
 
 
@@ -68,13 +74,6 @@ def test_runs_go_with_their_store(needed: str) -> None:
     assert not any(v.goes for v in decide(everything, keep=1, runs=True)[:2])
 
 
-def ended_process() -> int:
-    """The number of a process that is no more."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        pass
-    return process.pid
-
-
 def write(path: Path, size_bytes: int = 100, changed_s: float | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x" * size_bytes)
@@ -85,15 +84,16 @@ def write(path: Path, size_bytes: int = 100, changed_s: float | None = None) -> 
 
 
 @pytest.fixture
-def untidy(tmp_path: Path) -> Path:
+def untidy(tmp_path: Path) -> Iterator[Path]:
     """A root with a latest store, an older one that shares a shard with it, and something of everything else."""
     store = make_store(tmp_path, sections=["fan/00"])
     older = store.path.rename(store.path.with_name("older.zarr"))
+    del store  # it would be held
     latest = make_store(tmp_path, sections=["fan/00"]).path
     shard = "fan/section_00/audio/c/0/0"
     (older / shard).unlink()
     (older / shard).hardlink_to(latest / shard)
-    variant, dead, alive = older.parent, ended_process(), os.getpid()
+    variant, dead, older_dead = older.parent, "0123456789abcdef", os.getpid()  # a number says nothing of who is alive
     (variant / ".lock").touch()
     write(variant / "replaced.zarr.partial/zarr.json", changed_s=1e9)
     write(variant / "replaced.journal/fan-0000.json", changed_s=1e9)
@@ -106,14 +106,15 @@ def untidy(tmp_path: Path) -> Path:
     write(record / "fan.zip"), write(record / "fan.zip.part"), write(record / "fan.zip.part.json")
     write(record / "valve.zip.part"), write(record / "valve.zip.part.json")
     write(record / f"fan.zip.levels.parquet.{dead}.partial")
-    write(record / f"archives.lock.json.{alive}.tmp")
+    write(record / "notes.partial"), write(variant / "half.zarr.copy.partial/zarr.json")
     write(record.with_name("123.served") / "fan.zip")
-    write(tmp_path / "noise" / f"a.{dead}.partial"), write(tmp_path / "noise/a.int16")
+    write(tmp_path / "noise" / f"a.{older_dead}.partial"), write(tmp_path / "noise/a.int16")
     for name in ("small", "older", "gone"):
         write(tmp_path / "runs/small" / name / "autoencoder-paper-0/weights_fan.pt")
     write(tmp_path / f"runs/small/small/autoencoder-paper-0/checkpoint_fan.pt.{dead}.partial")
     write(tmp_path / "reports/small/index.html")
-    return tmp_path
+    with open_temporary(record / "archives.lock.json")[1]:  # somebody is writing it
+        yield tmp_path
 
 
 def listing(root: Path) -> set[str]:
@@ -130,6 +131,7 @@ GOES = {
     "variants/small/small.journal",
     "variants/small/latest.DEAD.partial",
     "variants/small/half.zarr.removed",
+    "variants/small/half.zarr.copy.partial",
     "archives/123/fan.zip.part",
     "archives/123.served",
     "archives/123/fan.zip.levels.parquet.DEAD.partial",
@@ -152,7 +154,7 @@ def test_a_root_is_tidied(untidy: Path, asked: tuple[str, ...]) -> None:
     assert done == planned
     went = {v.found.paths[0].relative_to(untidy).as_posix() for v in done if v.goes}
     wanted = GOES.union(*(ASKED[name] for name in asked))
-    assert {re.sub(r"\.[0-9]+\.partial$", ".DEAD.partial", path) for path in went} == wanted
+    assert {re.sub(r"\.[0-9a-f]+\.partial$", ".DEAD.partial", path) for path in went} == wanted
     gone = [path.relative_to(untidy).as_posix() for v in done if v.goes for path in v.found.paths]
     assert before - listing(untidy) == {file for file in before if file.startswith(tuple(gone))}
     assert sum(v.freed_bytes for v in done) == used_bytes - size_on_disk(untidy), "a shared shard is not freed"
@@ -180,6 +182,90 @@ def test_nothing_of_what_is_in_use(untidy: Path) -> None:
         kept = {v.found.paths[0].name: v.why for v in prune_stores(untidy, unfinished=True) if not v.goes}
     assert kept["older.zarr"] == BUILDING
     assert [v.found.paths[0].name for v in prune_stores(untidy) if v.goes] == ["older.zarr"], "all else went before"
+
+
+def test_nothing_that_somebody_begins_to_use_meanwhile(untidy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the removal: a fetch goes on, a synthetic release is served, a file written."""
+    record, begun = untidy / "archives/123", contextlib.ExitStack()
+    decide_as_it_is = prune.decide
+
+    def then_begun(*arguments: Any, **options: Any) -> list[prune.Verdict]:
+        verdicts = decide_as_it_is(*arguments, **options)
+        for name in ("fan.zip", SERVED):
+            begun.enter_context(guard(record, name))
+        file = begun.enter_context((untidy / "noise" / f"a.{os.getpid()}.partial").open())
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return verdicts
+
+    monkeypatch.setattr(prune, "decide", then_begun)
+    with begun:
+        kept = {v.found.paths[0].name: v.why for v in prune_stores(untidy) if not v.goes}
+    assert {name: kept.get(name) for name in ("fan.zip.part", "123.served", f"a.{os.getpid()}.partial")} == {
+        "fan.zip.part": FETCHED,
+        "123.served": FETCHED,
+        f"a.{os.getpid()}.partial": WRITTEN,
+    }
+    assert (record / "fan.zip.part").exists() and (record.with_name("123.served") / "fan.zip").exists()
+
+
+def test_a_release_that_is_being_served_stays(untidy: Path) -> None:
+    with guard(untidy / "archives/123", SERVED):
+        kept = {v.found.paths[0].name: v.why for v in prune_stores(untidy, unfinished=True) if not v.goes}
+    assert kept["123.served"] == FETCHED
+
+
+def test_what_is_being_written_stays(tmp_path: Path) -> None:
+    """Wherever its writer runs: a process of another container has a number that is nobody's here."""
+    (tmp_path / "noise").mkdir()
+    with whole_file(tmp_path / "noise/a.int16") as write_more:
+        write_more(b"half")
+        assert prune_stores(tmp_path) == []
+    assert (tmp_path / "noise/a.int16").read_bytes() == b"half"
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(untidy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that fails is named; all else goes."""
+    remove, unlink = shutil.rmtree, Path.unlink
+
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prune.shutil, "rmtree", lambda p: refused(p) if p.name == "replaced.journal" else remove(p))
+        patch.setattr(Path, "unlink", lambda p, **o: refused(p) if p.name == "fan.zip.part" else unlink(p, **o))
+        with pytest.raises(DataError) as failure:
+            prune_stores(untidy)
+    first, *lines = str(failure.value).splitlines()
+    assert first == "2 things could not be removed; all else that should go is gone:"
+    assert lines == [
+        f"{untidy}/variants/small/replaced.journal cannot be removed: Permission denied.",
+        f"{untidy}/archives/123/fan.zip.part cannot be removed: Permission denied.",
+    ]
+    left = {v.found.paths[0].name for v in prune_stores(untidy, dry_run=True) if v.goes}
+    assert left == {"fan.zip.part", "replaced.journal"}
+
+
+def test_a_store_in_a_lower_layer_is_removed(untidy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overlay cannot rename its folder; what makes it a store goes first then."""
+
+    def refused(path: Path, target: Path) -> Path:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "rename", refused)
+    assert "older.zarr" in {v.found.paths[0].name for v in prune_stores(untidy) if v.goes}
+    assert not (untidy / "variants/small/older.zarr").exists()
+
+
+def test_dry_run_of_a_root_that_is_read_only(
+    untidy: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = prune_stores(untidy, dry_run=True)
+    monkeypatch.setenv("MIMIIDG_WORK", str(tmp_path_factory.mktemp("work")))
+    monkeypatch.setattr(os, "access", lambda path, mode: not Path(path).is_relative_to(untidy))
+    for lock in [*untidy.rglob("*.lock"), *untidy.rglob(".locks")]:
+        lock.unlink() if lock.is_file() else lock.rmdir()
+    assert prune_stores(untidy, dry_run=True) == planned
+    assert not [*untidy.rglob("*.lock")], "nothing is written there"
 
 
 @pytest.mark.parametrize("content", [None, "nothing\n", "..\n", "\xff"])
