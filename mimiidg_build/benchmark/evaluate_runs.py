@@ -39,6 +39,13 @@ def _collect_seeds(runs: Sequence[Run], left_out: int) -> list[ModelResult]:
     """One model's runs, which differ in their seed: a result for each of its scores."""
     first, evaluations = runs[0], [evaluate_run(run, left_out) for run in runs]
     summaries = [run.summaries() for run in runs]
+    for run, evaluation in zip(runs, evaluations, strict=True):
+        if evaluation.keys() != evaluations[0].keys():
+            raise DataError(
+                f"{run.directory} has the scores {list(evaluation)}, {first.directory} {list(evaluations[0])}; "
+                "expected the same of every seed. Remove the one that is of another version, or damaged, to train "
+                "again."
+            )
     return [
         ModelResult(
             store=first.store,

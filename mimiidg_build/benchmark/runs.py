@@ -162,6 +162,8 @@ def check_config(run: Run) -> None:
     there, expected = read_config(run.directory), run.config()
     if not there.says_epochs:  # an early version's; the folder's name, which is this run's, says it
         there = there.model_copy(update={"epochs": run.epochs})
+    if "threads" not in there.settings:  # an early version's, which trained on as many as there were
+        there = there.model_copy(update={"settings": there.settings | {"threads": run.settings.threads}})
     if there != expected:
         what = "; ".join(differences(there, expected)) or f"epochs {there.epochs}, expected {expected.epochs}"
         raise UsageError(f"{run.directory} holds a run of other settings: {what}. Move or remove it.")

@@ -77,6 +77,13 @@ def train_and_score(run: Run, network: Network, device: str = "auto", reporter: 
 
 
 def _train_and_score(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
+    from mimiidg_build.training.reproducible import threads
+
+    with threads(run.settings.threads):
+        _train_and_score_here(run, network, device, reporter)
+
+
+def _train_and_score_here(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
     from mimiidg_build.training import checkpoint, scoring
 
     begun = time.monotonic()
@@ -181,6 +188,7 @@ def _summary(
         scores=list(thresholds),
         threshold=thresholds[MAIN],
         device=device,
+        threads=model.settings.threads,
         training_s=round(sum(loss.duration_s for loss in losses), 3),
         duration_s=round(duration_s, 3),
     )
