@@ -74,9 +74,11 @@ def read_loss_curve(path: Path) -> pd.DataFrame:
         header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8, or no first line
         raise DataError(f"{path} is not a loss curve: it cannot be read, or is empty ({error}). {ADVICE}") from None
-    if tuple(header) != COLUMNS or not rows:
-        expected = f"the columns {', '.join(COLUMNS)} and a line for each epoch"
+    if tuple(header) != COLUMNS:
+        expected = f"the columns {', '.join(COLUMNS)}"
         raise DataError(f"{path} is not a loss curve: expected {expected}, found {_cut(header)}. {ADVICE}")
+    if not rows:
+        raise DataError(f"{path} is not a loss curve: expected a line for each epoch, found none. {ADVICE}")
     table = [_epoch(path, number, row) for number, row in enumerate(rows, 1)]
     types = {"epoch": "int64", "loss": "float64", "held_out_loss": "float64"}
     return LossCurve.validate(pd.DataFrame(table, columns=list(COLUMNS)).astype(types))

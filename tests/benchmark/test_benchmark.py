@@ -326,7 +326,10 @@ def test_a_summary_of_an_early_version_is_read() -> None:
         ({"last_loss": math.inf}, "last_loss: Input should be a finite number"),
         ({"scores": []}, 'expected "" first, the model\'s own score'),
         ({"scores": ["oracle"]}, 'expected "" first, the model\'s own score'),
-        ({"scores": ["", "../../elsewhere"]}, "which '../../elsewhere' cannot be"),
+        (
+            {"scores": ["", "../../elsewhere"]},
+            "a score's files lie in a folder of its name, which '../../elsewhere' cannot be",
+        ),
         ({"n_parameters": -1}, "n_parameters: Input should be greater than or equal to 0"),
         ({"threads": 0}, "threads: Input should be greater than or equal to 1"),
     ],
