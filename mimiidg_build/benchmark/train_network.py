@@ -67,6 +67,8 @@ def train_and_score(run: Run, network: Network, device: str = "auto", reporter: 
         or a file cannot be written.
     """
     check_config(run)
+    if run.is_finished(network):  # no lock is needed to see it, and none can be had in a folder that is read-only
+        return
     # a run with known anomalies starts from the weights of the run without, which another worker may be training now
     with file_lock(run.directory / f".lock_{network.name}"):
         if run.is_finished(network):  # under the lock: its last holder may have trained it

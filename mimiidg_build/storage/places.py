@@ -4,7 +4,8 @@ Both kinds of path do arithmetic and plain reading as ``pathlib.Path`` does. Whe
 the path's back end (:class:`~mimiidg_build.storage.backend.Backend`), which :func:`backend` chooses, and nothing else.
 
 What needs a lock, and what belongs to this machine alone (transfers under way, trained runs, reports), lies at the
-path's counterpart on this machine, :func:`local`.
+path's counterpart on this machine, :func:`local`. What is cached beside data that this process may only read, and the
+locks for that, lie under the work folder: :func:`cache_places`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,25 @@ def local(path: Place) -> Path:
     """The path itself if it is on this machine, else its counterpart here: under ``MIMIIDG_WORK`` or
     ``./mimiidg-work``."""
     return path if isinstance(path, Path) else settings.work().joinpath(*path.parts[1:])
+
+
+def in_work(path: Path) -> Path:
+    """The counterpart, under the work folder, of a path at which nothing can be written or locked."""
+    return settings.work().joinpath(*path.resolve().parts[1:])
+
+
+def cache_places(path: Place) -> list[Place]:
+    """Where a cache of that name may lie, and last where it is written: there, or in the work folder if that is
+    read-only."""
+    return [path] if not isinstance(path, Path) or _is_writable(path.parent) else [path, in_work(path)]
+
+
+def _is_writable(directory: Path) -> bool:
+    """Whether files can be made in a directory, or it can be made itself."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    # a file in a directory's place is for the write to name
+    return not directory.is_dir() or os.access(directory, os.W_OK | os.X_OK)
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
