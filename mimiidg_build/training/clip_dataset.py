@@ -29,6 +29,7 @@ from mimiidg_build.training.clip_choice import choose, leave_out, section_names
 from mimiidg_build.training.clip_loader import Batch, ClipLoader
 from mimiidg_build.training.clip_numbers import Index, Numbers, clip_numbers
 from mimiidg_build.training.shard_readers import ArrayLayout, MappedReader, open_reader
+from mimiidg_build.training.stacked_here import StackedHere
 
 MEMORY_BUDGET_BYTES = 4 * 2**30  # the log-mels of all 18,000 clips of MIMII DG are 2.9 GB
 CHUNK_BYTES = 256 * 2**20  # clips read at a time where they do not fit
@@ -245,7 +246,8 @@ class ClipDataset(Dataset[Batch]):
 
     def __getitems__(self, numbers: Iterable[int]) -> list[Batch]:
         """Items, read at once: how a plain ``DataLoader`` and a ``Subset`` ask for the items of a batch."""
-        return _items(self._batch(np.atleast_1d(clip_numbers(list(numbers), len(self), masks=False))))
+        batch = self._batch(np.atleast_1d(clip_numbers(list(numbers), len(self), masks=False)))
+        return _items(batch | {"features": [part.as_subclass(StackedHere) for part in batch["features"]]})
 
     def _batch(self, numbers: Numbers) -> Batch:
         texts = {column: values.take(numbers).tolist() for column, values in self._texts.items()}

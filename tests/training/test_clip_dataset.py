@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Subset
 
 from mimiidg_build.errors import DataError, UsageError
@@ -205,6 +206,46 @@ def test_a_plain_dataloader_reads_a_batch_at_once(store: Store, monkeypatch: pyt
     for _ in DataLoader(clips, batch_size=16, shuffle=True):
         pass
     assert taken == [16, 16, 16, 15]
+
+
+class Large(TorchDispatchMode):
+    """Notes the functions of torch that copy features, for which it would start threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.numel() >= N_FRAMES * 128 and not func.is_view:
+            self.seen.append(func.name())
+        return found
+
+
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_a_plain_dataloader_starts_no_threads(store: Store, budget: int) -> None:
+    clips = ClipDataset(store, memory_budget_bytes=budget)
+    with Large() as large:
+        batches = list(DataLoader(clips, batch_size=8))
+        assert large.seen == []
+        torch.stack([clips[0]["features"], clips[1]["features"]])
+        assert large.seen == ["aten::stack"], "what it would have been"
+    assert {type(batch["features"]) for batch in batches} == {torch.Tensor}
+
+
+def test_items_stack_as_any_tensors_do(store: Store) -> None:
+    clips = ClipDataset(store)
+    parts = [item["features"] for item in clips.__getitems__([4, 1])]
+    expected = clips.read([4, 1])
+    for dim in (0, 1, -1):
+        assert torch.equal(torch.stack(parts, dim), torch.stack(list(expected), dim))
+    stacked = torch.stack(parts)
+    stacked.zero_()
+    assert torch.equal(parts[0] + 0, expected[0]) and type(parts[0] + 0) is torch.Tensor
+    out = torch.empty_like(expected)
+    assert torch.stack(parts, out=out) is out and torch.equal(out, expected)
+    parts[0].requires_grad_()
+    assert torch.stack(parts).requires_grad
 
 
 def test_a_subset_of_a_mask_is_refused(store: Store) -> None:
