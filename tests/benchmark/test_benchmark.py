@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 
 from mimiidg_build.benchmark.estimates import Estimate, combine
 from mimiidg_build.benchmark.evaluate_runs import collect
+from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
 from mimiidg_build.benchmark.published import published
@@ -338,6 +341,38 @@ def test_a_damaged_summary_is_named(tmp_path: Path, changes: dict[str, Any], mes
     (tmp_path / "summary_fan.json").write_text(json.dumps(SUMMARY | changes))
     with pytest.raises(DataError, match=f"summary_fan.json is damaged, or not of this version: {message}.*Remove"):
         read_summary(tmp_path, "fan")
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "no text": lambda content: content.replace(b"0", b"\xff", 1),
+    "other text": lambda content: content.replace(b"0", b"o", 1),
+    "nested": lambda content: b"[" * 100_000,
+    "list": lambda content: b"[]",
+}
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary_fan.json", "results.json", "loss_valve.csv"])
+@pytest.mark.parametrize("damage", [*DAMAGE.values(), None], ids=[*DAMAGE, "a folder"])
+def test_a_damaged_file_of_a_run_is_named(
+    found: Benchmark, tmp_path: Path, name: str, damage: Callable[[bytes], bytes] | None
+) -> None:
+    """Whoever reads the runs, a report or a benchmark that adds to them, sees one error."""
+    (run, _) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 2)
+    shutil.copytree(found.models[0].runs[0].directory, run.directory)
+    path = run.directory / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage is None:
+        path.mkdir()
+        if name in ("config.json", "results.json"):  # then there is no finished run
+            return
+    else:
+        path.write_bytes(damage(content))
+    other_section = f"the summaries in {re.escape(str(run.directory))} are of the sections fan/o0"
+    with pytest.raises(DataError, match=f"{re.escape(str(path))}|{other_section}"):
+        [model.losses for model in read_runs(found.store, tmp_path).models]
 
 
 def test_seeds_of_other_scores_are_named(found: Benchmark, tmp_path: Path) -> None:
