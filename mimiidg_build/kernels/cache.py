@@ -50,7 +50,8 @@ class RoomCache(FunctionCache):
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        self._cache_file = CheckedFiles(Path(self._cache_path), self._impl.filename_base)
+        files = CheckedFiles(Path(self._cache_path), self._impl.filename_base)
+        self._cache_file = files  # type: ignore[assignment]  # takes the place of numba's, and is asked the same
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled, if it can be written."""
