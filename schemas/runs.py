@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from mimiidg_build.schemas.manifests import Strict
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import Fingerprint
 
 Count = Annotated[int, Field(ge=0)]
+SectionName = Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[int | float, Field(ge=0)]  # a model that trains nothing took 0, not 0.0: files stay as they were
 
 
@@ -54,23 +56,41 @@ class NetworkSummary(Strict):
     ``sections`` are those that it serves (``"fan/00"``). ``n_outlier_clips`` are training clips of other sections,
     ``known_anomalies`` the names of the test clips that the training used, ``epochs`` those of this training,
     ``last_loss`` None where nothing is trained. ``scores`` are the names of all its scores, ``""`` the model's own,
-    whose ``threshold`` is by machine type. ``training_s`` is the time that the epochs took, over all interruptions;
+    whose ``threshold`` is by machine type. ``threads`` are those of a CPU; early versions, which trained on as many as
+    there were, did not write them. ``training_s`` is the time that the epochs took, over all interruptions;
     ``duration_s`` that of the last process, scoring included.
     """
 
-    sections: list[str]
+    sections: Annotated[list[SectionName], Field(min_length=1)]
     n_training_clips: Count
     n_outlier_clips: Count
     known_anomalies: list[str]
     n_test_clips: Count
     n_parameters: Count
     epochs: Count
-    last_loss: float | None
+    last_loss: Finite | None
     scores: list[str]
-    threshold: dict[str, float]
+    threshold: dict[str, Finite]
     device: str
+    threads: Annotated[int, Field(ge=1)] | None = None
     training_s: Seconds
     duration_s: Seconds
+
+    @field_validator("scores")
+    @classmethod
+    def _are_folders(cls, scores: list[str]) -> list[str]:
+        if scores[:1] != [""] or len(set(scores)) < len(scores):
+            raise ValueError(f'expected "" first, the model\'s own score, and each once, found {scores}')
+        if bad := [score for score in scores if "/" in score or score in (".", "..")]:
+            raise ValueError(f"a score's files lie in a folder of its name, which {bad[0]!r} cannot be")
+        return scores
+
+    @model_validator(mode="after")
+    def _has_every_threshold(self) -> NetworkSummary:
+        types = {section.machine_type for section in self.section_ids}
+        if types != set(self.threshold):
+            raise ValueError(f"threshold: expected one of each of {sorted(types)}, found {sorted(self.threshold)}")
+        return self
 
     @property
     def section_ids(self) -> list[SectionId]:

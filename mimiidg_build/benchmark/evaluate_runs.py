@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -39,6 +40,13 @@ def _collect_seeds(runs: Sequence[Run], left_out: int) -> list[ModelResult]:
     """One model's runs, which differ in their seed: a result for each of its scores."""
     first, evaluations = runs[0], [evaluate_run(run, left_out) for run in runs]
     summaries = [run.summaries() for run in runs]
+    for run, evaluation in zip(runs, evaluations, strict=True):
+        if evaluation.keys() != evaluations[0].keys():
+            raise DataError(
+                f"{run.directory} has the scores {list(evaluation)}, {first.directory} {list(evaluations[0])}; "
+                "expected the same of every seed. Remove the one that is of another version, or damaged, to train "
+                "again."
+            )
     return [
         ModelResult(
             store=first.store,
@@ -86,11 +94,17 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
         scored = read_with_clip_table(run.directory / name, test)
         found[name] = evaluate(scored)
         # of the run's own files, whatever it is compared with now: any evaluator finds the same in them
-        write_file(run.directory / name / RESULTS, [found[name].to_json().encode()])
+        _write_if_changed(run.directory / name / RESULTS, found[name].to_json().encode())
         if left_out > run.known_anomalies:
             # the anomalies that this run knew are among them: a smaller number's are the first of a larger's
             found[name] = evaluate(_without(scored, replace(run, known_anomalies=left_out).known_clips()))
     return found
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    """A finished run may lie where nothing can be written, and needs no more writing."""
+    if not path.is_file() or path.read_bytes() != content:
+        write_file(path, [content])
 
 
 def _without(scored: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
 from mimiidg_build.benchmark.run_files import CONFIG, RESULTS, epochs_asked_for, read_config, read_summaries
-from mimiidg_build.benchmark.runs import runs_directory
+from mimiidg_build.benchmark.runs import runs_directories
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.results import Evaluation, read_results
 from mimiidg_build.models import MODELS
@@ -51,7 +51,7 @@ def read_runs(store: Store, root: Place) -> FinishedRuns:
     """
     grouped: dict[_Key, list[SeedResult]] = {}
     unfinished = []
-    for path in sorted(runs_directory(store, root).glob(f"*/{CONFIG}")):
+    for path in _configurations(store, root):
         if not (path.parent / RESULTS).is_file():  # written last, once all networks are trained and scored
             unfinished.append(path.parent.name)
             continue
@@ -71,6 +71,16 @@ def read_runs(store: Store, root: Place) -> FinishedRuns:
         for key, runs in grouped.items()
     ]
     return FinishedRuns(tuple(sorted(models, key=_order)), tuple(unfinished))
+
+
+def _configurations(store: Store, root: Place) -> list[Path]:
+    """Of all runs, in the order of their names; of two runs of one name the finished one."""
+    found: dict[str, Path] = {}
+    for directory in runs_directories(store, root):
+        for path in directory.glob(f"*/{CONFIG}"):
+            if path.parent.name not in found or (path.parent / RESULTS).is_file():
+                found[path.parent.name] = path
+    return [path for _, path in sorted(found.items())]
 
 
 def _order(result: ModelResult) -> tuple[str, int, str, str, int]:

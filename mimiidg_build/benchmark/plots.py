@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.places import Place, cache_places, local
 from mimiidg_build.store.summary import snr_title
 
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ def plot_losses(benchmark: Benchmark, path: Path) -> Path:
         axes.legend(fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     return save_figure(figure, path)
+
+
+def reports_directory(root: Place) -> Path:
+    """Where figures go: ROOT/reports, or its counterpart in the work folder where ROOT is read-only."""
+    return local(cache_places(local(root) / "reports")[-1])
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

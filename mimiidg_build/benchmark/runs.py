@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-ROOT/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>/
+ROOT/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>/     (in the work folder, where ROOT is read-only)
     config.json                 what decides the results (``schemas.runs.RunConfig``)
     checkpoint_<network>.pt     state after the last finished epoch, while a network is being trained
     loss_<network>.csv          the loss curve
@@ -30,6 +30,7 @@ import pandas as pd
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.run_files import (
     CONFIG,
+    RESULTS,
     differences,
     profile_label,
     read_config,
@@ -42,7 +43,7 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.models import model_class
 from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
 from mimiidg_build.schemas.sections import SectionId
-from mimiidg_build.storage.places import Place, local
+from mimiidg_build.storage.places import Place, cache_places, local
 from mimiidg_build.store.store import Store
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class Run:
     @property
     def directory(self) -> Path:
         """Where the run's files lie."""
-        return runs_directory(self.store, self.root) / run_name(self.model, self.label, self.seed)
+        name = run_name(self.model, self.label, self.seed)
+        *read_only, own = [directory / name for directory in runs_directories(self.store, self.root)]
+        return next((path for path in read_only if (path / RESULTS).is_file()), own)
 
     @property
     def settings(self) -> Settings:
@@ -140,9 +143,13 @@ class Run:
         return tuple(read_summary(self.directory, network.name) for network in self.networks())
 
 
-def runs_directory(store: Store, root: Place) -> Path:
-    """Where the runs on a store lie, a folder each: on this machine, also where the store is in a bucket."""
-    return local(root) / "runs" / store.attributes.variant.name / store.fingerprint
+def runs_directories(store: Store, root: Place) -> list[Path]:
+    """Where the runs on a store lie, a folder each: on this machine, also where the store is in a bucket.
+
+    New ones go to the last, which is in the work folder where ROOT is read-only.
+    """
+    directory = local(root) / "runs" / store.attributes.variant.name / store.fingerprint
+    return [local(path) for path in cache_places(directory)]
 
 
 def check_config(run: Run) -> None:
@@ -162,6 +169,8 @@ def check_config(run: Run) -> None:
     there, expected = read_config(run.directory), run.config()
     if not there.says_epochs:  # an early version's; the folder's name, which is this run's, says it
         there = there.model_copy(update={"epochs": run.epochs})
+    if "threads" not in there.settings:  # an early version's, which trained on as many as there were
+        there = there.model_copy(update={"settings": there.settings | {"threads": run.settings.threads}})
     if there != expected:
         what = "; ".join(differences(there, expected)) or f"epochs {there.epochs}, expected {expected.epochs}"
         raise UsageError(f"{run.directory} holds a run of other settings: {what}. Move or remove it.")

@@ -70,7 +70,8 @@ def benchmark_models(
     device : str
         ``auto`` (a GPU if there is one), or a torch device.
     workers : int or None
-        Trainings at once on a CPU, each in a process of its own; None: as many as there are cores.
+        Trainings at once on a CPU, each in a process of its own; None: as many as there are cores for. They change no
+        score: how many threads a training takes is its profile's.
     reporter : Reporter, optional
         Shows progress.
     executor : Executor, optional
@@ -91,7 +92,8 @@ def benchmark_models(
     root, executor, name = place(root), executor or BenchmarkExecutor(), store.attributes.variant.name
     runs = executor.run("plan", lambda: plan_runs(store, root, models, profile, seeds, epochs, known_anomalies), name)
     trainings = trainings_of(runs)
-    with Trainers(device, workers, len(trainings), reporter or Reporter()) as trainers:
+    threads = max((run.settings.threads for run, _ in trainings), default=1)
+    with Trainers(device, workers, len(trainings), reporter or Reporter(), threads) as trainers:
         executor.train(trainers, trainings)
     return executor.run("evaluate", lambda: collect(runs), name)
 

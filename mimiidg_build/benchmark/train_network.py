@@ -67,6 +67,8 @@ def train_and_score(run: Run, network: Network, device: str = "auto", reporter: 
         or a file cannot be written.
     """
     check_config(run)
+    if run.is_finished(network):  # no lock is needed to see it, and none can be had in a folder that is read-only
+        return
     # a run with known anomalies starts from the weights of the run without, which another worker may be training now
     with file_lock(run.directory / f".lock_{network.name}"):
         if run.is_finished(network):  # under the lock: its last holder may have trained it
@@ -77,6 +79,13 @@ def train_and_score(run: Run, network: Network, device: str = "auto", reporter: 
 
 
 def _train_and_score(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
+    from mimiidg_build.training.reproducible import threads
+
+    with threads(run.settings.threads):
+        _train_and_score_here(run, network, device, reporter)
+
+
+def _train_and_score_here(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
     from mimiidg_build.training import checkpoint, scoring
 
     begun = time.monotonic()
@@ -181,6 +190,7 @@ def _summary(
         scores=list(thresholds),
         threshold=thresholds[MAIN],
         device=device,
+        threads=model.settings.threads,
         training_s=round(sum(loss.duration_s for loss in losses), 3),
         duration_s=round(duration_s, 3),
     )

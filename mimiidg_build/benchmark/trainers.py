@@ -1,7 +1,8 @@
-"""Several trainings at once on a CPU: each in a process of its own, with its share of the cores.
+"""Several trainings at once on a CPU: each in a process of its own, on the threads that its profile says.
 
 A small network's batches are too short to share between cores: two threads on one training mostly wait for each other,
 two trainings side by side do not. On a GPU, or with one worker, trainings run in this process, one after the other.
+How many run at once changes no bit of what they find.
 """
 
 from __future__ import annotations
@@ -35,19 +36,21 @@ class Trainers:
     device : str
         See ``choose_device``.
     workers : int or None
-        Processes; None: one a core on a CPU.
+        Processes; None: as many as the cores of a CPU have threads for.
     n_trainings : int
         Networks there are to train: no more processes than that.
     reporter : Reporter
+    threads : int
+        Of a training, the most that one takes.
     """
 
-    def __init__(self, device: str, workers: int | None, n_trainings: int, reporter: Reporter) -> None:
+    def __init__(
+        self, device: str, workers: int | None, n_trainings: int, reporter: Reporter, threads: int = 1
+    ) -> None:
         self._device, self._reporter = device, reporter
-        cores = os.cpu_count() or 1
+        at_once = workers or (os.cpu_count() or 1) // threads
         on_cpu = choose_device(device).type == "cpu"
-        self.n_workers = max(1, min(workers or cores, n_trainings)) if on_cpu else 1
-        # together no more threads than cores: torch would start as many in every process
-        self._threads = max(1, cores // self.n_workers)
+        self.n_workers = max(1, min(at_once, n_trainings)) if on_cpu else 1
         self._pool: ProcessPoolExecutor | None = None
         self._other_children: set[int | None] = set()
 
@@ -59,7 +62,7 @@ class Trainers:
             self._listener.start()
             # the manager's process among them: the workers, started next, are the ones that _stop may end
             self._other_children = {child.pid for child in multiprocessing.active_children()}
-            self._processes = process_pool(self.n_workers, _begin, self._messages, self._threads)
+            self._processes = process_pool(self.n_workers, _begin, self._messages)
             self._pool = self._processes.__enter__()
         return self
 
@@ -114,7 +117,7 @@ class Trainers:
         except BrokenProcessPool:
             raise DataError(
                 f"{run.model}, {network.name}: its process was killed, likely because memory ran out. Finished epochs "
-                "are kept: run the same benchmark again, with fewer workers."
+                "are kept: run the same benchmark again, with fewer workers, which gives the same scores."
             ) from None
 
 
@@ -123,12 +126,9 @@ class Trainers:
 _sender: Reporter = Reporter()
 
 
-def _begin(messages: Messages, threads: int) -> None:
+def _begin(messages: Messages) -> None:
     """Ready a worker process."""
-    import torch
-
     global _sender
-    torch.set_num_threads(threads)
     _sender = Sender(messages)
 
 

@@ -14,7 +14,7 @@ from mimiidg_build.cli.options import common
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
-from mimiidg_build.storage.places import Place, local
+from mimiidg_build.storage.places import Place
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark.results import Benchmark
@@ -119,7 +119,8 @@ def benchmark(
 
     An interrupted run resumes after the last finished epoch; finished runs are reused. With several --snr-offset the
     variant is built at each offset to Table 1's SNR, with the same noise, and AUC is plotted against SNR; with several
-    --known-anomalies, against their number.
+    --known-anomalies, against their number. Runs go to ROOT/runs; where ROOT is read-only, to the work folder
+    ($MIMIIDG_WORK or ./mimiidg-work).
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
@@ -186,9 +187,9 @@ def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **option
 
 def _figures(found: list[Benchmark], root: Place, profile: str, losses: bool) -> list[Path]:
     """Draw what was asked for, under ROOT/reports."""
-    from mimiidg_build.benchmark.plots import plot_known_anomalies, plot_losses, plot_snr_sweep
+    from mimiidg_build.benchmark.plots import plot_known_anomalies, plot_losses, plot_snr_sweep, reports_directory
 
-    reports, drawn = local(root) / "reports", []
+    reports, drawn = reports_directory(root), []
     if len(found) > 1:
         drawn.append(plot_snr_sweep(found, reports / f"{found[0].base_variant}-{profile}-snr.png"))
     for result in found:

@@ -11,16 +11,15 @@ or in the user's cache folder. Three rules keep the bits independent of the proc
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba.core.caching import FunctionCache
+
+from mimiidg_build.kernels.cache import RoomCache
 
 log = logging.getLogger(__name__)
 
@@ -38,28 +37,6 @@ INT16S, FLOATS, INTEGERS = _read_only(numba.int16), _read_only(numba.float32), _
 INT16S_OUT = numba.int16[::1]
 
 
-def _digest_of_sources() -> str:
-    """Digest of this room's source text."""
-    # sorted, since the file system lists files in any order, and another digest is another compilation
-    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    return hashlib.sha256(b"".join(texts)).hexdigest()
-
-
-SOURCES = _digest_of_sources()
-
-
-class RoomCache(FunctionCache):
-    """numba's cache of a compiled function, valid for the source text of the whole room.
-
-    numba itself looks at the one file that the function stands in, but machine code holds everything that was called
-    from there: after a change in ``fft``, the cached ``logmel`` would silently compute what it did before.
-    """
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        # numba's part of the key names processor and features, so machines of several kinds may share a cache folder
-        return (*super()._index_key(sig, codegen), SOURCES)  # type: ignore[no-untyped-call]
-
-
 def compiled(*signatures: tuple[Any, ...]) -> Callable[[Function], Function]:
     """Decorate an entry point of this room: compiled now, for arguments of the given types, and cached.
 
@@ -72,7 +49,7 @@ def compiled(*signatures: tuple[Any, ...]) -> Callable[[Function], Function]:
         dispatcher: Any = numba.njit(nogil=True)(function)
         try:
             # an attribute of numba's own: njit(cache=True) would set its FunctionCache here, and takes no other class
-            dispatcher._cache = RoomCache(function)  # type: ignore[no-untyped-call]
+            dispatcher._cache = RoomCache(function)
         except RuntimeError as error:
             log.warning(
                 "%s; every process will compile this again. Set NUMBA_CACHE_DIR to a folder that can be written.", error

@@ -61,6 +61,8 @@ class Settings:
     held_out             share of the training clips, the last in file order, held out of training to monitor the loss
     batch_norm_momentum  weight of a new batch in the running statistics (torch's sense)
     tuning_epochs        further epochs of a trained model, once anomalies are known; 0: it cannot use any
+    threads              of a CPU that train and score. They decide in which order sums are taken, and with it their
+                         last bits, which training amplifies: so they are the profile's, not the machine's
 
     A model with settings of its own derives from this.
     """
@@ -73,6 +75,7 @@ class Settings:
     held_out: float = 0.0
     batch_norm_momentum: float = 0.01
     tuning_epochs: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimiidg_build.benchmark.plots import COLOURS, save_figure
+from mimiidg_build.benchmark.plots import COLOURS, reports_directory, save_figure
 from mimiidg_build.benchmark.runs import Run
 from mimiidg_build.features import HOP, SAMPLE_RATE
 from mimiidg_build.report.attention_maps import EVERY, ClipMaps, MapStatistics, mel_hz
-from mimiidg_build.storage.places import local
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,4 +159,4 @@ def _source(run: Run) -> str:
 def figure_path(run: Run, what: str) -> Path:
     """Where a figure of a run lies."""
     variant = run.store.attributes.variant.name
-    return local(run.root) / "reports" / f"{variant}-{run.model}-{run.label}-{run.seed}-{what.replace('/', '-')}.png"
+    return reports_directory(run.root) / f"{variant}-{run.model}-{run.label}-{run.seed}-{what.replace('/', '-')}.png"

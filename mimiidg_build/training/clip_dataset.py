@@ -12,7 +12,7 @@ shards, or through zarr where a shard cannot be mapped; the bytes are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -27,11 +27,13 @@ from mimiidg_build.store.store import Store
 from mimiidg_build.training import clip_order
 from mimiidg_build.training.clip_choice import choose, leave_out, section_names
 from mimiidg_build.training.clip_loader import Batch, ClipLoader
-from mimiidg_build.training.clip_order import Numbers
+from mimiidg_build.training.clip_numbers import Index, Numbers, clip_numbers
 from mimiidg_build.training.shard_readers import ArrayLayout, MappedReader, open_reader
+from mimiidg_build.training.stacked_here import StackedHere
 
 MEMORY_BUDGET_BYTES = 4 * 2**30  # the log-mels of all 18,000 clips of MIMII DG are 2.9 GB
 CHUNK_BYTES = 256 * 2**20  # clips read at a time where they do not fit
+ATTRIBUTES = ("d1p", "d1v", "d2p", "d2v")  # names and values, as released; "" where a clip has none
 
 Access = Literal["memory", "mapped", "zarr"]
 Features = Literal["logmel", "audio"]
@@ -41,9 +43,17 @@ Sections = SectionId | str | Iterable[SectionId | str] | None
 class ClipDataset(Dataset[Batch]):
     """A choice of a store's clips.
 
-    An item is ``{"features", "section", "is_target", "is_anomaly", "clip"}``; indexed with a sequence of numbers, the
-    same with a leading axis, read at once. ``section`` counts the chosen sections 0, 1, 2, ...; ``clip`` is the number
-    asked for.
+    An item is a dict:
+
+    - ``features``, a tensor as stored;
+    - ``section``, ``is_target``, ``is_anomaly`` and ``clip``, tensors without axes. ``section`` counts the chosen
+      sections 0, 1, 2, ...; ``clip`` is the number asked for, the clip's row in ``clips``;
+    - ``name`` and ``machine_type``, text;
+    - ``attributes``, the text of the clip table's ``d1p``, ``d1v``, ``d2p`` and ``d2v``, ``""`` where it has none.
+
+    A batch is the same dict with a leading axis to every tensor, and a list of texts for every text. That is what
+    ``torch.utils.data.default_collate`` makes of items, and what indexing gives that means several clips: a slice, a
+    list or array of numbers, or one boolean for every clip, as numpy reads them. Their features are read at once.
 
     Parameters
     ----------
@@ -167,8 +177,10 @@ class ClipDataset(Dataset[Batch]):
         self.section_ids = tuple(map(SectionId.parse, dict.fromkeys(section_names(own))))
         number_of = {str(section): number for number, section in enumerate(self.section_ids)}
         self._section: Numbers = np.array([number_of.get(name, -1) for name in section_names(clips)], np.int64)
-        self._is_target = torch.tensor((clips["domain"] == "target").tolist())
-        self._is_anomaly = torch.tensor((clips["condition"] == "anomaly").tolist())
+        self._is_target = (clips["domain"] == "target").to_numpy(bool)
+        self._is_anomaly = (clips["condition"] == "anomaly").to_numpy(bool)
+        # as objects: single texts out of a column of pandas take ten times as long
+        self._texts = {column: clips[column].to_numpy(object) for column in ("clip", "machine_type", *ATTRIBUTES)}
 
     def _open(self, store: Store, features: Features, memory_budget_bytes: int) -> None:
         """Find the shard and row of each clip, and read all clips if they fit the budget."""
@@ -212,30 +224,43 @@ class ClipDataset(Dataset[Batch]):
         """Frames of a clip's log-mel, or samples of its audio."""
         return self._layout.shape[1]
 
-    def read(self, numbers: Sequence[int] | Numbers) -> Tensor:
-        """Features of some clips: Tensor [shape=(n, ...)], a copy."""
-        chosen = np.asarray(numbers, dtype=np.int64)
+    def read(self, index: Index) -> Tensor:
+        """Features of some clips: Tensor [shape=(n, ...)], or of one; a copy. They are chosen as items are."""
+        numbers = clip_numbers(index, len(self))
+        features = self._read(np.atleast_1d(numbers))
+        return features if numbers.ndim else features[0]
+
+    def _read(self, numbers: Numbers) -> Tensor:
         if self._resident is not None:
-            return self._resident.index_select(0, torch.from_numpy(chosen))
-        out = np.empty((len(chosen), *self._layout.shape[1:]), self._layout.dtype)
-        self._reader.take(self._shard[chosen], self._row[chosen], out)
+            # numpy copies in this thread alone. torch would share even one clip among its threads, which wait for each
+            # other longer than a copy takes, on a busy machine a hundred times as long.
+            return torch.from_numpy(self._resident.numpy().take(numbers, axis=0))
+        out = np.empty((len(numbers), *self._layout.shape[1:]), self._layout.dtype)
+        self._reader.take(self._shard[numbers], self._row[numbers], out)
         return torch.from_numpy(out)
 
-    def __getitem__(self, index: int | Sequence[int] | Numbers) -> Batch:
-        is_one = isinstance(index, int | np.integer)
-        numbers = np.atleast_1d(np.asarray(index, dtype=np.int64))
-        if ((numbers < -len(self)) | (numbers >= len(self))).any():
-            raise IndexError(f"clip {index} of {len(self)}")  # also what ends a plain loop over the dataset
-        numbers = numbers % len(self)
-        rows = torch.from_numpy(numbers)
-        batch = {
-            "features": self.read(numbers),
-            "section": torch.from_numpy(self._section)[rows],
-            "is_target": self._is_target[rows],
-            "is_anomaly": self._is_anomaly[rows],
-            "clip": rows,
+    def __getitem__(self, index: Index) -> Batch:
+        numbers = clip_numbers(index, len(self))
+        batch = self._batch(np.atleast_1d(numbers))
+        return batch if numbers.ndim else _items(batch)[0]
+
+    def __getitems__(self, numbers: Iterable[int]) -> list[Batch]:
+        """Items, read at once: how a plain ``DataLoader`` and a ``Subset`` ask for the items of a batch."""
+        batch = self._batch(np.atleast_1d(clip_numbers(list(numbers), len(self), masks=False)))
+        return _items(batch | {"features": [part.as_subclass(StackedHere) for part in batch["features"]]})
+
+    def _batch(self, numbers: Numbers) -> Batch:
+        texts = {column: values.take(numbers).tolist() for column, values in self._texts.items()}
+        return {
+            "features": self._read(numbers),
+            "section": torch.from_numpy(self._section.take(numbers)),
+            "is_target": torch.from_numpy(self._is_target.take(numbers)),
+            "is_anomaly": torch.from_numpy(self._is_anomaly.take(numbers)),
+            "clip": torch.from_numpy(numbers),
+            "name": texts["clip"],
+            "machine_type": texts["machine_type"],
+            "attributes": {column: texts[column] for column in ATTRIBUTES},
         }
-        return {name: values[0] for name, values in batch.items()} if is_one else batch
 
     def labels(self) -> Labels:
         """All clips' labels, as models take them; of clips that are not trained on, without their condition."""
@@ -249,9 +274,10 @@ class ClipDataset(Dataset[Batch]):
 
     def shuffled_chunks(self, epoch: int, chunk_bytes: int = CHUNK_BYTES) -> list[Numbers]:
         """Clip numbers in an epoch's random order, as many at a time as fit; shard-wise where not held in memory."""
+        per_chunk = chunk_bytes // self.clip_bytes
         if self._resident is not None:
-            return [clip_order.shuffled(len(self), self.seed, epoch)]
-        return clip_order.shardwise(self._shard, chunk_bytes // self.clip_bytes, self.seed, epoch)
+            return list(clip_order.batches([clip_order.shuffled(len(self), self.seed, epoch)], max(1, per_chunk)))
+        return clip_order.shardwise(self._shard, per_chunk, self.seed, epoch)
 
     def loader(self, batch_size: int, *, shuffle: bool = False, num_workers: int = 0, **options: Any) -> ClipLoader:
         """A ``DataLoader`` of whole batches; its order depends on the seed and the epoch, not on its workers.
@@ -268,3 +294,9 @@ class ClipDataset(Dataset[Batch]):
             ``DataLoader``'s own.
         """
         return ClipLoader(self, batch_size, shuffle, num_workers=num_workers, **options)
+
+
+def _items(batch: Batch) -> list[Batch]:
+    """The items of a batch, each a view of its tensors."""
+    names, columns = list(batch), [_items(v) if isinstance(v, dict) else list(v) for v in batch.values()]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

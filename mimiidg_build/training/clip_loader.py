@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from mimiidg_build.training import clip_order
@@ -15,7 +14,8 @@ from mimiidg_build.training.clip_order import Numbers
 if TYPE_CHECKING:
     from mimiidg_build.training.clip_dataset import ClipDataset
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
+"""See ``ClipDataset``: tensors, and lists of texts."""
 
 
 class ClipLoader(DataLoader[Batch]):

@@ -21,6 +21,8 @@ from mimiidg_build.schemas.scores import LossCurve
 from mimiidg_build.storage.files import write_file
 
 COLUMNS = ("epoch", "loss", "held_out_loss")
+ADVICE = "Remove the run's folder to train again."
+SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,14 @@ def read_loss_curve(path: Path) -> pd.DataFrame:
         The file is not a loss curve; the message names line and values.
     """
     try:
-        header, *rows = csv.reader(path.read_text().splitlines())
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no first line
-        raise DataError(f"{path} is not a loss curve: it cannot be read, or is empty ({error})") from None
+        header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8, or no first line
+        raise DataError(f"{path} is not a loss curve: it cannot be read, or is empty ({error}). {ADVICE}") from None
     if tuple(header) != COLUMNS:
-        raise DataError(f"{path} is not a loss curve: expected the columns {', '.join(COLUMNS)}, found {header}")
+        expected = f"the columns {', '.join(COLUMNS)}"
+        raise DataError(f"{path} is not a loss curve: expected {expected}, found {_cut(header)}. {ADVICE}")
+    if not rows:
+        raise DataError(f"{path} is not a loss curve: expected a line for each epoch, found none. {ADVICE}")
     table = [_epoch(path, number, row) for number, row in enumerate(rows, 1)]
     types = {"epoch": "int64", "loss": "float64", "held_out_loss": "float64"}
     return LossCurve.validate(pd.DataFrame(table, columns=list(COLUMNS)).astype(types))
@@ -82,11 +87,19 @@ def read_loss_curve(path: Path) -> pd.DataFrame:
 def _epoch(path: Path, number: int, row: list[str]) -> tuple[int, float, float]:
     """One line; epochs are numbered from 1 without gaps."""
     try:
-        epoch, loss, held_out_loss = int(row[0]), float(row[1]), float(row[2] or math.nan)
+        epoch, *losses = int(row[0]), *(float(text) for text in row[1:] if text)
     except (ValueError, IndexError):
-        epoch = loss = held_out_loss = -1  # the number of no epoch: refused below
-    if epoch != number or len(row) != len(COLUMNS):
+        epoch, losses = -1, []  # the number of no epoch: refused below
+    # the last may be empty, and no loss is written that is not finite
+    if epoch != number or len(row) != len(COLUMNS) or not row[1] or not all(map(math.isfinite, losses)):
         raise DataError(
-            f"{path} is not a loss curve: line {number + 1}: expected epoch {number} and losses, found {row}"
+            f"{path} is not a loss curve: line {number + 1}: expected epoch {number} and losses, found {_cut(row)}. "
+            f"{ADVICE}"
         )
-    return epoch, loss, held_out_loss
+    return epoch, losses[0], losses[1] if len(losses) > 1 else math.nan
+
+
+def _cut(row: list[str]) -> str:
+    """A line for a message, which need not show all of it."""
+    text = str(row)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -1,4 +1,4 @@
-"""The same bits every time: seeds of epochs, and deterministic algorithms."""
+"""The same bits every time: seeds of epochs, a number of threads, and deterministic algorithms."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Compute on ``n`` threads of the CPU within a block, whatever the environment allows.
+
+    For the calling thread alone: torch has the number for each thread apart.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

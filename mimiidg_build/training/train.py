@@ -89,6 +89,8 @@ def train(
     checkpoint = checkpoint_path(directory, name)
     # After the parameters became views of vectors: the optimiser's saved state is by vector.
     losses = load_checkpoint(checkpoint, model, training.optimizer)
+    if losses:  # a kill between the checkpoint and the curve lost the curve's last line
+        write_loss_curve(loss_curve_path(directory, name), losses)
     on_progress(training_windows(model, clips, len(losses), tuning))  # what earlier calls trained is done
     with deterministic(training.clips.device):
         for number in range(len(losses), epochs):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ import torch
 
 from mimiidg_build.benchmark.estimates import Estimate, combine
 from mimiidg_build.benchmark.evaluate_runs import collect
+from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
 from mimiidg_build.benchmark.published import published
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
+from mimiidg_build.benchmark.run_files import read_summary
 from mimiidg_build.benchmark.runs import Run
 from mimiidg_build.benchmark.stages import (
     BenchmarkExecutor,
@@ -34,6 +38,7 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.models import autoencoder
 from mimiidg_build.progress import Reporter
+from mimiidg_build.schemas.runs import NetworkSummary
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.store import Store, variant_dir
 from tests.small_store import make_store
@@ -276,6 +281,7 @@ def test_a_run_that_an_early_version_began_goes_on(found: Benchmark, tmp_path: P
     path = run.directory / "config.json"
     content = json.loads(path.read_text())
     assert content.pop("epochs") == 2 == content["settings"]["epochs"]
+    assert content["settings"].pop("threads") == 1, "early versions trained on as many threads as there were"
     path.write_text(early := json.dumps(content, indent=2) + "\n")
     train_and_score(run, fan, "cpu", Interrupting())  # finished: nothing is trained
     train_and_score(run, valve, "cpu")
@@ -287,7 +293,7 @@ def test_a_run_that_an_early_version_began_goes_on(found: Benchmark, tmp_path: P
 
 
 def test_the_files_that_say_what_a_run_is(found: Benchmark) -> None:
-    """Keys, their order and types as they always were, but for ``epochs``."""
+    """Keys, their order and types as they always were, but for ``epochs`` and ``threads``."""
     model, yardstick = found.models
     directory = model.runs[1].directory
     text = (directory / "config.json").read_text()
@@ -295,10 +301,89 @@ def test_the_files_that_say_what_a_run_is(found: Benchmark) -> None:
     assert text == json.dumps(json.loads(text), indent=2) + "\n" and '"epochs": null' in text
     assert list(json.loads((directory / "summary_fan.json").read_text())) == [
         *("sections", "n_training_clips", "n_outlier_clips", "known_anomalies", "n_test_clips", "n_parameters"),
-        *("epochs", "last_loss", "scores", "threshold", "device", "training_s", "duration_s"),
+        *("epochs", "last_loss", "scores", "threshold", "device", "threads", "training_s", "duration_s"),
     ]
     text = (yardstick.runs[0].directory / "summary_fan.json").read_text()
     assert '"last_loss": null' in text and '"training_s": 0,' in text and '"epochs": 0' in text
+
+
+SUMMARY = {
+    **{"sections": ["fan/00"], "n_training_clips": 9, "n_outlier_clips": 0, "known_anomalies": [], "n_test_clips": 12},
+    **{"n_parameters": 1, "epochs": 1, "last_loss": 0.5, "scores": [""], "threshold": {"fan": 1.0}, "device": "cpu"},
+    **{"training_s": 1.0, "duration_s": 1.0},
+}
+
+
+def test_a_summary_of_an_early_version_is_read() -> None:
+    summary = NetworkSummary.model_validate_json(json.dumps(SUMMARY))
+    assert summary.threads is None and summary.threshold == {"fan": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sections": []}, "sections: List should have at least 1 item"),
+        ({"sections": ["fan"]}, "sections.0: String should match pattern"),
+        ({"threshold": {}}, r"threshold: expected one of each of \['fan'\], found \[\]"),
+        ({"threshold": {"fan": math.nan}}, "threshold.fan: Input should be a finite number"),
+        ({"last_loss": math.inf}, "last_loss: Input should be a finite number"),
+        ({"scores": []}, 'expected "" first, the model\'s own score'),
+        ({"scores": ["oracle"]}, 'expected "" first, the model\'s own score'),
+        (
+            {"scores": ["", "../../elsewhere"]},
+            "a score's files lie in a folder of its name, which '../../elsewhere' cannot be",
+        ),
+        ({"n_parameters": -1}, "n_parameters: Input should be greater than or equal to 0"),
+        ({"threads": 0}, "threads: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_damaged_summary_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    (tmp_path / "summary_fan.json").write_text(json.dumps(SUMMARY | changes))
+    with pytest.raises(DataError, match=f"summary_fan.json is damaged, or not of this version: {message}.*Remove"):
+        read_summary(tmp_path, "fan")
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "no text": lambda content: content.replace(b"0", b"\xff", 1),
+    "other text": lambda content: content.replace(b"0", b"o", 1),
+    "nested": lambda content: b"[" * 100_000,
+    "list": lambda content: b"[]",
+}
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary_fan.json", "results.json", "loss_valve.csv"])
+@pytest.mark.parametrize("damage", [*DAMAGE.values(), None], ids=[*DAMAGE, "a folder"])
+def test_a_damaged_file_of_a_run_is_named(
+    found: Benchmark, tmp_path: Path, name: str, damage: Callable[[bytes], bytes] | None
+) -> None:
+    """Whoever reads the runs, a report or a benchmark that adds to them, sees one error."""
+    (run, _) = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 2)
+    shutil.copytree(found.models[0].runs[0].directory, run.directory)
+    path = run.directory / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage is None:
+        path.mkdir()
+        if name in ("config.json", "results.json"):  # then there is no finished run
+            return
+    else:
+        path.write_bytes(damage(content))
+    other_section = f"the summaries in {re.escape(str(run.directory))} are of the sections fan/o0"
+    with pytest.raises(DataError, match=f"{re.escape(str(path))}|{other_section}"):
+        [model.losses for model in read_runs(found.store, tmp_path).models]
+
+
+def test_seeds_of_other_scores_are_named(found: Benchmark, tmp_path: Path) -> None:
+    runs = plan_runs(found.store, tmp_path, ["autoencoder"], "smoke", 2)
+    for run, done in zip(runs, found.models[0].runs, strict=True):
+        shutil.copytree(done.directory, run.directory)
+    path = runs[1].directory / "summary_fan.json"
+    path.write_text(path.read_text().replace('"scores": [\n    ""', '"scores": [\n    "",\n    "oracle"'))
+    shutil.copytree(runs[1].directory, runs[1].directory / "oracle")
+    with pytest.raises(DataError, match=r"autoencoder-smoke-1 has the scores \['', 'oracle'\], .*-0 \[''\]"):
+        collect(runs)
 
 
 def test_table(found: Benchmark) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from mimiidg_build import models
+from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.plots import plot_known_anomalies
@@ -24,6 +25,8 @@ from mimiidg_build.errors import UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.models.base import MAIN, Array, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.nearest_neighbour import NearestNeighbour
+from mimiidg_build.report.attention_figures import figure_path
+from mimiidg_build.storage import places
 from mimiidg_build.store.store import Store, open_store
 from tests.small_store import SHARD_CLIPS, make_store
 
@@ -168,6 +171,31 @@ def test_every_score_is_written_and_evaluated(store: Store, tmp_path: Path, semi
     assert [(model["score"], model["known_anomalies"]) for model in content[1::3]] == [("reverse", 0), ("reverse", 2)]
     path = plot_known_anomalies(found, tmp_path / "k.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def files(directory: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in directory.rglob("*")}
+
+
+def test_a_read_only_root_is_benchmarked_in_the_work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is finished under ROOT is used from there; what is new goes to the work folder, and is found again."""
+    root, work = tmp_path / "root", tmp_path / "work"
+    store = make_store(root)
+    options: dict[str, Any] = {"profile": "smoke", "device": "cpu"}
+    benchmark_models(store, root, ["nearest_neighbour"], **options)
+    before = files(root)
+    monkeypatch.setenv("MIMIIDG_WORK", str(work))
+    monkeypatch.setattr(places, "_is_writable", lambda directory: not directory.is_relative_to(root))
+    models = ["nearest_neighbour", "nearest_neighbour_max"]
+    found = benchmark_models(store, root, models, **options)
+    old, new = (model.runs[0].directory for model in found.models)
+    assert old.is_relative_to(root) and new.is_relative_to(work)
+    assert figure_path(plan_runs(store, root, models, "smoke", 1)[1], "a/b").is_relative_to(work)
+    again = read_runs(store, root)
+    assert [model.to_dict() for model in again.models] == [model.to_dict() for model in found.models]
+    shutil.copytree(old, new.with_name(old.name), ignore=lambda *_: ["results.json"])
+    assert [model.runs[0].directory for model in read_runs(store, root).models] == [old, new], "the finished one"
+    assert files(root) == before
 
 
 def poison(store: Store, target: Path, spared: set[tuple[str, str, int]]) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from mimiidg_build.benchmark.planning import plan_runs, trainings_of
 from mimiidg_build.benchmark.stages import benchmark_models
@@ -71,6 +73,28 @@ def test_two_at_once_give_the_same_files(store: Store, tmp_path: Path) -> None:
     assert any("epoch 3 of 3" in note for note in watching.notes)
 
 
+def test_threads_are_the_profiles_whatever_the_workers_and_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums in another order differ in their last bits, which a training amplifies."""
+    store = make_store(tmp_path, sections=("fan/00", "fan/01", "valve/00", "valve/01"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # for the workers, who read it when they start
+    options = {"profile": "smoke", "device": "cpu"}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # as if this process had read it, too
+    try:
+        for workers in (1, 2):
+            benchmark_models(store, tmp_path / str(workers), ["mobilenetv2"], workers=workers, **options)
+        assert torch.get_num_threads() == 2, "what the caller set stays"
+    finally:
+        torch.set_num_threads(before)
+    benchmark_models(store, tmp_path / "plain", ["mobilenetv2"], workers=1, **options)
+    found = [scores(tmp_path / name) for name in ("1", "2", "plain")]
+    assert found[0] == found[1] == found[2] != {}
+    for summary in tmp_path.rglob("summary_*.json"):
+        assert json.loads(summary.read_text())["threads"] == 1
+
+
 def test_a_killed_worker_is_named_and_the_run_goes_on(store: Store, tmp_path: Path) -> None:
     (run,) = plan_runs(store, tmp_path, ["autoencoder"], "smoke", 1, epochs=30)
     trainings = trainings_of([run])
@@ -118,6 +142,12 @@ def test_no_more_workers_than_trainings(store: Store) -> None:
     assert Trainers("cpu", 8, 1, Reporter()).n_workers == 1
     assert Trainers("cpu", 2, 5, Reporter()).n_workers == 2
     assert Trainers("cpu", 1, 5, Reporter()).n_workers == 1
+
+
+def test_as_many_workers_as_the_cores_have_threads_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert [Trainers("cpu", None, 99, Reporter(), threads).n_workers for threads in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert Trainers("cpu", 5, 99, Reporter(), 4).n_workers == 5, "as many as were asked for"
 
 
 def test_one_worker_is_this_process(store: Store, tmp_path: Path) -> None:

@@ -2,27 +2,32 @@
 
 ``python -m tests.benchmarks.read STORE``. Three orders, the same for all: random batches of 64 clips, sections one
 after the other, and a shuffled epoch as training reads it, chunk by chunk. All ways read the same clips; the pages are
-in memory. Rounds are interleaved and the best of each counts.
+in memory. Beside them loops as people write them, in batches of 8 with all that a batch says of its clips: a plain
+``DataLoader`` of the clips, and ``clips.loader``. Rounds are interleaved and the best of each counts.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import librosa
 import numpy as np
 import numpy.typing as npt
+from torch.utils.data import DataLoader
 
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.features import HOP, N_FFT, N_MELS
 from mimiidg_build.store.store import open_store
 from mimiidg_build.training.clip_dataset import ClipDataset
+from mimiidg_build.training.clip_loader import Batch
 from tests.benchmarks import Ratio, parser, report
 
-BATCH = 64
+BATCH, LOOP_BATCH = 64, 8
+
+LOOP = "shuffled loop"
 
 Numbers = npt.NDArray[np.int64]
 
@@ -38,6 +43,14 @@ def rate(read: Callable[[Numbers], object], batches: Sequence[Numbers]) -> float
 def cut(order: Numbers) -> list[Numbers]:
     """Batches of an order."""
     return [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
+
+
+def loop_rate(loader: Iterable[Batch], n_clips: int) -> float:
+    """Clips per second of a shuffled pass over a loader."""
+    begun = time.perf_counter()
+    seen = sum(len(batch["features"]) for batch in loader)
+    assert seen == n_clips
+    return n_clips / (time.perf_counter() - begun)
 
 
 def librosa_logmel(path: Path) -> npt.NDArray[np.float64]:
@@ -74,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
         "sequential sections": cut(np.arange(len(mapped))),
         "shuffled epoch": [batch for chunk in mapped.shuffled_chunks(0) for batch in cut(rng.permutation(chunk))],
     }
+    loops: dict[str, Iterable[Batch]] = {
+        "plain DataLoader": DataLoader(mapped, batch_size=LOOP_BATCH, shuffle=True),
+        "clips.loader": mapped.loader(LOOP_BATCH, shuffle=True),
+    }
     rates: dict[tuple[str, str], float] = {}
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "all.npy"
@@ -90,11 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
             for order, batches in orders.items():
                 for way, read in ways.items():
                     rates[way, order] = max(rate(read, batches), rates.get((way, order), 0))
+            for way, loader in loops.items():
+                rates[way, LOOP] = max(loop_rate(loader, len(mapped)), rates.get((way, LOOP), 0))
         audio = ClipDataset(store, features="audio")
         wav = wav_rate(audio, rng.permutation(len(audio)), Path(directory), given.wav_clips)
-        rates |= {("WAV and librosa", order): wav for order in orders}
+        rates |= {("WAV and librosa", order): wav for order in (*orders, LOOP)}
     rows = [
-        {"way": way} | {f"{order}, clips/s": round(rates[way, order]) for order in orders}
+        {"way": way}
+        | {f"{order}, clips/s": round(rates[way, order]) if (way, order) in rates else "" for order in (*orders, LOOP)}
         for way in dict.fromkeys(way for way, _ in rates)
     ]
     ratios = []
@@ -102,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
         found = rates["store, mapped", order]
         ratios.append(Ratio(f"{order}, store / np.memmap", found / rates["np.memmap", order], 0.5))
         ratios.append(Ratio(f"{order}, store / WAV and librosa", found / rates["WAV and librosa", order], 20))
+    ratios += [
+        Ratio(f"{way} / WAV and librosa", rates[way, LOOP] / rates["WAV and librosa", LOOP], 20) for way in loops
+    ]
     report("read", f"reading {len(mapped):,} log-mels, {BATCH} at a time", rows, ratios, given.save)
     return ratios
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import importlib.util
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
@@ -16,7 +23,7 @@ from mimiidg_build.audio.level import level
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.features import logmel
-from mimiidg_build.kernels import compilation
+from mimiidg_build.kernels import cache, compilation
 from mimiidg_build.mixing.mix import mix
 from mimiidg_build.store.store import open_store
 from tests.conftest import DATASET, content
@@ -72,8 +79,97 @@ def test_compiled_code_is_cached_for_the_source_text_of_the_whole_room(
         return bool(stats.cache_hits)
 
     assert [found_in_cache(), found_in_cache()] == [False, True]
-    monkeypatch.setattr(compilation, "SOURCES", "another text")
+    monkeypatch.setattr(cache, "SOURCES", "another text")
     assert [found_in_cache(), found_in_cache()] == [False, True]
+    assert len(list(tmp_path.rglob("*.nb?"))) == 1, "what no version in use would read is removed"
+
+
+@pytest.fixture
+def largest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Compile a small function, or take it from its cache beside ``tmp_path``/function.py."""
+    (tmp_path / "function.py").write_text("def largest(samples):\n    return samples.max()\n")
+    spec = importlib.util.spec_from_file_location("function", tmp_path / "function.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "compiled"))
+    return lambda: compilation.compiled((compilation.INT16S,))(module.largest)
+
+
+def flip(content: bytes, place: float) -> bytes:
+    """One bit of it is another."""
+    changed = bytearray(content)
+    changed[int(place * (len(content) - 1))] ^= 1
+    return bytes(changed)
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "one byte": lambda content: content[:1],
+    "half": lambda content: content[: len(content) // 2],
+    "all but one byte": lambda content: content[:-1],
+    "longer": lambda content: content + b"\0",
+    "zeros": lambda content: bytes(len(content)),
+    **{f"bit at {place}": partial(flip, place=place) for place in (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_compiled_code_is_compiled_anew(
+    tmp_path: Path, largest: Callable[[], Any], damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    largest()
+    (file,) = tmp_path.rglob("*.nb?")
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    again = largest()
+    assert again(np.array([1, 3, 2], np.int16)) == 3 and again.stats.cache_misses
+    assert f"{file} is damaged; it is compiled anew." in caplog.text
+    caplog.clear()
+    assert largest().stats.cache_hits and caplog.text == "", "the new one has taken its place"
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_cache_that_cannot_be_written_is_passed_over(
+    tmp_path: Path, largest: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file where the folder should be, a folder where a file should be, a disk that is full when it is written."""
+    (tmp_path / "compiled").touch()
+    assert largest()(np.array([1, 3, 2], np.int16)) == 3
+    (file,) = tmp_path.rglob("*.nb?")
+    assert file.parent.name == "__pycache__", "beside the source instead"
+    file.unlink()
+    file.mkdir()
+    assert largest()(np.array([1, 3, 2], np.int16)) == 3
+    assert "every process will compile this again" in caplog.text
+    file.rmdir()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    caplog.clear()
+    assert largest()(np.array([1, 3, 2], np.int16)) == 3
+    assert "No space left on device; every process will compile this again" in caplog.text
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_command_survives_a_damaged_cache(root: Path, tmp_path: Path) -> None:
+    """Every file of it damaged, one in each way."""
+    command = [sys.executable, "-m", "mimiidg_build", "build", "demo", "--dataset", DATASET, "--section", "fan/00"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    for name in ("first", "second"):
+        files = sorted((tmp_path / "compiled").rglob("*.nb?"))
+        assert len(files) > 2 or name == "first"
+        for file, damage in zip(files, cycle([DAMAGE["empty"], DAMAGE["half"], DAMAGE["bit at 0.5"]]), strict=False):
+            file.write_bytes(damage(file.read_bytes()))
+        arguments = ["--root", str(root), "--quiet", "--name", name]
+        ran = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0 and "stopped" not in ran.stderr, ran.stderr
+        found = ran.stderr.count("is damaged; it is compiled anew")
+        assert found >= len(files) - 1, "levels were measured by the first"
+        assert name == "first" or found
 
 
 def test_samples_need_not_lie_side_by_side_nor_be_ours_to_change() -> None:

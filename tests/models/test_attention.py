@@ -169,6 +169,18 @@ def test_maps_of_clips(name: str, low: float) -> None:
     assert model.training, "as it was before"
 
 
+def test_mixed_precision_reaches_mobilefacenet_and_spares_the_angles() -> None:
+    model = create("attention", "smoke", 2, 0).eval()
+    seen: list[torch.dtype] = []
+    model.encoder.layers[-2].register_forward_hook(lambda module, given, found: seen.append(found.dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        mixed = model(waves_of(audio(2)))
+    with torch.no_grad():
+        whole = model(waves_of(audio(2)))
+    assert seen == [torch.bfloat16, torch.float32]
+    assert mixed.dtype == whole.dtype == torch.float32 and torch.allclose(mixed, whole, atol=0.05)
+
+
 def test_mobilefacenet_starts_from_its_normal_distribution() -> None:
     model = create("attention", "paper", 3, 0)
     for module in model.encoder.modules():

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from torch.utils.data import DataLoader
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader, Subset
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.store.store import Store, open_store
@@ -102,12 +103,176 @@ def test_item_and_batch(store: Store) -> None:
     one, some = clips[5], clips[[5, 2, -1]]
     assert one["features"].shape == (N_FRAMES, 128) and one["clip"] == 5
     assert some["clip"].tolist() == [5, 2, len(clips) - 1]
-    for name, value in one.items():
-        assert torch.equal(some[name][0], value), name
+    for name in ("features", "section", "is_target", "is_anomaly", "clip"):
+        assert torch.equal(some[name][0], one[name]), name
+    row = clips.clips.iloc[5]
+    assert (one["name"], one["machine_type"]) == (row["clip"], row["machine_type"])
+    assert one["attributes"] == {column: row[column] for column in ("d1p", "d1v", "d2p", "d2v")}
+    assert some["name"] == clips.clips["clip"].iloc[[5, 2, -1]].tolist() and some["machine_type"][2] == "valve"
+    assert some["attributes"]["d1v"] == clips.clips["d1v"].iloc[[5, 2, -1]].tolist()
     with pytest.raises(IndexError, match=f"clip {len(clips)} of {len(clips)}"):
         clips[len(clips)]
-    batch = next(iter(DataLoader(clips, batch_size=4)))  # torch's own collation
-    assert torch.equal(batch["features"], clips[[0, 1, 2, 3]]["features"])
+
+
+INDICES = {
+    "list": [3, 0, -1],
+    "int32": np.array([3, 0, -1], np.int32),
+    "uint8": np.array([3, 0], np.uint8),
+    "tensor": torch.tensor([3, 0, -1]),
+    "tensors": [torch.tensor(3), torch.tensor(0)],
+    "range": range(2, 7, 2),
+    "none": [],
+    "slice": slice(2, 9, 3),
+    "backward": slice(None, None, -5),
+    "beyond": slice(30, 1000),
+    "mask": np.arange(3 * N_CLIPS) % 7 == 5,
+    "list of bool": [number in (3, 5) for number in range(3 * N_CLIPS)],
+    "tensor of bool": torch.arange(3 * N_CLIPS) > 30,
+}
+
+
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_indices_are_read_as_numpy_reads_them(store: Store, index: Any, budget: int) -> None:
+    clips = ClipDataset(store, memory_budget_bytes=budget)
+    as_numpy = index if isinstance(index, slice) or len(index) else np.zeros(0, int)  # numpy makes floats of []
+    expected = np.arange(len(clips))[as_numpy].copy()
+    batch = clips[index]
+    assert batch["clip"].tolist() == expected.tolist()
+    assert batch["name"] == clips.clips["clip"].iloc[expected].tolist()
+    every = clips.read(slice(None))
+    assert torch.equal(batch["features"], every[expected]) and torch.equal(clips.read(index), every[expected])
+
+
+@pytest.mark.parametrize("one", [3, -1, np.int16(3), np.uint64(3), np.array(3), torch.tensor(-1)])
+def test_one_clip_has_no_axis_of_clips(store: Store, one: Any) -> None:
+    clips = ClipDataset(store)
+    assert clips[one]["clip"].item() == int(one) % len(clips)
+    assert torch.equal(clips.read(one), clips.read([int(one)])[0])
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "message"),
+    [
+        (1.0, TypeError, "found float of float64"),
+        (np.array([1.0, 2.0]), TypeError, "found numpy.ndarray of float64"),
+        (torch.tensor([0.5]), TypeError, "found torch.Tensor of float32"),
+        (np.zeros(0), TypeError, "found numpy.ndarray of float64"),
+        (True, TypeError, "found bool of bool"),
+        (None, TypeError, "found NoneType"),
+        ("3", TypeError, "found str"),
+        ((1, 2), TypeError, "found tuple"),
+        ([[0], [1, 2]], TypeError, "found list"),
+        ([[0, 1]], TypeError, r"found list of int64 with shape \(1, 2\)"),
+        (slice(0.0, 3), TypeError, "slice indices must be integers"),
+        ([True, False], IndexError, f"a mask of 2 booleans does not fit {3 * N_CLIPS} clips"),
+        (np.ones(3 * N_CLIPS + 1, bool), IndexError, f"a mask of {3 * N_CLIPS + 1} booleans"),
+        ([0, 3 * N_CLIPS], IndexError, f"clip {3 * N_CLIPS} of {3 * N_CLIPS}"),
+        (-3 * N_CLIPS - 1, IndexError, f"clip -{3 * N_CLIPS + 1} of"),
+        (np.array([2**64 - 1], np.uint64), IndexError, f"clip {2**64 - 1} of"),
+    ],
+)
+def test_anything_else_is_refused(store: Store, index: Any, error: type[Exception], message: str) -> None:
+    clips = ClipDataset(store)
+    for ask in (clips.__getitem__, clips.read):
+        with pytest.raises(error, match=message):
+            ask(index)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two batches are alike: the same keys, types and values."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return type(one) is type(other) and one == other
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_plain_dataloader_gives_the_same_batches(store: Store, num_workers: int) -> None:
+    clips = ClipDataset(store, memory_budget_bytes=0)
+    batches = list(DataLoader(clips, batch_size=4, num_workers=num_workers))
+    assert len(batches) == 16 and all(same(batch, clips[batch["clip"]]) for batch in batches)
+    assert all(map(same, batches, clips.loader(4)))
+    few = Subset(clips, [9, -2, 0])
+    (batch,) = DataLoader(few, batch_size=3)
+    assert same(batch, clips[[9, -2, 0]]) and few[0]["name"] == clips[9]["name"]
+
+
+def test_a_plain_dataloader_reads_a_batch_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = ClipDataset(store, memory_budget_bytes=0)
+    taken, take = [], clips._reader.take
+    monkeypatch.setattr(clips._reader, "take", lambda *given: (taken.append(len(given[0])), take(*given)))
+    for _ in DataLoader(clips, batch_size=16, shuffle=True):
+        pass
+    assert taken == [16, 16, 16, 15]
+
+
+class Large(TorchDispatchMode):
+    """Notes the functions of torch that copy features, for which it would start threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.numel() >= N_FRAMES * 128 and not func.is_view:
+            self.seen.append(func.name())
+        return found
+
+
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_a_plain_dataloader_starts_no_threads(store: Store, budget: int) -> None:
+    clips = ClipDataset(store, memory_budget_bytes=budget)
+    with Large() as large:
+        batches = list(DataLoader(clips, batch_size=8))
+        assert large.seen == []
+        torch.stack([clips[0]["features"], clips[1]["features"]])
+        assert large.seen == ["aten::stack"], "what it would have been"
+    assert {type(batch["features"]) for batch in batches} == {torch.Tensor}
+
+
+def test_items_stack_as_any_tensors_do(store: Store) -> None:
+    clips = ClipDataset(store)
+    parts = [item["features"] for item in clips.__getitems__([4, 1])]
+    expected = clips.read([4, 1])
+    for dim in (0, 1, -1):
+        assert torch.equal(torch.stack(parts, dim), torch.stack(list(expected), dim))
+    stacked = torch.stack(parts)
+    stacked.zero_()
+    assert torch.equal(parts[0] + 0, expected[0]) and type(parts[0] + 0) is torch.Tensor
+    out = torch.empty_like(expected)
+    assert torch.stack(parts, out=out) is out and torch.equal(out, expected)
+    parts[0].requires_grad_()
+    assert torch.stack(parts).requires_grad
+
+
+def test_a_subset_of_a_mask_is_refused(store: Store) -> None:
+    """A Subset takes numbers; booleans would be taken for 0 and 1."""
+    clips = ClipDataset(store)
+    few = Subset(clips, (np.arange(len(clips)) % 2 == 0).tolist())
+    for ask in (lambda: few[0], lambda: next(iter(DataLoader(few, batch_size=len(few))))):
+        with pytest.raises(TypeError, match="expected a clip's number"):
+            ask()
+
+
+def test_what_is_given_is_a_copy(store: Store) -> None:
+    clips = ClipDataset(store)
+    expected = clips.read(slice(None)).clone()
+    for given in (clips[3], clips[[3, 4]], *clips.__getitems__([3, 4]), clips[2:5]):
+        given["features"] += 1
+    clips.read(3).zero_()
+    assert torch.equal(clips.read(slice(None)), expected)
+
+
+def test_held_clips_are_shuffled_in_chunks_that_fit(store: Store) -> None:
+    """They may fit this machine's memory, and not a GPU's."""
+    clips = ClipDataset(store)
+    whole, chunks = clips.shuffled_chunks(1), clips.shuffled_chunks(1, 10 * clips.clip_bytes)
+    assert clips.access == "memory" and len(whole) == 1
+    assert [len(chunk) for chunk in chunks] == [10] * 6 + [3]
+    assert np.concatenate(chunks).tolist() == whole[0].tolist()
 
 
 def test_labels(store: Store) -> None:

@@ -58,9 +58,28 @@ def test_every_network_of_a_run(tmp_path: Path) -> None:
         ("epoch,loss,held_out_loss\n1,0.5,\n1,0.4,\n", "line 3: expected epoch 2"),
         ("epoch,loss,held_out_loss\n1,0.5\n", "line 2: expected epoch 1"),
         ("epoch,loss,held_out_loss\n1,0.5,,3\n", "line 2: expected epoch 1"),
+        ("epoch,loss,held_out_loss\n", "expected a line for each epoch, found none"),
+        ("epoch,loss,held_out_loss\n1,,\n", "line 2: expected epoch 1 and losses"),
+        ("epoch,loss,held_out_loss\n1,nan,\n", "line 2: expected epoch 1 and losses"),
+        ("epoch,loss,held_out_loss\n1,0.5,inf\n", "line 2: expected epoch 1 and losses"),
+        ("epoch,loss,held_out_loss\n1,0.5,\n\n", "line 3: expected epoch 2"),
+        ("epoch,loss,held_out_loss\n1,0.5,\n2,\x000.4,\n", "line"),
+        ("epoch,loss,held_out_loss\n1," + "9" * 200_000 + ",\n", "field larger than field limit"),
+        ("x" * 100_000, "found .'x{78}[.]{3}. Remove"),
     ],
 )
 def test_another_file_is_not_taken_for_a_loss_curve(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "loss_fan.csv").write_text(text)
     with pytest.raises(DataError, match=f"loss_fan.csv is not a loss curve: .*{found}"):
         read_loss_curve(tmp_path / "loss_fan.csv")
+
+
+def test_what_is_no_text_or_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "loss_fan.csv"
+    path.write_bytes(b"epoch,loss,held_out_loss\n1,\xff,\n")
+    with pytest.raises(DataError, match="loss_fan.csv is not a loss curve: it cannot be read.*Remove the run's folder"):
+        read_loss_curve(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match="loss_fan.csv is not a loss curve: it cannot be read"):
+        read_loss_curves(tmp_path)

@@ -25,7 +25,7 @@ from mimiidg_build.models.batches import in_batches
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.training.checkpoint import load_weights, save_weights, weights_path
 from mimiidg_build.training.clip_dataset import ClipDataset
-from mimiidg_build.training.loss_curve import EpochLoss
+from mimiidg_build.training.loss_curve import EpochLoss, write_loss_curve
 from mimiidg_build.training.reproducible import epoch_seed
 from mimiidg_build.training.train import train, training_windows
 from tests.small_store import N_FRAMES, make_store
@@ -138,6 +138,23 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
     assert killed.returncode == -signal.SIGKILL
     assert len(rows_of(tmp_path / "part/loss_fan.csv")) == 1
     assert same_weights(trained(store, tmp_path / "part"), trained(store, tmp_path / "whole"))
+
+
+def test_a_kill_between_checkpoint_and_loss_curve_loses_no_epoch(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, losses: list[EpochLoss]) -> None:
+        if len(losses) == EPOCHS:
+            raise Stop
+        write_loss_curve(path, losses)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mimiidg_build.training.train.write_loss_curve", killed)
+        with pytest.raises(Stop):
+            trained(store, tmp_path)
+    assert len(rows_of(tmp_path / "loss_fan.csv")) == EPOCHS - 1
+    trained(store, tmp_path)  # every epoch is finished: nothing is trained
+    assert [row["epoch"] for row in rows_of(tmp_path / "loss_fan.csv")] == ["1", "2", "3"]
 
 
 def test_finished_training_is_not_repeated(store: Store, tmp_path: Path) -> None:

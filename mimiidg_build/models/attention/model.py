@@ -82,8 +82,9 @@ class Attention(Detector):
         images = self.images(waves).contiguous(memory_format=torch.channels_last)
         if self.attention is not None:
             images = images * self.attention(images)
-        with torch.autocast(waves.device.type, enabled=False):
-            return F.normalize(self.encoder(images).float()) @ F.normalize(self.classes).T
+        embeddings = self.encoder(images)
+        with torch.autocast(waves.device.type, enabled=False):  # angles lose their digits in bfloat16
+            return F.normalize(embeddings.float()) @ F.normalize(self.classes).T
 
     def maps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Images of clips and their attention maps, as when scoring.
