@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from mimiidg_build.datasets.variant import load_variant
+from mimiidg_build.build.variant import build_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from tests.conftest import DATASET
 from tests.small_store import make_store
 
@@ -57,8 +58,10 @@ class Interrupted:
                 os.write(read, b"\x03")
             else:
                 process.send_signal(signal.SIGINT)
+            sent = time.monotonic()
             self._listen(read, lambda: False, 60)
             self.exit_code = process.wait(10)
+            self.took_s = time.monotonic() - sent
         finally:
             process.kill()
             process.wait()
@@ -118,6 +121,17 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(
     assert not re.search("Traceback|KeyboardInterrupt|Crash|rror", stopped.said), stopped.said
     assert stopped.survivors == []
     assert terminal or "\x1b" not in stopped.said, "no control codes where there is no terminal"
+
+
+def test_ctrl_c_ends_a_report_within_two_seconds(root: Path) -> None:
+    """Not only once all sounds are encoded, which another thread does."""
+    variant = derive_variant(load_variant("demo"), dataset=DATASET).model_copy(update={"name": "demo"})
+    build_variant(variant, root)
+    stopped = Interrupted(["report", "demo", "--root", str(root)], root.parent, "report", terminal=True)
+    assert stopped.exit_code in (130, -signal.SIGINT), stopped.said
+    assert stopped.last_line == "stopped. What is finished is kept: run the same command again to go on."
+    assert stopped.took_s < 2, stopped.said
+    assert not list(root.rglob("*.html*"))
 
 
 def test_an_interrupted_build_is_listed_and_goes_on(root: Path, tmp_path: Path) -> None:
