@@ -123,6 +123,12 @@ def shown_duration_s(n_signals: int, room_bytes: int, clip_s: float) -> float:
     return max(SHORTEST_S, min(clip_s, math.floor(10 * room_s) / 10))
 
 
+def prepare(store: Store) -> None:
+    """Import and compile what a gallery needs: in the main thread Ctrl-C ends that, in others it is waited for."""
+    store.audio(*store.attributes.section_ids[0])
+    _image(logmel(np.zeros(SAMPLE_RATE, np.int16)), 0.0)
+
+
 def make_gallery(
     store: Store,
     root: Place,

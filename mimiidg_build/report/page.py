@@ -27,7 +27,7 @@ from mimiidg_build.progress import OnProgress, Reporter
 from mimiidg_build.report import data_charts, heat_maps, result_tables, score_charts, tables
 from mimiidg_build.report.cells import PageTable
 from mimiidg_build.report.data_charts import Chart
-from mimiidg_build.report.gallery import make_gallery
+from mimiidg_build.report.gallery import make_gallery, prepare
 from mimiidg_build.report.headline import data_summary, headline
 from mimiidg_build.report.svg import PALETTE, style
 from mimiidg_build.report.sweeps import by_known_anomalies, read_others, snr_sweep
@@ -115,6 +115,7 @@ def render_page(store: Store, root: Place, reporter: Reporter) -> str:
     plain = heat_maps.best_first(runs.models)
     n_steps = len(store.sections) * (1 + len(plain))
     on_progress = reporter.step("report", n_steps, "sections")
+    prepare(store)
     # sound is encoded outside Python's lock, charts are drawn inside it: one beside the other
     with _beside() as (beside, stopped), rc_context(style()):  # type: ignore[arg-type]
         # the gallery gets what charts and tables leave: its clips are shown as long as there is room for
