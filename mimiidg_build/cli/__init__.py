@@ -11,7 +11,6 @@ models, benchmark, report, flows.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import gc
 import io
@@ -106,8 +105,9 @@ def _ctrl_c_in_destructors() -> Iterator[None]:
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            # from a thread: what is raised in this hook is only printed, too
-            threading.Timer(0.05, _thread.interrupt_main).start()
+            # from a thread: what is raised in this hook is only printed, too; and a signal, which ends a sleep
+            main_thread = threading.main_thread().ident or 0
+            threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
         else:
             before(unraisable)
 
