@@ -158,7 +158,7 @@ def test_ctrl_c_within_a_destructor_still_stops(
         signal.signal(signal.SIGINT, handler)
         gc.unfreeze()
     assert time.monotonic() - begun < 4 and sys.unraisablehook is hook
-    assert capsys.readouterr().err == "stopped. What is finished is kept: run the same command again to go on.\n"
+    assert capsys.readouterr().err.strip() == "stopped. What is finished is kept: run the same command again to go on."
 
 
 def test_an_interrupted_build_is_listed_and_goes_on(root: Path, tmp_path: Path) -> None:
