@@ -93,8 +93,8 @@ def _one_value_a_line(row: dict[str, str]) -> list[str]:
     >>> _one_value_a_line({"variant": "demo", "state": "", "path": "data/variants/demo"})
     ['', 'variant: demo', '  path: data/variants/demo']
     """
-    first, *rest = (f"{name}: {text}" for name, text in row.items() if text)
-    return ["", first, *(f"  {line}" for line in rest)]
+    lines = [f"{name}: {text}" for name, text in row.items() if text]
+    return ["", *lines[:1], *(f"  {line}" for line in lines[1:])]
 
 
 def print_lines(lines: Iterable[object]) -> None:
