@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, ProgressColumn, Task, TaskID
+    from rich.table import Table
     from rich.text import Text
 
 PLAIN_INTERVAL_S = 10.0
@@ -179,20 +181,20 @@ def duration(seconds: float) -> str:
 
 
 class LiveReporter(Reporter):
-    """Bars with count, rate and time left, at a terminal."""
+    """Bars with count, rate and time left, at a terminal: of what is under way. What has ended is a line above them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        The terminal; standard error's by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._tasks: dict[tuple[str, str], TaskID] = {}
-        self._progress: Progress = Progress(
-            TextColumn("{task.description:<16}", markup=False),  # titles are file names, too: brackets are no markup
-            BarColumn(),
-            *_count_and_rate(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
+        self._lock = threading.Lock()
+        self._progress = _bars(console or Console(stderr=True))
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -206,29 +208,83 @@ class LiveReporter(Reporter):
     def step(self, title: str, total: int, unit: str = "clips") -> OnProgress:
         """Add a bar; see :meth:`Reporter.step`."""
         task = self._tasks["step", title] = self._progress.add_task(title, total=total, unit=unit)
-        return lambda n: self._progress.advance(task, n)
+
+        def on_progress(n: int) -> None:
+            with self._lock:
+                if task in self._progress.task_ids:  # callers may count beyond the total, when the bar has gone
+                    self._progress.advance(task, n)
+                    self._collapse(("step", title), task)
+
+        return on_progress
 
     def note(self, title: str, text: str) -> None:
         """Put the note beside the step's title."""
-        if ("step", title) in self._tasks:
-            self._progress.update(self._tasks["step", title], description=f"{title}, {text}")
+        with self._lock:
+            if ("step", title) in self._tasks:
+                self._progress.update(self._tasks["step", title], description=f"{title}, {text}")
 
     def transfer(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
         """Move the transfer's bar; see :meth:`Reporter.transfer`."""
-        if ("transfer", name) not in self._tasks:
-            self._tasks["transfer", name] = self._progress.add_task(name, total=total_bytes, unit="bytes")
-        self._progress.update(self._tasks["transfer", name], completed=done_bytes)
+        key = ("transfer", name)
+        with self._lock:
+            if key not in self._tasks:
+                self._tasks[key] = self._progress.add_task(name, total=total_bytes, unit="bytes")
+            self._progress.update(self._tasks[key], completed=done_bytes)
+            self._collapse(key, self._tasks[key])
+
+    def _collapse(self, key: tuple[str, str], task_id: TaskID) -> None:
+        """Replace the bar of what has ended by a line above all bars: those of what goes on stay in sight."""
+        (task,) = (task for task in self._progress.tasks if task.id == task_id)
+        if not task.finished or not task.total:
+            return
+        self._progress.remove_task(task_id)
+        if self._tasks.get(key) == task_id:
+            del self._tasks[key]
+        unit, passed_s = task.fields["unit"], task.finished_time or 0.0
+        line = f"{task.description:<16} {count(int(task.completed), int(task.total), unit)}"
+        line += f", {rate(int(task.completed), passed_s, unit)}, {duration(passed_s)}"
+        # cut rather than broken, like the bars: one line each; and neither a [tag] nor a :smiley: is anything but text
+        self._progress.console.print(
+            line, markup=False, emoji=False, highlight=False, no_wrap=True, overflow="ellipsis"
+        )
 
 
-def _count_and_rate() -> tuple[ProgressColumn, ProgressColumn]:
-    """Columns for what rich's own do not show.
+def _bars(console: Console) -> Progress:
+    """Bars that fit the terminal: text is never broken but cut, and no more bars than lines.
 
-    Its MofNCompleteColumn has no unit and no thousands separator, its DownloadColumn and TransferSpeedColumn count
-    bytes alone, and its speed is that of the last 30 s: of a step whose items take minutes it knows none.
     Made in a function, since a class derived from rich's would import rich with this module.
     """
-    from rich.progress import ProgressColumn
+    from rich.progress import Progress
     from rich.text import Text
+
+    class Bars(Progress):
+        """rich would leave out the last bars where there are too many, without a word."""
+
+        def get_renderables(self) -> Iterator[Table | Text]:
+            """The bars that there is room for. See :meth:`Progress.get_renderables`."""
+            room = max(1, console.height - 3)  # lines
+            yield self.make_tasks_table(self.tasks[:room])
+            if len(self.tasks) > room:
+                yield Text(f"and {len(self.tasks) - room} more")
+
+    return Bars(*_columns(), console=console)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    """Title, bar, count, rate and time left. Where the terminal is too narrow, the bar shrinks and the title is cut.
+
+    rich's MofNCompleteColumn has no unit and no thousands separator, its DownloadColumn and TransferSpeedColumn count
+    bytes alone, and its speed is that of the last 30 s: of a step whose items take minutes it knows none.
+    """
+    from rich.progress import BarColumn, ProgressColumn, TimeRemainingColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class TitleColumn(ProgressColumn):
+        """A title may be a file's name: brackets are no markup."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.description:<16}", no_wrap=True, overflow="ellipsis")
 
     class CountColumn(ProgressColumn):
         """120 of 1,800 clips."""
@@ -241,12 +297,12 @@ def _count_and_rate() -> tuple[ProgressColumn, ProgressColumn]:
         """450/s, the mean since the start."""
 
         def render(self, task: Task) -> Text:
-            # rich's elapsed time goes on after the last item: the rate of a finished step would fall.
-            passed_s = task.finished_time if task.finished else task.elapsed
             done = int(task.completed)
-            return Text(rate(done, passed_s or 0, task.fields["unit"]) if done else "")
+            return Text(rate(done, task.elapsed or 0, task.fields["unit"]) if done else "")
 
-    return CountColumn(), RateColumn()
+    # rich takes room from the columns that may wrap: title and bar
+    kept = [kind(table_column=Column(no_wrap=True)) for kind in (CountColumn, RateColumn, TimeRemainingColumn)]
+    return TitleColumn(), BarColumn(), *kept
 
 
 def choose_reporter(quiet: bool = False) -> Reporter:

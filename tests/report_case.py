@@ -16,7 +16,7 @@ from tests.conftest import DATASET, once
 
 SECTIONS = ["fan", "valve/01"]
 MODELS = ["autoencoder", "nearest_neighbour"]
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"meta", "link", "img", "input", "br", "wbr"}
 
 
 def case_root(factory: pytest.TempPathFactory, archives: Path) -> Path:
@@ -94,6 +94,8 @@ class Page(HTMLParser):
         if "caption" in self._open:
             self._caption += data
         elif self._open and {"td", "th"} & set(self._open):
+            if self.elements[-1][0] == "wbr":  # a place where a word may break is not between two words
+                data = self._rows[-1][-1].pop() + data
             self._rows[-1][-1].append(data)
 
     def all(self, tag: str) -> list[dict[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
 import threading
@@ -9,6 +11,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from mimiidg_build import progress, settings
 from mimiidg_build.progress import LiveReporter, PlainReporter, Reporter, choose_reporter
@@ -131,6 +135,65 @@ def test_bars_show_count_unit_and_size(capsys: pytest.CaptureFixture[str], monke
     assert "180 of 180 clips" in rows["render"]
     assert "928 of 928 MB" in rows["fan.zip"]
     assert "3 MB" in rows["own.zip"]
+
+
+def terminal(height: int = 24) -> tuple[LiveReporter, Console]:
+    """A reporter at a terminal of 80 columns, and that terminal."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=height, _environ={"TERM": "xterm"})
+    return LiveReporter(console), console
+
+
+def shown(live: LiveReporter, console: Console) -> list[str]:
+    """The lines that stand there at this moment."""
+    with console.capture() as drawn:
+        console.print(live._progress.get_renderable())
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.get()).splitlines()
+
+
+def test_what_has_ended_is_a_line_and_what_goes_on_stays_in_sight() -> None:
+    """More steps than lines: those under way are at the bottom, each of the others was printed once."""
+    live, console = terminal()
+    for number in range(40):
+        live.step(f"network {number}", 10, "windows")(10)
+    under_way = live.step("network 40", 10, "windows")
+    under_way(3)
+    assert [line.split("  ")[0] for line in shown(live, console)] == ["network 40"]
+    under_way(7)
+    under_way(1)  # beyond the end, when the bar has gone
+    assert shown(live, console) == []
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert [written.count(f"network {number} ") for number in range(41)] == [1] * 41
+    assert "10 of 10 windows" in written
+
+
+def test_no_more_bars_than_lines() -> None:
+    live, console = terminal(height=10)
+    for number in range(40):
+        live.step(f"network {number}", 10)(1)
+    lines = shown(live, console)
+    assert len(lines) < 10 and lines[0].startswith("network 0 ") and lines[-1] == "and 33 more"
+
+
+@pytest.mark.parametrize("title", ["render", "autoencoder smoke-2epochs seed 1 gearbox, epoch 12 of 100, loss 0.01234"])
+def test_a_bar_is_one_line(title: str) -> None:
+    live, console = terminal()
+    live.step(title, 1_234_567, "recordings")(200_000)
+    live.transfer("a_very_long_name_of_an_archive_with_recordings_of_a_machine_type.zip", 10**8, 10**9)
+    lines = shown(live, console)
+    assert len(lines) == 2 and max(map(cell_len, lines)) <= 80
+    assert "200,000 of 1,234,567 recordings" in lines[0] and "100 of 1,000 MB" in lines[1]
+    live.step("x" * 100, 1)(1)
+    assert all(cell_len(line) <= 80 for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def test_a_note_stands_beside_a_step_under_way() -> None:
+    live, console = terminal()
+    under_way = live.step("autoencoder", 2)
+    live.note("autoencoder", "loss 12.5")
+    assert shown(live, console)[0].startswith("autoencoder, loss 12.5")
+    under_way(2)
+    live.note("autoencoder", "loss 12.4")  # too late, and no mistake
+    assert shown(live, console) == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ PNG; matplotlib is imported when one is drawn.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,40 @@ if TYPE_CHECKING:
 DOMAINS = {"auc_source": ("source", "-"), "auc_target": ("target", "--")}
 # colour-blind readers can tell these apart (Okabe and Ito)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+LONGEST_NAMES = 100  # characters of all models' names in a file's name, which a file system bounds
+
+
+def figure_name(variant: str, models: Sequence[ModelResult], shown: str) -> str:
+    """The file name of a figure, by all that sets it apart from another: neither overwrites the other.
+
+    Parameters
+    ----------
+    variant : str
+    models : sequence of ModelResult
+        Whose results it shows.
+    shown : str
+        What it shows of them: ``snr-6_+0_+6dB``, ``loss``.
+
+    Returns
+    -------
+    str
+    """
+    names = "+".join(dict.fromkeys(re.sub(r"[^A-Za-z0-9_.]", "_", model.model) for model in models))
+    if len(names) > LONGEST_NAMES:
+        names = f"models-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
+    return f"{variant}-{models[0].label}-{names}-{shown}.png"
+
+
+def snr_sweep_name(benchmarks: Sequence[Benchmark]) -> str:
+    """The file name of ``plot_snr_sweep``'s figure: variant, profile, models and SNR offsets."""
+    offsets = "_".join(f"{offset:+g}" for offset in sorted(benchmark.snr_offset_db for benchmark in benchmarks))
+    return figure_name(benchmarks[0].base_variant, benchmarks[0].models, f"snr{offsets}dB")
+
+
+def known_anomalies_name(benchmark: Benchmark) -> str:
+    """The file name of ``plot_known_anomalies``'s figure: variant, profile, models and numbers of known anomalies."""
+    numbers = "_".join(str(k) for k in sorted({model.known_anomalies for model in benchmark.models}))
+    return figure_name(benchmark.variant, benchmark.models, f"known-anomalies-{numbers}")
 
 
 def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:

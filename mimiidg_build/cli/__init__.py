@@ -11,13 +11,15 @@ models, benchmark, report, flows.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -76,10 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 is printed as the bytes that it is
     given = None if arguments is None else list(arguments)
     try:
-        result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
+        with _ctrl_c_in_destructors():
+            result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
         return result if isinstance(result, int) else 0  # without standalone mode click returns the code of an Exit
     except (KeyboardInterrupt, click.Abort):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+        gc.freeze()  # at exit Python would search all that was imported for garbage: on a busy machine, for seconds
         click.echo(f"stopped. {KEPT}", err=True)
         return 130
     except click.ClickException as error:
@@ -92,6 +96,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MimiidgError, ModuleNotFoundError, OSError) as error:
         click.echo(f"error: {printable(_message(error))}", err=True)
         return error.exit_code if isinstance(error, MimiidgError) else 1
+
+
+@contextlib.contextmanager
+def _ctrl_c_in_destructors() -> Iterator[None]:
+    """Ctrl-C that comes while Python runs a destructor is raised again after it; Python itself only prints it."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            # from a thread: what is raised in this hook is only printed, too; and a signal, which ends a sleep
+            main_thread = threading.main_thread().ident or 0
+            threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _message(error: MimiidgError | ModuleNotFoundError | OSError) -> str:

@@ -140,7 +140,7 @@ def benchmark(
             found = _as_flow(wanted, root, where, **options)
         else:
             found = _directly(wanted, root, reporter, where, **options)
-    figures = _figures(found, root, profile, losses)
+    figures = _figures(found, root, losses)
     if as_json:
         print_json({"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]})
         return
@@ -185,17 +185,18 @@ def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **option
     return [collect(plan_runs(open_store(path), root, **options)) for path in paths]
 
 
-def _figures(found: list[Benchmark], root: Place, profile: str, losses: bool) -> list[Path]:
+def _figures(found: list[Benchmark], root: Place, losses: bool) -> list[Path]:
     """Draw what was asked for, under ROOT/reports."""
-    from mimiidg_build.benchmark.plots import plot_known_anomalies, plot_losses, plot_snr_sweep, reports_directory
+    from mimiidg_build.benchmark import plots
 
-    reports, drawn = reports_directory(root), []
+    reports, drawn = plots.reports_directory(root), []
     if len(found) > 1:
-        drawn.append(plot_snr_sweep(found, reports / f"{found[0].base_variant}-{profile}-snr.png"))
+        drawn.append(plots.plot_snr_sweep(found, reports / plots.snr_sweep_name(found)))
     for result in found:
         if len({model.known_anomalies for model in result.models}) > 1:
-            path = reports / f"{result.variant}-{profile}-known-anomalies.png"
-            drawn.append(plot_known_anomalies(result, path))
+            drawn.append(plots.plot_known_anomalies(result, reports / plots.known_anomalies_name(result)))
     if losses:
-        drawn += [plot_losses(result, reports / f"{result.variant}-{profile}-loss.png") for result in found]
+        for result in found:
+            name = plots.figure_name(result.variant, result.models, "loss")
+            drawn.append(plots.plot_losses(result, reports / name))
     return drawn

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -27,22 +28,73 @@ def shown_progress(quiet: bool) -> Iterator[Reporter]:
 
 
 def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Print a table; as wide as it must be where no terminal limits it."""
+    """Print a table, as wide as it must be; at a terminal that is narrower, a line for each value."""
+    print_lines(table_lines(title, rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+
+
+def table_lines(title: str, rows: Sequence[dict[str, Any]], width: int | None = None) -> list[str]:
+    """A table as lines of text. No value is ever broken: a path can be copied.
+
+    Parameters
+    ----------
+    title : str
+        Stands above, if there is one.
+    rows : sequence of dict
+        Value by column title; all rows have the same titles.
+    width : int, optional
+        Columns of the terminal. A table that is wider has its column titles in several lines; one that is wider even
+        so becomes a line ``title: value`` for each value that is not empty, row by row.
+
+    Returns
+    -------
+    list of str
+    """
+    from rich.cells import cell_len
+
+    texts = [
+        {name: f"{value:,}" if isinstance(value, int) else printable(str(value)) for name, value in row.items()}
+        for row in rows
+    ]
+    heading = [title] if title else []
+    for words_apart in (False, True):
+        drawn = _drawn(texts, [name for name in (rows[0] if rows else ()) if _is_number(name, rows)], words_apart)
+        if width is None or all(cell_len(line) <= width for line in drawn):
+            return [*heading, *drawn]
+    return [*heading, *(line for row in texts for line in _one_value_a_line(row))]
+
+
+def _is_number(name: str, rows: Sequence[dict[str, Any]]) -> bool:
+    return all(isinstance(row[name], int | float) or str(row[name])[:1] in "0123456789-" for row in rows)
+
+
+def _drawn(rows: Sequence[dict[str, str]], numbers: Collection[str], words_apart: bool) -> list[str]:
+    """The table with its columns side by side; ``words_apart`` breaks column titles, where that makes it narrower."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in rows[0] if rows else ():
-        number = all(isinstance(row[name], int | float) or str(row[name])[:1] in "0123456789-" for row in rows)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        parts = [*(name.split() if words_apart else [name]), *(row[name] for row in rows)]
+        justify: Literal["left", "right"] = "right" if name in numbers else "left"
+        table.add_column(name, justify=justify, width=max(map(cell_len, parts)))
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row.values()))
-    console = Console(width=None if sys.stdout.isatty() else 10_000, markup=False, highlight=False)  # [dB] is a unit
+        table.add_row(*row.values())
+    console = Console(width=10_000, markup=False, emoji=False, highlight=False)  # [dB] is a unit, and : is no picture
     with console.capture() as printed:
         console.print(table)
-    for line in printed.get().splitlines():
-        click.echo(line.rstrip())  # rich pads every line to the full width of the table
+    return [line.rstrip() for line in printed.get().splitlines()]  # rich pads every line to the width of the table
+
+
+def _one_value_a_line(row: dict[str, str]) -> list[str]:
+    """A row that is too wide for the terminal.
+
+    >>> _one_value_a_line({"variant": "demo", "state": "", "path": "data/variants/demo"})
+    ['', 'variant: demo', '  path: data/variants/demo']
+    """
+    lines = [f"{name}: {text}" for name, text in row.items() if text]
+    return ["", *lines[:1], *(f"  {line}" for line in lines[1:])]
 
 
 def print_lines(lines: Iterable[object]) -> None:

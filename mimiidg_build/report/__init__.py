@@ -4,7 +4,8 @@ In: a finished store, the archives it was built from if they are still there, th
 Imports: errors, settings, schemas, progress, storage, parallel, audio, datasets, fetch, features, store, build,
 evaluation, models, training, benchmark.
 
-``page`` puts the page together from ``tables`` (of ``cells``), ``data_charts`` and ``score_charts`` (drawn by ``svg``),
-``gallery`` (spectrograms with sound) and ``sweeps`` (results that differ in one thing only). ``attention_maps`` and
-``attention_figures`` are what ``mimiidg explain`` shows.
+``page`` puts the page together from ``headline`` (what the first screen says), ``tables``, ``result_tables`` and
+``heat_maps`` (of ``cells``, each also as CSV), ``data_charts`` and ``score_charts`` (drawn by ``svg``), ``gallery``
+(spectrograms with sound), ``sweeps`` (results on other variants, or that differ in one thing only) and ``written``
+(date, machine, versions). ``attention_maps`` and ``attention_figures`` are what ``mimiidg explain`` shows.
 """

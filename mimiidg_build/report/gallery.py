@@ -13,9 +13,10 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, snr_title
 
-CELLS = (("source", "normal"), ("target", "normal"), ("source", "anomaly"))
+CELLS = (("source", "normal"), ("source", "anomaly"), ("target", "normal"), ("target", "anomaly"))
 DEPTH_DB = 60.0  # shown below a section's loudest bin
 COMPRESSION = 0.9  # of Vorbis, which every current browser plays and which encodes thrice as fast as MP3
 SOUND_BYTES_PER_S = 4000  # at that compression, of noise, which takes most: an eighth of its WAV
@@ -122,7 +123,19 @@ def shown_duration_s(n_signals: int, room_bytes: int, clip_s: float) -> float:
     return max(SHORTEST_S, min(clip_s, math.floor(10 * room_s) / 10))
 
 
-def make_gallery(store: Store, root: Place, room_bytes: int, on_progress: OnProgress = no_progress) -> Gallery:
+def prepare(store: Store) -> None:
+    """Import and compile what a gallery needs: in the main thread Ctrl-C ends that, in others it is waited for."""
+    store.audio(*store.attributes.section_ids[0])
+    _image(logmel(np.zeros(SAMPLE_RATE, np.int16)), 0.0)
+
+
+def make_gallery(
+    store: Store,
+    root: Place,
+    room_bytes: int,
+    on_progress: OnProgress = no_progress,
+    stopped: Event | None = None,
+) -> Gallery:
     """Choose, read, draw and encode the examples of every section.
 
     Parameters
@@ -134,6 +147,8 @@ def make_gallery(store: Store, root: Place, room_bytes: int, on_progress: OnProg
         Of the page, for all pictures and sounds: clips are shown as long as there is room for.
     on_progress : callable
         Called with 1 for each section that is done.
+    stopped : threading.Event, optional
+        Once it is set, from another thread, no further sound is read or encoded.
 
     Returns
     -------
@@ -143,11 +158,13 @@ def make_gallery(store: Store, root: Place, room_bytes: int, on_progress: OnProg
     ------
     DataError
         A recording in an archive is damaged.
+    CancelledError
+        It was stopped.
     """
     mixing = bool(store.mix_plan["added_noise_snr_db"].notna().any())
     clip_s = load_table1().n_samples / SAMPLE_RATE
     shown_s = shown_duration_s(len(store.sections) * len(CELLS) * (3 if mixing else 1), room_bytes, clip_s)
-    reader = ClipReader(store, root, round(shown_s * SAMPLE_RATE))
+    reader = ClipReader(store, root, round(shown_s * SAMPLE_RATE), stopped)
     sections = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoding sound is most of the work, and lets other threads run
         for section in pool.map(lambda name: _section(reader, *SectionId.parse(name)), store.sections):
@@ -159,13 +176,19 @@ def make_gallery(store: Store, root: Place, room_bytes: int, on_progress: OnProg
 class ClipReader:
     """Reads examples: rows of the clip table joined with the mix plan, samples, and what the archives add."""
 
-    def __init__(self, store: Store, root: Place, n_samples: int) -> None:
+    def __init__(self, store: Store, root: Place, n_samples: int, stopped: Event | None = None) -> None:
         self.store, self.root, self.n_samples = store, root, n_samples
+        self._stopped = stopped or Event()
         columns = [name for name in store.mix_plan.columns if name not in store.clips.columns]
         self.table = pd.concat([store.clips, store.mix_plan[columns]], axis=1)
         self.unknown = ""
         # opened once for all clips; an Archive may be read by several threads
         self._archive: Callable[[Place], Archive] = cache(open_archive)
+
+    def go_on(self) -> None:
+        """Nothing, unless the gallery was stopped."""
+        if self._stopped.is_set():
+            raise CancelledError
 
     def chosen(self, machine_type: str, section: str) -> Iterator[pd.Series]:
         """One test clip a cell; the anomaly with the same attributes as the normal clip of its domain, if any."""
@@ -184,6 +207,7 @@ class ClipReader:
 
     def samples(self, row: pd.Series) -> dict[str, Int16]:
         """The clip's signals by kind (``Signal.kind``), as long as is shown."""
+        self.go_on()
         mixture: Int16 = np.asarray(self.store.audio(row["machine_type"], row["section"])[int(row["row"])])
         if np.isnan(row["added_noise_snr_db"]):
             return {"recording": mixture[: self.n_samples]}
@@ -222,7 +246,7 @@ def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExam
     gain_db = min(MAX_GAIN_DB, 20 * math.log10(LOUDEST / peak)) if peak else 0.0
     examples = []
     for row, samples, drawn in zip(rows, sounds, features, strict=True):
-        signals = tuple(_signal(kind, reader.store, samples[kind], drawn[kind], top_db, gain_db) for kind in samples)
+        signals = tuple(_signal(kind, reader, samples[kind], drawn[kind], top_db, gain_db) for kind in samples)
         examples.append(
             Example(row["domain"], row["condition"], row["clip"], _attributes(row), _mixed(row, reader.store), signals)
         )
@@ -230,9 +254,10 @@ def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExam
     return SectionExamples(machine_type, section, known.shift if known else "", gain_db, tuple(examples))
 
 
-def _signal(kind: str, store: Store, samples: Int16, drawn: Float32, top_db: float, gain_db: float) -> Signal:
+def _signal(kind: str, reader: ClipReader, samples: Int16, drawn: Float32, top_db: float, gain_db: float) -> Signal:
+    reader.go_on()
     image, sound = _image(drawn, top_db), encode_sound(samples, gain_db)
-    return Signal(kind, _title(kind, store), image, sound, power_db(level(samples)[0]))
+    return Signal(kind, _title(kind, reader.store), image, sound, power_db(level(samples)[0]))
 
 
 def _title(kind: str, store: Store) -> str:

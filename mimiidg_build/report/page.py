@@ -8,10 +8,12 @@ also in a table or in words. The page is a Jinja template with everything escape
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pandas as pd
@@ -22,12 +24,14 @@ from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.fetch.dataset import validate_dataset
 from mimiidg_build.progress import OnProgress, Reporter
-from mimiidg_build.report import data_charts, score_charts, tables
+from mimiidg_build.report import data_charts, heat_maps, result_tables, score_charts, tables
 from mimiidg_build.report.cells import PageTable
 from mimiidg_build.report.data_charts import Chart
-from mimiidg_build.report.gallery import make_gallery
+from mimiidg_build.report.gallery import make_gallery, prepare
+from mimiidg_build.report.headline import data_summary, headline
 from mimiidg_build.report.svg import PALETTE, style
-from mimiidg_build.report.sweeps import by_known_anomalies, read_snr_sweep
+from mimiidg_build.report.sweeps import by_known_anomalies, read_others, snr_sweep
+from mimiidg_build.report.written import written
 from mimiidg_build.settings import __version__
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.places import Place, local, place
@@ -77,6 +81,7 @@ class Detail:
 
     result: ModelResult
     table: PageTable
+    decisions: PageTable | None
     values: PageTable
     overview: Chart
     roc: list[Chart]
@@ -107,22 +112,37 @@ def render_page(store: Store, root: Place, reporter: Reporter) -> str:
     from matplotlib import rc_context
 
     runs = read_runs(store, root)
-    plain = [result for result in runs.models if result.is_plain]
+    plain = heat_maps.best_first(runs.models)
     n_steps = len(store.sections) * (1 + len(plain))
     on_progress = reporter.step("report", n_steps, "sections")
+    prepare(store)
     # sound is encoded outside Python's lock, charts are drawn inside it: one beside the other
-    with ThreadPoolExecutor(1) as beside, rc_context(style()):  # type: ignore[arg-type]
+    with _beside() as (beside, stopped), rc_context(style()):  # type: ignore[arg-type]
         # the gallery gets what charts and tables leave: its clips are shown as long as there is room for
         room_bytes = PAGE_BYTES - CHART_BYTES * n_steps
-        gallery = beside.submit(make_gallery, store, root, room_bytes, on_progress)
+        gallery = beside.submit(make_gallery, store, root, room_bytes, on_progress, stopped)
         content = _data_content(store, root) | {
             "details": list(_details(plain, on_progress)),
-            "comparison": tables.comparison(runs.models) if runs.models else None,
             "unfinished": runs.unfinished,
-            **_sweep_content(store, root, runs.models),
+            **_result_content(runs.models),
+            **_others_content(store, root, runs.models),
             "gallery": gallery.result(),
         }
     return _fill_template(content | _store_content(store))
+
+
+@contextlib.contextmanager
+def _beside() -> Iterator[tuple[ThreadPoolExecutor, Event]]:
+    """A thread beside this one, and what tells it to stop.
+
+    Ctrl-C reaches this thread alone, and no program ends before its threads: the other one would finish its work first.
+    """
+    stopped = Event()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool, stopped
+        finally:
+            stopped.set()
 
 
 def _fill_template(content: dict[str, Any]) -> str:
@@ -149,6 +169,9 @@ def _store_content(store: Store) -> dict[str, Any]:
         "version": __version__,
         "path": store.path,
         "facts": tables.facts(store),
+        "data_summary": data_summary(store),
+        "written": written(),
+        "digests": tables.digests(store),
     }
 
 
@@ -176,12 +199,24 @@ def _findings(store: Store, root: Place) -> tuple[pd.DataFrame | None, str]:
         return None, str(error)
 
 
+def _result_content(results: Sequence[ModelResult]) -> dict[str, Any]:
+    """What was found on this store, over all systems."""
+    shown = heat_maps.best_first(results)
+    return {
+        "headline": headline(results),
+        "comparison": result_tables.comparison(results) if results else None,
+        "section_aucs": heat_maps.by_section(shown) if shown else None,
+        "value_aucs": heat_maps.by_value(shown) if shown else None,
+    }
+
+
 def _details(results: Sequence[ModelResult], on_progress: OnProgress) -> Iterator[Detail]:
     for number, result in enumerate(results):
         yield Detail(
             result,
-            tables.benchmark(result),
-            tables.value_aucs(result),
+            result_tables.benchmark(result),
+            result_tables.decisions(result),
+            result_tables.value_aucs(result),
             score_charts.section_chart(number, result),
             score_charts.roc_charts(number, result),
             score_charts.histogram_charts(number, result),
@@ -191,12 +226,14 @@ def _details(results: Sequence[ModelResult], on_progress: OnProgress) -> Iterato
         on_progress(len(result.store.sections))
 
 
-def _sweep_content(store: Store, root: Place, results: Sequence[ModelResult]) -> dict[str, Any]:
-    """AUC against SNR, where other variants make a sweep of it, and against the number of known anomalies."""
-    sweep, known = read_snr_sweep(store, root, results), by_known_anomalies(results)
+def _others_content(store: Store, root: Place, results: Sequence[ModelResult]) -> dict[str, Any]:
+    """Results beside each other: on other variants, against SNR, and against the number of known anomalies."""
+    others, known = read_others(store, root), by_known_anomalies(results)
+    sweep = snr_sweep(store, results, others)
     return {
+        "others": result_tables.other_variants(store, results, others),
         "known_charts": score_charts.known_anomaly_charts(known),
-        "known": tables.known_anomalies(known) if known else None,
+        "known": result_tables.known_anomalies(known) if known else None,
         "sweep_charts": score_charts.snr_sweep_charts(sweep),
-        "sweep": tables.sweep(sweep, snr_title(store)) if sweep else None,
+        "sweep": result_tables.sweep(sweep, snr_title(store)) if sweep else None,
     }

@@ -83,7 +83,7 @@ def roc_charts(number: int, result: ModelResult) -> list[Chart]:
     """A ROC curve per section and domain: its normal clips against all anomalous clips of the section."""
     charts = []
     for place, (name, clips) in enumerate(result.scored.items()):
-        figure, axes = canvas(PANEL, PANEL - 14, left=34, bottom=34)
+        figure, axes = canvas(PANEL, PANEL - 14, left=40, bottom=34)
         axes.plot([0, 100], [0, 100], color=colour("faint"), linewidth=1, linestyle=":")
         anomaly = clips.loc[clips["condition"] == "anomaly", "score"].to_numpy()
         aucs = {}

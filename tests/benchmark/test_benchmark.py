@@ -19,7 +19,7 @@ from mimiidg_build.benchmark.estimates import Estimate, combine
 from mimiidg_build.benchmark.evaluate_runs import collect
 from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.planning import plan_runs
-from mimiidg_build.benchmark.plots import plot_losses, plot_snr_sweep
+from mimiidg_build.benchmark.plots import figure_name, known_anomalies_name, plot_losses, plot_snr_sweep, snr_sweep_name
 from mimiidg_build.benchmark.published import published
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
@@ -472,7 +472,7 @@ def test_seeds_drawn_together(values: Any, intervals: Any, expected: tuple[float
 
 
 def at_offset(found: Benchmark, root: Path, offset_db: float) -> Benchmark:
-    name = f"small{offset_db:+g}"
+    name = f"small-snr{offset_db:+g}dB"
     store = make_store(root, name, variant={"name": name, "snr_offset_db": offset_db})
     return on_store(found, store)
 
@@ -489,6 +489,21 @@ def test_comparison(found: Benchmark, tmp_path: Path) -> None:
     assert rows[0]["official score"] == str(found.models[0].official_score)
     path = plot_snr_sweep(sweep, tmp_path / "reports" / "snr.png")
     assert path.read_bytes().startswith(PNG)
+
+
+def test_figures_do_not_overwrite_each_other(found: Benchmark, tmp_path: Path) -> None:
+    """Another sweep, another variant, other models or epochs: another file."""
+    sweep = [at_offset(found, tmp_path, offset) for offset in (-6.0, 6.0, 12.0)]
+    fewer = [replace(benchmark, models=benchmark.models[:1]) for benchmark in sweep]
+    longer = [replace(one, models=tuple(replace(model, epochs=99) for model in one.models)) for one in sweep]
+    many = [replace(one, models=tuple(replace(m, model=m.model * 9) for m in one.models)) for one in sweep]
+    own = [replace(one, models=(replace(one.models[0], model="my.module:Class/../x"),)) for one in sweep]
+    names = [snr_sweep_name(shown) for shown in (sweep, sweep[:2], sweep[1:], fewer, longer, many, own)]
+    assert names[1] == f"small-{found.models[0].label}-autoencoder+nearest_neighbour-snr-6_+6dB.png"
+    assert snr_sweep_name(sweep[1::-1]) == names[1], "the same sweep in another order"
+    names += [figure_name("small", found.models, shown) for shown in ("loss", "other")]
+    names += [figure_name("other", found.models, "loss"), known_anomalies_name(found)]
+    assert len(set(names)) == len(names) and not any("/" in name or len(name) > 200 for name in names)
 
 
 def test_loss_plot(found: Benchmark, tmp_path: Path) -> None:

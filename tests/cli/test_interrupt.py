@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import pty
@@ -18,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from mimiidg_build.datasets.variant import load_variant
+from mimiidg_build.build.variant import build_variant
+from mimiidg_build.cli import cli, main
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from tests.conftest import DATASET
 from tests.small_store import make_store
 
@@ -57,8 +60,10 @@ class Interrupted:
                 os.write(read, b"\x03")
             else:
                 process.send_signal(signal.SIGINT)
+            sent = time.monotonic()
             self._listen(read, lambda: False, 60)
             self.exit_code = process.wait(10)
+            self.took_s = time.monotonic() - sent
         finally:
             process.kill()
             process.wait()
@@ -118,6 +123,42 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(
     assert not re.search("Traceback|KeyboardInterrupt|Crash|rror", stopped.said), stopped.said
     assert stopped.survivors == []
     assert terminal or "\x1b" not in stopped.said, "no control codes where there is no terminal"
+
+
+def test_ctrl_c_ends_a_report_within_two_seconds(root: Path) -> None:
+    """Not only once all sounds are encoded, which another thread does."""
+    variant = derive_variant(load_variant("demo"), dataset=DATASET).model_copy(update={"name": "demo"})
+    build_variant(variant, root)
+    stopped = Interrupted(["report", "demo", "--root", str(root)], root.parent, "report", terminal=True)
+    assert stopped.exit_code in (130, -signal.SIGINT), stopped.said
+    assert stopped.last_line == "stopped. What is finished is kept: run the same command again to go on."
+    assert stopped.took_s < 2, stopped.said
+    assert not list(root.rglob("*.html*"))
+
+
+def test_ctrl_c_within_a_destructor_still_stops(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python prints an exception in a destructor and goes on; that of Ctrl-C comes again."""
+
+    class Held:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def work(**_: object) -> None:
+        held = Held()
+        del held
+        time.sleep(5)
+
+    monkeypatch.setattr(cli.commands["list"], "callback", work)
+    handler, hook, begun = signal.getsignal(signal.SIGINT), sys.unraisablehook, time.monotonic()
+    try:
+        assert main(["list"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        gc.unfreeze()
+    assert time.monotonic() - begun < 4 and sys.unraisablehook is hook
+    assert capsys.readouterr().err.strip() == "stopped. What is finished is kept: run the same command again to go on."
 
 
 def test_an_interrupted_build_is_listed_and_goes_on(root: Path, tmp_path: Path) -> None:

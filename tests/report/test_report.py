@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
+import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -32,8 +37,11 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.progress import Reporter
-from mimiidg_build.report import gallery, score_charts, svg, tables
+from mimiidg_build.report import gallery, result_tables, score_charts, svg
+from mimiidg_build.report.headline import ranked, weakest
 from mimiidg_build.report.page import CHART_BYTES, PAGE_BYTES, render_page, report_path, write_report
+from mimiidg_build.report.sweeps import differences, read_others
+from mimiidg_build.storage.places import place as at
 from mimiidg_build.store.store import Store, open_store
 from tests.conftest import DATASET
 from tests.report_case import Page, case_root
@@ -44,6 +52,11 @@ SECTIONS = "Sections: clips, mean power before mixing, attenuation and SNR"
 MEANS = "Means over all sections in %, with 95 % intervals"
 SWEEP = "AUC against SNR, means over sections in %, with 95 % intervals"
 AUTOENCODER = "autoencoder, smoke-2epochs profile: AUC in %, with 95 % intervals"
+OTHERS = "Other variants: means over sections in %, with 95 % intervals; change in percentage points"
+HEAT = "AUC by system and section in %"
+VALUES = "AUC by attribute value and system in %"
+CSV_LINK = "data:text/csv;charset=utf-8;base64,"
+DECIDED = [f"{metric}_{domain}" for metric in ("precision", "recall", "f1") for domain in ("source", "target")]
 HOSTILE = "<script>alert(1)</script>\"'&amp;{{ 7 * 7 }}$x^2$"
 
 
@@ -161,8 +174,8 @@ def test_parts_make_the_mixture(case: tuple[Store, Path]) -> None:
 
 
 def test_every_section_is_seen_and_heard(case: tuple[Store, Path], page: Page) -> None:
-    """Three clips a section, three parts each; a sound is the clip at the gain that is told."""
-    n_parts = 9 * len(case[0].sections)
+    """Four clips a section, three parts each; a sound is the clip at the gain that is told."""
+    n_parts = 12 * len(case[0].sections)
     images, sounds = page.all("img"), page.all("audio")
     assert len(images) == len(sounds) == n_parts
     assert all(image["alt"].startswith("Log-mel spectrogram: ") for image in images)
@@ -183,7 +196,7 @@ def test_without_the_archives(case: tuple[Store, Path], tmp_path: Path) -> None:
     """The mixture is in the store; its parts are not, and the page says how to get them."""
     text = write_report(case[0], tmp_path, tmp_path / "page.html").read_text()
     shown = Page(text)
-    assert len(shown.all("img")) == 3 * len(case[0].sections)
+    assert len(shown.all("img")) == 4 * len(case[0].sections)
     told = " ".join(shown.text)
     assert "is not there: `mimiidg fetch synthetic-1pct-seed0` brings it back" in told
     assert "cannot be validated now" in told
@@ -202,7 +215,7 @@ def test_other_archives_are_not_taken_for_the_stores(case: tuple[Store, Path]) -
 @given(st.integers(1, 30), st.sampled_from([1, 3]), st.integers(0, 10))
 def test_gallery_leaves_room_for_the_charts(n_sections: int, n_parts: int, n_systems: int) -> None:
     """Ten systems on all sections of development and evaluation still make a page below 15 MB."""
-    n_shown, charts_bytes = 3 * n_sections * n_parts, CHART_BYTES * n_sections * (1 + n_systems)
+    n_shown, charts_bytes = len(gallery.CELLS) * n_sections * n_parts, CHART_BYTES * n_sections * (1 + n_systems)
     seconds = gallery.shown_duration_s(n_shown, PAGE_BYTES - charts_bytes, 10.0)
     page_bytes = n_shown * (gallery.IMAGE_BYTES + seconds * gallery.SOUND_BYTES_PER_S * 4 / 3) + charts_bytes
     assert gallery.SHORTEST_S <= seconds <= 10 and page_bytes < 15e6
@@ -220,7 +233,23 @@ def test_a_variant_without_noise(root: Path) -> None:
     store = build_variant(variant, root).store
     shown = Page(render_page(store, root, Reporter()))
     assert "This variant adds no noise" in "".join(shown.text)
-    assert [image["alt"].split(",")[0] for image in shown.all("img")] == ["Log-mel spectrogram: recording"] * 3
+    assert [image["alt"].split(",")[0] for image in shown.all("img")] == ["Log-mel spectrogram: recording"] * 4
+
+
+def test_clips_have_their_names_and_all_kinds_are_there(case: tuple[Store, Path], page: Page) -> None:
+    told = set(page.text)
+    reader = gallery.ClipReader(case[0], case[1], 160_000)
+    for name in case[0].sections:
+        clips = [row["clip"] for row in reader.chosen(*name.split("/"))]
+        assert any("target_test_anomaly" in clip for clip in clips) and told.issuperset(clips)
+
+
+def test_a_gallery_can_be_stopped(case: tuple[Store, Path]) -> None:
+    """From another thread, before it reads or encodes anything more."""
+    stopped = Event()
+    stopped.set()
+    with pytest.raises(CancelledError):
+        gallery.make_gallery(case[0], case[1], PAGE_BYTES, stopped=stopped)
 
 
 # ---- The benchmark ---------------------------------------------------------------------------------------------------
@@ -294,12 +323,12 @@ def test_the_papers_results_stand_beside(case: tuple[Store, Path], page: Page) -
     assert not any("Paper source" in row for rows in page.tables.values() for row in rows)
     found = read_runs(changed(case[0], dataset="mimii_dg"), case[1]).models
     (autoencoder,) = [model for model in found if model.model == "autoencoder"]
-    table = tables.benchmark(autoencoder)
+    table = result_tables.benchmark(autoencoder)
     rows = {cells[0].text: dict(zip(table.columns, cells, strict=True)) for cells in (*table.rows, *table.foot)}
     assert (rows["fan/00"]["Paper source"].text, rows["fan/00"]["Paper target"].number) == ("84.69", 39.35)
     assert (rows["mean"]["Paper source"].number, rows["mean"]["Paper target"].number) == (67.21, 53.99)
     assert rows["official score"]["Paper source"].text == ""
-    compared = tables.comparison(found)
+    compared = result_tables.comparison(found)
     papers = {
         cells[0].text: dict(zip(compared.columns, cells, strict=True))["Paper source"].text for cells in compared.rows
     }
@@ -318,6 +347,110 @@ def test_snr_sweep(case: tuple[Store, Path], page: Page) -> None:
         ("nearest_neighbour", "+6", "case-snr+6dB"),
     ]
     assert rows[1]["Mean AUC target"].startswith(f"{100 * result.mean('auc_target').value:.2f} ")
+
+
+def test_other_variants_stand_beside(case: tuple[Store, Path], page: Page) -> None:
+    """With what they differ in, and how far their scores lie from this store's."""
+    rows = page.tables[OTHERS]
+    assert [(row["System"], row["Variant"], row["Differs in"]) for row in rows] == [
+        ("nearest_neighbour", "case", "this report's"),
+        ("nearest_neighbour", "case-snr+6dB", "SNR offset +6 dB"),
+    ]
+    own, louder = (float(row["Official score"]) for row in page.numbers[OTHERS])
+    assert rows[0]["Change"] == "" and float(page.numbers[OTHERS][1]["Change"]) == pytest.approx(100 * (louder - own))
+
+
+def test_variants_of_other_data_do_not_stand_beside(case: tuple[Store, Path]) -> None:
+    store, root = case
+    assert [result.snr_offset_db for result in read_others(store, at(root))] == [6.0]
+    assert read_others(changed(store, dataset="synthetic-1pct-seed1"), at(root)) == []
+    fewer = {name: section for name, section in store.sections.items() if name != "valve/01"}
+    assert read_others(changed(store, sections=fewer), at(root)) == []
+    variant = store.attributes.variant.model_copy(update={"seed": 1, "mixing": "none"})
+    assert differences(store, changed(store, variant=variant)) == ["mixing none", "seed 1"]
+
+
+def test_heat_maps_show_every_system_and_section(case: tuple[Store, Path], page: Page, html: str) -> None:
+    texts = page.tables[HEAT]
+    assert len(texts) == 4 and texts[0]["Domain"] == "source"
+    scored = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), n_resamples=0)
+    shown = {
+        domain: row
+        for text, row in zip(texts, page.numbers[HEAT], strict=True)
+        for domain in ("source", "target")
+        if text["System"].startswith("nearest_neighbour") and text["Domain"] == domain
+    }
+    for row in scored.sections.to_dict("records"):
+        for domain, cells in shown.items():
+            assert float(cells[f"{row['machine_type']}/{row['section']}"]) == row[f"auc_{domain}"]
+    coloured = re.findall(r'class="n heat (above|below)" style="--far:([0-9]+)%" data-number="([0-9.]+)"', html)
+    assert len(coloured) > 4 * 5
+    for side, far, auc in coloured:
+        assert (side == "above") == (float(auc) >= 0.5) and int(far) == pytest.approx(
+            100 * abs(float(auc) - 0.5), abs=0.51
+        )
+    told = json.loads((run_directory(case, "nearest_neighbour-smoke-0") / "results.json").read_text())["values"]
+    values = {
+        (text["Section"], text["Attribute"], text["Value"]): row
+        for text, row in zip(page.tables[VALUES], page.numbers[VALUES], strict=True)
+    }
+    for entry in told:
+        row = values[f"{entry['machine_type']}/{entry['section']}", entry["attribute"], entry["value"]]
+        (title,) = [title for title in row if title.startswith("nearest_neighbour")]
+        assert float(row[title]) == entry["auc"]
+
+
+def test_decisions_are_the_evaluations(case: tuple[Store, Path], page: Page) -> None:
+    """Precision, recall and F1 at the threshold, by section and domain."""
+    rows = page.numbers["nearest_neighbour, smoke profile: precision, recall and F1 at the threshold in %"]
+    sections = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), n_resamples=0).sections
+    for shown, row in zip(rows, sections.to_dict("records"), strict=False):
+        for metric in ("precision", "recall", "f1"):
+            for domain in ("source", "target"):
+                title = f"{metric.capitalize()} {domain}"
+                assert float(shown[title]) == pytest.approx(100 * row[f"{metric}_{domain}"])
+    assert float(rows[-1]["F1 target"]) == pytest.approx(100 * sections["f1_target"].mean())
+    (found,) = [model for model in read_runs(case[0], at(case[1])).models if model.model == "nearest_neighbour"]
+    found.__dict__["sections"] = found.sections.assign(**dict.fromkeys(DECIDED, np.nan))
+    assert result_tables.decisions(found) is None
+
+
+def test_every_table_is_there_as_csv(case: tuple[Store, Path], page: Page) -> None:
+    """As a link to the data itself, of which the page has no other copy to fetch."""
+    links = [entry for entry in page.all("a") if entry.get("class") == "csv"]
+    assert len(links) == len(page.all("table")) == len({entry["download"] for entry in links})
+    contents = {
+        entry["aria-label"].removeprefix("CSV of the table: "): entry["href"].removeprefix(CSV_LINK) for entry in links
+    }
+    assert list(contents) == list(page.tables)
+    for caption, content in contents.items():
+        rows = list(csv.DictReader(io.StringIO(base64.b64decode(content).decode("utf-8-sig"))))
+        assert len(rows) == len(page.tables[caption])
+        assert [next(iter(row.values())) for row in rows] == [next(iter(row.values())) for row in page.tables[caption]]
+        if caption == MEANS:
+            (found,) = [model for model in read_runs(case[0], at(case[1])).models if model.model == "autoencoder"]
+            official = found.official_score
+            (row,) = [row for row in rows if row["System"] == "autoencoder"]
+            assert [float(row[f"Official score{bound}"]) for bound in ("", " low", " high")] == pytest.approx(
+                [100 * official.value, 100 * official.low, 100 * official.high], abs=1e-12
+            )
+
+
+def test_the_page_says_when_where_and_with_what(page: Page) -> None:
+    told = "\n".join(page.text)
+    assert re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC", told)
+    assert f"Python {platform.python_version()}" in told and f"numpy {np.__version__}" in told
+    assert f"{os.cpu_count()} cores" in told
+    assert len(platform.node()) < 4 or platform.node() not in told, "which machine it is, is nobody's business"
+
+
+def test_the_first_screen_names_the_best_system(case: tuple[Store, Path], page: Page) -> None:
+    (best, *_) = ranked([model for model in read_runs(case[0], at(case[1])).models if model.is_plain])
+    told = " ".join("".join(page.text).split())
+    first = told[told.index("Best system") : told.index("AUC by system and section in %")]
+    assert best.name in first and f"{100 * best.official_score.value:.2f} %" in first
+    assert weakest(best)[0] in first
+    assert page.tables[MEANS][0]["System"] == best.name, "tables begin with it, too"
 
 
 def test_unfinished_runs_are_named(page: Page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"width": 1032, "height": 703}  # A4 sideways without its margins of 12 mm, in CSS pixels
+A4_SIDEWAYS = (842, 595)  # points
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
 
 
@@ -93,7 +96,7 @@ def test_charts_and_pictures_are_drawn(opened: Opened) -> None:
     decoded = page.eval_on_selector_all(
         "img", "of => Promise.all(of.map(it => it.decode().then(() => it.naturalWidth)))"
     )
-    assert decoded == [313] * 36
+    assert decoded == [313] * 48
     # curves are drawn in the page's own colours, not in black, which is what an unknown variable gives
     source = page.evaluate("getComputedStyle(document.querySelector('.key.source')).color")
     strokes = page.eval_on_selector_all(".chart svg path", "of => of.map(it => getComputedStyle(it).stroke)")
@@ -127,7 +130,7 @@ def test_every_sound_can_be_played(opened: Opened) -> None:
             return played;
         }"""
     )
-    assert played == 36
+    assert played == 48
 
 
 def column(page: Any, table: str, number: int) -> list[str]:
@@ -145,19 +148,55 @@ def test_tables_sort(opened: Opened) -> None:
     title.locator("button").focus()
     powers = [float(text.replace("−", "-")) for text in column(page, "#dataset", 6)]
     page.keyboard.press("Enter")
-    assert title.get_attribute("aria-sort") == "ascending"
-    ascending = [float(text.replace("−", "-")) for text in column(page, "#dataset", 6)]
-    assert ascending == sorted(powers) != powers
-    assert page.locator("#said").inner_text() == "sorted by Power a [dB], ascending"
+    assert title.get_attribute("aria-sort") == "descending", "numbers: the best first"
+    descending = [float(text.replace("−", "-")) for text in column(page, "#dataset", 6)]
+    assert descending == sorted(powers, reverse=True) != powers
+    assert page.locator("#said").inner_text() == "sorted by Power a [dB], descending"
     page.keyboard.press("Enter")
-    assert [float(text.replace("−", "-")) for text in column(page, "#dataset", 6)] == sorted(powers, reverse=True)
-    assert title.get_attribute("aria-sort") == "descending"
+    assert [float(text.replace("−", "-")) for text in column(page, "#dataset", 6)] == sorted(powers)
+    assert title.get_attribute("aria-sort") == "ascending"
     page.locator("#dataset thead button").nth(0).click()
     assert column(page, "#dataset", 0) == ["fan/00", "fan/01", "fan/02", "valve/01"]
     assert page.locator("#dataset th[aria-sort]").count() == 1, "one column sorts at a time"
     system = page.locator(".system:not([hidden]) table").first
     system.locator("thead button").nth(2).click()
     assert system.locator("tfoot th").all_inner_texts() == ["mean", "official score"]
+
+
+def test_headers_show_that_they_sort_and_how(opened: Opened) -> None:
+    page = opened.page
+    arrows = """of => of.map(it => getComputedStyle(it.querySelector('button'), '::after').content)"""
+
+    def shown(table: str) -> list[str]:
+        found: list[str] = page.eval_on_selector_all(f"{table} thead th", arrows)
+        return [text.strip('"') for text in found]
+
+    assert set(shown("#dataset")) == {"↕"}
+    page.locator("#dataset thead button").nth(6).click()
+    assert shown("#dataset")[5:8] == ["↕", "▼", "↕"]
+    page.locator("#dataset thead button").nth(6).click()
+    assert shown("#dataset")[6] == "▲"
+    official = page.locator("#benchmark table").first.locator("th[aria-sort]")
+    assert (official.inner_text(), official.get_attribute("aria-sort")) == ("Official score", "descending")
+
+
+def test_csv_is_saved_from_the_file(opened: Opened, tmp_path: Path) -> None:
+    """A press on the link, on a page that was opened from disk, gives a file."""
+    with opened.page.expect_download() as saved:
+        opened.page.locator("#dataset a.csv").click()
+    assert saved.value.suggested_filename == "case-sections-clips-mean-power-before-mixing-attenuation-and-snr.csv"
+    saved.value.save_as(tmp_path / "table.csv")
+    lines = (tmp_path / "table.csv").read_text("utf-8-sig").splitlines()
+    assert lines[0].startswith("Section,Domain shift,Clips,") and lines[1].startswith("fan/00,")
+
+
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
+def test_the_result_is_on_the_first_screen(browser: Any, report: Path, size: dict[str, int]) -> None:
+    it = Opened(browser, report, viewport=size)
+    box = it.page.locator(".headline").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
+    assert "Best system" in it.page.locator(".headline").inner_text()
+    it.close()
 
 
 def test_systems_are_shown_one_by_one(opened: Opened) -> None:
@@ -208,6 +247,42 @@ def test_phone(browser: Any, report: Path) -> None:
     assert it.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert it.page.locator("nav a").first.is_visible()
     assert min(width for width, _ in box_of_every(it.page, ".spectrogram")) > 150
+    it.close()
+
+
+def test_on_a_phone_tables_say_that_they_go_on(browser: Any, report: Path) -> None:
+    """Until they are scrolled to their end; the rows' names stay in sight."""
+    it = Opened(browser, report, viewport=PHONE)
+    cue, table = it.page.locator("#dataset .more"), it.page.locator("#dataset .scroll")
+    wait_until(it.page, "document.querySelector('#dataset .tabled').classList.contains('goes-on')")
+    assert cue.is_visible() and cue.inner_text().startswith("more columns")
+    table.evaluate("it => { it.scrollLeft = it.scrollWidth; }")
+    wait_until(it.page, "!document.querySelector('#dataset .tabled').classList.contains('goes-on')")
+    assert not cue.is_visible()
+    assert it.page.locator("#dataset tbody th").first.bounding_box()["x"] >= 0
+    it.close()
+
+
+def test_nothing_is_cut_on_paper(browser: Any, report: Path) -> None:
+    """A4 sideways: tables, legends and every chart's text lie within the page, without the parts that are pressed."""
+    it = Opened(browser, report, viewport=PAPER)
+    it.page.emulate_media(media="print")
+    assert it.page.evaluate("document.documentElement.scrollWidth") == PAPER["width"]
+    cut = it.page.eval_on_selector_all(
+        "table, caption, th, td, .legend, .legend span, .chart, .chart svg text, .headline div, .facts, .example, p",
+        """(of, width) => of.filter(it => it.checkVisibility()).map(it => [it, it.getBoundingClientRect()])
+            .filter(([it, box]) => box.left < -1 || box.right > width + 1)
+            .map(([it, box]) => `${it.localName} ${it.textContent.slice(0, 40)} ${box.left} ${box.right}`)""",
+        PAPER["width"],
+    )
+    assert cut == []
+    scrolled = it.page.eval_on_selector_all(".scroll", "of => of.filter(it => it.scrollWidth > it.clientWidth).length")
+    assert scrolled == 0
+    assert not it.page.locator("nav").is_visible() and not it.page.locator("a.csv").first.is_visible()
+    assert it.page.locator(".system:visible").count() == 2
+    drawn = it.page.pdf(prefer_css_page_size=True)
+    boxes = {tuple(round(float(edge)) for edge in box.split()) for box in re.findall(rb"/MediaBox \[([^\]]*)\]", drawn)}
+    assert boxes == {(0, 0, *A4_SIDEWAYS)}
     it.close()
 
 

@@ -27,7 +27,7 @@
   theme.hidden = false;
   paint();
 
-  // Tables sort by a press on a column's title; cells without a number or text stay at the end.
+  // Tables sort by a press on a column's title, numbers best first; cells without a number or text stay at the end.
   const key = cell => cell.dataset.number === undefined ? cell.textContent.trim() : Number(cell.dataset.number);
   const blank = value => value === '' || Number.isNaN(value);
   const compare = (a, b) => typeof a === 'number' && typeof b === 'number'
@@ -35,7 +35,8 @@
   for (const table of all('table.sortable')) {
     const titles = all('thead th', table);
     titles.forEach((title, column) => title.querySelector('button').addEventListener('click', () => {
-      const descending = title.getAttribute('aria-sort') === 'ascending';
+      const current = title.getAttribute('aria-sort');
+      const descending = current ? current === 'ascending' : title.dataset.first === 'descending';
       titles.forEach(other => other.removeAttribute('aria-sort'));
       title.setAttribute('aria-sort', descending ? 'descending' : 'ascending');
       const body = table.tBodies[0];
@@ -44,6 +45,15 @@
       body.append(...rows.map(([, row]) => row));
       say(`sorted by ${title.textContent}, ${descending ? 'descending' : 'ascending'}`);
     }));
+  }
+
+  // Tables that go on to the right say so, until they are scrolled to their end.
+  const cue = within => within.parentElement.classList.toggle(
+    'goes-on', within.scrollLeft + within.clientWidth < within.scrollWidth - 2);
+  const resized = new ResizeObserver(entries => { for (const entry of entries) cue(entry.target); });
+  for (const within of all('.tabled .scroll')) {
+    within.addEventListener('scroll', () => cue(within), { passive: true });
+    resized.observe(within);
   }
 
   // Sounds: one at a time, with a line that moves over the spectrogram. A press where nothing plays starts there.
