@@ -87,7 +87,7 @@ def _verify_store(
     from mimiidg_build.upkeep.verify import verify_store
 
     restored = repair_store(path, root, run, reporter) if with_repair else []
-    store = open_store(path)  # only now: before the repair its metadata may be damaged
+    store = open_store(path, check=False)  # only now: before the repair its metadata may be damaged
     problems = verify_store(store, root, deep=deep, run=run, reporter=reporter)
     return _Verified(str(path), f"{len(store.attributes.objects)} objects", restored, problems)
 

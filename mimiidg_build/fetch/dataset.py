@@ -22,7 +22,7 @@ from mimiidg_build.datasets.release import (
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.progress import Reporter
-from mimiidg_build.schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place, local, place
 
@@ -32,6 +32,7 @@ def fetch_dataset(
     root: str | Place,
     *,
     names: Collection[str] | None = None,
+    again: Collection[str] = (),
     offline: bool = False,
     base_url: str | None = None,
     reporter: Reporter | None = None,
@@ -49,6 +50,8 @@ def fetch_dataset(
         The data root; archives go to ROOT/archives.
     names : collection of str, optional
         Only these files.
+    again : collection of str
+        ``<record id>/<file name>`` of archives that are damaged: each is replaced once the new one is whole.
     offline : bool
         Use the archives on disk; a missing one is an error.
     base_url : str, optional
@@ -70,17 +73,28 @@ def fetch_dataset(
     """
     dataset, root, reporter = _loaded(dataset), place(root), reporter or Reporter()
     if dataset.synthetic:
-        return _fetch_synthetic(dataset, root, names, offline, reporter)
+        return _fetch_synthetic(dataset, root, names, again, offline, reporter)
     fetched: dict[str, Place] = {}
     for record in dataset.records:
         wanted = [file.name for file in record.files if names is None or file.name in names]
         if wanted:
             url = base_url or settings.zenodo_url()
             paths = fetch_record(
-                record, root, names=wanted, base_url=url, offline=offline, on_progress=reporter.transfer
+                record,
+                root,
+                names=wanted,
+                again=_of_record(record, again),
+                base_url=url,
+                offline=offline,
+                on_progress=reporter.transfer,
             )
             fetched |= {f"{record.id}/{name}": path for name, path in paths.items()}
     return fetched
+
+
+def _of_record(record: Record, keys: Collection[str]) -> list[str]:
+    """Those files of a record that are named by ``<record id>/<file name>``."""
+    return [file.name for file in record.files if f"{record.id}/{file.name}" in keys]
 
 
 def _loaded(dataset: DatasetManifest | str) -> DatasetManifest:
@@ -91,15 +105,17 @@ def _fetch_synthetic(
     dataset: DatasetManifest,
     root: Place,
     names: Collection[str] | None,
+    again: Collection[str],
     offline: bool,
     reporter: Reporter,
 ) -> dict[str, Place]:
     """Generate what is not there, serve it, fetch it."""
     record = dataset.records[0]
     wanted = [file.name for file in record.files if names is None or file.name in names]
+    damaged = _of_record(record, again)
     try:
         # tried first: with everything on disk there is nothing to make or to serve
-        paths = fetch_record(record, root, names=wanted, offline=True)
+        paths = fetch_record(record, root, names=wanted, again=damaged, offline=True)
     except FetchError:
         if offline:
             raise
@@ -113,7 +129,9 @@ def _fetch_synthetic(
         spec = synthetic.parse_name(dataset.name)
         write_release(spec, served, on_progress=reporter.step("synthesize", synthetic.n_recordings(spec), "recordings"))
         with LocalZenodo({record.id: served}) as server:
-            paths = fetch_record(record, root, names=wanted, base_url=server.url, on_progress=reporter.transfer)
+            paths = fetch_record(
+                record, root, names=wanted, again=damaged, base_url=server.url, on_progress=reporter.transfer
+            )
         if len(wanted) == len(record.files):  # all archives were made, and a later fetch may want the others
             shutil.rmtree(served)
     return {f"{record.id}/{name}": path for name, path in paths.items()}

@@ -7,8 +7,11 @@ The file that is locked stays: to remove it would let two processes lock two fil
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
@@ -62,3 +65,35 @@ def locked_variant(directory: Place, waiting: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def locked_directory(directory: Path, waiting: str) -> Iterator[bool]:
+    """Hold a lock on a directory itself, which leaves no file in it; whether another process had to be waited for.
+
+    Where the file system has no such locks nothing is held.
+
+    Parameters
+    ----------
+    directory : Path
+    waiting : str
+        Said where another process has it.
+
+    Returns
+    -------
+    context manager of bool
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        has_waited = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning(waiting)
+            has_waited = True
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # network mounts: as with holds
+            pass
+        yield has_waited
+    finally:
+        os.close(descriptor)  # ends the lock

@@ -164,6 +164,8 @@ def _of_record(directory: Path) -> Iterator[Found]:
         about = path.with_name(f"{path.name}.json")
         parts = (path, about) if about.is_file() else (path,)
         busy = "it is being fetched" if _is_fetched(directory, archive.name) else ""
+        if path.suffix == ".damaged" and not archive.is_file():  # set aside by version 0.1.0, killed in a repair
+            busy = busy or f"there is no other {archive.name}; fetch it again first"
         yield Found("transfer", parts, "", _changed_s(path), busy, archive.is_file())
     if directory.name.endswith(".served"):
         names = [path.name for path in directory.iterdir()]
