@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from torch.utils.data import DataLoader
 
@@ -20,6 +22,7 @@ from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.store.tables import COLUMNS, read_table
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.upkeep.export import export_store
+from tests.faults.injected import CRASHED
 from tests.faults.place import Place, files
 from tests.faults.summary import Tries
 from tests.small_store import make_store, record_files
@@ -201,6 +204,60 @@ def test_a_wider_variant_takes_nothing_rotten_over(place: Place, fault: Tries, c
         ended = place.run("build", wider, "--quiet")
         assert ended.code == 0, ended.err
         assert files(undisturbed) == expected, (kind, name)
+
+
+SHARD = "valve/section_01/audio/c/1/0"
+
+
+def test_a_journal_entry_that_rotted(place: Place, fault: Tries) -> None:
+    """What was measured of its clips goes into the clip table: a changed digit must not."""
+    fault("a digit of a journal entry changed", cases=4)
+    crash = ("replace", "zarr.partial/clips.parquet", 0)
+    assert place.build("one", crash_before=crash).code == CRASHED
+    (entry, *_) = sorted(place.directory("one").glob("*.journal/*.json"))
+    noted = json.loads(entry.read_text())
+    shutil.copytree(place.directory("one"), place.root / "killed")
+    for field in ("power", "peak", "measured_snr_db", "n_saturated"):
+        shutil.rmtree(place.directory("one"))
+        shutil.copytree(place.root / "killed", place.directory("one"))
+        first, *rest = noted[field]
+        changed = json.dumps(noted | {field: [first + 1 if field == "n_saturated" else first * 1.001, *rest]})
+        entry.write_text(changed)
+        ended = place.build("one")
+        assert ended.code == 0, ended.err
+        assert files(place.directory("one")) == place.undisturbed("one"), field
+
+
+def test_a_staged_shard_that_rotted(place: Place, fault: Tries) -> None:
+    """Nothing gets a store's name that is not what was rendered; the next run makes the shard anew."""
+    fault("a bit of a staged shard flipped before the store got its name")
+    ended = place.build("one", flip_staged=SHARD)
+    assert ended.code == 1 and f"{SHARD}: its content is not what was written" in ended.err
+    assert "Run the same command again" in ended.err and not list(place.directory("one").glob("*.zarr"))
+    ended = place.build("one")
+    assert ended.code == 0, ended.err
+    assert files(place.directory("one")) == place.undisturbed("one")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("clips.parquet", "power", 1e-80), ("clips.parquet", "d1v", "X"), ("mix_plan.parquet", "noise_1_gain", 0.5)],
+)
+def test_a_table_that_was_wrong_before_it_was_recorded(
+    place: Place, table: str, column: str, value: object, fault: Tries
+) -> None:
+    """Every digest is right, so only making it anew tells."""
+    fault("a wrong table under a right digest")
+    shutil.copytree(place.template / "root/variants/one", place.directory("one"))
+    (store,) = place.directory("one").glob("*.zarr")
+    rows = pd.read_parquet(store / table)
+    rows.loc[2, column] = value
+    rows.to_parquet(store / table, index=False)
+    record_files(store, seal=True)
+    assert place.run("verify", "one").code == 0
+    ended = place.run("verify", "one", "--deep")
+    assert ended.code == 1
+    assert f"{table}: comes out otherwise in 1 row, first clip {rows['clip'][2]}: {column} is {value}" in ended.out
 
 
 @pytest.mark.parametrize("name", COLUMNS)
