@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 # What an array holds, for whoever reads it without this program. No ``scale_factor``: xarray would apply it.
-DESCRIBED = {
+DESCRIBED: dict[str, dict[str, Any]] = {
     "audio": {
         "long_name": "recording with the planned noise added",
         "units": "1",

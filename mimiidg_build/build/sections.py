@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,7 +112,7 @@ def _link_shards(decision: Decision, section: Section, tasks: list[ShardTask], e
             continue
         # What rendering would have measured; the clip table is in the order of the arrays' rows.
         measured = rows.iloc[task.start : task.start + len(task.clips)]
-        fields = {field: tuple(measured[column]) for column, field in MEASURED.items()}
+        fields: dict[str, Any] = {field: tuple(measured[column]) for column, field in MEASURED.items()}
         shard = RenderedShard(section=task.section, start=task.start, objects=objects, **fields)
         write_entry(task.entry, shard)
         linked.append(shard)
