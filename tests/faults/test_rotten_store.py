@@ -178,10 +178,20 @@ WIDER = [
 ]
 
 
-ALL = [(kind, name) for name in WIDER for kind in DAMAGE]
+ALL = [(kind, name) for name in WIDER for kind in DAMAGE] + [("wrong", "clips.parquet")]
 
 
-@pytest.mark.parametrize("cases", [ALL[3::5], pytest.param(ALL, marks=pytest.mark.slow)], ids=["some", "all"])
+def make_wrong(table: Path) -> None:
+    """A power of 1e-80, under the right digest."""
+    clips = pd.read_parquet(table)
+    clips.loc[2, "power"] = 1e-80
+    clips.to_parquet(table, index=False)
+    record_files(table.parent, seal=True)
+
+
+@pytest.mark.parametrize(
+    "cases", [[*ALL[3::5], ALL[-1]], pytest.param(ALL, marks=pytest.mark.slow)], ids=["some", "all"]
+)
 def test_a_wider_variant_takes_nothing_rotten_over(place: Place, fault: Tries, cases: list[tuple[str, str]]) -> None:
     """Whatever is damaged in the store before, its sections' bytes are those that an undisturbed build gives."""
     fault("a rotten store: build of a wider variant", cases=len(cases))
@@ -200,7 +210,7 @@ def test_a_wider_variant_takes_nothing_rotten_over(place: Place, fault: Tries, c
     for kind, name in cases:
         shutil.rmtree(directory)
         shutil.copytree(place.root / "narrow", directory)
-        DAMAGE[kind](earlier / name)
+        (DAMAGE | {"wrong": make_wrong})[kind](earlier / name)
         ended = place.run("build", wider, "--quiet")
         assert ended.code == 0, ended.err
         assert files(undisturbed) == expected, (kind, name)
