@@ -122,9 +122,11 @@ class RenderedShard(BaseModel):
 
     ``section`` is the path of the section's group, ``start`` the shard's first row. ``power`` and ``peak`` are the
     recording's, ``measured_snr_db`` is NaN where no noise was added, ``n_saturated`` counts clipped samples.
+    ``seal`` is the digest of the entry as it lies in the journal; none before it is written.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # NaN as such: as JSON's null it could not be read again
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     section: str
     start: Annotated[int, Field(ge=0)]
@@ -133,3 +135,4 @@ class RenderedShard(BaseModel):
     peak: tuple[float, ...]
     measured_snr_db: tuple[float, ...]
     n_saturated: tuple[int, ...]
+    seal: Digest | None = None

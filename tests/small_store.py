@@ -13,7 +13,10 @@ import zarr
 
 from mimiidg_build.features import N_MELS
 from mimiidg_build.schemas.sections import SectionId
-from mimiidg_build.schemas.stores import FORMAT_VERSION
+from mimiidg_build.schemas.stores import FORMAT_VERSION, StoreAttributes
+from mimiidg_build.storage.files import hash_object
+from mimiidg_build.storage.places import file_sizes
+from mimiidg_build.store.metadata import METADATA, METADATA_COPY, sealed
 from mimiidg_build.store.shards import write_shard
 from mimiidg_build.store.store import Store, open_store, variant_dir
 
@@ -63,12 +66,28 @@ def make_store(
         for kind, values in (("logmel", logmel), ("audio", audio)):
             write_array(path, group, f"{section}/{kind}", values, compressed)
         tables.append(clips)
-    pd.concat(tables, ignore_index=True).to_parquet(path / "clips.parquet")
+    clips = pd.concat(tables, ignore_index=True)
+    clips.to_parquet(path / "clips.parquet")
+    plan_rows(clips).to_parquet(path / "mix_plan.parquet")
     metadata = json.loads((path / "zarr.json").read_text())
     metadata["attributes"] = attributes(name, **{"sections": dict.fromkeys(sections, SUMMARY), **changes})
     (path / "zarr.json").write_text(json.dumps(metadata))
+    record_files(path)
     (path.parent / "latest").write_text("small\n")
     return open_store(path)
+
+
+def record_files(path: Path, *, seal: bool = False) -> None:
+    """Have a store record its files as they lie there now; with ``seal`` its metadata is sealed and copied, too."""
+    metadata = json.loads((path / METADATA).read_text())
+    names = sorted(set(file_sizes(path)) - {METADATA, METADATA_COPY})
+    found = [hash_object(path, name) for name in names]
+    metadata["attributes"]["objects"] = {f.path: {"size_bytes": f.size_bytes, "blake3": f.blake3} for f in found}
+    content = json.dumps(metadata).encode()
+    if seal:
+        content = sealed(metadata, StoreAttributes.model_validate(metadata["attributes"]))
+        (path / METADATA_COPY).write_bytes(content)
+    (path / METADATA).write_bytes(content)
 
 
 def attributes(name: str, **changes: Any) -> dict[str, Any]:
@@ -125,7 +144,23 @@ def clip_rows(section_id: str) -> pd.DataFrame:
                     "d2p": "",
                     "d2v": "",
                     "clip": clip,
+                    "archive": f"short/{machine_type}.zip",
+                    "member": f"{machine_type}/{split}/{clip}.wav",
                     "row": len(rows),
+                    "power": 1e-3,
+                    "peak": 0.1,
+                    "measured_added_noise_snr_db": float("nan"),
+                    "n_saturated": 0,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def plan_rows(clips: pd.DataFrame) -> pd.DataFrame:
+    """The mix plan of clips to which no noise is added."""
+    plan = clips[["machine_type", "section", "clip", "archive", "member"]].assign(
+        added_noise_snr_db=float("nan"), attenuation=1.0
+    )
+    for layer in (1, 2):
+        plan = plan.assign(**{f"noise_{layer}_kind": "", f"noise_{layer}_clip": "", f"noise_{layer}_gain": 0.0})
+    return plan

@@ -16,7 +16,31 @@ if TYPE_CHECKING:
     import zarr
 
 
-def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, bytes]:
+# What an array holds, for whoever reads it without this program. No ``scale_factor``: xarray would apply it.
+DESCRIBED: dict[str, dict[str, Any]] = {
+    "audio": {
+        "long_name": "recording with the planned noise added",
+        "units": "1",
+        "full_scale": 32768,
+        "sample_rate_hz": features.SAMPLE_RATE,
+    },
+    "logmel": {
+        "long_name": "log-mel power spectrogram, 10 log10, not normalised; 0 dB: power 1 at full scale 1",
+        "units": "dB",
+        "sample_rate_hz": features.SAMPLE_RATE,
+        "n_fft": features.N_FFT,
+        "hop_length": features.HOP,
+        "window": "hann",
+        "n_mels": features.N_MELS,
+        "mel_scale": "slaney",
+        "f_min_hz": 0,
+        "f_max_hz": features.SAMPLE_RATE // 2,
+        "version": features.LOGMEL_VERSION,
+    },
+}
+
+
+def array_metadata(n_clips: Mapping[str, int], feature_dtype: str, *, described: bool = True) -> dict[str, bytes]:
     """The zarr metadata of a store, as zarr itself writes it.
 
     Parameters
@@ -24,6 +48,8 @@ def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, 
     n_clips : mapping of section id (``"fan/00"``) to its number of clips
     feature_dtype : str
         ``"float32"`` or ``"float16"``.
+    described : bool
+        Whether arrays have attributes that say what they hold. Stores of version 0.1.0 have none.
 
     Returns
     -------
@@ -36,7 +62,7 @@ def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, 
     memory = zarr.storage.MemoryStore(buffers)
     root = zarr.create_group(memory)
     for section_id, n in n_clips.items():
-        _create_arrays(root.require_group(SectionId.parse(section_id).group), n, feature_dtype)
+        _create_arrays(root.require_group(SectionId.parse(section_id).group), n, feature_dtype, described)
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification yet. With it, zarr lists the store without a
         # warning about the tables beside the groups, and a remote reader opens it with one request.
@@ -45,7 +71,7 @@ def array_metadata(n_clips: Mapping[str, int], feature_dtype: str) -> dict[str, 
     return {path: bytes(buffer.to_bytes()) for path, buffer in sorted(buffers.items())}
 
 
-def _create_arrays(group: zarr.Group, n_clips: int, feature_dtype: str) -> None:
+def _create_arrays(group: zarr.Group, n_clips: int, feature_dtype: str, described: bool) -> None:
     """A section's arrays: one clip a chunk, as training reads them; uncompressed, so that they can be mapped."""
     n_samples = load_table1().n_samples
     arrays: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
@@ -64,4 +90,5 @@ def _create_arrays(group: zarr.Group, n_clips: int, feature_dtype: str) -> None:
             filters=None,
             fill_value=0,
             dimension_names=axes,
+            attributes=DESCRIBED[name] if described else None,
         )

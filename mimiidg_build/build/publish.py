@@ -5,11 +5,12 @@ Order matters and is what makes a kill at any moment harmless:
 1. shards, each noted in the journal after it is on the disk (:mod:`mimiidg_build.build.render`);
 2. tables, then the metadata of groups and arrays;
 3. the root's metadata, with the digest of every object: first its copy, then itself, last of all;
-4. everything flushed, and the store renamed;
+4. everything read once more and held against its digest, flushed, and the store renamed;
 5. ``latest`` moves; only then the journal goes.
 
 In a bucket a put is whole and durable or it is not at all, and the root's metadata is what makes a store: there is
-nothing to flush and nothing to rename.
+nothing to flush and nothing to rename. Nor is anything read again there: each put carries the digest of its content,
+which the storage checks.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.metadata import array_metadata
 from mimiidg_build.build.sections import RenderedSection
 from mimiidg_build.errors import DataError
+from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
 from mimiidg_build.schemas.tables import StoredClips
 from mimiidg_build.settings import __version__
 from mimiidg_build.storage import places
-from mimiidg_build.storage.files import write_object
-from mimiidg_build.storage.places import Place, file_sizes, point, prepare, remove_partial, remove_tree
+from mimiidg_build.storage.files import hash_object, write_object
+from mimiidg_build.storage.places import Place, file_sizes, is_local, point, prepare, remove_partial, remove_tree
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, sealed
 from mimiidg_build.store.store import Store, is_latest, open_store
+from mimiidg_build.store.tables import CLIPS, MIX_PLAN
 
 VERSIONED = ("numba", "numpy", "scipy", "soundfile", "zarr")
 
@@ -48,7 +51,7 @@ def open_staging(decision: Decision) -> None:
     prepare(decision.journal)
 
 
-def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> Store:
+def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection], run: Runner) -> Store:
     """Write tables and metadata, verify, rename, and move ``latest``.
 
     Parameters
@@ -57,6 +60,8 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     decision : Decision
     rendered : dict of section id to RenderedSection
         Every section of the store, in the order of its tables.
+    run : Runner
+        Where what was written is read again.
 
     Returns
     -------
@@ -76,6 +81,8 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     objects += [write_object(staging, name, content) for name, content in contents.items()]
     remove_partial(staging)  # left by a cluster's worker that was killed: another has done its work
     _check_complete(staging, objects)
+    if is_local(staging):
+        _check_content(staging, objects, run)
     content = sealed(root, _attributes(inputs, decision, rendered, objects))
     for name in (METADATA_COPY, METADATA):
         write_object(staging, name, content)
@@ -89,7 +96,7 @@ def tables(rendered: dict[str, RenderedSection]) -> dict[str, bytes]:
     clips = pd.concat([section.clips for section in rendered.values()], ignore_index=True)
     plan = pd.concat([section.plan for section in rendered.values()], ignore_index=True)
     # validated as a whole: pandera takes 25 ms a call, however few the rows
-    frames = {"clips.parquet": StoredClips.validate(clips, lazy=True), "mix_plan.parquet": plan}
+    frames = {CLIPS: StoredClips.validate(clips, lazy=True), MIX_PLAN: plan}
     return {name: frame.to_parquet(index=False) for name, frame in frames.items()}
 
 
@@ -105,6 +112,29 @@ def _check_complete(staging: Place, objects: list[StoredObject]) -> None:
             f"{staging}: {len(odd)} files are missing, foreign or of another size, first {odd[0]}. Something else "
             "writes there, or the disk lost data. Remove the folder and build again."
         )
+
+
+def _check_content(staging: Place, objects: list[StoredObject], run: Runner) -> None:
+    """Every object with the bytes that were meant to be written: what a disk changed must not get a store's name.
+
+    The next run finds a damaged shard at odds with its journal entry, and renders it anew.
+    """
+    found = run(hash_object, [(staging, obj.path) for obj in objects], lambda _: None)
+    damaged = [obj.path for obj, there in zip(objects, found, strict=True) if there != obj]
+    if damaged:
+        raise DataError(
+            f"{staging / damaged[0]}: its content is not what was written{_others(len(damaged) - 1)}. Likely cause: a "
+            "failing disk or memory. Run the same command again: it makes what is damaged anew."
+        )
+
+
+def _others(n: int) -> str:
+    """How many more files are damaged.
+
+    >>> _others(0), _others(2)
+    ('', ', as with 2 more files')
+    """
+    return f", as with {n} more file{'s' * (n > 1)}" if n else ""
 
 
 def _attributes(

@@ -24,6 +24,7 @@ from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.schemas.stores import RenderedShard
 from mimiidg_build.storage.files import hash_object, write_file
 from mimiidg_build.storage.places import Place
+from mimiidg_build.store.metadata import UNSEALED, is_sealed, seal
 from mimiidg_build.store.shards import open_shard
 
 # 20 MB of samples and 10 MB of log-mel: few enough files (570 of a whole release), and small enough that a section of
@@ -142,16 +143,19 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
 
 
 def write_entry(path: Place, result: RenderedShard) -> None:
-    """Note a finished shard, whole or not at all."""
-    write_file(path, [result.model_dump_json().encode()])
+    """Note a finished shard, sealed, whole or not at all."""
+    write_file(path, [seal(result.model_copy(update={"seal": UNSEALED}).model_dump_json().encode())])
 
 
 def read_entry(task: ShardTask) -> RenderedShard | None:
-    """What an earlier run finished, if its objects still have the bytes that it noted; else None."""
+    """What an earlier run finished, if the entry and the objects still have the bytes that it wrote; else None."""
     try:
-        noted = RenderedShard.model_validate_json(task.entry.read_bytes())
+        content = task.entry.read_bytes()
+        if not is_sealed(content):  # what was measured stands in the entry alone, and goes into the clip table
+            return None
+        noted = RenderedShard.model_validate_json(content)
         if any(hash_object(task.staging, entry.path) != entry for entry in noted.objects):
             return None
     except (OSError, ValueError):  # pydantic's errors are ValueErrors
         return None
-    return noted
+    return noted.model_copy(update={"seal": None})

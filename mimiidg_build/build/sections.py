@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,7 @@ def _finished_shards(decision: Decision, planned: PlannedSection) -> list[Render
 
 def _link_shards(decision: Decision, section: Section, tasks: list[ShardTask], earlier: Store) -> list[RenderedShard]:
     """Take shards from an earlier store: hard links, which cost nothing, or copies; none is used unless its digest is
-    the recorded one."""
+    the recorded one, and what was measured of its clips then fits what is known of them now."""
     clips = earlier.clips
     rows = clips[(clips["machine_type"] == section.machine_type) & (clips["section"] == section.section)]
     linked = []
@@ -111,11 +112,20 @@ def _link_shards(decision: Decision, section: Section, tasks: list[ShardTask], e
             continue
         # What rendering would have measured; the clip table is in the order of the arrays' rows.
         measured = rows.iloc[task.start : task.start + len(task.clips)]
-        fields = {field: tuple(measured[column]) for column, field in MEASURED.items()}
+        if not _fits_levels(measured, task):
+            continue
+        fields: dict[str, Any] = {field: tuple(measured[column]) for column, field in MEASURED.items()}
         shard = RenderedShard(section=task.section, start=task.start, objects=objects, **fields)
         write_entry(task.entry, shard)
         linked.append(shard)
     return linked
+
+
+def _fits_levels(measured: pd.DataFrame, task: ShardTask) -> bool:
+    """Whether a table has the levels that the task's clips are known to have: it may have been wrong when its digest
+    was taken."""
+    found = zip(measured["power"], measured["peak"], strict=True)
+    return all(clip.level in (None, levels) for clip, levels in zip(task.clips, found, strict=True))
 
 
 def _link_objects(decision: Decision, task: ShardTask, earlier: Store) -> tuple[StoredObject, ...] | None:

@@ -141,7 +141,7 @@ class _Build:
                 return render_sections(inputs, decision, batch, self.run, on_progress)
 
             rendered |= self.executor.run("render", render, ", ".join(section.section.id for section in batch))
-        return self.executor.run("publish", lambda: publish(inputs, decision, rendered))
+        return self.executor.run("publish", lambda: publish(inputs, decision, rendered, self.run))
 
     def plan(self, inputs: Inputs, decision: Decision) -> list[PlannedSection]:
         """Measure levels, draw noise, set gains; make the place for the partial store."""

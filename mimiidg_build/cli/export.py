@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def export(store: str, directory: Path, as_zip: bool, root: Place, as_json: bool, quiet: bool) -> None:
     """Write a store as WAV files and attribute tables.
 
-    The store is given by path or variant; the files are in the released layout.
+    The store is given by path or variant; the files are in the released layout, beside a README of provenance, the
+    variant and the mix plan. An export that was interrupted goes on with the same command.
 
     Example: mimiidg export demo exported --zip
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="STORE|DATASET", shell_complete=complete.stores_and_datasets)
-@click.option("--deep", is_flag=True, help="Render every clip anew from the archives and compare.")
+@click.option("--deep", is_flag=True, help="Make every clip and table anew from the archives and compare.")
 @click.option("--repair", "with_repair", is_flag=True, help="Restore what is damaged, and only that.")
 @run_options
 @common
@@ -37,9 +37,9 @@ def verify(
 ) -> None:
     """Verify every byte of a store or of a dataset's archives.
 
-    A store is given by path or variant. A store's files are compared with their digests, archives with their
-    checksums. --repair renders damaged shards again from the archives, or fetches damaged archives again, and
-    verifies anew.
+    A store is given by path or variant. A store's files are compared with their digests, the archives that were
+    fetched with their checksums. --repair renders damaged shards again from the archives, or fetches damaged archives
+    again, and verifies anew.
 
     Example: mimiidg verify demo --repair
     """
@@ -87,7 +87,7 @@ def _verify_store(
     from mimiidg_build.upkeep.verify import verify_store
 
     restored = repair_store(path, root, run, reporter) if with_repair else []
-    store = open_store(path)  # only now: before the repair its metadata may be damaged
+    store = open_store(path, check=False)  # only now: before the repair its metadata may be damaged
     problems = verify_store(store, root, deep=deep, run=run, reporter=reporter)
     return _Verified(str(path), f"{len(store.attributes.objects)} objects", restored, problems)
 

@@ -15,7 +15,7 @@ from mimiidg_build.fetch.http import Session
 from mimiidg_build.fetch.lock import read_lock, record_dir
 from mimiidg_build.fetch.record_api import ask_record
 from mimiidg_build.fetch.retry import RetryPolicy
-from mimiidg_build.fetch.steps import Action, Job, ensure, refuse_missing
+from mimiidg_build.fetch.steps import Action, Job, ensure, found, refuse_missing
 from mimiidg_build.progress import OnTransfer
 from mimiidg_build.schemas.manifests import Record, RecordFile
 from mimiidg_build.storage.places import Place, place
@@ -51,6 +51,7 @@ def fetch_record(
     root: str | Place,
     *,
     names: Collection[str] | None = None,
+    again: Collection[str] = (),
     base_url: str = "https://zenodo.org",
     offline: bool = False,
     on_progress: OnTransfer | None = None,
@@ -68,6 +69,8 @@ def fetch_record(
         The data root; archives go to ``ROOT/archives/<record id>/``.
     names : collection of str, optional
         Only these files of the record.
+    again : collection of str
+        Files that are damaged on disk: fetched as if they were not there, and replaced when the new ones are whole.
     base_url : str
         Where the record is.
     offline : bool
@@ -99,7 +102,9 @@ def fetch_record(
         raise UsageError(f"max_transfers is {max_transfers}; from 1 to {MAX_TRANSFERS} downloads at once are allowed.")
     session = Session(base_url, retry_policy or RetryPolicy(), sleep)
     try:
-        job = Job(record, record_dir(place(root), record.id), base_url, offline, on_progress, session, {})
+        directory = record_dir(place(root), record.id)
+        damaged = {name: found(directory / name) for name in again}
+        job = Job(record, directory, base_url, offline, on_progress, session, {}, damaged)
         actions = {file.name: job.decide(file) for file in files}
         # before any hashing: one message names all that is missing
         refuse_missing(job, [name for name, action in actions.items() if action == "missing"])

@@ -22,7 +22,7 @@ from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.fetch.lock import SERVED, guard, record_dir, served_dir
 from mimiidg_build.progress import Reporter
-from mimiidg_build.schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.locks import locked
 from mimiidg_build.storage.places import Place, place, prepare, remove_tree
@@ -33,6 +33,7 @@ def fetch_dataset(
     root: str | Place,
     *,
     names: Collection[str] | None = None,
+    again: Collection[str] = (),
     offline: bool = False,
     base_url: str | None = None,
     reporter: Reporter | None = None,
@@ -50,6 +51,8 @@ def fetch_dataset(
         The data root; archives go to ROOT/archives.
     names : collection of str, optional
         Only these files.
+    again : collection of str
+        ``<record id>/<file name>`` of archives that are damaged: each is replaced once the new one is whole.
     offline : bool
         Use the archives on disk; a missing one is an error.
     base_url : str, optional
@@ -71,17 +74,28 @@ def fetch_dataset(
     """
     dataset, root, reporter = _loaded(dataset), place(root), reporter or Reporter()
     if dataset.synthetic:
-        return _fetch_synthetic(dataset, root, names, offline, reporter)
+        return _fetch_synthetic(dataset, root, names, again, offline, reporter)
     fetched: dict[str, Place] = {}
     for record in dataset.records:
         wanted = [file.name for file in record.files if names is None or file.name in names]
         if wanted:
             url = base_url or settings.zenodo_url()
             paths = fetch_record(
-                record, root, names=wanted, base_url=url, offline=offline, on_progress=reporter.transfer
+                record,
+                root,
+                names=wanted,
+                again=_of_record(record, again),
+                base_url=url,
+                offline=offline,
+                on_progress=reporter.transfer,
             )
             fetched |= {f"{record.id}/{name}": path for name, path in paths.items()}
     return fetched
+
+
+def _of_record(record: Record, keys: Collection[str]) -> list[str]:
+    """Those files of a record that are named by ``<record id>/<file name>``."""
+    return [file.name for file in record.files if f"{record.id}/{file.name}" in keys]
 
 
 def _loaded(dataset: DatasetManifest | str) -> DatasetManifest:
@@ -92,26 +106,30 @@ def _fetch_synthetic(
     dataset: DatasetManifest,
     root: Place,
     names: Collection[str] | None,
+    again: Collection[str],
     offline: bool,
     reporter: Reporter,
 ) -> dict[str, Place]:
     """Make what is not there, or wait for another process that makes it."""
     record = dataset.records[0]
     wanted = [file.name for file in record.files if names is None or file.name in names]
+    damaged = _of_record(record, again)
     try:
         # tried first: with everything on disk there is nothing to make or to serve
-        paths = fetch_record(record, root, names=wanted, offline=True)
+        paths = fetch_record(record, root, names=wanted, again=damaged, offline=True)
     except FetchError:
         if offline:
             raise
         waiting = f"another process is making {dataset.name}; waiting for it"
         with locked(guard(record_dir(root, record.id), SERVED), waiting):
-            paths = _make_and_fetch(dataset, root, wanted, reporter)
+            paths = _make_and_fetch(dataset, root, wanted, damaged, reporter)
     return {f"{record.id}/{name}": path for name, path in paths.items()}
 
 
-def _make_and_fetch(dataset: DatasetManifest, root: Place, wanted: list[str], reporter: Reporter) -> dict[str, Place]:
-    """Make the archives that are wanted and not there yet, serve them, fetch them."""
+def _make_and_fetch(
+    dataset: DatasetManifest, root: Place, wanted: list[str], damaged: Collection[str], reporter: Reporter
+) -> dict[str, Place]:
+    """Make the archives that are wanted and not there yet, or damaged; serve them, fetch them."""
     # imported where sound is made: scipy's transforms, which these need, take 0.1 s of a build with nothing to do
     from mimiidg_build.synthesis.archive import n_recordings, write_release
     from mimiidg_build.synthesis.local_zenodo import LocalZenodo
@@ -119,13 +137,19 @@ def _make_and_fetch(dataset: DatasetManifest, root: Place, wanted: list[str], re
     (record,), spec = dataset.records, synthetic.parse_name(dataset.name)
     served = served_dir(root, record.id)
     known = archive_checksums(record, root)  # what is there and not pinned needs the server to vouch for it
-    missing = [name for name in wanted if name not in known or not archive_path(root, record.id, name).is_file()]
+    missing = [
+        name
+        for name in wanted
+        if name in damaged or name not in known or not archive_path(root, record.id, name).is_file()
+    ]
     if missing:  # else another process made them while this one waited
         prepare(served)
         on_progress = reporter.step("synthesize", n_recordings(spec, missing), "recordings")
         write_release(spec, served, names=missing, on_progress=on_progress)
     with LocalZenodo({record.id: served}) as server:
-        paths = fetch_record(record, root, names=wanted, base_url=server.url, on_progress=reporter.transfer)
+        paths = fetch_record(
+            record, root, names=wanted, again=damaged, base_url=server.url, on_progress=reporter.transfer
+        )
     remove_tree(served)
     return paths
 

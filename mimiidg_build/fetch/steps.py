@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from filelock import BaseFileLock, Timeout
@@ -67,7 +67,8 @@ def decide(
 
 @dataclass(frozen=True)
 class Job:
-    """What the steps of one ``fetch_record`` share. ``answer`` is the API's, empty where it need not be asked."""
+    """What the steps of one ``fetch_record`` share. ``answer`` is the API's, empty where it need not be asked;
+    ``damaged`` the size and time of files on disk that count as missing."""
 
     record: Record
     directory: Place
@@ -76,15 +77,18 @@ class Job:
     on_progress: OnTransfer | None
     session: Session
     answer: dict[str, RemoteFile]
+    damaged: dict[str, tuple[int, int] | None] = field(default_factory=dict)
 
     def decide(self, file: RecordFile) -> Action:
         """What must be done about a file, by what lies there now."""
-        return decide(
-            file, _found(self.directory / file.name), read_lock(self.directory).get(file.name), offline=self.offline
-        )
+        there = found(self.directory / file.name)
+        if there == self.damaged.get(file.name):
+            there = None  # else another process has replaced it
+        return decide(file, there, read_lock(self.directory).get(file.name), offline=self.offline)
 
 
-def _found(path: Place) -> tuple[int, int] | None:
+def found(path: Place) -> tuple[int, int] | None:
+    """Size and time of change of a file; None if there is none."""
     try:
         stat = path.stat()
     except FileNotFoundError:  # no exists() first: the file may come or go in between
@@ -191,12 +195,12 @@ def _pin(job: Job, path: Place, md5: str, pinned: Pinned) -> None:
 def _verify(job: Job, file: RecordFile, path: Place) -> None:
     """Hash a file that is there, and accept it or leave it alone."""
     expected = _expected(job, file)
-    before = _found(path)
+    before = found(path)
     # compared first, which costs nothing: hashing reads the whole file
     if file.size_bytes is not None and path.stat().st_size != file.size_bytes:
         raise _not_published(path, f"{path.stat().st_size} bytes, expected {file.size_bytes}")
     md5 = hash_file(path, job.on_progress, job.session.retries)
-    if before != _found(path):
+    if before != found(path):
         raise FetchError(f"{path} changed while it was verified. Likely it is still being copied: wait and retry.")
     if expected is None:
         log.warning("%s: no checksum is published for it; taken as found, md5 %s", path, md5)
@@ -207,9 +211,9 @@ def _verify(job: Job, file: RecordFile, path: Place) -> None:
         raise _not_published(path, f"md5 {md5}, expected {expected[0]} ({expected[1]})")
 
 
-def _not_published(path: Place, found: str) -> FetchError:
+def _not_published(path: Place, what: str) -> FetchError:
     return FetchError(
-        f"{path} is not the published archive: it has {found}. It was left as it is. Likely cause: an incomplete "
+        f"{path} is not the published archive: it has {what}. It was left as it is. Likely cause: an incomplete "
         "download, another version, or a change since it was fetched; move it away to have it fetched."
     )
 

@@ -122,3 +122,35 @@ def locked_variant(directory: Place, waiting: str) -> Iterator[None]:
                 f"{directory} cannot be written: {error.strerror}. Give another --root, or permission to write there."
             ) from error
         yield
+
+
+@contextlib.contextmanager
+def locked_directory(directory: Path, waiting: str) -> Iterator[bool]:
+    """Hold a lock on a directory itself, which leaves no file in it; whether another process had to be waited for.
+
+    Where the file system has no such locks nothing is held.
+
+    Parameters
+    ----------
+    directory : Path
+    waiting : str
+        Said where another process has it.
+
+    Returns
+    -------
+    context manager of bool
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        has_waited = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning(waiting)
+            has_waited = True
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # network mounts: as with holds
+            pass
+        yield has_waited
+    finally:
+        os.close(descriptor)  # ends the lock

@@ -6,6 +6,7 @@ from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import file_sizes
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
+from mimiidg_build.store.recorded import MISSING, difference, unreadable
 from mimiidg_build.store.store import Store
 
 FOREIGN = "not part of the store"
@@ -22,24 +23,19 @@ def find_damage(store: Store, on_progress: OnProgress = no_progress) -> dict[str
     damage = {}
     recorded = store.attributes.objects
     for path, expected in recorded.items():
-        if not (store.path / path).is_file():
-            damage[path] = "missing"
-            continue
         try:
             found = hash_object(store.path, path)
         except OSError as error:
-            damage[path] = f"cannot be read: {error.strerror}"
+            damage[path] = unreadable(error)
             continue
         on_progress(found.size_bytes)
-        if found.size_bytes != expected.size_bytes:
-            damage[path] = f"{found.size_bytes} bytes, expected {expected.size_bytes}: truncated or overwritten"
-        elif found.blake3 != expected.blake3:
-            damage[path] = "content differs from its recorded digest: bit rot, or it was changed"
+        if what := difference(expected, found.size_bytes, found.blake3):
+            damage[path] = what
     content = (store.path / METADATA).read_bytes()
     if not is_sealed(content):
         damage[METADATA] = "it carries no seal: written by an earlier version, or damaged"
     elif not (store.path / METADATA_COPY).is_file():
-        damage[METADATA_COPY] = "missing"
+        damage[METADATA_COPY] = MISSING
     elif (store.path / METADATA_COPY).read_bytes() != content:
         damage[METADATA_COPY] = f"differs from {METADATA}: bit rot, or it was changed"
     foreign = sorted(file_sizes(store.path).keys() - set(recorded) - {METADATA, METADATA_COPY})

@@ -35,7 +35,7 @@ def list_stores(root: str | Place) -> list[Listed]:
         else:
             state = "latest" if is_latest(path) else "kept"
             try:
-                counts = [section.n_clips for section in open_store(path).sections.values()]
+                counts = [section.n_clips for section in open_store(path, check=False).sections.values()]
             except DataError:
                 state, counts = "damaged", []
         listed.append(Listed(path.parent.name, fingerprint, state, sum(counts), len(counts), size, path))

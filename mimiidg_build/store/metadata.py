@@ -37,21 +37,30 @@ def sealed(metadata: dict[str, Any], attributes: StoreAttributes) -> bytes:
         JSON, whose ``attributes.seal`` is the BLAKE3 digest of the same text with zeros in its place.
     """
     unsealed = metadata | {"attributes": attributes.model_dump(mode="json") | {"seal": UNSEALED}}
-    content = json.dumps(unsealed, indent=1).encode()
+    return seal(json.dumps(unsealed, indent=1).encode())
+
+
+def seal(content: bytes) -> bytes:
+    """JSON with :data:`UNSEALED` as its seal, sealed.
+
+    >>> is_sealed(seal(b'{"power": 0.25, "seal": "%s"}' % UNSEALED.encode()))
+    True
+    """
     return content.replace(UNSEALED.encode(), blake3(content).hexdigest().encode())
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether the root's metadata is what was written, byte for byte.
+    """Whether the root's metadata, or any JSON with a seal, is what was written, byte for byte.
 
     >>> is_sealed(b'{"attributes": {}}')
     False
     """
     try:
-        seal = str(json.loads(content)["attributes"]["seal"]).encode()
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(content)
+        claimed = str(found.get("attributes", found)["seal"]).encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    return len(seal) == 64 and blake3(content.replace(seal, UNSEALED.encode())).hexdigest().encode() == seal
+    return len(claimed) == 64 and blake3(content.replace(claimed, UNSEALED.encode())).hexdigest().encode() == claimed
 
 
 def read_attributes(path: Place) -> StoreAttributes:

@@ -8,33 +8,37 @@ ROOT/variants/<variant>/<fingerprint>.zarr/
     <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB
 ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
 
-The *seal* is the digest of zarr.json itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. An open store is
-held (:mod:`mimiidg_build.storage.holds`): as long as the :class:`Store` lives, ``mimiidg prune`` leaves it where it is.
+The *seal* is the digest of zarr.json itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. What is read of a
+store is checked (:mod:`mimiidg_build.store.recorded`): tables and metadata when it is opened, a shard when it is first
+read. An open store is held (:mod:`mimiidg_build.storage.holds`): as long as the :class:`Store` lives, ``mimiidg prune``
+leaves it where it is.
 
 ROOT may be on object storage (``s3://bucket/prefix``). There are no locks there: nothing is held, and nothing pruned.
 """
 
 from __future__ import annotations
 
-import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionSummary, StoreAttributes
 from mimiidg_build.storage.holds import Hold
-from mimiidg_build.storage.places import Place, hold, is_local, is_published, matching, place, staging, zarr_source
+from mimiidg_build.storage.places import Place, hold, is_local, is_published, matching, place, staging
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, read_attributes
+from mimiidg_build.store.recorded import Recorded
+from mimiidg_build.store.tables import CLIPS, MIX_PLAN, read_table
 
 if TYPE_CHECKING:
+    import pandas as pd
     import zarr
 
 ARRAYS = ("audio", "logmel")
+REQUESTS_AT_ONCE = 8  # on object storage, where each file that is checked is a request
 
 
 def variant_dir(root: Place, variant: str) -> Place:
@@ -71,21 +75,28 @@ class Store:
         return self.attributes.sections
 
     @cached_property
+    def recorded(self) -> Recorded:
+        """What its files are held against."""
+        return Recorded(self.path, self.attributes.objects)
+
+    @cached_property
     def clips(self) -> pd.DataFrame:
         """The clip table (``schemas.tables.StoredClips``)."""
-        return pd.read_parquet(io.BytesIO((self.path / "clips.parquet").read_bytes()))
+        return read_table(self.recorded, CLIPS)
 
     @cached_property
     def mix_plan(self) -> pd.DataFrame:
         """The mix plan (``schemas.tables.MixPlan``), row for row with the clip table."""
-        return pd.read_parquet(io.BytesIO((self.path / "mix_plan.parquet").read_bytes()))
+        return read_table(self.recorded, MIX_PLAN)
 
     @cached_property
     def group(self) -> zarr.Group:
-        """The zarr group."""
+        """The zarr group, every file of it checked when it is first read."""
         import zarr
 
-        return zarr.open_group(zarr_source(self.path), mode="r")
+        from mimiidg_build.store.checked_zarr import checked_zarr
+
+        return zarr.open_group(checked_zarr(self.recorded), mode="r")
 
     def audio(self, machine_type: str, section: str) -> zarr.Array[Any]:
         """Samples of a section [shape=(n_clips, n_samples)], int16."""
@@ -100,19 +111,38 @@ class Store:
 
         if str(SectionId(machine_type, section)) not in self.sections:
             raise UsageError(f"{self.path} has no section {machine_type}/{section}; it has {', '.join(self.sections)}")
-        array = self.group[f"{SectionId(machine_type, section).group}/{name}"]
+        path = f"{SectionId(machine_type, section).group}/{name}"
+        array = self.group.get(path)
         if not isinstance(array, zarr.Array):
-            raise DataError(f"{self.path}: {array.path} is not an array; run `mimiidg verify`.")
+            raise DataError(f"{self.path / path} is not an array; run `mimiidg verify {self.path}`.")
         return array
 
+    def check_small_files(self) -> None:
+        """Check tables and the metadata of groups and arrays: all but the shards.
 
-def open_store(path: str | Place) -> Store:
+        Raises
+        ------
+        DataError
+            One is missing or not what was recorded.
+        """
+        names = [name for name in self.attributes.objects if "/c/" not in name]
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            list(pool.map(self.recorded.check, names))
+
+
+def open_store(path: str | Place, *, check: bool = True) -> Store:
     """Open a finished store, or the latest one of a variant's directory, and hold it.
 
     Parameters
     ----------
     path : str or Place
         ``<fingerprint>.zarr``, or ROOT/variants/<variant>; ``s3://bucket/prefix/variants/<variant>`` on object storage.
+    check : bool
+        Whether tables and metadata must be what was recorded. Without it a damaged store opens, to be verified.
+
+    Returns
+    -------
+    Store
 
     Raises
     ------
@@ -123,17 +153,17 @@ def open_store(path: str | Place) -> Store:
     if path.name.endswith(".partial"):
         raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
     if (path / METADATA).is_file() or not (path / "latest").is_file():
-        return _opened(path)
+        return _opened(path, check)
     while True:
         named = latest(path)
         try:
-            return _opened(path / f"{named}.zarr")
+            return _opened(path / f"{named}.zarr", check)
         except DataError:
             if latest(path) == named:
                 raise  # else `latest` moved and the store was pruned between two lines of this function: try again
 
 
-def _opened(path: Place) -> Store:
+def _opened(path: Place, check: bool) -> Store:
     is_there = (path / METADATA).is_file()
     partial = [] if is_there or not path.is_dir() else matching(path, staging(path / "*.zarr").name)
     if partial:
@@ -143,7 +173,10 @@ def _opened(path: Place) -> Store:
         if path.suffix == ".zarr" and path.is_dir() and not is_finished(path):
             raise DataError(f"{path} is not finished. Run the `mimiidg build` that began it again: it resumes.")
         raise DataError(f"{path} is not a store. `mimiidg list` shows what there is, `mimiidg build` makes one.")
-    return Store(path, read_attributes(path), held)
+    store = Store(path, read_attributes(path), held)
+    if check:
+        store.check_small_files()
+    return store
 
 
 def latest(directory: Place) -> str:

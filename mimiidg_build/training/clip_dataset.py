@@ -187,7 +187,8 @@ class ClipDataset(Dataset[Batch]):
         self._hold = store.hold  # `mimiidg prune` leaves the store where it is while its clips are read
         names = section_names(self.clips)
         arrays = list(dict.fromkeys(names))
-        self._reader, layouts = open_reader([store.path / SectionId.parse(name).group / features for name in arrays])
+        groups = [SectionId.parse(name).group for name in arrays]
+        self._reader, layouts = open_reader(store.recorded, [f"{group}/{features}" for group in groups])
         self._layout: ArrayLayout = layouts[0]
         self._origin: Numbers = np.array(names.map({name: number for number, name in enumerate(arrays)}), np.int64)
         # open_reader numbers the shards of all arrays consecutively.

@@ -13,6 +13,7 @@ copy. zarr itself reads random rows a hundred times slower; it is used for compr
 from __future__ import annotations
 
 import json
+import mmap
 import struct
 import sys
 from collections import OrderedDict
@@ -25,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.storage.places import Place, is_local, zarr_source
+from mimiidg_build.storage.places import Place, is_local
+from mimiidg_build.store.recorded import Recorded
 
 Array = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
@@ -147,8 +149,21 @@ class Reader(Protocol):
         """
 
 
-def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
+def open_reader(recorded: Recorded, arrays: Sequence[str]) -> tuple[Reader, list[ArrayLayout]]:
     """One reader over the shards of several arrays: mapped where all of them can be, and are on this machine.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The store's files: each shard is held against it when a reader first reads of it.
+    arrays : sequence of str
+        Their paths within the store.
+
+    Returns
+    -------
+    Reader
+    list of ArrayLayout
+        One for each array.
 
     Raises
     ------
@@ -157,7 +172,7 @@ def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
     DataError
         An array's metadata cannot be read.
     """
-    layouts = [array_layout(path) for path in paths]
+    layouts = [array_layout(recorded.path / name) for name in arrays]
     kinds = {(layout.shape[1:], layout.dtype) for layout in layouts}
     if len(kinds) > 1:
         raise UsageError(f"sections of different shapes or types cannot be one dataset: {sorted(map(str, kinds))}")
@@ -165,8 +180,8 @@ def open_reader(paths: Sequence[Any]) -> tuple[Reader, list[ArrayLayout]]:
     can_map = all(layout.is_plain and is_local(layout.path) for layout in layouts)
     # A shard's index has an entry per row of a full shard, and MappedReader has one layout for all.
     if can_map and len({layout.shard_rows for layout in layouts}) == 1:
-        return MappedReader(layouts[0], shards), layouts
-    return ZarrReader(shards), layouts
+        return MappedReader(recorded, layouts[0], shards), layouts
+    return ZarrReader(recorded, shards), layouts
 
 
 class MappedReader:
@@ -174,33 +189,56 @@ class MappedReader:
 
     Parameters
     ----------
+    recorded : Recorded
+        The store's files.
     layout : ArrayLayout
         Of all arrays: they differ in nothing but their number of clips.
     shards : list of Shard
     """
 
-    def __init__(self, layout: ArrayLayout, shards: list[Shard]) -> None:
-        self._layout, self._shards = layout, shards
+    def __init__(self, recorded: Recorded, layout: ArrayLayout, shards: list[Shard]) -> None:
+        self._recorded, self._layout, self._shards = recorded, layout, shards
         self._maps: dict[int, tuple[Array, Numbers]] = {}
+        # One byte a shard, set once it is checked. Shared with forks: a DataLoader forks its workers anew for every
+        # epoch, and what the first have checked the next need not hash again.
+        self._checked = mmap.mmap(-1, len(shards))
 
     def take(self, shard: Numbers, row: Numbers, out: Array) -> None:
         """See ``Reader``. One plain copy a clip: fancy indexing would copy each twice."""
         for i, (number, row_in_shard) in enumerate(zip(shard.tolist(), row.tolist(), strict=True)):
             mapped = self._maps.get(number)
             if mapped is None:
-                mapped = self._maps[number] = map_shard(self._shards[number], self._layout)
+                mapped = self._maps[number] = self._map(number)
             clips, chunk_of = mapped
             out[i] = clips[chunk_of[row_in_shard]]
 
+    def _map(self, number: int) -> tuple[Array, Numbers]:
+        shard = self._shards[number]
+        if not self._checked[number]:
+            self._recorded.check(_name(self._recorded, shard.file))
+            self._checked[number] = 1
+        return map_shard(shard, self._layout)
+
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_maps": {}}  # a map pickles as its content
+        # a map pickles as its content, and shared memory not at all
+        return self.__dict__ | {"_maps": {}, "_checked": bytes(self._checked)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._checked = mmap.mmap(-1, len(self._shards))
+        self._checked[:] = state["_checked"]
+
+
+def _name(recorded: Recorded, path: Place) -> str:
+    """A file's name within its store."""
+    return path.relative_to(recorded.path).as_posix()
 
 
 class ZarrReader:
     """Reads whole shards through zarr, whatever their encoding, and caches the last few."""
 
-    def __init__(self, shards: list[Shard]) -> None:
-        self._shards = shards
+    def __init__(self, recorded: Recorded, shards: list[Shard]) -> None:
+        self._recorded, self._shards = recorded, shards
         self._cache: OrderedDict[int, Array] = OrderedDict()
 
     def take(self, shard: Numbers, row: Numbers, out: Array) -> None:
@@ -215,8 +253,10 @@ class ZarrReader:
             return self._cache[number]
         import zarr  # half a second, which mapped stores do not pay
 
+        from mimiidg_build.store.checked_zarr import checked_zarr
+
         shard = self._shards[number]
-        array = zarr.open_array(zarr_source(shard.array), mode="r")
+        array = zarr.open_array(checked_zarr(self._recorded), path=_name(self._recorded, shard.array), mode="r")
         self._cache[number] = np.asarray(array[shard.start : shard.start + shard.n_rows])
         if len(self._cache) > CACHED_SHARDS:
             self._cache.popitem(last=False)

@@ -2,10 +2,12 @@
 
     DIR/<machine>/{train,test}/section_..wav     44 bytes of header, 160,000 samples, as the released files
     DIR/<machine>/attributes_<NN>.csv
-With ``as_zip``: DIR/<machine>.zip holding the same, md5sums.txt, and dataset.toml, a manifest that this program (and a
-person) can read, so that the export is a dataset of its own.
+With ``as_zip``: DIR/<machine>.zip holding the same, and md5sums.txt. Beside them stand README.md and its kin
+(:mod:`mimiidg_build.upkeep.export_about`); as zip with a manifest, so that the export is a dataset of its own.
 
-All of it is written to DIR/.partial and moved to its place at the end; an export that was interrupted starts over.
+One process at a time exports into DIR. All is written to DIR/.partial, which becomes DIR/.whole by one rename once
+nothing is missing; from there everything moves to its place, README.md last. An export that was interrupted before that
+rename starts over, one that was interrupted after it goes on.
 """
 
 from __future__ import annotations
@@ -13,9 +15,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
-import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -32,10 +32,13 @@ from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.progress import OnProgress, no_progress
+from mimiidg_build.storage.backend import write_errors
 from mimiidg_build.storage.files import write_file
+from mimiidg_build.storage.locks import locked_directory
 from mimiidg_build.store.store import Store
+from mimiidg_build.upkeep.export_about import MANIFEST, README, about_files, manifest
 
-PARTIAL = ".partial"
+PARTIAL, WHOLE = ".partial", ".whole"
 ZIP_TIME = (2022, 5, 1, 0, 0, 0)  # one fixed time for every member: equal stores give equal archives
 
 
@@ -111,26 +114,75 @@ def export_store(
     UsageError
         The directory is not empty.
     DataError
-        The clip table holds a name that would be written outside the directory, or it cannot be written.
+        The store is damaged, its clip table holds a name that would be written outside the directory, or the directory
+        cannot be written.
     """
     directory = Path(directory)
-    there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-    if there - {PARTIAL} or directory.is_file():
-        raise UsageError(f"{directory} is there already and not empty; give a new directory.")
+    if directory.is_file():
+        raise UsageError(f"{directory} is a file; give a new directory.")
+    _check_names(store, directory)
+    about = about_files(store, as_zip=as_zip)
+    with write_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    waiting = f"another export into {directory} is running; waiting for it"
+    with locked_directory(directory, waiting) as waited:
+        there = {path.name for path in directory.iterdir()}
+        if WHOLE in there:
+            _check_resumable(directory, about[README])
+        elif waited and _is_same(directory / README, about[README]):
+            return sorted(directory.iterdir())
+        elif there - {PARTIAL}:
+            raise UsageError(f"{directory} is there already and not empty; give a new directory.")
+        else:
+            _write_whole(store, directory, about, as_zip, on_progress)
+        with write_errors(directory):
+            _publish(directory)
+        return sorted(directory.iterdir())
+
+
+def _check_names(store: Store, directory: Path) -> None:
     for name in {*store.clips["machine_type"], *store.clips["section"], *store.clips["member"]}:
         if problem := name_problem(name):
             raise DataError(
                 f"{store.path}/clips.parquet: {name!r} has {problem}; nothing is written outside {directory}."
             )
+
+
+def _is_same(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _check_resumable(directory: Path, about: bytes) -> None:
+    """Refuse to finish what another command began, and to replace what somebody put there since."""
+    whole = directory / WHOLE
+    if not _is_same(whole / README, about) and not _is_same(directory / README, about):
+        raise UsageError(
+            f"{directory} holds another export, which was interrupted when it was moved to its place. Run that one "
+            "again to finish it, or give a new directory."
+        )
+    if foreign := [path.name for path in whole.iterdir() if (directory / path.name).exists()]:
+        raise UsageError(f"{directory} holds {foreign[0]}, which this export did not write; move it away.")
+
+
+def _write_whole(store: Store, directory: Path, about: dict[str, bytes], as_zip: bool, on_progress: OnProgress) -> None:
+    """All of the export under :data:`WHOLE`, which appears at once."""
     partial = directory / PARTIAL
     if partial.exists():
         shutil.rmtree(partial)
+    partial.mkdir()
     _write(store, partial, as_zip, on_progress)
-    # The manifest last: none appears without its archives.
-    for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".toml"):
+    for name, content in about.items():
+        write_file(partial / name, [content])
+    with write_errors(directory):
+        os.rename(partial, directory / WHOLE)
+
+
+def _publish(directory: Path) -> None:
+    """Move everything to its place: a manifest after its archives, and last what says that the export is whole."""
+    whole = directory / WHOLE
+    for path in sorted(whole.iterdir(), key=lambda path: (path.name == README, path.name == MANIFEST)):
         os.rename(path, directory / path.name)
-    partial.rmdir()
-    return sorted(directory.iterdir())
+    whole.rmdir()
 
 
 def _write(store: Store, directory: Path, as_zip: bool, on_progress: Callable[[int], None]) -> None:
@@ -146,7 +198,7 @@ def _write(store: Store, directory: Path, as_zip: bool, on_progress: Callable[[i
     if as_zip:
         sums = {path.name: _md5(path) for path in archives}
         write_file(directory / "md5sums.txt", ["".join(f"{md5}  {name}\n" for name, md5 in sums.items()).encode()])
-        write_file(directory / "dataset.toml", [_manifest(store, archives, sums).encode()])
+        write_file(directory / MANIFEST, [manifest(store, archives, sums)])
 
 
 def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_progress: Callable[[int], None]) -> Path:
@@ -167,35 +219,3 @@ def _write_zip(path: Path, content: Iterator[tuple[str, bytes]], on_progress: Ca
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def _quoted(text: str) -> str:
-    """A TOML string, whatever stands in it.
-
-    >>> print(_quoted('the "fan"'))
-    "the \\"fan\\""
-    """
-    return json.dumps(text, ensure_ascii=False)  # what JSON escapes, TOML reads the same
-
-
-def _manifest(store: Store, archives: list[Path], sums: dict[str, str]) -> str:
-    """A dataset manifest of the export. Where noise was added, its recordings are mixed now."""
-    attributes = store.attributes
-    name = re.sub("[^A-Za-z0-9_-]", "_", f"{attributes.variant.name}-{store.fingerprint[:12]}")
-    recording = "mixed" if attributes.variant.mixing == "table1" else attributes.recording
-    lines = [
-        f'name = "{name}"',
-        f"title = {_quoted(attributes.variant.name + ', exported from ' + attributes.dataset)}",
-        f'recording = "{recording}"',
-        'layout = "mimii_dg"',
-        f"citation = {_quoted(attributes.citation)}",
-        "",
-        "[[records]]",
-        f'id = "{name}"',
-        f'title = "{name}"',
-        f"license = {_quoted(attributes.license)}",
-    ]
-    for path in archives:
-        lines += ["", "[[records.files]]", f'name = "{path.name}"', f"size_bytes = {path.stat().st_size}"]
-        lines += [f'md5 = "{sums[path.name]}"']
-    return "\n".join(lines) + "\n"

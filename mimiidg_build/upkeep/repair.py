@@ -7,6 +7,11 @@ was recorded: a repair gives back the bytes that were lost, or says why it canno
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import PurePosixPath
+
+from blake3 import blake3
+
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.metadata import array_metadata
@@ -20,13 +25,14 @@ from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.stores import RenderedShard
 from mimiidg_build.storage.files import hash_object, write_file, write_object
 from mimiidg_build.storage.locks import locked_variant
-from mimiidg_build.storage.places import Place, file_sizes, move, place, remove_tree
+from mimiidg_build.storage.places import Place, file_sizes, is_local, local, move, place, remove_tree
 from mimiidg_build.store.damage import FOREIGN, find_damage
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
 from mimiidg_build.store.store import Store, open_store
+from mimiidg_build.store.tables import CLIPS, MIX_PLAN
 from mimiidg_build.upkeep.verify import same_inputs
 
-TABLES = ("clips.parquet", "mix_plan.parquet")
+TABLES = (CLIPS, MIX_PLAN)
 
 
 def restore_metadata(path: Place) -> list[str]:
@@ -81,7 +87,7 @@ def repair_store(
     path, root, run, reporter = place(path), place(root), run or runner(), reporter or Reporter()
     with locked_variant(path.parent, f"a build of {path.parent.name} is running; waiting for it"):
         restored = restore_metadata(path)
-        store = open_store(path)
+        store = open_store(path, check=False)
         for name in file_sizes(path):  # an interrupted repair's, which would be reported as foreign
             if name.endswith(".partial"):
                 (path / name).unlink()
@@ -91,10 +97,27 @@ def repair_store(
         # Named here, not by `staging`: in a bucket that is the store itself.
         beside = Decision(store.fingerprint, None, path.with_suffix(".zarr.partial"), path.with_suffix(".journal"))
         if damaged:
+            _refuse_links(path, damaged)
             restored += _restore(store, root, beside, damaged, run, reporter)
         remove_tree(beside.staging)  # also without damage: an interrupted run may have left it
         remove_tree(beside.journal)
         return restored
+
+
+def _refuse_links(path: Place, names: Collection[str]) -> None:
+    """Refuse to write through a folder that is a link: what it leads to is not the store's.
+
+    Raises
+    ------
+    DataError
+        One of the files lies below such a folder.
+    """
+    for folder in sorted({path / parent for name in names for parent in PurePosixPath(name).parents}):
+        if is_local(folder) and folder != path and local(folder).is_symlink():
+            raise DataError(
+                f"{folder} is a link to {local(folder).resolve()}, outside of what the store may write to. Replace the "
+                "link by the folder that it leads to, then repair again."
+            )
 
 
 def _restore(
@@ -107,9 +130,10 @@ def _restore(
     planned = plan_sections(inputs, decision, root, run)
     open_staging(decision)
     n_clips = {section.section.id: len(section.clips) for section in planned}
-    for name, content in array_metadata(n_clips, inputs.variant.features.dtype).items():
-        if name in damaged:
-            write_object(decision.staging, name, content)
+    for described in (True, False):  # stores of version 0.1.0 have arrays without attributes
+        for name, content in array_metadata(n_clips, inputs.variant.features.dtype, described=described).items():
+            if name in damaged and blake3(content).hexdigest() == store.attributes.objects[name].blake3:
+                write_object(decision.staging, name, content)
     _render(inputs, decision, planned, damaged, run, reporter)
     restored = []
     for name in sorted(damaged):

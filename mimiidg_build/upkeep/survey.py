@@ -171,7 +171,10 @@ def _of_record(directory: Path) -> Iterator[Found]:
         archive = path.with_suffix("")
         about = path.with_name(f"{path.name}.json")
         parts = (path, about) if about.is_file() else (path,)
-        yield _transfer(parts, (directory, archive.name), archive.is_file())
+        # a damaged archive alone was set aside by version 0.1.0, killed in a repair
+        only_copy = path.suffix == ".damaged" and not archive.is_file()
+        needed = f"there is no other {archive.name}; fetch it again first" if only_copy else ""
+        yield _transfer(parts, (directory, archive.name), archive.is_file(), needed)
     if directory.name.endswith(SERVED):
         record = directory.with_name(directory.name.removesuffix(SERVED))
         has_all = all((record / path.name).is_file() for path in directory.iterdir())
@@ -180,10 +183,10 @@ def _of_record(directory: Path) -> Iterator[Found]:
         yield from _temporary(directory.iterdir())
 
 
-def _transfer(parts: tuple[Path, ...], guarded: tuple[Path, str], replaced: bool) -> Found:
+def _transfer(parts: tuple[Path, ...], guarded: tuple[Path, str], replaced: bool, needed: str = "") -> Found:
     try:
         with guard(*guarded).acquire(timeout=0):
-            needed = ""
+            pass
     except Timeout:
         needed = FETCHED
     return Found("transfer", parts, "", _changed_s(parts[0]), needed, replaced, guarded)

@@ -1,4 +1,4 @@
-"""Verifying: a finished store, every byte against its digest and, deep, every clip rendered anew; and archives.
+"""Verifying: a finished store, every byte against its digest and, deep, all clips and tables made anew; and archives.
 
 An archive that was verified once is used from then on as long as its size and time of change are the same; here it is
 read again, whole, and held against its checksum: bit rot changes neither.
@@ -6,22 +6,29 @@ read again, whole, and held against its checksum: bit rot changes neither.
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 
-from mimiidg_build.build.decision import decide
+from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs, read_inputs
 from mimiidg_build.build.planning import plan_sections
-from mimiidg_build.build.render import render_unwritten
-from mimiidg_build.errors import FetchError
+from mimiidg_build.build.publish import tables
+from mimiidg_build.build.render import ShardTask, render_unwritten
+from mimiidg_build.build.sections import RenderedSection, finished_section
+from mimiidg_build.errors import DataError, FetchError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.fetch.transfer import hash_file
 from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import OnProgress, OnTransfer, Reporter, no_progress
 from mimiidg_build.schemas.manifests import DatasetManifest
-from mimiidg_build.storage.places import Place, move, place
+from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store
+from mimiidg_build.store.tables import read_table
 
 
 def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
@@ -76,7 +83,8 @@ def verify_store(
     problems = verify_objects(store, reporter.step("verify", store.attributes.size_bytes, "bytes"))
     if deep:
         at = store.root if root is None else place(root)
-        problems += render_again(store, at, run or runner(), reporter.step("render", len(store.clips)))
+        n_clips = sum(section.n_clips for section in store.sections.values())
+        problems += render_again(store, at, run or runner(), reporter.step("render", n_clips))
     return problems
 
 
@@ -105,19 +113,70 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
     inputs, changed = same_inputs(store, root)
     if changed:
         return changed
-    planned = plan_sections(inputs, decide(inputs, root), root, run)  # the tasks' paths are not written to here
-    plan = pd.concat([section.plan for section in planned], ignore_index=True)
-    problems = [] if plan.equals(store.mix_plan) else ["mix_plan.parquet: the plan comes out otherwise"]
-    tasks = [(task,) for section in planned for task in section.tasks]
-    for result in run(render_unwritten, tasks, lambda result: on_progress(len(result.n_saturated))):
-        for rendered in result.objects:
-            if store.attributes.objects[rendered.path].blake3 != rendered.blake3:
-                problems.append(f"{rendered.path}: renders to other bytes than are recorded")
+    unused = Decision(store.fingerprint, None, store.path, store.path)  # the tasks' paths are not written to here
+    planned = plan_sections(inputs, unused, root, run)
+    # without the levels that are known: the cache that they are from may be what is wrong
+    tasks = [(_unmeasured(task),) for section in planned for task in section.tasks]
+    results = run(render_unwritten, tasks, lambda result: on_progress(len(result.n_saturated)))
+    problems = [
+        f"{rendered.path}: renders to other bytes than are recorded"
+        for result in results
+        for rendered in result.objects
+        if (recorded := store.attributes.objects.get(rendered.path)) is None or recorded.blake3 != rendered.blake3
+    ]
+    rest = iter(results)
+    sections = {
+        section.section.id: finished_section(inputs, section, [next(rest) for _ in section.tasks])
+        for section in planned
+    }
+    return problems + _compare_tables(store, sections)
+
+
+def _unmeasured(task: ShardTask) -> ShardTask:
+    return replace(task, clips=tuple(replace(clip, level=None) for clip in task.clips))
+
+
+def _compare_tables(store: Store, sections: dict[str, RenderedSection]) -> list[str]:
+    """One line for each table, and for each section's summary, that comes out otherwise than it is stored."""
+    problems = []
+    for name, content in tables(sections).items():
+        try:
+            stored = read_table(store.recorded, name)
+        except DataError:
+            continue  # its digest has told
+        made = pd.read_parquet(io.BytesIO(content))
+        if not made.equals(stored):
+            problems.append(f"{name}: {_first_difference(stored, made)}")
+    problems += [
+        f"zarr.json: its summary of {section_id} does not come out"
+        for section_id, section in sections.items()
+        if store.sections[section_id] != section.summary
+    ]
     return problems
 
 
+def _first_difference(stored: pd.DataFrame, made: pd.DataFrame) -> str:
+    """Where a table that was made anew differs from the stored one.
+
+    >>> _first_difference(pd.DataFrame({"clip": ["a"], "power": [0.5]}), pd.DataFrame({"clip": ["a"], "power": [0.25]}))
+    'comes out otherwise in 1 row, first clip a: power is 0.5, made anew 0.25'
+    """
+    if list(stored.columns) != list(made.columns) or len(stored) != len(made):
+        return f"{len(stored)} rows of {len(stored.columns)} columns, made anew {len(made)} of {len(made.columns)}"
+    is_same = (stored == made) | (stored.isna() & made.isna())
+    rows = np.flatnonzero(~is_same.all(axis=1))
+    if not len(rows):
+        return "its columns have other types than those that are made anew"
+    first = int(rows[0])
+    column = stored.columns[~is_same.iloc[first]][0]
+    return (
+        f"comes out otherwise in {len(rows)} row{'s' * (len(rows) > 1)}, first clip {made['clip'].iloc[first]}: "
+        f"{column} is {stored[column].iloc[first]}, made anew {made[column].iloc[first]}"
+    )
+
+
 def damaged_archives(dataset: DatasetManifest, root: Place, on_progress: OnTransfer | None = None) -> dict[str, str]:
-    """Read every archive of a dataset that is there, and compare it with its checksum.
+    """Read every archive of a dataset that was fetched, and compare it with its checksum.
 
     Parameters
     ----------
@@ -134,7 +193,7 @@ def damaged_archives(dataset: DatasetManifest, root: Place, on_progress: OnTrans
     Raises
     ------
     FetchError
-        None is there.
+        None was fetched.
     """
     damage, n_found = {}, 0
     for record in dataset.records:
@@ -142,19 +201,21 @@ def damaged_archives(dataset: DatasetManifest, root: Place, on_progress: OnTrans
         for file in record.files:
             path, expected = archive_path(root, record.id, file.name), file.md5 or checksums.get(file.name)
             if not path.is_file():
+                if file.name in checksums:
+                    damage[f"{record.id}/{file.name}"] = "missing, and it was fetched: fetch it again, or with --repair"
                 continue
             n_found += 1
             if expected is None:
                 damage[f"{record.id}/{file.name}"] = f"never verified; run `mimiidg fetch {dataset.name}`"
             elif (found := hash_file(path, on_progress)) != expected:
                 damage[f"{record.id}/{file.name}"] = f"md5 {found}, expected {expected}: bit rot, or it was changed"
-    if not n_found:
+    if not n_found and not damage:
         raise FetchError(f"no archive of {dataset.name} is under {root}. Fetch them: mimiidg fetch {dataset.name}")
     return damage
 
 
 def replace_archives(dataset: DatasetManifest, root: Place, keys: list[str], reporter: Reporter) -> None:
-    """Fetch damaged archives again, and only them. Until the new one is there, the old one is set aside.
+    """Fetch damaged or missing archives again, and only them. An old one is replaced once the new one is whole.
 
     Parameters
     ----------
@@ -168,16 +229,6 @@ def replace_archives(dataset: DatasetManifest, root: Place, keys: list[str], rep
     Raises
     ------
     FetchError
-        They cannot be had; the old ones are where they were.
+        They cannot be had; the old ones are as they were.
     """
-    aside = {path: path.with_name(f"{path.name}.damaged") for path in (root / "archives" / key for key in keys)}
-    for path, kept in aside.items():
-        move(path, kept)
-    try:
-        fetch_dataset(dataset, root, names=[key.split("/", 1)[1] for key in keys], reporter=reporter)
-    finally:  # after Ctrl-C, too: an archive that could not be replaced gets its name back
-        for path, kept in aside.items():
-            if path.exists():
-                kept.unlink()
-            else:
-                move(kept, path)
+    fetch_dataset(dataset, root, names=[key.split("/", 1)[1] for key in keys], again=keys, reporter=reporter)

@@ -41,7 +41,7 @@ from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.runs import NetworkSummary
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.store import Store, variant_dir
-from tests.small_store import make_store
+from tests.small_store import make_store, record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -545,6 +545,7 @@ def test_mismatched_splits(tmp_path: Path) -> None:
     clips = store.clips
     lacking = (clips["machine_type"] == "fan") & (clips["section"] == "00") & (clips["split"] == "train")
     clips[~lacking].to_parquet(store.path / "clips.parquet")
+    record_files(store.path)
     from mimiidg_build.store.store import open_store
 
     again = open_store(store.path)

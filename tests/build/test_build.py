@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray
 import zarr
 
 from mimiidg_build.audio.archive import open_archive
@@ -166,6 +167,16 @@ def test_released_is_the_recordings_themselves(root: Path) -> None:
         data = open_archive(root / "archives" / clip["archive"]).read(clip["member"])
         np.testing.assert_array_equal(audio[row], decode_clip(data, ""))
     assert store.mix_plan["added_noise_snr_db"].isna().all()
+
+
+def test_arrays_say_what_they_hold(built: Store) -> None:
+    """For whoever reads them with zarr or xarray alone; no name that xarray takes for an instruction."""
+    audio, logmel = built.audio("fan", "00").attrs, built.logmel("fan", "00").attrs
+    assert (audio["units"], audio["full_scale"], audio["sample_rate_hz"]) == ("1", 32768, 16_000)
+    settings = {"units": "dB", "sample_rate_hz": 16_000, "n_fft": 1024, "hop_length": 512, "n_mels": 128}
+    assert {name: logmel[name] for name in settings} == settings
+    decoded = xarray.open_zarr(built.path, group="fan/section_00", consolidated=False)
+    assert decoded.audio.dtype == np.int16 and decoded.audio.attrs["full_scale"] == 32768
 
 
 def test_sections_are_reused_from_an_earlier_store(root: Path) -> None:

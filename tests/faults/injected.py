@@ -100,6 +100,19 @@ def crash_writing(file: str) -> None:
     before_every_step(act)
 
 
+def flip_staged(file: str) -> None:
+    """A bit of a staged file flips when all shards are rendered, just before the tables are written."""
+
+    def act(number: int, verb: str, name: str, arguments: tuple[Any, ...]) -> None:
+        if (verb, name) == ("replace", "zarr.partial/clips.parquet"):
+            path = Path(arguments[1]).parent / file
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 4
+            path.write_bytes(content)
+
+    before_every_step(act)
+
+
 def no_space_at(step: int) -> None:
     """The disk is full from the numbered step on, until the process ends."""
 
@@ -183,6 +196,7 @@ FAULTS: dict[str, Callable[..., None]] = {
         list_steps,
         crash_before,
         crash_writing,
+        flip_staged,
         no_space_at,
         largest_file,
         slow,

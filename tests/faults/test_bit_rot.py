@@ -16,6 +16,7 @@ import zarr
 
 from mimiidg_build.cli import main
 from mimiidg_build.errors import DataError
+from mimiidg_build.fetch.transfer import Part
 from mimiidg_build.store.damage import find_damage
 from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY
@@ -25,6 +26,7 @@ from mimiidg_build.upkeep.prune import prune_stores
 from tests.conftest import write_dataset
 from tests.faults.injected import CRASHED, numbered
 from tests.faults.place import Place, files
+from tests.small_store import record_files
 
 
 def flip(path: Path, offset: int, bit: int) -> None:
@@ -55,7 +57,7 @@ def built(place: Place) -> tuple[Place, Path]:
 def named(store: Path) -> set[str]:
     """The files that are named as damaged when a store is opened and verified."""
     try:
-        return set(find_damage(open_store(store)))
+        return set(find_damage(open_store(store, check=False)))
     except DataError as error:
         assert f"{store}/zarr.json" in str(error) and "--repair" in str(error)
         return {METADATA}
@@ -205,6 +207,44 @@ def test_what_cannot_be_repaired_is_said(built: tuple[Place, Path], fault: Any) 
     assert ended.code == 1 and "Remove the store and build its variant again" in ended.err
 
 
+def test_a_repair_writes_through_no_link(built: tuple[Place, Path], fault: Any) -> None:
+    """A folder of the store that leads elsewhere: what lies there is somebody's, damaged or not."""
+    fault("a repair through a link out of the store", cases=1)
+    place, store = built
+    elsewhere = place.root / "elsewhere"
+    (store / "fan").rename(elsewhere)
+    (store / "fan").symlink_to(elsewhere)
+    flip(elsewhere / "section_00/audio/c/1/0", 7, 3)
+    before = files(elsewhere)
+    ended = place.run("verify", "two", "--repair", "--quiet")
+    assert ended.code == 1 and f"{store}/fan is a link to {elsewhere}" in ended.err
+    assert files(elsewhere) == before and (store / "fan").is_symlink()
+    (store / "fan").unlink()
+    elsewhere.rename(store / "fan")
+    assert place.run("verify", "two", "--repair").code == 0
+
+
+def test_a_store_of_the_version_before_is_repaired(built: tuple[Place, Path]) -> None:
+    """Its arrays have no attributes, and its recorded digests are of metadata without."""
+    place, store = built
+    root = json.loads((store / METADATA).read_text())
+    for path in store.glob("*/*/*/zarr.json"):
+        metadata = json.loads(path.read_text())
+        assert metadata["attributes"]["sample_rate_hz"] == 16_000
+        path.write_text(json.dumps(metadata | {"attributes": {}}, indent=2))
+        root["consolidated_metadata"]["metadata"][str(path.relative_to(store).parent)]["attributes"] = {}
+    (store / METADATA).write_text(json.dumps(root))
+    record_files(store, seal=True)
+    old = files(store)
+    assert place.run("verify", "two", "--deep").code == 0
+    assert place.run("build", place.template / "two.toml", "--quiet").code == 0 and files(store) == old, "not rebuilt"
+    for name in ("fan/section_00/audio/zarr.json", "valve/section_01/logmel/zarr.json"):
+        flip(store / name, 40, 1)
+    ended = place.run("verify", "two", "--repair")
+    assert ended.code == 0, ended.out + ended.err
+    assert files(store) == old
+
+
 def test_readers_of_a_store_that_is_repaired(built: tuple[Place, Path]) -> None:
     """Whoever has it open reads on; plain zarr reads the repaired store as any other."""
     place, store = built
@@ -302,4 +342,58 @@ def test_damaged_archive_that_cannot_be_fetched(
         assert main(["verify", str(manifest), "--repair", "--quiet"]) == 1
     assert "record served is not there" in capsys.readouterr().err
     assert fan.read_bytes() == damaged
+    assert sorted(path.name for path in archives.glob("*.zip*")) == ["fan.zip", "valve.zip"]
+
+
+def test_an_archive_that_is_gone(released: tuple[Path, Path], capsys: pytest.CaptureFixture[str], fault: Any) -> None:
+    """It was fetched, so it must be there: a repair brings it back."""
+    manifest, archives = released
+    fault("an archive that was fetched and is gone", cases=2)
+    before = {path.name: path.read_bytes() for path in archives.glob("*.zip")}
+    for names in (["fan.zip"], ["fan.zip", "valve.zip"]):
+        for name in names:
+            (archives / name).unlink()
+        capsys.readouterr()
+        assert main(["verify", str(manifest), "--quiet"]) == 1
+        out = capsys.readouterr().out
+        assert all(f"archives/served/{name}: missing" in out for name in names)
+        assert main(["verify", str(manifest), "--repair", "--quiet"]) == 0
+        assert {path.name: path.read_bytes() for path in archives.glob("*.zip")} == before
+
+
+def test_a_damaged_archive_keeps_its_name_until_it_is_replaced(
+    released: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: Any
+) -> None:
+    """Killed while the new one comes, or just before it gets its name: most of the old one is still good."""
+    manifest, archives = released
+    fault("a repair of an archive stopped", cases=2)
+    fan = archives / "fan.zip"
+    before = fan.read_bytes()
+    flip(fan, 1000, 1)
+    damaged, seen = fan.read_bytes(), []
+
+    def stopped(*arguments: object) -> None:
+        seen.append(fan.read_bytes())
+        raise KeyboardInterrupt
+
+    for name in ("write", "publish"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Part, name, stopped)
+            assert main(["verify", str(manifest), "--repair", "--quiet"]) == 130
+        assert seen.pop() == damaged == fan.read_bytes()
+        assert main(["verify", str(manifest), "--quiet"]) == 1
+        assert "fan.zip: md5" in capsys.readouterr().out
+    assert main(["verify", str(manifest), "--repair", "--quiet"]) == 0
+    assert fan.read_bytes() == before
+
+
+def test_the_only_copy_of_an_archive_is_not_pruned(released: tuple[Path, Path], fault: Any) -> None:
+    """Version 0.1.0 set a damaged archive aside; killed there, it left the archive under that name alone."""
+    fault("an archive that was set aside", cases=1)
+    manifest, archives = released
+    aside = (archives / "fan.zip").rename(archives / "fan.zip.damaged")
+    prune_stores(archives.parents[1], unfinished=True)
+    assert aside.is_file()
+    assert main(["verify", str(manifest), "--repair", "--quiet"]) == 0
+    prune_stores(archives.parents[1])
     assert sorted(path.name for path in archives.glob("*.zip*")) == ["fan.zip", "valve.zip"]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 
 from mimiidg_build.audio.archive import open_archive
+from mimiidg_build.build.inputs import read_plan
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import derive_variant, load_variant
@@ -43,6 +46,31 @@ def test_wav_files_and_tables(store: Store, tmp_path: Path) -> None:
     rows = list(csv.reader((tmp_path / "out/valve/attributes_02.csv").read_text().splitlines()))
     assert rows[0] == ["file_name", "d1p", "d1v", "d2p", "d2v"]
     assert len(rows) == 13 and {len(row) for row in rows} == {5}
+
+
+def test_an_export_says_where_it_comes_from(store: Store, tmp_path: Path) -> None:
+    """Beside the release as it was: files, no folders."""
+    export_store(store, tmp_path / "out")
+    assert load_variant(str(tmp_path / "out/variant.toml")) == store.attributes.variant
+    pd.testing.assert_frame_equal(read_plan(tmp_path / "out/mix_plan.csv"), store.mix_plan, rtol=1e-12, atol=0)
+    text = (tmp_path / "out/README.md").read_text()
+    for part in (store.fingerprint, store.attributes.license, *store.attributes.provenance.archives.values()):
+        assert part in text
+    assert all(f"| {section} | {about.n_clips} |" in text for section, about in store.sections.items())
+
+
+def test_the_official_baseline_finds_what_it_expects(store: Store, tmp_path: Path) -> None:
+    """As ``common.py`` of the DCASE baselines looks for clips: every folder there is counts as a machine type."""
+    export_store(store, out := tmp_path / "out")
+    folders = sorted(path for path in out.glob("*") if path.is_dir())
+    assert [path.name for path in folders] == ["fan", "valve"]
+    for folder, split in itertools.product(folders, ("train", "test")):
+        own = store.clips[(store.clips["machine_type"] == folder.name) & (store.clips["split"] == split)]
+        names = sorted({"_".join(path.name.split("_")[:2]) for path in (folder / split).glob("*.wav")})
+        assert names == sorted({f"section_{section}" for section in own["section"]})
+        for condition in ("normal", "anomaly"):
+            found = [p for name in names for p in (folder / split).glob(f"{name}_*_{split}_{condition}_*.wav")]
+            assert len(found) == int((own["condition"] == condition).sum())
 
 
 def test_round_trip_through_a_release(store: Store, tmp_path: Path) -> None:
