@@ -22,6 +22,7 @@ from mimiidg_build.benchmark.rows import compare_rows, result_rows
 from mimiidg_build.benchmark.stages import BenchmarkExecutor, Stage, benchmark_variants
 from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.datasets.variant import parse_variant
+from mimiidg_build.flows import artifacts
 from mimiidg_build.flows.build_variant import build_variant
 from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.flows.tasks import stage_task
@@ -78,8 +79,10 @@ class Tasks(BenchmarkExecutor):
 def report(found: Sequence[Benchmark]) -> None:
     """The tables of every variant and of all of them, as artifacts of the run."""
     for benchmark in found:
-        create_table_artifact(key="benchmark", table=result_rows(benchmark), description=benchmark.title)
-    create_table_artifact(key="benchmark-means", table=compare_rows(found), description="Means over sections")
+        key = artifacts.key("benchmark", benchmark.variant)
+        create_table_artifact(key=key, table=result_rows(benchmark), description=benchmark.title)
+    key = artifacts.key("benchmark-means", *(benchmark.variant for benchmark in found))
+    create_table_artifact(key=key, table=compare_rows(found), description="Means over sections")
 
 
 @flow(name="benchmark", task_runner=RUNNER)

@@ -16,6 +16,7 @@ from mimiidg_build.build.variant import build_variant as build
 from mimiidg_build.datasets.findings import summarise
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.datasets.variant import parse_variant
+from mimiidg_build.flows import artifacts
 from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.flows.tasks import stage_task
 from mimiidg_build.storage.places import Place, place
@@ -52,11 +53,13 @@ class Tasks(BuildExecutor):
 
 def report(built: Built) -> None:
     """The section table and the validation's findings, as artifacts of the run."""
-    store = built.store
-    create_table_artifact(key="sections", table=section_rows(store), description=f"Sections of {store.path}")
-    findings = summarise(built.findings)
-    create_table_artifact(key="findings", table=records(findings), description="Validation")
-    create_markdown_artifact(key="store", markdown=f"`{store.path}`", description="The finished store")
+    store, name = built.store, built.store.attributes.variant.name
+    create_table_artifact(
+        key=artifacts.key("sections", name), table=section_rows(store), description=f"Sections of {store.path}"
+    )
+    findings = records(summarise(built.findings))
+    create_table_artifact(key=artifacts.key("findings", name), table=findings, description=f"Validation of {name}")
+    create_markdown_artifact(f"`{store.path}`", key=artifacts.key("store", name), description=f"The store of {name}")
 
 
 def run_name() -> str:

@@ -12,6 +12,7 @@ from mimiidg_build import settings
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.fetch.dataset import fetch_dataset
+from mimiidg_build.flows import artifacts
 from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.storage.places import Place, place
 
@@ -96,10 +97,11 @@ def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offlin
     archives: dict[str, Place] = {}
     for dataset, names in wanted.items():
         # one after another: two transfers at once in all, not two per dataset
-        archives |= fetch(dataset, place(root), names, offline)
-    create_table_artifact(
-        key="archives",
-        table=[{"archive": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in archives.items()],
-        description="Fetched and verified archives",
-    )
+        fetched = fetch(dataset, place(root), names, offline)
+        create_table_artifact(
+            key=artifacts.key("archives", Path(dataset).stem),
+            table=[{"archive": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in fetched.items()],
+            description=f"Fetched and verified archives of {dataset}",
+        )
+        archives |= fetched
     return archives

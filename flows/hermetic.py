@@ -4,6 +4,8 @@ Prefect reads its settings from the environment when it is imported, and from th
 they are given to each call of a flow, by a context (``prefect.settings.temporary_settings``), and the environment of a
 program that calls a flow is the same before and after. The embedded server inherits them from the call that starts it.
 
+That server knows a secret that this program made for it, and refuses everybody else: see :mod:`flows.server` for why.
+
 Two things last. ``DO_NOT_TRACK`` is set when this package is imported (``flows/__init__``): Prefect looks for it in the
 environment when it is itself imported in a terminal, before it reports that to its makers. And the first call sets the
 levels of Prefect's loggers for good: when the program ends, the embedded server's end would else be announced.
@@ -15,9 +17,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import prefect.context
 from prefect.flows import Flow
 from prefect.logging.configuration import setup_logging
 from prefect.settings import get_current_settings, temporary_settings
@@ -33,8 +37,10 @@ EMBEDDED: dict[str, Any] = {
     "server.logging_level": "ERROR",
     "server.ephemeral.enabled": True,
     "server.ephemeral.startup_timeout_seconds": 120,  # the first start migrates a database: 20 s on two cores
+    "server.api.cors_allowed_origins": "https://none.invalid",  # it has no pages, so none may read its answers
     "logging.level": "WARNING",
 }
+_SECRET = f"mimiidg:{secrets.token_urlsafe(32)}"  # of the embedded server, which ends with this program
 
 
 @contextlib.contextmanager
@@ -44,9 +50,24 @@ def hermetic() -> Iterator[None]:
     if get_current_settings().api.url:
         yield
         return
-    with temporary_settings(set_defaults=EMBEDDED):
+    with temporary_settings(_know_secret(), set_defaults=EMBEDDED):
         setup_logging()
         yield
+
+
+def _know_secret() -> dict[str, Any]:
+    """The settings with the embedded server's secret, also made those of the whole program.
+
+    Whatever of this program asks the server later, a client outside a flow too, knows it then; its environment, which
+    other programs inherit, does not.
+    """
+    api, everywhere = get_current_settings().api, prefect.context.GLOBAL_SETTINGS_CONTEXT
+    secret = api.auth_string.get_secret_value() if api.auth_string else _SECRET
+    known: dict[str, Any] = {"api.auth_string": secret, "server.api.auth_string": secret}
+    prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.SettingsContext(
+        profile=everywhere.profile, settings=everywhere.settings.copy_with_update(updates=known)
+    )
+    return known
 
 
 class HermeticFlow(Flow[P, R]):

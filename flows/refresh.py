@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, runtime, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from mimiidg_build import settings
 from mimiidg_build.datasets.release import needed_archives
 from mimiidg_build.datasets.variant import load_variant, parse_variant
+from mimiidg_build.flows import artifacts
 from mimiidg_build.flows.build_variant import build_variant
 from mimiidg_build.flows.fetch_archives import fetch_archives
 from mimiidg_build.flows.hermetic import flow, hide_tracebacks
+from mimiidg_build.flows.server import end_with
 from mimiidg_build.progress import PlainReporter
 from mimiidg_build.report.page import report_path, write_report
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store
+from mimiidg_build.store.summary import section_rows
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
@@ -79,21 +82,24 @@ def refresh(
     log, at = get_run_logger(), place(root)
     if runtime.deployment.id:  # started by a server: there is no terminal; progress goes to its pages
         hide_tracebacks()
+        end_with(settings.served_by())
         settings.configure(reporter=PlainReporter(log.info))
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]
     # before anything is built: afterwards every store would be the latest
     before = {listed.path: listed.state for listed in list_stores(at)}
     fetch_archives(_needed(contents), root, offline=offline)
-    stores, lines = [], []
+    stores = []
     for content in contents:
         path = build_variant(content, root, scheduler, workers)
         if with_report:
             _have_report(path, at)
+        name = content["name"]
         done = {"latest": "nothing new", "kept": "built before: latest again"}.get(before.get(path, ""), "built")
-        lines.append(f"- `{path}`: {done}")
+        create_markdown_artifact(
+            f"- `{path}`: {done}", key=artifacts.key("refresh", name), description=f"What a refresh of {name} did"
+        )
         log.info("%s: %s", path, done)
         stores.append(path)
-    create_markdown_artifact(key="refresh", markdown="\n".join(lines), description="What a refresh did")
     return stores
 
 
@@ -107,8 +113,19 @@ def _needed(contents: list[dict[str, Any]]) -> dict[str, list[str] | None]:
 
 
 def _have_report(store: Place, root: Place) -> None:
-    """Write a store's report where there is none yet, and link it from the run."""
-    page = report_path(open_store(store), root)
+    """Write a store's report where there is none yet, and show the run where it lies.
+
+    With what it is about: browsers open no file from a server's page.
+    """
+    opened = open_store(store)
+    page = report_path(opened, root)
     if not page.is_file():
         report(store, root)
-    create_link_artifact(key="report", link=page.resolve().as_uri(), link_text=page.name, description="The report")
+    name, at = opened.attributes.variant.name, page.resolve()
+    lines = [
+        f"**{name}** ({opened.attributes.data_kind}, {len(opened.clips):,} clips)",
+        artifacts.table(section_rows(opened)),
+        f"The report, on the machine that made it: `{at}`",
+        f"To open it there, copy this into the browser's address line: `{at.as_uri()}`",
+    ]
+    create_markdown_artifact("\n\n".join(lines), key=artifacts.key("report", name), description=f"The report of {name}")

@@ -31,6 +31,7 @@ command line is ``mimiidg``; ``mimiidg_build/README.md`` is the guide to the ins
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mimiidg_build.errors import refuse_optimised
 from mimiidg_build.settings import __version__
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: the package itself costs no import of numpy or torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    refuse_optimised()
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

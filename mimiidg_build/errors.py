@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,6 +47,21 @@ def printable(text: str) -> str:
     'Lüfter 扇\t1\nline 2'
     """
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def refuse_optimised() -> None:
+    """Make sure that Python keeps assertions: zarr relies on them, and fails without in ways that nobody understands.
+
+    Raises
+    ------
+    UsageError
+        It does not.
+    """
+    if sys.flags.optimize:
+        raise UsageError(
+            "Python runs without assertions (python -O, or PYTHONOPTIMIZE is set), and zarr does not work without. "
+            "Start it without -O, and unset PYTHONOPTIMIZE."
+        )
 
 
 def first_mistake(error: ValidationError) -> str:

@@ -7,7 +7,9 @@
 | ``MIMIIDG_ZENODO_URL`` | another record API in Zenodo's place |
 | ``AWS_ENDPOINT_URL`` | the object storage, where it is not Amazon's |
 | ``PREFECT_API_URL`` | a Prefect server to run flows on |
+| ``PREFECT_API_AUTH_STRING`` | what that server, or the one that this program starts, wants to hear: user:password |
 | ``PREFECT_HOME`` | where a Prefect server that this program starts keeps its files |
+| ``MIMIIDG_SERVED_BY`` | set by ``mimiidg serve``: its process, with which the runs that it starts end |
 
 Importing this module, or the package, reads nothing and changes nothing. The command line and the flows call
 :func:`configure`; a library function never does.
@@ -26,6 +28,8 @@ __version__ = "0.1.0"
 DEFAULT_ROOT = "mimiidg-data"
 DEFAULT_WORK = "mimiidg-work"
 ZENODO_URL = "https://zenodo.org"
+
+SERVED_BY = "MIMIIDG_SERVED_BY"
 
 UNTRACKED = {"DO_NOT_TRACK": "1"}  # unless this is set, Prefect reports first uses to its makers
 # For this process and the server that it starts: nothing is sent, and only what went wrong is logged.
@@ -91,6 +95,16 @@ def object_storage_url() -> str:
 def prefect_url() -> str:
     """Address of the configured Prefect server's API; empty where there is none."""
     return os.environ.get("PREFECT_API_URL", "")
+
+
+def prefect_auth_string() -> str:
+    """What a Prefect server is told, user:password; empty where nothing is configured."""
+    return os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+
+
+def served_by() -> int:
+    """The process of ``mimiidg serve`` that started this one; 0 where none did."""
+    return int(os.environ.get(SERVED_BY) or 0)
 
 
 def prefect_home() -> str:

@@ -1,8 +1,7 @@
 """``mimiidg``, the command line: one module per command.
 
 In: a command line, and the environment (:mod:`mimiidg_build.settings`). Out: a result on standard output, as a table,
-a path or JSON; progress and messages on standard error. Exit code 0: done, 1: the data or the run failed, 2: wrong
-use, 130: stopped by Ctrl-C.
+a path or JSON; progress and messages on standard error. Exit codes: :data:`mimiidg_build.cli.process.EXIT_CODES`.
 A command parses, calls the library (or the flows) and prints. What takes time to import is imported by the command that
 needs it: ``mimiidg --help`` is there at once.
 Imports: errors, settings, progress, schemas, storage, parallel, datasets, fetch, store, build, upkeep, evaluation,
@@ -15,7 +14,6 @@ import contextlib
 import gc
 import io
 import logging
-import os
 import signal
 import sys
 import threading
@@ -32,6 +30,14 @@ from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.export import export
 from mimiidg_build.cli.fetch import fetch
 from mimiidg_build.cli.list_stores import list_stores
+from mimiidg_build.cli.process import (
+    EXIT_CODES,
+    StopSignals,
+    check_process,
+    open_streams,
+    settle_output,
+    unread,
+)
 from mimiidg_build.cli.prune import prune
 from mimiidg_build.cli.report import report
 from mimiidg_build.cli.serve import serve
@@ -40,8 +46,10 @@ from mimiidg_build.cli.verify import verify
 from mimiidg_build.errors import KEPT, MimiidgError, printable
 from mimiidg_build.settings import __version__
 
+HELP_OF_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<5}{meaning}" for code, meaning in EXIT_CODES.items())
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=HELP_OF_CODES)
 @click.version_option(__version__, prog_name="mimiidg")
 def cli() -> None:
     """Build datasets like MIMII DG and benchmark anomalous sound detectors on them.
@@ -77,25 +85,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 is printed as the bytes that it is
     given = None if arguments is None else list(arguments)
-    try:
-        with _ctrl_c_in_destructors():
-            result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
-        return result if isinstance(result, int) else 0  # without standalone mode click returns the code of an Exit
-    except (KeyboardInterrupt, click.Abort):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+    open_streams()
+    with StopSignals() as signals:
+        try:
+            check_process()
+            with _ctrl_c_in_destructors():
+                result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
+            sys.stdout.flush()  # while it can be said that it cannot be written
+            return result if isinstance(result, int) else 0  # without standalone mode click returns the code of an Exit
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            return _failed(error, signals)
+
+
+def _failed(error: BaseException, signals: StopSignals) -> int:
+    """Say in one message what ended a command, and return its exit code; a mistake in the program is raised again."""
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):  # which is no Ctrl-C
+        error = error.__cause__
+    # a signal first: what it ended (worker processes, a terminal, a server) has errors of its own
+    if signals.came is not None or isinstance(error, KeyboardInterrupt | click.Abort):
+        signals.release()
         gc.freeze()  # at exit Python would search all that was imported for garbage: on a busy machine, for seconds
-        click.echo(f"stopped. {KEPT}", err=True)
-        return 130
-    except click.ClickException as error:
-        error.show()
+        with unread():
+            click.echo(f"stopped. {KEPT}", err=True)
+        return 128 + (signals.came or signal.SIGINT)
+    if isinstance(error, click.ClickException):
+        with unread():
+            error.show()
         return 2
-    except BrokenPipeError:
-        # The reader of our output has gone. What is in the buffer must go somewhere when Python flushes it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (MimiidgError, ModuleNotFoundError, OSError) as error:
-        click.echo(f"error: {printable(_message(error))}", err=True)
+    if isinstance(error, OSError | SystemExit):
+        settle_output()
+    if isinstance(error, BrokenPipeError | SystemExit):  # the reader of our output has gone; click makes it an exit
+        return 128 + signal.SIGPIPE
+    if isinstance(error, MimiidgError | ModuleNotFoundError | OSError):
+        message = printable(_message(error))
+        with unread():
+            click.echo(f"error: {message}", err=True)
         return error.exit_code if isinstance(error, MimiidgError) else 1
+    raise error
 
 
 @contextlib.contextmanager

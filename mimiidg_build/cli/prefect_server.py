@@ -46,6 +46,7 @@ def start_prefect(root: Place, *flows: str, meanwhile: Callable[[], object] = la
         check_prefect()
         return
     server = own_server(root)
+    server.start()
     for name in flows:
         # importing Prefect takes seconds, which the server needs to start anyway
         import_module(f"mimiidg_build.flows.{name}")
@@ -54,7 +55,7 @@ def start_prefect(root: Place, *flows: str, meanwhile: Callable[[], object] = la
 
 
 def own_server(root: Place, port: int | None = None, *, schedules: bool = False) -> Server:
-    """Start a Prefect server of this command's own, and have this process use it.
+    """A Prefect server of this command's own, not started yet, which this process uses from now on.
 
     Parameters
     ----------
@@ -68,12 +69,11 @@ def own_server(root: Place, port: int | None = None, *, schedules: bool = False)
     Returns
     -------
     Server
-        Which may not answer yet.
 
     Raises
     ------
     UsageError
-        The port is taken.
+        The port is taken, or the server's secret would be none.
     """
     home = {"PREFECT_HOME": str((local(root) / ".prefect").resolve())}
     settings.configure(environment=settings.OWN_PREFECT_SERVER | home)
@@ -83,14 +83,14 @@ def own_server(root: Place, port: int | None = None, *, schedules: bool = False)
 
 
 def check_prefect() -> None:
-    """Make sure that the configured Prefect server answers.
+    """Make sure that the configured Prefect server answers this program.
 
     Raises
     ------
     UsageError
-        None is configured, or it does not answer.
+        None is configured, it does not answer, or it refuses this program.
     """
-    from mimiidg_build.flows.server import answers
+    from mimiidg_build.flows.server import answers, is_refused
 
     url = settings.prefect_url()
     if not url:
@@ -100,3 +100,9 @@ def check_prefect() -> None:
         )
     if not answers(url):
         raise UsageError(f"no Prefect server answers at PREFECT_API_URL={url}. Start it: `prefect server start`")
+    if is_refused():
+        raise UsageError(
+            f"the Prefect server at PREFECT_API_URL={url} refuses this program. Set PREFECT_API_AUTH_STRING to the "
+            "user:password that it was started with; for one that `mimiidg serve` runs, to the line in its file "
+            "ROOT/.prefect/auth-string."
+        )

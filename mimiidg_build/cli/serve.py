@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,27 +68,33 @@ def serve(
 
     named = by_name(variants)
     runner(scheduler, workers)  # fails now, not at night, where there is no such scheduler
-    with shown_progress(quiet) as reporter:
+    with shown_progress(quiet) as reporter, contextlib.ExitStack() as on_error:
         started = reporter.step("start Prefect", 1, "server")
-        own = _start_prefect(root, port if server else None, quiet)
-        from mimiidg_build.flows.schedule import cron_schedule, deployment, run_deployments
+        own = _prefect_server(root, port if server else None, quiet)
+        if own is not None:
+            on_error.callback(own.stop)
+        from mimiidg_build.flows.schedule import cron_schedule, deployment, next_run, run_deployments
 
-        schedule = cron_schedule(cron, timezone) if cron else None  # a mistake in it is known before the server is up
+        schedule = cron_schedule(cron, timezone) if cron else None  # a mistake in it is known before anything starts
         if own is None:
             check_prefect()
         else:
+            own.start()
             own.wait()
         started(1)
+        on_error.pop_all()
     parameters = {"root": str(root.absolute()), "scheduler": scheduler, "workers": workers, "offline": offline}
     made = [deployment(variant, name, schedule, **parameters) for name, variant in named.items()]
+    due = None if schedule is None else next_run(schedule)
 
     def on_registered(ids: list[UUID]) -> None:
         rows = [{"deployment": f"refresh/{name}", "id": str(id_)} for name, id_ in zip(named, ids, strict=True)]
         if as_json:
             content = {"server": settings.prefect_url(), "cron": cron, "timezone": timezone, "deployments": rows}
-            print_json(content)
+            print_json(content | {"next": due and due.isoformat()})
         else:
-            _print_deployments(rows, f"{cron} ({timezone})" if cron else "when started by hand")
+            when = {"runs": f"{cron} ({timezone})", "next": f"{due:%a %Y-%m-%d %H:%M %Z}"}
+            _print_deployments([row | (when if due else {"runs": "when started by hand"}) for row in rows], own)
 
     run_deployments(made, on_registered)
 
@@ -113,8 +122,8 @@ def by_name(variants: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _start_prefect(root: Place, port: int | None, quiet: bool) -> Server | None:
-    """Begin to start a server of our own where a port is given; it may not answer yet."""
+def _prefect_server(root: Place, port: int | None, quiet: bool) -> Server | None:
+    """Configure this process for Prefect, and have a server of our own, not started yet, where a port is given."""
     console = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL" if quiet else "INFO"}
     settings.configure(environment=settings.UNTRACKED | console | {"PREFECT_LOGGING_LEVEL": "INFO"})
     if port is None:
@@ -124,9 +133,23 @@ def _start_prefect(root: Place, port: int | None, quiet: bool) -> Server | None:
     return own_server(root, port, schedules=True)
 
 
-def _print_deployments(rows: list[dict[str, str]], when: str) -> None:
-    url = settings.prefect_url().removesuffix("/api")
-    print_table(f"deployments on {url}", [row | {"runs": when} for row in rows])
-    click.echo(
-        f"waiting for runs that fall due; Ctrl-C stops. Run one now: prefect deployment run {rows[0]['deployment']}"
-    )
+def _print_deployments(rows: list[dict[str, str]], own: Server | None) -> None:
+    url, secret_file = settings.prefect_url(), own.secret_file if own else None
+    print_table(f"deployments on {url.removesuffix('/api')}", rows)
+    if secret_file is not None:
+        click.echo(f"its pages ask for a password: the line in {secret_file}")
+    is_configured = secret_file is None and settings.prefect_auth_string()  # a secret of the user's is not printed
+    known = ", with PREFECT_API_AUTH_STRING as it is set here" if is_configured else ""
+    click.echo(f"waiting for runs that fall due; Ctrl-C stops. Run one now, from any shell{known}:")
+    click.echo(run_command(rows[0]["deployment"], url, secret_file))
+
+
+def run_command(deployment: str, url: str, secret_file: Path | None) -> str:
+    """The command that starts a run, complete: another shell has neither our environment nor our PATH.
+
+    >>> run_command("refresh/nightly", "http://127.0.0.1:4200/api", Path("/data/auth-string"))
+    'PREFECT_API_URL=http://127.0.0.1:4200/api PREFECT_API_AUTH_STRING="$(cat /data/auth-string)" ... refresh/nightly'
+    """
+    secret = f'PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(secret_file))})" ' if secret_file else ""
+    run = shlex.join([sys.executable, "-m", "prefect", "deployment", "run", deployment])
+    return f"PREFECT_API_URL={shlex.quote(url)} {secret}{run}"

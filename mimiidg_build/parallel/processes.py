@@ -23,6 +23,7 @@ from typing import Any
 
 from mimiidg_build.errors import KEPT, DataError, MimiidgError, UsageError
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NO_GUARD = 78  # the exit code of a process that found its parent's script without a guard: EX_CONFIG of sysexits.h
 
 
@@ -33,21 +34,26 @@ def without_ctrl_c() -> Iterator[None]:
     They inherit that the signal is blocked. Here that is not enough: the system gives it to any thread that does not
     block it (one that draws a progress bar), and Python then raises KeyboardInterrupt in the main thread all the same,
     between starting a process and sending it its work; the process would then end with a traceback.
+
+    SIGTERM and SIGHUP come later, too, where this process handles them. Those reach its children, which end.
     """
-    # Only the main thread may set a handler; Python runs it there, whichever thread the system interrupted.
-    here = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
-    came: list[FrameType | None] = []
-    if callable(here):
-        signal.signal(signal.SIGINT, lambda _, frame: came.append(frame))
+    came: list[tuple[int, FrameType | None]] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # only it may set handlers, and Python runs them there
+        for number in STOPPING:
+            handler = signal.getsignal(number)
+            if callable(handler):
+                before[int(number)] = handler
+                signal.signal(number, lambda number, frame: came.append((number, frame)))
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # what waited comes now, to the handler above
-        if callable(here):
-            signal.signal(signal.SIGINT, here)
-            if came:
-                here(signal.SIGINT, came[0])
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # what waited comes now, to the handlers above
+        for held, handler in before.items():
+            signal.signal(held, handler)
+        if came:
+            before[came[0][0]](*came[0])
 
 
 @contextlib.contextmanager
@@ -113,7 +119,7 @@ def start_manager() -> SyncManager:
     manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
     try:
         with without_ctrl_c(), _start_errors():
-            manager.start()
+            manager.start(_begin, (None, ()))
     except EOFError:  # it ended before it had said where it can be reached
         process = manager._process  # type: ignore[attr-defined]
         process.join()  # it has its exit code only then

@@ -1,4 +1,5 @@
-"""Ctrl-C, real: at a terminal it reaches every process of a command at once, from elsewhere the command alone."""
+"""Signals, real: Ctrl-C at a terminal reaches every process of a command at once, from elsewhere the command alone;
+SIGTERM, SIGHUP and SIGKILL. Whatever it was, no process of the command is left."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,10 +38,18 @@ MARK = "MIMIIDG_TEST_MARK"
 
 
 class Interrupted:
-    """A command, stopped when ``trigger`` is seen in what it says, or is true."""
+    """A command, stopped when ``trigger`` is seen in what it says, or is true: at a terminal with Ctrl-C, else with a
+    signal, to it alone or to all of its processes, as a service manager sends it."""
 
     def __init__(
-        self, arguments: list[str], directory: Path, trigger: str | Callable[[], bool], *, terminal: bool
+        self,
+        arguments: list[str],
+        directory: Path,
+        trigger: str | Callable[[], bool],
+        *,
+        terminal: bool,
+        number: int = signal.SIGINT,
+        to_all: bool = False,
     ) -> None:
         mark = uuid.uuid4().hex
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")} | {MARK: mark}
@@ -59,7 +70,10 @@ class Interrupted:
             if terminal:
                 os.write(read, b"\x03")
             else:
-                process.send_signal(signal.SIGINT)
+                self.processes = marked(mark)
+                for target in self.processes if to_all else [str(process.pid)]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(target), number)
             sent = time.monotonic()
             self._listen(read, lambda: False, 60)
             self.exit_code = process.wait(10)
@@ -68,7 +82,7 @@ class Interrupted:
             process.kill()
             process.wait()
             os.close(read)
-        self.last_line = self.said.strip().splitlines()[-1]
+        self.last_line = self.said.strip().splitlines()[-1] if self.said.strip() else ""
         end = time.monotonic() + 10  # helpers of Python's own notice that their parent is gone, and go
         while (survivors := marked(mark)) and time.monotonic() < end:
             time.sleep(0.1)
@@ -161,6 +175,76 @@ def test_ctrl_c_within_a_destructor_still_stops(
     assert capsys.readouterr().err.strip() == "stopped. What is finished is kept: run the same command again to go on."
 
 
+BUILD = ["build", "demo", "--dataset", DATASET]
+COMMANDS = {
+    "build": ([*BUILD, "--scheduler", "processes", "--workers", "2"], "render: ", 3),
+    "build-prefect": ([*BUILD, "--prefect"], "render", 2),
+    "fetch": (["fetch", "synthetic-5pct-seed7"], "synthesize: ", 3),
+    "benchmark": (
+        ["benchmark", "small", "--model", "autoencoder", "--epochs", "100000", "--workers", "2"],
+        "windows",
+        4,
+    ),
+    "demo": (["demo", "--percent", "1"], "levels: ", 2),
+    "serve": (["serve", "--server", "--variant", "demo", "--cron", "0 2 1 1 *"], "waiting for runs", 2),
+}
+
+
+def stopped_by(number: int, command: str, root: Path, *, to_all: bool = False) -> Interrupted:
+    """A command that has at least so many processes of its own, stopped by a signal."""
+    arguments, trigger, n_processes = COMMANDS[command]
+    if command == "benchmark":
+        variant = load_variant("demo").model_copy(update={"name": "small"})
+        make_store(root, "small", variant=variant.model_dump(mode="json"))
+    if command == "serve":
+        with socket.socket() as trial:
+            trial.bind(("127.0.0.1", 0))
+            arguments = [*arguments, "--port", str(trial.getsockname()[1])]
+    arguments = [*arguments, "--root", str(root)]
+    stopped = Interrupted(arguments, root.parent, trigger, terminal=False, number=number, to_all=to_all)
+    assert len(stopped.processes) >= n_processes, "or nothing is tested"
+    return stopped
+
+
+SOME, ALL = ["build"], [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS if name != "build"]
+
+
+@pytest.mark.parametrize("command", [*SOME, *ALL])
+@pytest.mark.parametrize(
+    ("number", "to_all", "exit_code"),
+    [
+        pytest.param(signal.SIGTERM, False, 143, id="SIGTERM"),
+        pytest.param(signal.SIGTERM, True, 143, id="SIGTERM to all", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, True, 129, id="SIGHUP to all", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_is_as_ctrl_c(root: Path, command: str, number: int, to_all: bool, exit_code: int) -> None:
+    stopped = stopped_by(number, command, root, to_all=to_all)
+    assert stopped.exit_code == exit_code, stopped.said
+    assert stopped.last_line == "stopped. What is finished is kept: run the same command again to go on."
+    assert not re.search("Traceback|KeyboardInterrupt|Crash|rror", stopped.said), stopped.said
+    assert stopped.survivors == []
+
+
+@pytest.mark.parametrize("command", [*SOME, *ALL])
+def test_no_process_outlives_a_killed_command(root: Path, command: str) -> None:
+    stopped = stopped_by(signal.SIGKILL, command, root)
+    assert stopped.exit_code == -signal.SIGKILL
+    assert stopped.survivors == []
+    assert "Traceback" not in stopped.said, stopped.said
+
+
+def test_a_signal_that_is_ignored_stays_so(root: Path) -> None:
+    """``nohup`` is what people start long builds with; a shell has its background jobs ignore Ctrl-C."""
+    arguments = [*BUILD, "--section", "fan/00", "--root", str(root), "--quiet"]
+    code = "trap '' HUP INT; \"$@\" & child=$!; sleep 1; kill -HUP $child; kill -INT $child; sleep 0.2; {}; wait $child"
+    for then, exit_code in ((":", 0), ("kill -TERM $child", 143)):
+        command = ["bash", "-c", code.format(then), "bash", sys.executable, "-m", "mimiidg_build", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == exit_code, done.stderr
+        shutil.rmtree(root / "variants")
+
+
 def test_an_interrupted_build_is_listed_and_goes_on(root: Path, tmp_path: Path) -> None:
     build = ["build", "demo", "--dataset", DATASET, "--root", str(root)]
     Interrupted(build, tmp_path, lambda: any(root.glob("variants/*/*.journal/*")), terminal=False)
@@ -174,22 +258,3 @@ def run(*arguments: str) -> str:
     done = subprocess.run([sys.executable, "-m", "mimiidg_build", *arguments], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout
-
-
-def test_processes_do_not_outlive_a_killed_command(root: Path) -> None:
-    mark = uuid.uuid4().hex
-    arguments = ["build", "demo", "--dataset", DATASET, "--root", str(root), "--scheduler", "processes"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mimiidg_build", *arguments],
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {MARK: mark},
-    )
-    found: list[str] = []
-    end = time.monotonic() + 60
-    while len(found) < 3 and time.monotonic() < end:
-        found = marked(mark)
-    process.kill()
-    process.wait()
-    while marked(mark):
-        assert time.monotonic() < end, "worker processes wait for a parent that is dead"
-        time.sleep(0.1)

@@ -18,6 +18,7 @@ from tests.conftest import DATASET
 
 RUN = """
 import json, os, sys, warnings
+import httpx
 warnings.simplefilter("error", UserWarning)
 from pathlib import Path
 from mimiidg_build.flows.benchmark import benchmark
@@ -34,7 +35,11 @@ with get_client(sync_client=True) as client:
     runs = [(run.name, run.state.name) for run in client.read_task_runs()]
 server = Path(f"/proc/{SubprocessASGIServer().server_process.pid}/environ").read_text().split("\\0")
 assert os.environ == before, "calling a flow leaves the environment as it is"
-print(json.dumps({"paths": paths, "artifacts": artifacts, "runs": runs, "server": server}))
+url = SubprocessASGIServer().api_url + "/deployments/filter"
+origin = {"Origin": "http://127.0.0.1"}
+refused = [httpx.post(url, json={}, headers=origin, auth=auth) for auth in (None, ("mimiidg", "guessed"))]
+refused = [[answer.status_code, "access-control-allow-origin" in answer.headers] for answer in refused]
+print(json.dumps({"paths": paths, "artifacts": artifacts, "runs": runs, "server": server, "refused": refused}))
 """
 
 # Prefect's embedded server may be stopped amid a transaction, of which its database library complains
@@ -44,6 +49,8 @@ EMBEDDED_SERVER_STOPPED = re.compile(r"[\d:.]+ \| ERROR +\| sqlalchemy\.pool.*?C
 
 def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> None:
     import json
+
+    from mimiidg_build.flows.artifacts import key
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
     environment["PREFECT_HOME"] = str(tmp_path / "prefect")
@@ -56,18 +63,21 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
     library = build_variant(derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan"]), root)
     assert library.was_finished and result["paths"] == [str(library.store.path)] * 3
     keys = [key for key, _ in result["artifacts"]]
-    assert {"archives", "sections", "findings", "store", "refresh"} <= set(keys)
-    refreshes = [data for key, data in result["artifacts"] if key == "refresh"]
+    name = library.store.attributes.variant.name
+    kinds = ("sections", "findings", "store", "refresh", "report", "benchmark", "benchmark-means")
+    assert {f"archives-{DATASET}", *(key(kind, name) for kind in kinds)} == set(keys)
+    refreshes = [data for key_, data in result["artifacts"] if key_ == key("refresh", name)]
     assert sum("nothing new" in data for data in refreshes) == 1 and sum("built" in data for data in refreshes) == 1
     names = [name for name, _ in result["runs"]]
     assert {"render fan/00", "render fan/01", "render fan/02"} <= set(names), "a task a section"
     assert {state for _, state in result["runs"]} == {"Completed"}
     hermetic = {"PREFECT_SERVER_ANALYTICS_ENABLED=False", "PREFECT_SERVER_LOGGING_LEVEL=ERROR", "DO_NOT_TRACK=1"}
     assert hermetic <= set(result["server"]), "the embedded server sends nothing"
+    assert result["refused"] == [[401, False], [401, False]], "and answers nobody else"
     made = benchmark_models(library.store, root, ["nearest_neighbour"], profile="smoke", device="cpu")
     training = "train-and-score nearest_neighbour smoke seed 0: fan"
     assert {f"plan {made.variant}", training, f"evaluate {made.variant}"} <= set(names), "a task a stage and network"
-    (table,) = [data for key, data in result["artifacts"] if key == "benchmark-means"]
+    (table,) = [data for key_, data in result["artifacts"] if key_ == key("benchmark-means", name)]
     assert made.models[0].official_score and str(made.models[0].official_score) in table
 
 

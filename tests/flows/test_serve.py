@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -21,6 +24,7 @@ import pytest
 import soundfile as sf
 
 from mimiidg_build.cli import main
+from mimiidg_build.cli.serve import run_command
 from mimiidg_build.store.store import open_store
 from tests.conftest import DATASET
 
@@ -69,6 +73,9 @@ class Serving:
         assert line, self.log
         self.registered = json.loads(line)
         self.deployment = self.registered["deployments"][0]["id"]
+        self.secret_file = self.root / ".prefect/auth-string"
+        user, password = self.secret_file.read_text().strip().split(":")
+        self.auth = (user, password)
 
     @staticmethod
     def command(*arguments: object) -> list[str]:
@@ -81,7 +88,7 @@ class Serving:
     def api(self, path: str, content: object = None) -> Any:
         url = f"{self.registered['server']}/{path}"
         while True:
-            answer = httpx.get(url, timeout=30) if content is None else httpx.post(url, json=content, timeout=30)
+            answer = httpx.request("GET" if content is None else "POST", url, json=content, auth=self.auth, timeout=30)
             if answer.status_code != 503:  # its database is busy; Prefect's own client asks again, too
                 break
             time.sleep(1)
@@ -154,10 +161,14 @@ def test_a_run_builds_and_its_results_are_seen(serving: Serving) -> None:
     run = next(run for run in runs if run["state"]["type"] == "COMPLETED")
     assert run["name"] == "refresh nightly"
     artifacts = serving.artifacts(run)
-    assert [row["section"] for row in json.loads(artifacts["sections"])] == ["fan/01", "fan/02"]
-    assert artifacts["refresh"] == f"- `{serving.store()}`: built"
-    page = Path(unquote(urlparse(artifacts["report"].split("(")[1].rstrip(")")).path))
-    assert page.parent == serving.root / "reports/nightly" and "<html" in page.read_text()
+    assert [row["section"] for row in json.loads(artifacts["sections-nightly"])] == ["fan/01", "fan/02"]
+    assert artifacts["refresh-nightly"] == f"- `{serving.store()}`: built"
+    shown = artifacts["report-nightly"]
+    assert "](" not in shown, "a link to a file does nothing when it is clicked"
+    (page,) = (Path(unquote(urlparse(url).path)) for url in re.findall("`(file:[^`]*)`", shown))
+    assert page.parent == serving.root / "reports/nightly" and "<html" in page.read_text() and f"`{page}`" in shown
+    assert shown.startswith("**nightly** (synthetic data, for trying only, 24 clips)"), "what it is about"
+    assert "| fan/02 | 12 |" in shown
     assert "render: 24 of 24 clips, " in serving.log, "progress is seen"
     assert any("clips" in message or "built" in message for message in serving.logged(run)), serving.logged(run)
 
@@ -170,7 +181,7 @@ def test_a_run_with_nothing_new_does_nothing_and_says_so(serving: Serving) -> No
     before = state()
     (run,) = serving.finished(serving.start_runs())
     assert run["state"]["type"] == "COMPLETED"
-    assert serving.artifacts(run)["refresh"] == f"- `{serving.store()}`: nothing new"
+    assert serving.artifacts(run)["refresh-nightly"] == f"- `{serving.store()}`: nothing new"
     assert state() == before
 
 
@@ -180,7 +191,7 @@ def test_new_noise_rebuilds_only_what_it_changes(serving: Serving) -> None:
     (run,) = serving.finished(serving.start_runs())
     new = serving.store()
     assert run["state"]["type"] == "COMPLETED" and new != old
-    assert serving.artifacts(run)["refresh"] == f"- `{new}`: built"
+    assert serving.artifacts(run)["refresh-nightly"] == f"- `{new}`: built"
     shard = "section_{}/logmel/c/0/0/0"
     assert (old / "fan" / shard.format("02")).samefile(new / "fan" / shard.format("02")), "the other section is reused"
     assert not (old / "fan" / shard.format("01")).samefile(new / "fan" / shard.format("01"))
@@ -198,10 +209,110 @@ def test_a_mistake_in_the_variant_fails_the_run_with_its_message(serving: Servin
 
 def test_wrong_use_registers_nothing(serving: Serving) -> None:
     environment = serving.environment | {"PREFECT_API_URL": serving.registered["server"]}
-    command = serving.command("serve", "--variant", "released", "--cron", "0 2 * *")
+    command = serving.command("serve", "--variant", "released")
     done = subprocess.run(command, capture_output=True, text=True, cwd=serving.directory, env=environment)
-    assert done.returncode == 2 and "'0 2 * *' is not a cron expression: write minute, hour" in done.stderr
+    assert done.returncode == 2 and "refuses this program. Set PREFECT_API_AUTH_STRING" in done.stderr
     assert [found["name"] for found in serving.api("deployments/filter", {})] == ["nightly"]
+
+
+# -------------------- who may do what: whoever may write to the server runs code as its user
+
+
+WRITES = {
+    "deployments/": {"name": "theirs", "flow_id": "00000000-0000-0000-0000-000000000000", "entrypoint": "evil.py:run"},
+    "deployments/{deployment}/create_flow_run": {},
+    "flows/": {"name": "theirs"},
+    "flow_runs/filter": {},
+    "deployments/filter": {},
+    "logs/filter": {},
+    "block_documents/filter": {},
+}
+
+
+@pytest.mark.parametrize("auth", [None, ("mimiidg", "guessed"), ("admin", "pass")], ids=str)
+def test_who_does_not_know_the_secret_is_refused(serving: Serving, auth: tuple[str, str] | None) -> None:
+    server = serving.registered["server"]
+    for path, content in WRITES.items():
+        url = f"{server}/{path.format(deployment=serving.deployment)}"
+        assert httpx.post(url, json=content, auth=auth).status_code == 401, url
+    patch = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "touch /tmp/evil"}}]}
+    deployment = f"{server}/deployments/{serving.deployment}"
+    assert httpx.patch(deployment, json=patch, auth=auth).status_code == 401
+    assert httpx.delete(deployment, auth=auth).status_code == 401
+    for path in ("admin/settings", f"deployments/{serving.deployment}", "csrf-token?client=x", "docs", "openapi.json"):
+        assert httpx.get(f"{server}/{path}", auth=auth).status_code == 401, path
+    (found,) = serving.api("deployments/filter", {})
+    assert found["name"] == "nightly" and not found["pull_steps"], "nothing was changed"
+
+
+def test_no_page_of_others_reads_an_answer(serving: Serving) -> None:
+    url, port = f"{serving.registered['server']}/deployments/filter", urlparse(serving.registered["server"]).port
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://none.invalid"):
+        answers = [
+            httpx.options(url, headers=asked | {"Origin": origin}),
+            httpx.post(url, json={}, headers={"Origin": origin}, auth=serving.auth),
+        ]
+        for answer in answers:
+            assert "access-control-allow-origin" not in answer.headers, origin
+        assert answers[0].status_code == 400
+    for origin in (f"http://127.0.0.1:{port}", f"http://localhost:{port}"):  # its own
+        answer = httpx.options(url, headers=asked | {"Origin": origin})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+
+
+def test_a_name_that_was_made_to_lead_here_is_refused(serving: Serving) -> None:
+    server = urlparse(serving.registered["server"])
+    for path in ("/", "/api/health", "/ui-settings", "/api/admin/version"):
+        url = f"http://127.0.0.1:{server.port}{path}"
+        for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example"):
+            assert httpx.get(url, headers={"Host": host}, auth=serving.auth).status_code == 400, (path, host)
+        for host in (server.netloc, f"localhost:{server.port}"):
+            assert httpx.get(url, headers={"Host": host}, auth=serving.auth).status_code in (200, 307), (path, host)
+
+
+def test_only_its_owner_reads_the_secret(serving: Serving) -> None:
+    assert serving.secret_file.stat().st_mode & 0o777 == 0o600
+    secret = serving.secret_file.read_text().strip()
+    assert len(secret) > 40 and secret not in json.dumps(serving.registered) + serving.log
+    for process in Path("/proc").glob("[0-9]*/cmdline"):  # which everybody can read
+        with contextlib.suppress(OSError):
+            assert secret.encode() not in process.read_bytes()
+
+
+def test_a_server_of_the_users_own_and_the_hint(serving: Serving, tmp_path: Path) -> None:
+    """As it is configured; and what is printed works in another shell, in another folder."""
+    environment = serving.environment | {
+        "PREFECT_API_URL": serving.registered["server"],
+        "PREFECT_API_AUTH_STRING": ":".join(serving.auth),
+    }
+    command = serving.command("serve", "--variant", "released", "--cron", "0 0 1 1 *", "--root", tmp_path / "root")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        said = []
+        while not said or " deployment run " not in said[-1]:
+            said.append(process.stdout.readline())
+            assert said[-1] or process.poll() is None, process.stderr.read()
+        names = {found["name"] for found in serving.api("deployments/filter", {})}
+        process.send_signal(signal.SIGTERM)
+        rest, errors = process.communicate(timeout=60)
+    text = "".join(said)
+    assert "nightly" in names and "released" in names
+    assert not (tmp_path / "root/.prefect").exists(), "no server and no secret of ours"
+    assert re.search(r"0 0 1 1 \* \(UTC\) +\w{3} \d{4}-01-01 00:00 UTC", text), text
+    assert "any shell, with PREFECT_API_AUTH_STRING as it is set here:" in text and serving.auth[1] not in text
+    assert (process.returncode, rest) == (143, "") and "Traceback" not in errors
+    assert errors.splitlines()[-1] == "stopped. What is finished is kept: run the same command again to go on."
+
+    hint = run_command("refresh/nightly", serving.registered["server"], serving.secret_file)
+    bare = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["sh", "-c", hint], capture_output=True, text=True, cwd="/", env=bare)
+    assert done.returncode == 0 and "Created flow run" in done.stdout, done.stdout + done.stderr
+    query = {"flow_runs": {"deployment_id": {"any_": [serving.deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
+    manual = [run for run in serving.api("flow_runs/filter", query) if not run["auto_scheduled"]]
+    assert serving.finished(manual)[-1]["state"]["type"] == "COMPLETED"
 
 
 def test_ctrl_c_ends_all_of_it(serving: Serving) -> None:
@@ -220,6 +331,14 @@ def test_ctrl_c_ends_all_of_it(serving: Serving) -> None:
         (["--variant", "papre"], "", "no variant is named 'papre'. Did you mean 'paper'"),
         (["--variant", "demo"], "", "two variants are named demo"),
         (["--scheduler", "treads"], "", "no scheduler is named 'treads'"),
+        (["--server", "--cron", "0 2 * *"], "", "'0 2 * *' is not a cron expression: write minute, hour"),
+        (["--server", "--cron", "* * * * * *"], "", "'* * * * * *' is not a cron expression: write minute, hour"),
+        (["--server", "--cron", "@daily"], "", "'@daily' is not a cron expression: write minute, hour"),
+        (["--server", "--cron", "R 2 * * *"], "", "'R 2 * * *' is not a cron expression: write minute, hour"),
+        (["--server", "--cron", "0 25 * * *"], "", "'0 25 * * *' is not a cron expression: write minute, hour"),
+        (["--server", "--cron", "0 0 30 2 *"], "", "'0 0 30 2 *' is a date that never comes"),
+        (["--server", "--cron", "0 0 31 4,6,9,11 *"], "", "'0 0 31 4,6,9,11 *' is a date that never comes"),
+        (["--server", "--cron", "0 2 * * *", "--timezone", "Mars"], "", "'Mars' is not a time zone"),
     ],
 )
 def test_wrong_use(
@@ -232,7 +351,12 @@ def test_wrong_use(
 ) -> None:
     for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
         monkeypatch.setenv(name, "INFO")  # it sets them itself: here, not for the tests after this one
+    for name in ("PREFECT_API_AUTH_STRING", "PREFECT_HOME"):
+        monkeypatch.setenv(name, "")
     monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr("mimiidg_build.flows.server.Server.start", None)  # nothing is started
+    if "--server" in arguments:
+        arguments = [*arguments, "--port", str(free_port())]
     assert main(["serve", "--variant", "demo", *arguments, "--root", str(tmp_path)]) == 2
     output = capsys.readouterr()
     assert message in output.err and output.out == ""
@@ -248,3 +372,25 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port} of this machine is taken .*give another --port"):
             Server(tmp_path, port)
+
+
+def test_a_free_port_is_taken_before_the_server_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another user's program could answer there, and would be sent the secret."""
+    from mimiidg_build.flows.server import Server
+
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.setenv(name, "")
+    server = Server(tmp_path)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", urlparse(server.url).port))
+    server.stop()
+
+
+def test_next_run_in_its_time_zone() -> None:
+    from mimiidg_build.flows.schedule import cron_schedule, next_run
+
+    leap = next_run(cron_schedule("30 2 29 2 *", "Europe/Berlin"))
+    assert (leap.month, leap.day, leap.hour, leap.minute, leap.utcoffset()) == (2, 29, 2, 30, timedelta(hours=1))
+    assert leap > datetime.now(UTC)

@@ -15,21 +15,23 @@ from typing import Any
 
 import pytest
 
+from mimiidg_build.cli.process import StopSignals
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.processes import process_pool, start_manager, without_ctrl_c
 from tests.conftest import DATASET
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("threads", [0, 1], ids=["alone", "beside a thread that the signal can reach"])
-def test_ctrl_c_comes_after_the_block_whichever_thread_the_system_gives_it_to(threads: int) -> None:
+def test_a_signal_comes_after_the_block_whichever_thread_the_system_gives_it_to(threads: int, number: int) -> None:
     ended = threading.Event()
     others = [threading.Thread(target=ended.wait) for _ in range(threads)]
     for other in others:
         other.start()
     steps = []
     try:
-        with pytest.raises(KeyboardInterrupt), without_ctrl_c():
-            os.kill(os.getpid(), signal.SIGINT)
+        with StopSignals(), pytest.raises(KeyboardInterrupt), without_ctrl_c():
+            os.kill(os.getpid(), number)
             for _ in range(100):  # where the interpreter looks for signals
                 time.sleep(0.001)
             steps.append("undisturbed")
@@ -39,6 +41,7 @@ def test_ctrl_c_comes_after_the_block_whichever_thread_the_system_gives_it_to(th
             other.join()
     assert steps == ["undisturbed"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 

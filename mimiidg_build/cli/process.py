@@ -1,0 +1,116 @@
+"""A command as a process: its exit codes, the signals that stop it, its streams, and what it needs to run at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from mimiidg_build.errors import UsageError, refuse_optimised
+
+EXIT_CODES = {
+    0: "done",
+    1: "the data or the run failed",
+    2: "wrong use: nothing was done",
+    129: "stopped: its terminal was closed (SIGHUP)",
+    130: "stopped with Ctrl-C (SIGINT)",
+    141: "nobody read its output any more (SIGPIPE)",
+    143: "stopped with kill (SIGTERM)",
+}
+STREAMS = ("stdin", "stdout", "stderr")
+
+
+class StopSignals:
+    """While used with ``with``, SIGTERM and SIGHUP do what Ctrl-C does, whatever that is at the moment.
+
+    A signal that is ignored (``nohup``), or that the program which called us handles, stays as it is.
+    """
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self._taken: list[signal.Signals] = []
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():  # only it may set handlers
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, self._stop)
+                    self._taken.append(number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._taken:
+            signal.signal(number, signal.SIG_DFL)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.came = number
+        as_ctrl_c = signal.getsignal(signal.SIGINT)
+        if callable(as_ctrl_c):  # asyncio's, say, which lets what runs end in order
+            as_ctrl_c(signal.SIGINT, frame)
+        else:  # a shell has its background jobs ignore Ctrl-C
+            raise KeyboardInterrupt
+
+    def release(self) -> None:
+        """From now on a signal, Ctrl-C too, ends the process at once."""
+        self.__exit__()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def open_streams() -> None:
+    """Open closed standard streams to nowhere.
+
+    Where one is closed (``>&-``), Python has None for it, and the next file opened would take its number: what a
+    library then prints would stand in that file.
+    """
+    for number, name in enumerate(STREAMS):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            stream = os.fdopen(number, "r" if number == 0 else "w", closefd=False)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
+def settle_output() -> None:
+    """What of our output cannot be written goes nowhere: Python would try again at exit, and fail again."""
+    for stream in (sys.__stdout__, sys.__stderr__):  # click puts one that forgives in their place
+        assert stream is not None, "open_streams has opened it"
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+@contextlib.contextmanager
+def unread() -> Iterator[None]:
+    """Within this block it does not matter whether a message can be written: its reader may have gone, too."""
+    with contextlib.suppress(OSError, ValueError):
+        yield
+
+
+def check_process() -> None:
+    """Make sure that this process can run a command.
+
+    Raises
+    ------
+    UsageError
+        Python runs without assertions, or the working directory is gone.
+    """
+    refuse_optimised()
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the folder that this command was started in is gone ({error.strerror}). Was it removed or made anew? "
+            "Change to one that is there: cd"
+        ) from None

@@ -1,0 +1,91 @@
+"""A command as a process: exit codes, closed streams, a folder that is gone, Python without assertions."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mimiidg_build.cli import cli, main
+from mimiidg_build.cli.process import EXIT_CODES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def shell(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a shell says of a command in which ``mimiidg`` is ours."""
+    ours = f"mimiidg() {{ '{sys.executable}' -m mimiidg_build \"$@\"; }}; set -o pipefail; {command}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(["bash", "-c", ours], capture_output=True, text=True, cwd=folder, env=environment)
+
+
+def test_exit_codes_are_said_where_people_look(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    for code, meaning in EXIT_CODES.items():
+        assert re.search(rf"^ +{code} +{re.escape(meaning)}$", said, re.MULTILINE), code
+    text = " ".join((ROOT / "README.md").read_text().split())
+    (listed,) = re.findall(r"Exit codes: (.*?)\. ", text)
+    assert {int(code) for code in re.findall(r"\d+", listed)} == EXIT_CODES.keys()
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_wrong_use_of_every_command_is_2(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--nonsense"]) == 2
+    assert "No such option" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone(tmp_path: Path) -> None:
+    done = shell("mimiidg list --json | true", tmp_path)
+    assert (done.returncode, done.stderr) in [(141, ""), (0, "")]
+    done = shell("mimiidg --help | (exec <&-; sleep 2)", tmp_path)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [
+        ("list >&-", 0),
+        ("list 2>&-", 0),
+        ("list <&- >&- 2>&-", 0),
+        ("--help >&-", 0),
+        ("build nosuch >&-", 2),
+        ("build nosuch 2>&-", 2),
+        ("build nosuch >&- 2>&-", 2),
+    ],
+)
+def test_closed_streams(command: str, exit_code: int, tmp_path: Path) -> None:
+    done = shell(f"mimiidg {command}", tmp_path)
+    assert done.returncode == exit_code and "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:
+    done = shell("mimiidg list --json > /dev/full", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "error: the system: No space left on device\n")
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    """What a library prints would stand in it."""
+    code = "from mimiidg_build.cli import main; main(['--version']); f = open('number', 'w'); print(f.fileno(), file=f)"
+    done = shell(f"'{sys.executable}' -c \"{code}\" <&- >&- 2>&-", tmp_path)
+    assert done.returncode == 0 and int((tmp_path / "number").read_text()) > 2
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    done = shell("rmdir ../gone; mimiidg list", tmp_path / "gone")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: the folder that this command was started in is gone")
+
+
+def test_python_without_assertions_is_refused(tmp_path: Path) -> None:
+    done = shell("mimiidg list", tmp_path, PYTHONOPTIMIZE="1")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: Python runs without assertions (python -O")
+    done = shell(f"'{sys.executable}' -O -c 'from mimiidg_build import open_store'", tmp_path)
+    assert done.returncode == 1 and "UsageError: Python runs without assertions (python -O" in done.stderr
