@@ -19,7 +19,7 @@ from mimiidg_build.datasets.variant import parse_variant
 from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.flows.tasks import stage_task
 from mimiidg_build.storage.places import Place, place
-from mimiidg_build.store.summary import section_rows
+from mimiidg_build.store.summary import noise_rows, section_rows
 
 T = TypeVar("T")
 
@@ -54,6 +54,7 @@ def report(built: Built) -> None:
     """The section table and the validation's findings, as artifacts of the run."""
     store = built.store
     create_table_artifact(key="sections", table=section_rows(store), description=f"Sections of {store.path}")
+    create_table_artifact(key="noise", table=noise_rows(store), description="Noise, by kind")
     findings = summarise(built.findings)
     create_table_artifact(key="findings", table=records(findings), description="Validation")
     create_markdown_artifact(key="store", markdown=f"`{store.path}`", description="The finished store")
