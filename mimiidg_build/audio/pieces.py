@@ -23,6 +23,7 @@ import numpy as np
 import soundfile as sf
 
 from mimiidg_build.audio.level import Float32, Int16
+from mimiidg_build.audio.seekable import open_seekable
 from mimiidg_build.audio.sound_files import open_sound
 from mimiidg_build.errors import DataError
 
@@ -101,7 +102,7 @@ def read_pieces(
     DataError
         Unreadable, empty, without that channel, or with samples that are not finite.
     """
-    with open_sound(file, name, "sound") as sound:
+    with open_seekable(file, name) as sound:
         length = _length_in_samples(sound, name, sample_rate)
         _check_channel(sound, name, channel)
         one_channel = channel != "mean" or sound.channels == 1
