@@ -52,13 +52,12 @@ def chosen_variant(
     from mimiidg_build.datasets.noise_choice import kinds_used, refuse_unused_kinds
     from mimiidg_build.datasets.variant import derive_variant, load_variant, with_noise
 
+    variant = derive_variant(load_variant(name), sections=list(sections) or None, **changes)
     given = noise_by_kind(noise)
-    variant = derive_variant(
-        with_noise(load_variant(name), given, "--noise"), sections=list(sections) or None, **changes
-    )
     wanted = kinds_used(s for s in load_table1().sections if variant.wants(s.machine_type, s.section))
     # stricter than for a file, which may list the noise of all sections: what is named here is meant for this build
     refuse_unused_kinds(given, wanted if variant.mixing == "table1" else (), "--noise", "section that is built")
+    variant = with_noise(variant, given, "--noise")
     return variant.model_copy(update={"name": variant_name}) if variant_name else variant
 
 

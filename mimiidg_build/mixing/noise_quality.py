@@ -23,8 +23,9 @@ from mimiidg_build.mixing.noise_recordings import ListedNoise, in_words
 from mimiidg_build.schemas.stores import NoiseSummary
 from mimiidg_build.schemas.variants import NoiseSettings
 
-UPPER_BAND = 0.55  # of the band, from 4.4 of 8 kHz on: what was recorded at 8 kHz ends at 4, its resampler's skirt here
-EMPTY_DB = -60.0  # the upper band's power against the whole below which it holds nothing
+# Measured: of 196 real clips of machines the emptiest has -36 dB in this band, sound that was resampled from 8 kHz -67.
+UPPER_BAND = 0.65  # of the band, from 5.2 of 8 kHz on: beyond the skirt of the resampler of what ends at 4
+EMPTY_DB = -50.0  # the upper band's power against the whole below which it holds nothing
 FFT_SAMPLES = 2**16  # 4 s, of a clip of 10: enough to tell, in a millisecond
 
 

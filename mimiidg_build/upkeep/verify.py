@@ -53,12 +53,12 @@ def same_inputs(store: Store, root: Place, noise: Noise | None = None) -> tuple[
     """
     refuse_unused_kinds(noise or (), store.attributes.provenance.noise, "--noise", "section of the store")
     inputs = read_inputs(with_noise(with_stated_rest(store.attributes.variant), noise or {}, "--noise"), root)
-    changed = [
-        f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version)"
+    of_noise = "".join(f"; {line}" for line in _changed_noise(store, inputs))
+    return inputs, [
+        f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version){of_noise}"
         for section_id, section in store.sections.items()
         if inputs.fingerprints.get(section_id) != section.fingerprint
     ]
-    return inputs, changed + (_changed_noise(store, inputs) if changed else [])
 
 
 def _changed_noise(store: Store, inputs: Inputs) -> list[str]:
