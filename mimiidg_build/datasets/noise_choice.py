@@ -130,7 +130,7 @@ def choose_noise(
     missing = [kind for kind, given in sources.items() if not given]
     if not missing:
         return sources
-    named = "; ".join(f"{kind} ({', '.join(used[kind])})" for kind in missing)
+    named = "; ".join(f"{kind} ({_some(used[kind])})" for kind in missing)
     offered = sorted(set(missing) & default_noise(dataset).keys())
     if variant.noise and variant.noise_from is None and offered:
         raise UsageError(
@@ -143,6 +143,16 @@ def choose_noise(
         f"--noise {missing[0]}=FOLDER or under [noise] in the variant, leave those sections out, or try the synthetic "
         "release (--dataset synthetic)."
     )
+
+
+def _some(sections: list[str], most: int = 3) -> str:
+    """The first of a list of sections.
+
+    >>> _some(["fan/00", "fan/01", "fan/02", "gearbox/00", "gearbox/01"])
+    'fan/00, fan/01, fan/02 and 2 more'
+    """
+    more = len(sections) - most
+    return ", ".join(sections[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def with_stated_rest(variant: Variant) -> Variant:
