@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 import soundfile as sf
 
+from mimiidg_build.audio.declared_length import refuse_cut_off
 from mimiidg_build.audio.sound_files import open_sound
 
 BLOCK_SAMPLES = 2**20
@@ -38,8 +39,9 @@ def open_seekable(file: BinaryIO, name: str) -> Iterator[sf.SoundFile]:
     Raises
     ------
     DataError
-        libsndfile cannot read the file: when it is opened, or later within the ``with`` block.
+        The file holds less than its header declares; or libsndfile cannot read it, when it is opened or later.
     """
+    refuse_cut_off(file, name)
     with contextlib.ExitStack() as opened:
         sound = opened.enter_context(open_sound(file, name, "sound"))
         if sound.format == "MP3":
