@@ -7,7 +7,7 @@ itself when they were cut off. MP3 files declare a length only where the encoder
 from __future__ import annotations
 
 import io
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from mimiidg_build.errors import DataError
 
@@ -74,7 +74,7 @@ def _aiff(file: BinaryIO, size_bytes: int) -> _Length | None:
 
 
 def _au(head: bytes, size_bytes: int) -> _Length | None:
-    order = "big" if head[:4] == b".snd" else "little"
+    order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
     start, n_bytes = (int.from_bytes(head[at : at + 4], order) for at in (4, 8))
     return None if n_bytes in (0, _UNKNOWN) else _Length(n_bytes, size_bytes - start)
 

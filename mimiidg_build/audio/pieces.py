@@ -108,7 +108,7 @@ def read_pieces(
         one_channel = channel != "mean" or sound.channels == 1
         as_stored = sound.samplerate == sample_rate and sound.subtype == "PCM_16" and one_channel
         n_pieces = max(1, length // n_samples)
-        places = range(0, n_pieces * n_samples, n_samples)
+        places: Sequence[int] = range(0, n_pieces * n_samples, n_samples)
         if starts is not None and length > n_samples:
             places = starts(length - n_samples + 1, n_pieces)
         read = partial(_read_frames, sound, name, channel, "int16" if as_stored else "float32")
@@ -191,7 +191,10 @@ def _read_frames(
         raise DataError(f"{name}: ends before the {sound.frames} samples that its header declares. It is truncated.")
     if channel != "mean":
         return np.ascontiguousarray(block[:, channel])
-    total: Int16 | Float32 = np.ascontiguousarray(block[:, 0])
-    for other in range(1, sound.channels):  # in a fixed order: numpy's mean may add in another on another processor
-        total = total + block[:, other]
-    return total / np.float32(sound.channels) if sound.channels > 1 else total
+    if sound.channels == 1:
+        return np.ascontiguousarray(block[:, 0])
+    total: Float32 = np.zeros(len(block), np.float32)
+    for other in range(sound.channels):  # in a fixed order: numpy's mean may add in another on another processor
+        total += block[:, other]
+    total /= np.float32(sound.channels)
+    return total

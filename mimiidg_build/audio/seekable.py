@@ -55,7 +55,7 @@ def open_seekable(file: BinaryIO, name: str) -> Iterator[sf.SoundFile]:
 def _decode_in_order(sound: sf.SoundFile, copy: BinaryIO) -> None:
     """Write all samples of a file into another, as float32, without a seek."""
     # soundfile asks this before it seeks to where it is already
-    sound.seekable = lambda: False  # type: ignore[method-assign]
+    sound.seekable = lambda: False
     with sf.SoundFile(copy, "w", sound.samplerate, sound.channels, "FLOAT", format="RF64") as decoded:
         while len(block := sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
             decoded.write(block)

@@ -107,7 +107,7 @@ ARCHIVES = {
         first_clip(lambda name, data: [(name, wav(np.stack([tone(1), tone(2)], axis=1), 16_000))]),
         "found 16000 Hz, 2 channels",
     ),
-    "a truncated WAV": (first_clip(lambda name, data: [(name, data[:100_000])]), "it is truncated"),
+    "a truncated WAV": (first_clip(lambda name, data: [(name, data[:100_000])]), "declares 320000 bytes.* holds 99956"),
     "a WAV that is none": (first_clip(lambda name, data: [(name, b"x" * len(data))]), "not a readable WAV file"),
     "a name with ..": (first_clip(lambda name, data: [("fan/../../evil.wav", data)]), r"\.\."),
     "two clips of one name": (
