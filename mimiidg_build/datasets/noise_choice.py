@@ -77,12 +77,12 @@ def check_noise(variant: Variant) -> None:
     Raises
     ------
     UsageError
-        A kind that nothing uses, or none given for a section that is certain to be built.
+        No such dataset, a kind that nothing uses, or none given for a section that is certain to be built.
     """
     check_noise_kinds(variant, f"variant {variant.name}")
+    dataset = load_dataset(variant.dataset)
     if variant.mixing != "table1":
         return
-    dataset = load_dataset(variant.dataset)
     certain = [
         section
         for section in load_table1().sections

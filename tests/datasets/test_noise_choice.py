@@ -51,9 +51,10 @@ def test_a_variant_made_in_python_is_checked_before_any_work() -> None:
     for content, message in (
         ({"noise": {"a": [{"folder": "hall"}]}}, "variant test: .* kind 'a'. Did you mean 'A'"),
         ({"noise": {"A": [{"folder": "hall"}]}}, r"no noise is given for B \(gearbox/00\), though it is for A"),
+        ({"mixing": "none", "dataset": "mimii_gd"}, "no dataset is named 'mimii_gd'"),
     ):
         with pytest.raises(UsageError, match=message):
-            check_noise(Variant(name="test", dataset=SYNTHETIC, sections=["gearbox/00"], **content))
+            check_noise(Variant(**{"name": "test", "dataset": SYNTHETIC, "sections": ["gearbox/00"], **content}))
 
 
 def test_a_file_may_list_the_noise_of_all_sections() -> None:
