@@ -54,7 +54,7 @@ def refuse_cut_off(file: BinaryIO, name: str) -> None:
     file.seek(0)
     if found is not None and found.held_bytes < found.declared_bytes:
         raise DataError(
-            f"{name}: truncated. Its header declares {found.declared_bytes} bytes of samples, the file holds "
+            f"{name}: it is truncated. Its header declares {found.declared_bytes} bytes of samples, the file holds "
             f"{found.held_bytes}. Likely cause: a transfer or a recording was cut off; get the file again."
         )
 
