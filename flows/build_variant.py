@@ -20,7 +20,7 @@ from mimiidg_build.flows import artifacts
 from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.flows.tasks import stage_task
 from mimiidg_build.storage.places import Place, place
-from mimiidg_build.store.summary import section_rows
+from mimiidg_build.store.summary import noise_rows, section_rows
 
 T = TypeVar("T")
 
@@ -57,6 +57,7 @@ def report(built: Built) -> None:
     create_table_artifact(
         key=artifacts.key("sections", name), table=section_rows(store), description=f"Sections of {store.path}"
     )
+    create_table_artifact(key=artifacts.key("noise", name), table=noise_rows(store), description=f"Noise of {name}")
     findings = records(summarise(built.findings))
     create_table_artifact(key=artifacts.key("findings", name), table=findings, description=f"Validation of {name}")
     create_markdown_artifact(f"`{store.path}`", key=artifacts.key("store", name), description=f"The store of {name}")

@@ -80,10 +80,12 @@ class Record(Strict):
 
 
 class NoiseSource(Strict):
-    """Where the clips of one noise kind come from: a folder of WAV files, or members of an archive.
+    """Where the clips of one noise kind come from: a folder of recordings, one recording, or members of an archive.
 
-    ``folder``: a directory, searched recursively for ``*.wav``.
-    ``archive``: a zip on disk; ``dataset`` + ``file``: a fetched archive. ``members`` is a glob over member names.
+    ``folder``: a directory, searched with all folders within, or one sound file.
+    ``archive``: a zip on disk; ``dataset`` + ``file``: a fetched archive.
+    ``members`` is a glob over the names within. ``*.wav`` means every WAV file, written .WAV or not; where there is
+    none, every FLAC, OGG, MP3 or other sound file.
     """
 
     folder: str | None = None

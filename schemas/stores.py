@@ -67,6 +67,30 @@ class SectionSummary(_Frozen):
     largest_snr_error_db: float | None = None
 
 
+class NoiseSummary(_Frozen):
+    """What a store says of the noise of one kind: where it came from, how much of it, and what it is worth.
+
+    ``files`` recordings gave ``pieces`` noise clips; ``seconds`` is their length together, ``shortest_s`` that of the
+    shortest, ``sample_rates`` their rates in Hz. Of the pieces, ``resampled`` were recorded at another rate,
+    ``tiled`` are recordings shorter than a clip, repeated, and ``band_limited`` hold nothing in the upper half of the
+    band. ``silent`` pieces were left out. ``companions`` counts hidden and system files that were passed over,
+    ``other_files`` files that were not used, by suffix.
+    """
+
+    sources: list[str]
+    files: Annotated[int, Field(gt=0)]
+    pieces: Annotated[int, Field(gt=0)]
+    seconds: Annotated[float, Field(ge=0)]
+    shortest_s: Annotated[float, Field(ge=0)]
+    sample_rates: list[int]
+    resampled: Size
+    tiled: Size
+    band_limited: Size
+    silent: Size
+    companions: Size
+    other_files: dict[str, int]
+
+
 class Provenance(_Frozen):
     """What a store was built from: md5 by archive, digest by noise kind and recording, versions by package."""
 
@@ -78,8 +102,9 @@ class Provenance(_Frozen):
 class StoreAttributes(_Frozen):
     """Everything that a store says of itself; no times and no host names, so that equal inputs give equal bytes.
 
-    ``sections`` is by section (``"fan/00"``), ``objects`` by path within the store. ``seal`` is the digest of the file
-    that these attributes stand in, written last; absent in stores of early versions.
+    ``sections`` is by section (``"fan/00"``), ``objects`` by path within the store. ``noise`` is by noise kind, absent
+    where no noise was added. ``seal`` is the digest of the file that these attributes stand in, written last. Both are
+    absent in stores of early versions.
     """
 
     format_version: int
@@ -92,6 +117,7 @@ class StoreAttributes(_Frozen):
     citation: str
     variant: Variant
     provenance: Provenance
+    noise: dict[str, NoiseSummary] | None = None
     sections: dict[str, SectionSummary]
     objects: dict[str, ObjectRecord]
     seal: Digest | None = None

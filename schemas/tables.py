@@ -120,6 +120,8 @@ class NoiseTable(Table):
     """The noise clips of one kind, in the order of the noise bank's rows. ``noise_clip`` is ``<recording>#<piece>``.
 
     A silent noise clip cannot be brought to any SNR, so power is above 0; floating recordings may pass full scale.
+    ``recording`` to ``silent_pieces`` tell of the whole recording that the piece was cut from: its name, length, rate,
+    channels, and pieces that were left out.
     """
 
     kind: Series[str]
@@ -127,6 +129,12 @@ class NoiseTable(Table):
     row: Series[int] = pa.Field(ge=0)
     power: Series[float] = pa.Field(gt=0)
     peak: Series[float] = pa.Field(gt=0)
+    band_limited: Series[bool]
+    recording: Series[str]
+    recording_s: Series[float] = pa.Field(gt=0)
+    sample_rate: Series[int] = pa.Field(gt=0)
+    channels: Series[int] = pa.Field(gt=0)
+    silent_pieces: Series[int] = pa.Field(ge=0)
 
 
 class MixPlan(Table):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from mimiidg_build.schemas.manifests import NoiseSource, Strict
 
@@ -27,6 +27,26 @@ class FeatureSettings(Strict):
     dtype: Literal["float32", "float16"] = "float32"
 
 
+class NoiseSettings(Strict):
+    """How the recordings of one noise kind are used.
+
+    channel       of a recording with several channels: its number from 0, or ``"mean"`` of all
+    split         recordings are parted into two halves, one for training clips and one for test clips
+    offset        ``"fixed"``: pieces end to end from a recording's beginning; ``"random"``: as many, at places that the
+                  variant's seed draws
+    min_level_db  a piece below this level (dB re full scale) is refused as no noise
+    max_gain_db   a clip whose noise would need more gain is refused
+
+    The two limits decide what is refused and no byte of what is built.
+    """
+
+    channel: Annotated[int, Field(ge=0)] | Literal["mean"] = 0
+    split: bool = False
+    offset: Literal["fixed", "random"] = "fixed"
+    min_level_db: Annotated[float, Field(ge=-200, le=0)] = -70.0
+    max_gain_db: Annotated[float, Field(ge=0, le=200)] = 60.0
+
+
 class Variant(Strict):
     """One variant of a dataset.
 
@@ -39,7 +59,9 @@ class Variant(Strict):
     snr_db      SNR per section, instead of Table 1's; needed for sections 03-05, whose SNR is not published
     seed        decides every draw
     full_scale  a section that could exceed full scale is attenuated as a whole, saturated, or an error
-    noise       where each noise kind comes from
+    noise       where each noise kind comes from; if any is given, all that the sections use must be
+    noise_from  a dataset whose noise stands in for kinds that are not given
+    noise_settings  channel, split, offset and limits, by noise kind
     features    how features are stored
     """
 
@@ -53,6 +75,8 @@ class Variant(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     full_scale: Literal["attenuate", "saturate", "error"] = "attenuate"
     noise: dict[str, list[NoiseSource]] = Field(default_factory=dict)
+    noise_from: str | None = None
+    noise_settings: dict[str, NoiseSettings] = Field(default_factory=dict)
     features: FeatureSettings = FeatureSettings()
 
     @field_validator("noise", mode="before")
@@ -71,6 +95,16 @@ class Variant(Strict):
             if not SECTION_CHOICE.fullmatch(choice):
                 raise ValueError(f"{choice!r} is not a section: write a machine type ('fan') or a section ('fan/00')")
         return value
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later are left out where they are not used: stores then have the bytes that they had."""
+        later = ("noise_from", "noise_settings")
+        return {name: value for name, value in handler(self).items() if value or name not in later}
+
+    def settings_of(self, kind: str) -> NoiseSettings:
+        """How the recordings of a noise kind are used."""
+        return self.noise_settings.get(kind, NoiseSettings())
 
     def wants(self, machine_type: str, section: str) -> bool:
         """True if the variant builds this section."""

@@ -15,13 +15,15 @@ where scipy's are -9 dB at 8.2 kHz, -31 at 9 and -57 at 10. scipy's stays for tw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import soundfile as sf
 
 from mimiidg_build.audio.level import Float32, Int16
+from mimiidg_build.audio.seekable import open_seekable
 from mimiidg_build.audio.sound_files import open_sound
 from mimiidg_build.errors import DataError
 
@@ -30,10 +32,47 @@ SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a rate beyond is a damaged header, and 
 FILTER_REACH = 10
 
 
+Channel = int | Literal["mean"]
+Starts = Callable[[int, int], Sequence[int]]
+
+
+class SoundInfo(NamedTuple):
+    """What a recording's header says: samples a second, channels, and samples of each channel."""
+
+    sample_rate: int
+    channels: int
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.frames / self.sample_rate
+
+
+def sound_info(file: BinaryIO, name: str) -> SoundInfo:
+    """Rate, channels and length of a recording; the file stands at its beginning afterwards.
+
+    Raises
+    ------
+    DataError
+        Unreadable.
+    """
+    with open_sound(file, name, "sound") as sound:
+        info = SoundInfo(sound.samplerate, sound.channels, sound.frames)
+    file.seek(0)
+    return info
+
+
 def read_pieces(
-    file: BinaryIO, name: str, sample_rate: int = 16_000, n_samples: int = 160_000
+    file: BinaryIO,
+    name: str,
+    sample_rate: int = 16_000,
+    n_samples: int = 160_000,
+    *,
+    channel: Channel = 0,
+    starts: Starts | None = None,
 ) -> Iterator[Int16 | Float32]:
-    """A recording as clip-long pieces: first channel, resampled, cut; a short recording is repeated.
+    """A recording as clip-long pieces: one channel, resampled, cut; a short recording is repeated.
 
     A piece is read, resampled and yielded before the next is touched, so memory does not grow with the recording. What
     is left over at the end of a recording longer than a clip is dropped.
@@ -48,6 +87,11 @@ def read_pieces(
         Of the pieces.
     n_samples : int
         Length of a piece.
+    channel : int or "mean"
+        Which channel, from 0, or the mean of all.
+    starts : callable, optional
+        Where pieces begin, in samples at ``sample_rate``, of a recording that is longer than one: called with how many
+        places there are and how many pieces are wanted. By default they lie end to end.
 
     Yields
     ------
@@ -56,16 +100,31 @@ def read_pieces(
     Raises
     ------
     DataError
-        Unreadable, empty, or with samples that are not finite.
+        Unreadable, empty, without that channel, or with samples that are not finite.
     """
-    with open_sound(file, name, "sound") as sound:
+    with open_seekable(file, name) as sound:
         length = _length_in_samples(sound, name, sample_rate)
-        as_stored = sound.samplerate == sample_rate and sound.subtype == "PCM_16"
-        for index in range(max(1, length // n_samples)):
-            piece = _read_piece(sound, name, index, sample_rate, n_samples, "int16" if as_stored else "float32")
+        _check_channel(sound, name, channel)
+        one_channel = channel != "mean" or sound.channels == 1
+        as_stored = sound.samplerate == sample_rate and sound.subtype == "PCM_16" and one_channel
+        n_pieces = max(1, length // n_samples)
+        places: Sequence[int] = range(0, n_pieces * n_samples, n_samples)
+        if starts is not None and length > n_samples:
+            places = starts(length - n_samples + 1, n_pieces)
+        read = partial(_read_frames, sound, name, channel, "int16" if as_stored else "float32")
+        for index, start in enumerate(places):
+            piece = _read_piece(sound, read, start, sample_rate, n_samples)
             if not np.isfinite(piece).all():
                 raise DataError(f"{name}: piece {index} holds samples that are not finite (NaN or infinite).")
             yield _repeated(piece, n_samples)
+
+
+def _check_channel(sound: sf.SoundFile, name: str, channel: Channel) -> None:
+    if channel != "mean" and channel >= sound.channels:
+        raise DataError(
+            f"{name}: has {sound.channels} channel{'s' * (sound.channels != 1)}, counted from 0, so there is no "
+            f'channel {channel}. Choose another, or channel = "mean".'
+        )
 
 
 def _length_in_samples(sound: sf.SoundFile, name: str, sample_rate: int) -> int:
@@ -96,9 +155,9 @@ def _resampled_length(n_frames: int, rate: int, sample_rate: int) -> int:
 
 
 def _read_piece(
-    sound: sf.SoundFile, name: str, index: int, sample_rate: int, n_samples: int, dtype: str
+    sound: sf.SoundFile, read: Callable[[int, int], Int16 | Float32], start: int, sample_rate: int, n_samples: int
 ) -> Int16 | Float32:
-    """Piece ``index`` of a recording at the wanted rate, exactly as if cut from the whole resampled recording.
+    """A piece of a recording at the wanted rate, exactly as if cut from the whole resampled recording.
 
     The filter's reach is read on both sides of the piece and trimmed off again. With rates up : down, blocks begin at
     multiples of ``down`` samples of the recording, which are multiples of ``up`` resampled ones: so the filter is in
@@ -107,25 +166,35 @@ def _read_piece(
     common = math.gcd(sound.samplerate, sample_rate)
     up, down = sample_rate // common, sound.samplerate // common
     if up == down:
-        return _read_frames(sound, name, index * n_samples, (index + 1) * n_samples, dtype)
+        return read(start, start + n_samples)
     reach = math.ceil((FILTER_REACH * max(up, down) / up + 1) / down)  # in multiples of `down`, as `first` and `last`
-    first = max(0, index * n_samples // up - reach)
-    last = -(-(index + 1) * n_samples // up) + reach
-    block = _read_frames(sound, name, first * down, last * down, dtype)
+    first = max(0, start // up - reach)
+    last = -(-(start + n_samples) // up) + reach
+    block = read(first * down, last * down)
     from scipy.signal import resample_poly  # most of a second of import, for noise at other rates alone
 
     resampled = resample_poly(block, up, down)
-    offset = index * n_samples - first * up
+    offset = start - first * up
     # resample_poly rounds a length up, _resampled_length down: at the recording's end, one sample may be left out
     end = min(offset + n_samples, _resampled_length(len(block), sound.samplerate, sample_rate))
     return np.ascontiguousarray(resampled[offset:end], dtype=np.float32)
 
 
-def _read_frames(sound: sf.SoundFile, name: str, start: int, stop: int, dtype: str) -> Int16 | Float32:
-    """The first channel from ``start`` to ``stop``, or to the recording's end if that comes first."""
+def _read_frames(
+    sound: sf.SoundFile, name: str, channel: Channel, dtype: str, start: int, stop: int
+) -> Int16 | Float32:
+    """The wanted channel from ``start`` to ``stop``, or to the recording's end if that comes first."""
     wanted = min(sound.frames, stop) - start
     sound.seek(start)
-    block: Int16 | Float32 = np.ascontiguousarray(sound.read(wanted, dtype=dtype, always_2d=True)[:, 0])
+    block = sound.read(wanted, dtype=dtype, always_2d=True)
     if len(block) < wanted:
         raise DataError(f"{name}: ends before the {sound.frames} samples that its header declares. It is truncated.")
-    return block
+    if channel != "mean":
+        return np.ascontiguousarray(block[:, channel])
+    if sound.channels == 1:
+        return np.ascontiguousarray(block[:, 0])
+    total: Float32 = np.zeros(len(block), np.float32)
+    for other in range(sound.channels):  # in a fixed order: numpy's mean may add in another on another processor
+        total += block[:, other]
+    total /= np.float32(sound.channels)
+    return total

@@ -18,13 +18,14 @@ import pandas as pd
 from mimiidg_build import features
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.findings import raise_on_errors
-from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.noise_choice import check_noise_kinds, choose_noise
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.dataset import noise_archive, validate_dataset
 from mimiidg_build.mixing import mix, mix_plan, noise_bank
-from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
-from mimiidg_build.schemas.manifests import NoiseSource, Section
+from mimiidg_build.mixing.noise_recordings import ListedNoise, list_noise
+from mimiidg_build.schemas.manifests import DatasetManifest, Section
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import FORMAT_VERSION
 from mimiidg_build.schemas.tables import MixPlan
@@ -48,7 +49,7 @@ class Inputs:
 
     variant: Variant
     release: Release
-    noise: dict[str, list[NoiseRecording]]
+    noise: dict[str, ListedNoise]
     plan: pd.DataFrame | None = None
     fingerprints: dict[str, str] = field(default_factory=dict)  # section id -> digest
 
@@ -111,10 +112,10 @@ def read_inputs(
             f"variant {variant.name} asks for {', '.join(absent) or 'sections'}, but {dataset.name} has {held}."
         )
     mixing = variant.mixing == "table1"
-    recordings = _noise_recordings(variant, sections, default_noise(dataset), root) if mixing else {}
+    noise = _listed_noise(variant, sections, dataset, root) if mixing else {}
     given = read_plan(plan) if plan else None
-    inputs = Inputs(variant, release, recordings, given)  # without fingerprints, which are made from it
-    return Inputs(variant, release, recordings, given, {s.id: section_fingerprint(inputs, s) for s in sections})
+    inputs = Inputs(variant, release, noise, given)  # without fingerprints, which are made from it
+    return Inputs(variant, release, noise, given, {s.id: section_fingerprint(inputs, s) for s in sections})
 
 
 def variant_part_of(choice: str, section: Section) -> bool:
@@ -122,28 +123,17 @@ def variant_part_of(choice: str, section: Section) -> bool:
     return choice in (section.machine_type, section.id)
 
 
-def _noise_recordings(
-    variant: Variant, sections: list[Section], defaults: dict[str, NoiseSource], root: Place
-) -> dict[str, list[NoiseRecording]]:
-    """Recordings of every kind that the sections use, or one error that names every kind for which none is given."""
+def _listed_noise(
+    variant: Variant, sections: list[Section], dataset: DatasetManifest, root: Place
+) -> dict[str, ListedNoise]:
+    """What is there of every noise kind that the sections use."""
     for section in sections:  # raises where no SNR is stated, before any noise is looked for
         for domain in ("source", "target"):
             mix_plan.snr_db(section, section.values(domain)[0], variant)
-    kinds: dict[str, list[str]] = {}
-    for section in sections:
-        for kind in section.noise_kinds:
-            kinds.setdefault(kind, []).append(section.id)
-    sources = {kind: variant.noise.get(kind) or ([defaults[kind]] if kind in defaults else []) for kind in kinds}
-    missing = [f"{kind} ({', '.join(kinds[kind])})" for kind, given in sources.items() if not given]
-    if missing:
-        raise UsageError(
-            f"no noise is given for {'; '.join(missing)}. The factory noise of MIMII DG was never published: give your "
-            f"own with --noise {next(iter(kinds))}=FOLDER or under [noise] in the variant, leave those sections out, "
-            "or try the synthetic release (--dataset synthetic)."
-        )
+    check_noise_kinds(variant, f"variant {variant.name}")
     return {
-        kind: list_recordings(kind, given, lambda name, file: noise_archive(root, name, file))
-        for kind, given in sources.items()
+        kind: list_noise(kind, given, lambda name, file: noise_archive(root, name, file))
+        for kind, given in choose_noise(variant, dataset, sections).items()
     }
 
 
@@ -168,10 +158,15 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
             "seed": variant.seed,
             "full_scale": variant.full_scale,
             "noise": {
-                kind: noise_bank.kind_fingerprint(kind, inputs.noise[kind], load_table1().n_samples)
+                kind: noise_bank.kind_fingerprint(
+                    kind, inputs.noise[kind].recordings, load_table1().n_samples, noise_bank.cutting_of(variant, kind)
+                )
                 for kind in section.noise_kinds
             },
         }
+        # only where it is set, so that variants without it keep their stores
+        if split := [kind for kind in section.noise_kinds if variant.settings_of(kind).split]:
+            content["noise_split"] = split
     if inputs.plan is not None:
         rows = inputs.plan[(inputs.plan["machine_type"] + "/" + inputs.plan["section"]) == section.id]
         content["plan"] = rows.to_csv(index=False)

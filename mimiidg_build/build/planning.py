@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -15,11 +15,13 @@ from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels, mix_plan
-from mimiidg_build.mixing.draws import draw_noise
-from mimiidg_build.mixing.noise_bank import NoiseBank, load_noise_bank
+from mimiidg_build.mixing.draws import Sides, draw_noise, halves
+from mimiidg_build.mixing.noise_bank import NoiseBank, cutting_of, load_noise_bank
+from mimiidg_build.mixing.noise_quality import refuse_quiet, summarise_noise
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.stores import NoiseSummary
 from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.storage.places import Place
 
@@ -28,13 +30,14 @@ ARCHIVE_MEMBER = ["archive", "member"]  # what tells clips of a release apart
 
 @dataclass(frozen=True)
 class PlannedSection:
-    """A section ready to render: its clips, their levels and plan, row for row, and its shards' tasks."""
+    """A section ready to render: its clips, their levels and plan, row for row, its shards' tasks, and its noise."""
 
     section: Section
     clips: pd.DataFrame
     levels: pd.DataFrame  # NaN where nothing is mixed, so nothing depends on them: rendering measures them
     plan: pd.DataFrame
     tasks: list[ShardTask]
+    noise: dict[str, NoiseSummary] = field(default_factory=dict)
 
 
 def plan_sections(
@@ -65,14 +68,37 @@ def plan_sections(
         fit the dataset.
     """
     n_samples = load_table1().n_samples
-    with ThreadPoolExecutor(1) as beside:  # Ctrl-C comes to the main thread, where libsndfile's callbacks would lose it
-        made = beside.map(lambda kind: load_noise_bank(kind, inputs.noise[kind], root, n_samples), inputs.noise)
-        banks = dict(zip(inputs.noise, made, strict=True))
+    banks = _noise_banks(inputs, root, n_samples)
     known = _clip_levels(inputs, n_samples, run, on_progress)
     planned = [_plan_section(inputs, decision, section, known, banks) for section in inputs.sections]
     # as a whole: pandera takes 25 ms a call, however few the rows
     MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
     return planned
+
+
+def _noise_banks(inputs: Inputs, root: Place, n_samples: int) -> dict[str, NoiseBank]:
+    """The noise bank of every kind, none of it below its limit."""
+
+    def load(kind: str) -> NoiseBank:
+        cutting = cutting_of(inputs.variant, kind)
+        bank = load_noise_bank(kind, inputs.noise[kind].recordings, root, n_samples, cutting)
+        refuse_quiet(kind, bank.table, inputs.variant.settings_of(kind))
+        return bank
+
+    with ThreadPoolExecutor(1) as beside:  # Ctrl-C comes to the main thread, where libsndfile's callbacks would lose it
+        return dict(zip(inputs.noise, beside.map(load, inputs.noise), strict=True))
+
+
+def _noise_summaries(inputs: Inputs, section: Section, banks: dict[str, NoiseBank]) -> dict[str, NoiseSummary]:
+    """What there is of each noise kind of the section; nothing where none is added."""
+    recipe = load_table1()
+    return {
+        kind: summarise_noise(
+            inputs.noise[kind], banks[kind].table, recipe.n_samples / recipe.sample_rate, recipe.sample_rate
+        )
+        for kind in section.noise_kinds
+        if kind in banks
+    }
 
 
 def _clip_levels(inputs: Inputs, n_samples: int, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
@@ -104,11 +130,21 @@ def _plan_section(
     else:
         n_noise_clips = {kind: len(table) for kind, table in tables.items()}
         mixing = inputs.variant.mixing == "table1"
-        drawn = draw_noise(section, clips, n_noise_clips, inputs.variant.seed) if mixing else [[]] * len(clips)
+        seed, sides = inputs.variant.seed, _sides(inputs, tables)
+        drawn = draw_noise(section, clips, n_noise_clips, seed, sides) if mixing else [[]] * len(clips)
         cross_powers = levels.cross_powers(drawn, banks)
         plan = mix_plan.plan_section(section, clips, clip_levels, drawn, tables, cross_powers, inputs.variant)
     tasks = _shard_tasks(inputs, decision, section, plan, clip_levels, banks)
-    return PlannedSection(section, clips, clip_levels, plan, tasks)
+    return PlannedSection(section, clips, clip_levels, plan, tasks, _noise_summaries(inputs, section, banks))
+
+
+def _sides(inputs: Inputs, tables: dict[str, pd.DataFrame]) -> dict[str, Sides]:
+    """Of the kinds whose recordings are parted between training and test clips, which noise clips either may get."""
+    return {
+        kind: halves(kind, table["recording"].tolist(), inputs.variant.seed)
+        for kind, table in tables.items()
+        if inputs.variant.settings_of(kind).split
+    }
 
 
 def _given_plan(

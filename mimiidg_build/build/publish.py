@@ -141,6 +141,7 @@ def _attributes(
     inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection], objects: list[StoredObject]
 ) -> StoreAttributes:
     dataset = inputs.release.dataset
+    noise = {kind: summary for section in rendered.values() for kind, summary in section.noise.items()}
     return StoreAttributes(
         format_version=FORMAT_VERSION,
         fingerprint=decision.fingerprint,
@@ -153,9 +154,10 @@ def _attributes(
         variant=inputs.variant,
         provenance=Provenance(
             archives=inputs.release.checksums,
-            noise={kind: {r.name: r.digest for r in recordings} for kind, recordings in inputs.noise.items()},
+            noise={kind: {r.name: r.digest for r in listed.recordings} for kind, listed in inputs.noise.items()},
             versions={"mimiidg_build": __version__} | {name: version(name) for name in VERSIONED},
         ),
+        noise=dict(sorted(noise.items())) or None,
         sections={section_id: section.summary for section_id, section in rendered.items()},
         objects={
             obj.path: ObjectRecord(size_bytes=obj.size_bytes, blake3=obj.blake3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.manifests import Section
-from mimiidg_build.schemas.stores import RenderedShard, SectionSummary, StoreAttributes, StoredObject
+from mimiidg_build.schemas.stores import NoiseSummary, RenderedShard, SectionSummary, StoreAttributes, StoredObject
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import link
 from mimiidg_build.store.store import Store
@@ -39,6 +39,7 @@ class RenderedSection:
     plan: pd.DataFrame
     objects: tuple[StoredObject, ...]
     summary: SectionSummary
+    noise: dict[str, NoiseSummary] = field(default_factory=dict)
 
 
 def render_sections(
@@ -169,7 +170,7 @@ def finished_section(inputs: Inputs, planned: PlannedSection, shards: list[Rende
     _check_snr(planned, measured)
     clips = planned.clips.assign(row=np.arange(len(planned.plan)), **{name: measured[name] for name in MEASURED})
     objects = tuple(found for shard in shards for found in shard.objects)
-    return RenderedSection(clips, planned.plan, objects, _summary(inputs, planned, measured))
+    return RenderedSection(clips, planned.plan, objects, _summary(inputs, planned, measured), planned.noise)
 
 
 def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:

@@ -18,9 +18,12 @@ from mimiidg_build.build.inputs import Inputs, read_inputs
 from mimiidg_build.build.planning import PlannedSection, plan_sections
 from mimiidg_build.build.publish import move_latest, open_staging, publish
 from mimiidg_build.build.sections import RenderedSection, render_sections
+from mimiidg_build.datasets.findings import findings_frame
+from mimiidg_build.datasets.noise_choice import check_noise
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.mixing.noise_quality import noise_findings
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import Reporter
@@ -100,19 +103,31 @@ def build_variant(
         The variant, the scheduler or the plan is not one, or noise is not given.
     """
     variant, root = load_variant(variant) if isinstance(variant, str) else variant, place(root)
+    check_noise(variant)  # before a synthetic release is made, which takes minutes
     build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or BuildExecutor())
     inputs = build.executor.run("validate", lambda: build.read(plan, allow, release))
     decision = decide(inputs, root)
     # Without the lock, so that a read-only ROOT is enough. A journal is an interrupted run's, which this one finishes.
     if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
-        return Built(decision.finished, True, inputs.release.findings)
+        return _built(decision.finished, True, inputs)
     # two builds of one variant at once would do the same work twice: the second waits, then finds the first's result
     with locked_variant(variant_dir(root, variant.name), f"another build of {variant.name} is running; waiting for it"):
         decision = decide(inputs, root)
         if decision.finished is not None:
             move_latest(decision.finished)  # an earlier run may have been killed between the rename and this step
-            return Built(decision.finished, True, inputs.release.findings)
-        return Built(build.make(inputs, decision), False, inputs.release.findings)
+            return _built(decision.finished, True, inputs)
+        return _built(build.make(inputs, decision), False, inputs)
+
+
+def _built(store: Store, was_finished: bool, inputs: Inputs) -> Built:
+    """The store, with what validation found in the dataset and in the noise."""
+    findings = pd.concat([inputs.release.findings, found_in_noise(store)], ignore_index=True)
+    return Built(store, was_finished, findings)
+
+
+def found_in_noise(store: Store) -> pd.DataFrame:
+    """What is odd about the noise that a store was mixed with: a Findings table, from its attributes."""
+    return findings_frame(noise_findings(store.attributes.noise or {}))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def build(
     dataset: str | None,
     sections: tuple[str, ...],
     noise: tuple[str, ...],
+    noise_from: str | None,
     snr_offset: float | None,
     seed: int | None,
     full_scale: str | None,
@@ -51,7 +52,7 @@ def build(
     Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve
     """
     from mimiidg_build.build.variant import build_variant
-    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.datasets.noise_choice import check_noise
     from mimiidg_build.store.store import open_store
 
     wanted = chosen_variant(
@@ -60,11 +61,12 @@ def build(
         sections=sections,
         variant_name=name,
         dataset=dataset,
+        noise_from=noise_from,
         snr_offset_db=snr_offset,
         seed=seed,
         full_scale=full_scale,
     )
-    load_dataset(wanted.dataset)  # a mistyped dataset fails here, before a server starts
+    check_noise(wanted)  # a mistyped dataset and noise that is not given fail here, before a server starts
     root = absolute_for_cluster(root, scheduler)
     note = ""
     with shown_progress(quiet) as reporter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimiidg_build.errors import UsageError
@@ -49,19 +48,27 @@ def chosen_variant(
     UsageError
         There is no such variant, or a change is none that it can take.
     """
-    from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant, with_absolute_noise
+    from mimiidg_build.datasets.manifest import load_table1
+    from mimiidg_build.datasets.noise_choice import kinds_used, refuse_unused_kinds
+    from mimiidg_build.datasets.variant import derive_variant, load_variant, with_noise
 
-    variant = load_variant(name)
-    if noise:
-        content = variant.model_dump()
-        variant = parse_variant(content | {"noise": content["noise"] | _noise_by_kind(noise)}, "--noise")
-        # the file's own noise paths are absolute by now, and stay as they are
-        variant = with_absolute_noise(variant, Path.cwd())
-    variant = derive_variant(variant, sections=list(sections) or None, **changes)
+    variant = derive_variant(load_variant(name), sections=list(sections) or None, **changes)
+    given = noise_by_kind(noise)
+    wanted = kinds_used(s for s in load_table1().sections if variant.wants(s.machine_type, s.section))
+    # stricter than for a file, which may list the noise of all sections: what is named here is meant for this build
+    refuse_unused_kinds(given, wanted if variant.mixing == "table1" else (), "--noise", "section that is built")
+    variant = with_noise(variant, given, "--noise")
     return variant.model_copy(update={"name": variant_name}) if variant_name else variant
 
 
-def _noise_by_kind(noise: Sequence[str]) -> dict[str, list[str]]:
+def noise_by_kind(noise: Sequence[str]) -> dict[str, list[str]]:
+    """Where the noise of each kind is, from ``KIND=PATH`` options.
+
+    Raises
+    ------
+    UsageError
+        One is not of that form.
+    """
     given: dict[str, list[str]] = {}
     for entry in noise:
         kind, separator, path = entry.partition("=")
@@ -73,6 +80,7 @@ def _noise_by_kind(noise: Sequence[str]) -> dict[str, list[str]]:
 
 def named_variant(name: str, root: Place) -> Variant:
     """A variant by name or file, or that of a store under ROOT or at a path."""
+    from mimiidg_build.datasets.noise_choice import with_stated_rest
     from mimiidg_build.datasets.toml_files import shipped_names
     from mimiidg_build.datasets.variant import load_variant
     from mimiidg_build.store.store import open_store, variant_dir
@@ -81,7 +89,7 @@ def named_variant(name: str, root: Place) -> Variant:
         return load_variant(name)
     path = variant_dir(root, name) if variant_dir(root, name).is_dir() else place(name)
     if path.is_dir():
-        return open_store(path).attributes.variant
+        return with_stated_rest(open_store(path).attributes.variant)
     return load_variant(name)  # which fails, and lists the variants that there are
 
 

@@ -52,6 +52,13 @@ def common(command: Command) -> Command:
     )
 
 
+def noise_option(command: Command) -> Command:
+    """Where noise is."""
+    return click.option(
+        "--noise", multiple=True, metavar="KIND=PATH", help="Noise of a kind: a folder, a recording, or a zip."
+    )(command)
+
+
 def variant_options(command: Command) -> Command:
     """Options that change a variant before it is built."""
     return _with_options(
@@ -68,8 +75,11 @@ def variant_options(command: Command) -> Command:
             help="Only this machine type or section: fan, valve/02.",
             shell_complete=complete.sections,
         ),
+        noise_option,
         click.option(
-            "--noise", multiple=True, metavar="KIND=PATH", help="Noise of a kind: a folder of WAV files, or a zip."
+            "--noise-from",
+            help="A dataset whose noise is used for kinds that --noise does not give.",
+            shell_complete=complete.datasets,
         ),
         click.option("--snr-offset", type=float, help="Added to every SNR, dB."),
         click.option("--seed", type=int, help="Another seed draws anew."),

@@ -111,11 +111,12 @@ def print_json(content: object) -> None:
 def store_content(store: Store) -> dict[str, Any]:
     """A store as JSON output shows it."""
     sections = {name: section.model_dump(mode="json") for name, section in store.sections.items()}
-    return {"path": str(store.path), "fingerprint": store.fingerprint, "sections": sections}
+    noise = {kind: summary.model_dump(mode="json") for kind, summary in (store.attributes.noise or {}).items()}
+    return {"path": str(store.path), "fingerprint": store.fingerprint, "sections": sections, "noise": noise}
 
 
 def print_store(store: Store, *, as_json: bool, note: str = "") -> None:
-    """Print the section table and the path, which every build ends with.
+    """Print the sections, the noise and what is odd about it, and the path: every build ends with them.
 
     Parameters
     ----------
@@ -125,13 +126,20 @@ def print_store(store: Store, *, as_json: bool, note: str = "") -> None:
     note : str
         Printed before the path.
     """
-    from mimiidg_build.store.summary import section_rows
+    from mimiidg_build.build.variant import found_in_noise
+    from mimiidg_build.datasets.rows import records
+    from mimiidg_build.store.summary import noise_rows, section_rows
 
     if as_json:
         print_json(store_content(store))
         return
     attributes = store.attributes
     print_table(f"{attributes.variant.name} ({attributes.data_kind})", section_rows(store))
+    if noise := noise_rows(store):
+        print_table("noise", noise)
+    findings = found_in_noise(store)[["severity", "kind", "table", "message"]]
+    if len(findings):
+        print_table("findings", records(findings))
     click.echo(f"{note}{store.path}")
 
 

@@ -107,14 +107,14 @@ def by_name(variants: Sequence[str]) -> dict[str, str]:
     UsageError
         One cannot be loaded, or two have one name.
     """
-    from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.datasets.noise_choice import check_noise
     from mimiidg_build.datasets.toml_files import shipped_names
     from mimiidg_build.datasets.variant import load_variant
 
     named: dict[str, str] = {}
     for given in variants:
         variant = load_variant(given)
-        load_dataset(variant.dataset)  # a mistyped dataset fails now, not at night
+        check_noise(variant)  # a mistyped dataset and noise that is not given fail now, not at night
         if variant.name in named:
             raise UsageError(f"two variants are named {variant.name}; a store and a deployment have one name each.")
         # absolute: a run may start in another folder

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.names import absolute_for_cluster, named_dataset, store_path
-from mimiidg_build.cli.options import common, run_options
+from mimiidg_build.cli.names import absolute_for_cluster, named_dataset, noise_by_kind, store_path
+from mimiidg_build.cli.options import common, noise_option, run_options
 from mimiidg_build.cli.printing import print_json, print_lines, shown_progress
+from mimiidg_build.errors import UsageError
 
 if TYPE_CHECKING:
     from mimiidg_build.parallel.runner import Runner
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="STORE|DATASET", shell_complete=complete.stores_and_datasets)
 @click.option("--deep", is_flag=True, help="Make every clip and table anew from the archives and compare.")
 @click.option("--repair", "with_repair", is_flag=True, help="Restore what is damaged, and only that.")
+@noise_option
 @run_options
 @common
 def verify(
     name: str,
     deep: bool,
     with_repair: bool,
+    noise: tuple[str, ...],
     scheduler: str,
     workers: int | None,
     root: Place,
@@ -39,20 +42,22 @@ def verify(
 
     A store is given by path or variant. A store's files are compared with their digests, the archives that were
     fetched with their checksums. --repair renders damaged shards again from the archives, or fetches damaged archives
-    again, and verifies anew.
+    again, and verifies anew. Noise that was moved since the build is found with --noise.
 
     Example: mimiidg verify demo --repair
     """
     from mimiidg_build.parallel.runner import runner
 
     root = absolute_for_cluster(root, scheduler)
-    dataset = named_dataset(name, root)
+    dataset, given = named_dataset(name, root), noise_by_kind(noise)
+    if given and (dataset is not None or not (deep or with_repair)):
+        raise UsageError("--noise says where a store's noise is now: it goes with a store, and --deep or --repair.")
     with shown_progress(quiet) as reporter:
         if dataset is not None:
             verified = _verify_archives(dataset, root, with_repair, reporter)
         else:
             run = runner(scheduler, workers, root)
-            verified = _verify_store(store_path(name, root), root, with_repair, deep, run, reporter)
+            verified = _verify_store(store_path(name, root), root, with_repair, deep, given, run, reporter)
     verified.show(as_json)
     if verified.problems:
         raise click.exceptions.Exit(1)
@@ -80,15 +85,21 @@ class _Verified:
 
 
 def _verify_store(
-    path: Place, root: Place, with_repair: bool, deep: bool, run: Runner, reporter: Reporter
+    path: Place,
+    root: Place,
+    with_repair: bool,
+    deep: bool,
+    given: dict[str, list[str]],
+    run: Runner,
+    reporter: Reporter,
 ) -> _Verified:
     from mimiidg_build.store.store import open_store
     from mimiidg_build.upkeep.repair import repair_store
     from mimiidg_build.upkeep.verify import verify_store
 
-    restored = repair_store(path, root, run, reporter) if with_repair else []
+    restored = repair_store(path, root, run, reporter, noise=given) if with_repair else []
     store = open_store(path, check=False)  # only now: before the repair its metadata may be damaged
-    problems = verify_store(store, root, deep=deep, run=run, reporter=reporter)
+    problems = verify_store(store, root, deep=deep, run=run, reporter=reporter, noise=given)
     return _Verified(str(path), f"{len(store.attributes.objects)} objects", restored, problems)
 
 

@@ -5,9 +5,10 @@ Nothing is fetched and nothing unpacked here: :mod:`mimiidg_build.fetch` says wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,9 +17,10 @@ from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.layouts import layout_of
-from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.noise_choice import noise_sources
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Record, Section
+from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
@@ -64,20 +66,12 @@ def needed_archives(variant: Variant) -> dict[str, list[str]]:
     sections = [section for section in load_table1().sections if variant.wants(section.machine_type, section.section)]
     machines = {section.machine_type for section in sections}
     needed = {dataset.name: [name for _, name in clip_archives(dataset, machines.__contains__)]}
-    for source in _noise_sources(variant, dataset, sections):
+    sources = noise_sources(variant, dataset, sections) if variant.mixing == "table1" else {}
+    for source in chain.from_iterable(sources.values()):
         # noise from folders and zips of the user's is on disk already
         if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
             needed[source.dataset].append(source.file)
     return needed
-
-
-def _noise_sources(variant: Variant, dataset: DatasetManifest, sections: Iterable[Section]) -> Iterator[NoiseSource]:
-    """Where the noise of the sections comes from: as the variant says, else as the dataset does."""
-    if variant.mixing != "table1":
-        return
-    defaults = default_noise(dataset)
-    for kind in sorted({kind for section in sections for kind in section.noise_kinds}):
-        yield from variant.noise.get(kind) or ([defaults[kind]] if kind in defaults else [])
 
 
 def check_files(datasets: Collection[DatasetManifest], files: Collection[str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.noise_choice import check_noise_kinds
 from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.variants import Variant
@@ -35,6 +36,7 @@ def parse_variant(content: dict[str, Any], source: object = "variant") -> Varian
     """
     variant = validated(Variant, content, source)
     check_sections(variant, str(source))
+    check_noise_kinds(variant, str(source))
     return variant
 
 
@@ -97,3 +99,27 @@ def with_absolute_noise(variant: Variant, base: Path) -> Variant:
         for kind, sources in variant.noise.items()
     }
     return variant.model_copy(update={"noise": noise})
+
+
+def with_noise(variant: Variant, noise: Mapping[str, str | Sequence[str]], source: str) -> Variant:
+    """The variant with noise of some kinds from elsewhere; relative paths count from the current folder.
+
+    Parameters
+    ----------
+    variant : Variant
+    noise : mapping of kind to path or paths
+    source : str
+        Where they come from, for messages.
+
+    Raises
+    ------
+    UsageError
+        A kind that Table 1 does not have.
+    """
+    if not noise:
+        return variant
+    given = {kind: [paths] if isinstance(paths, str) else list(paths) for kind, paths in noise.items()}
+    content = variant.model_dump()
+    variant = parse_variant(content | {"noise": content["noise"] | given}, source)
+    # the variant's own noise paths are absolute by now, and stay as they are
+    return with_absolute_noise(variant, Path.cwd())

@@ -206,7 +206,9 @@ def _verified_archives(dataset: DatasetManifest, root: Place, names: Collection[
 
 
 def make_synthetic(variant: Variant, root: Place, reporter: Reporter | None = None) -> None:
-    """Make sure that a variant's synthetic release is on disk; any other kind of release must have been fetched.
+    """Make sure that synthetic releases that a variant takes clips or noise from are on disk.
+
+    Any other kind of release must have been fetched.
 
     Parameters
     ----------
@@ -220,8 +222,9 @@ def make_synthetic(variant: Variant, root: Place, reporter: Reporter | None = No
     FetchError, UsageError
         As :func:`fetch_dataset`.
     """
-    if synthetic.is_synthetic(variant.dataset):
-        fetch_dataset(load_dataset(variant.dataset), root, reporter=reporter)
+    for name in dict.fromkeys((variant.dataset, variant.noise_from)):
+        if name is not None and synthetic.is_synthetic(name):
+            fetch_dataset(load_dataset(name), root, reporter=reporter)
 
 
 def archives_are_there(variant: Variant, root: Place) -> bool:

@@ -15,6 +15,7 @@ Gains are linear, powers mean square at full scale 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -157,8 +158,8 @@ def plan_section(
     Raises
     ------
     DataError
-        A silent section, layers that cancel each other, or a section that could exceed full scale under
-        ``full_scale = "error"``.
+        A silent section, layers that cancel each other, a gain beyond the variant's limit, or a section that could
+        exceed full scale under ``full_scale = "error"``.
     UsageError
         No SNR is stated for the section.
     """
@@ -173,6 +174,7 @@ def plan_section(
     ):
         snr = snr_db(section, row_attributes(clip), variant) if draws else float("nan")
         layers = _layers(section, clip, draws, tables, a, snr, cross)
+        _refuse_gain(section, clip, layers, variant)
         rows.append(_row(clip, snr, layers))
         bounds.append(_bound(peak, layers))
     plan = pd.DataFrame(rows)
@@ -203,6 +205,19 @@ def _layers(
         _Layer(kind, noise_clip["noise_clip"], gain, noise_clip["peak"])
         for (kind, _), noise_clip, gain in zip(draws, noise_clips, found, strict=True)
     ]
+
+
+def _refuse_gain(section: Section, clip: Mapping[str, Any], layers: Sequence[_Layer], variant: Variant) -> None:
+    """Refuse noise that must be amplified so much that the mix would hold the recorder's noise rather than it."""
+    for layer in layers:
+        limit = variant.settings_of(layer.kind).max_gain_db
+        if (gain_db := 20 * math.log10(layer.gain)) > limit:
+            raise DataError(
+                f"{section.id}, {clip['clip']}: noise clip {layer.noise_clip} of kind {layer.kind} would need a gain "
+                f"of {gain_db:.1f} dB (x {layer.gain:.0f}), more than the limit of {limit:g} dB: it is too quiet for "
+                "this SNR. Likely a silent channel, or a recording of next to nothing. Replace it, raise the SNR, or "
+                f"set max_gain_db under [noise_settings.{layer.kind}]."
+            )
 
 
 def _row(clip: Mapping[str, Any], snr: float, layers: Sequence[_Layer]) -> dict[str, object]:

@@ -1,33 +1,55 @@
-"""Noise banks: a noise kind, prepared for mixing as clip-long noise clips at 16 kHz, of the first channel.
+"""Noise banks: a noise kind, prepared for mixing as clip-long noise clips at 16 kHz, of one channel.
 
 The noise clips of a kind lie in one bank, ROOT/noise/<fingerprint>.{int16,float32} (end to end, little endian; int16
 where every recording is 16-bit at 16 kHz), beside a table of their levels. A bank is a cache. Its name is the digest of
-the recordings and of :data:`NOISE_VERSION`, so it is never stale; its table holds the digest of its noise clips, so a
-damaged one is made again; and it can be deleted.
+the recordings, of how they are cut and of :data:`NOISE_VERSION`, so it is never stale; its table holds the digest of
+its noise clips, so a damaged one is made again; and it can be deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
-from mimiidg_build.audio.pieces import read_pieces
+from mimiidg_build.audio.pieces import Channel, read_pieces, sound_info
 from mimiidg_build.errors import DataError
+from mimiidg_build.mixing.draws import uniform
+from mimiidg_build.mixing.noise_quality import channel_hint, is_band_limited
 from mimiidg_build.mixing.noise_recordings import NoiseRecording
 from mimiidg_build.schemas.tables import NoiseTable
+from mimiidg_build.schemas.variants import Variant
+from mimiidg_build.storage.backend import Write
 from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.files import hash_object, whole_file
 from mimiidg_build.storage.places import Place, cache_places, read_at
 
 NOISE_VERSION = "noise-1"  # part of a bank's and a store's fingerprint: a change of one bit is a new version
+TABLE_VERSION = "table-2"  # tables that another version wrote are made again, and their noise clips with them
 SAMPLE_RATE = 16_000  # Hz
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What of a recording becomes noise clips: a channel, and the seed of random places, None for end to end."""
+
+    channel: Channel = 0
+    seed: int | None = None
+
+
+FIXED = Cutting()
+
+
+def cutting_of(variant: Variant, kind: str) -> Cutting:
+    """How a variant cuts the recordings of a noise kind."""
+    settings = variant.settings_of(kind)
+    return Cutting(settings.channel, variant.seed if settings.offset == "random" else None)
 
 
 @dataclass(frozen=True)
@@ -75,7 +97,7 @@ def _as_float(samples: Int16 | Float32) -> Float32:
     return samples * scale if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
 
 
-def kind_fingerprint(kind: str, recordings: list[NoiseRecording], n_samples: int) -> str:
+def kind_fingerprint(kind: str, recordings: list[NoiseRecording], n_samples: int, cutting: Cutting = FIXED) -> str:
     """Digest of everything that decides a bank's bytes.
 
     Parameters
@@ -85,17 +107,22 @@ def kind_fingerprint(kind: str, recordings: list[NoiseRecording], n_samples: int
         In the order in which the bank holds them.
     n_samples : int
         Length of a noise clip.
+    cutting : Cutting
 
     Returns
     -------
     str
         32 hexadecimal digits.
     """
-    content = [NOISE_VERSION, kind, n_samples, [(recording.name, recording.digest) for recording in recordings]]
+    content: list[object] = [NOISE_VERSION, kind, n_samples, [(r.name, r.digest) for r in recordings]]
+    if cutting != FIXED:  # only then, so that banks of early versions keep their fingerprints
+        content.append([cutting.channel, cutting.seed])
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
-def load_noise_bank(kind: str, recordings: list[NoiseRecording], root: Place, n_samples: int) -> NoiseBank:
+def load_noise_bank(
+    kind: str, recordings: list[NoiseRecording], root: Place, n_samples: int, cutting: Cutting = FIXED
+) -> NoiseBank:
     """The noise bank of a kind, made where it does not exist yet or is damaged.
 
     Parameters
@@ -106,6 +133,7 @@ def load_noise_bank(kind: str, recordings: list[NoiseRecording], root: Place, n_
         The bank is ROOT/noise/<fingerprint>, or in the work folder where ROOT is read-only.
     n_samples : int
         Length of a noise clip.
+    cutting : Cutting
 
     Returns
     -------
@@ -114,27 +142,29 @@ def load_noise_bank(kind: str, recordings: list[NoiseRecording], root: Place, n_
     Raises
     ------
     DataError
-        A recording that is unreadable, empty or silent; or the bank cannot be written. Nothing is left then.
+        A recording that is unreadable, empty, silent, or another than was listed; or the bank cannot be written.
+        Nothing is left then.
     """
-    fingerprint = kind_fingerprint(kind, recordings, n_samples)
+    fingerprint = kind_fingerprint(kind, recordings, n_samples, cutting)
     for table_path in cache_places(root / "noise" / f"{fingerprint}.parquet"):  # to be made, it is made at the last
         paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
         # which of the two types a bank has is known only once all its recordings have been read
         for path in paths.values():
-            if path.is_file() and (table := read_cached(table_path, _digest(path))) is not None:
+            if path.is_file() and (table := read_cached(table_path, _identity(path))) is not None:
                 return NoiseBank(kind, fingerprint, path, n_samples, table)
     try:
-        path, rows = paths["int16"], _write_noise_clips(kind, recordings, paths["int16"], n_samples)
+        path, rows = paths["int16"], _write_noise_clips(kind, recordings, paths["int16"], n_samples, cutting)
     except _NotInt16:
-        path, rows = paths["float32"], _write_noise_clips(kind, recordings, paths["float32"], n_samples)
+        path, rows = paths["float32"], _write_noise_clips(kind, recordings, paths["float32"], n_samples, cutting)
     table = NoiseTable.validate(pd.DataFrame(rows), lazy=True)
     # The table comes last and holds the digest of the rest: a run that is killed in between leaves no bank.
-    write_cached(table_path, table, _digest(path))
+    write_cached(table_path, table, _identity(path))
     return NoiseBank(kind, fingerprint, path, n_samples, table)
 
 
-def _digest(path: Place) -> str:
-    return hash_object(path.parent, path.name).blake3
+def _identity(path: Place) -> str:
+    """What a bank's table is of: its noise clips' digest, and the version of the table."""
+    return f"{TABLE_VERSION} {hash_object(path.parent, path.name).blake3}"
 
 
 class _NotInt16(Exception):
@@ -142,7 +172,7 @@ class _NotInt16(Exception):
 
 
 def _write_noise_clips(
-    kind: str, recordings: list[NoiseRecording], path: Place, n_samples: int
+    kind: str, recordings: list[NoiseRecording], path: Place, n_samples: int, cutting: Cutting
 ) -> list[dict[str, object]]:
     """Write every noise clip to the bank at ``path``, and return the table's rows.
 
@@ -156,29 +186,48 @@ def _write_noise_clips(
     rows: list[dict[str, object]] = []
     with whole_file(path) as write:
         for recording in recordings:
-            for index, (samples, power, peak) in enumerate(_noise_clips(kind, recording, n_samples, dtype)):
-                name = f"{recording.name}#{index}"
-                rows.append({"kind": kind, "noise_clip": name, "row": len(rows), "power": power, "peak": peak})
-                write(samples.astype(dtype, copy=False).tobytes())
-    return rows
+            rows += _write_recording(kind, recording, write, n_samples, dtype, cutting)
+    columns = list(NoiseTable.to_schema().columns)
+    return [{name: (row | {"row": number})[name] for name in columns} for number, row in enumerate(rows)]
 
 
-def _noise_clips(
-    kind: str, recording: NoiseRecording, n_samples: int, dtype: np.dtype
-) -> Iterator[tuple[Int16 | Float32, float, float]]:
-    """A recording's noise clips in the bank's type, with their powers and peaks, or an error where one is silent."""
+def _write_recording(
+    kind: str, recording: NoiseRecording, write: Write, n_samples: int, dtype: np.dtype, cutting: Cutting
+) -> list[dict[str, object]]:
+    """Write a recording's noise clips in the bank's type, and return their rows of the table.
+
+    Silent pieces are left out; a recording of nothing else is an error. A piece keeps its number, so the names of the
+    others do not depend on it.
+    """
     where = f"noise kind {kind}, {recording.name}"
+    rows: list[dict[str, object]] = []
+    n_silent = 0
     with recording.open() as file:
-        for index, piece in enumerate(read_pieces(file, where, SAMPLE_RATE, n_samples)):
+        info = sound_info(file, where)
+        starts = None if cutting.seed is None else partial(_random_starts, f"{cutting.seed}/{kind}/{recording.name}")
+        pieces = read_pieces(file, where, SAMPLE_RATE, n_samples, channel=cutting.channel, starts=starts)
+        for index, piece in enumerate(pieces):
             if dtype == np.int16 and piece.dtype != np.int16:
                 # it leaves whole_file's block, which removes what was written
                 raise _NotInt16
             samples = piece if dtype == np.int16 else _as_float(piece)
             power, peak = level(samples)
             if power == 0:
-                seconds = f"{index * n_samples // SAMPLE_RATE}-{(index + 1) * n_samples // SAMPLE_RATE} s"
-                raise DataError(
-                    f"{where}: silent from {seconds}. Silence cannot be brought to any SNR; cut it out or remove the "
-                    "recording."
-                )
-            yield samples, power, peak
+                n_silent += 1
+                continue
+            write(samples.astype(dtype, copy=False).tobytes())
+            band_limited = info.sample_rate < SAMPLE_RATE or is_band_limited(samples)
+            measured = {"power": power, "peak": peak, "band_limited": band_limited}
+            rows.append({"kind": kind, "noise_clip": f"{recording.name}#{index}", **measured})
+    if not rows:
+        raise DataError(
+            f"{where}: silent from beginning to end. Silence cannot be brought to any SNR; remove the recording."
+            + channel_hint(kind, info.channels)
+        )
+    whole = {"recording": recording.name, "recording_s": info.seconds, "silent_pieces": n_silent}
+    return [row | whole | {"sample_rate": info.sample_rate, "channels": info.channels} for row in rows]
+
+
+def _random_starts(key: str, n_places: int, n_pieces: int) -> list[int]:
+    """Where the pieces of a recording begin: drawn for each, so they may overlap."""
+    return [uniform(f"{key}/piece {index}", n_places) for index in range(n_pieces)]

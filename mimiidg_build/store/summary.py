@@ -84,3 +84,17 @@ def store_rows(listed: Sequence[Listed]) -> list[dict[str, Any]]:
         }
         for store in listed
     ]
+
+
+def noise_rows(store: Store) -> list[dict[str, Any]]:
+    """A row for each noise kind: where it came from and how much of it; none in stores of early versions."""
+    return [
+        {
+            "noise": kind,
+            "source": ", ".join(noise.sources),
+            "files": noise.files,
+            "pieces": noise.pieces,
+            "seconds": f"{noise.seconds:.1f}",
+        }
+        for kind, noise in (store.attributes.noise or {}).items()
+    ]

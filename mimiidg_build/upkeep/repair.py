@@ -30,7 +30,7 @@ from mimiidg_build.store.damage import FOREIGN, find_damage
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.store.tables import CLIPS, MIX_PLAN
-from mimiidg_build.upkeep.verify import same_inputs
+from mimiidg_build.upkeep.verify import Noise, same_inputs
 
 TABLES = (CLIPS, MIX_PLAN)
 
@@ -58,7 +58,11 @@ def restore_metadata(path: Place) -> list[str]:
 
 
 def repair_store(
-    path: str | Place, root: str | Place, run: Runner | None = None, reporter: Reporter | None = None
+    path: str | Place,
+    root: str | Place,
+    run: Runner | None = None,
+    reporter: Reporter | None = None,
+    noise: Noise | None = None,
 ) -> list[str]:
     """Make what is damaged in a store anew.
 
@@ -72,6 +76,8 @@ def repair_store(
         Where shards are rendered; threads by default.
     reporter : Reporter, optional
         Shows progress.
+    noise : mapping of kind to path or paths, optional
+        Where noise is now that was moved since the build.
 
     Returns
     -------
@@ -98,7 +104,7 @@ def repair_store(
         beside = Decision(store.fingerprint, None, path.with_suffix(".zarr.partial"), path.with_suffix(".journal"))
         if damaged:
             _refuse_links(path, damaged)
-            restored += _restore(store, root, beside, damaged, run, reporter)
+            restored += _restore(store, root, beside, damaged, run, reporter, noise)
         remove_tree(beside.staging)  # also without damage: an interrupted run may have left it
         remove_tree(beside.journal)
         return restored
@@ -121,10 +127,16 @@ def _refuse_links(path: Place, names: Collection[str]) -> None:
 
 
 def _restore(
-    store: Store, root: Place, decision: Decision, damaged: set[str], run: Runner, reporter: Reporter
+    store: Store,
+    root: Place,
+    decision: Decision,
+    damaged: set[str],
+    run: Runner,
+    reporter: Reporter,
+    noise: Noise | None,
 ) -> list[str]:
     """Make the damaged objects in a partial store and put in place those that come out as recorded; their names."""
-    inputs, changed = same_inputs(store, root)
+    inputs, changed = same_inputs(store, root, noise)
     if changed:
         raise DataError(f"{store.path} cannot be repaired:\n" + "\n".join(changed))
     planned = plan_sections(inputs, decision, root, run)

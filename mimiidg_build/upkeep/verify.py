@@ -7,6 +7,7 @@ read again, whole, and held against its checksum: bit rot changes neither.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.publish import tables
 from mimiidg_build.build.render import ShardTask, render_unwritten
 from mimiidg_build.build.sections import RenderedSection, finished_section
+from mimiidg_build.datasets.noise_choice import refuse_unused_kinds, with_stated_rest
+from mimiidg_build.datasets.variant import with_noise
 from mimiidg_build.errors import DataError, FetchError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path
 from mimiidg_build.fetch.dataset import fetch_dataset
@@ -30,21 +33,44 @@ from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.tables import read_table
 
+Noise = Mapping[str, str | Sequence[str]]  # where the noise of each kind is
 
-def same_inputs(store: Store, root: Place) -> tuple[Inputs, list[str]]:
+
+def same_inputs(store: Store, root: Place, noise: Noise | None = None) -> tuple[Inputs, list[str]]:
     """What a store was built from, read anew, and one line for every section whose inputs have changed.
+
+    Parameters
+    ----------
+    store : Store
+    root : Place
+    noise : mapping of kind to path or paths, optional
+        Where noise is now that was moved.
 
     Raises
     ------
     DataError, FetchError, UsageError
-        The archives or the noise are missing.
+        The archives or the noise are missing; or noise is given that the store does not hold.
     """
-    inputs = read_inputs(store.attributes.variant, root)
+    refuse_unused_kinds(noise or (), store.attributes.provenance.noise, "--noise", "section of the store")
+    inputs = read_inputs(with_noise(with_stated_rest(store.attributes.variant), noise or {}, "--noise"), root)
+    of_noise = "".join(f"; {line}" for line in _changed_noise(store, inputs))
     return inputs, [
-        f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version)"
+        f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version){of_noise}"
         for section_id, section in store.sections.items()
         if inputs.fingerprints.get(section_id) != section.fingerprint
     ]
+
+
+def _changed_noise(store: Store, inputs: Inputs) -> list[str]:
+    """One line for every noise kind whose recordings are not those that the store was mixed with."""
+    lines = []
+    for kind, recorded in store.attributes.provenance.noise.items():
+        found = {r.name: r.digest for r in inputs.noise[kind].recordings} if kind in inputs.noise else {}
+        odd = sorted(name for name in recorded.keys() | found.keys() if recorded.get(name) != found.get(name))
+        if odd:
+            what = "is missing" if odd[0] not in found else "is new" if odd[0] not in recorded else "has other content"
+            lines.append(f"noise kind {kind}: {len(odd)} of {len(recorded)} recordings differ, first {odd[0]}: {what}")
+    return lines
 
 
 def verify_store(
@@ -54,6 +80,7 @@ def verify_store(
     deep: bool = False,
     run: Runner | None = None,
     reporter: Reporter | None = None,
+    noise: Noise | None = None,
 ) -> list[str]:
     """Compare every file of a store with its recorded digest and, deep, render every clip anew.
 
@@ -68,6 +95,8 @@ def verify_store(
         Where clips are rendered; threads by default.
     reporter : Reporter, optional
         Shows progress.
+    noise : mapping of kind to path or paths, optional
+        Where noise is now that was moved since the build, for a deep verification.
 
     Returns
     -------
@@ -84,11 +113,13 @@ def verify_store(
     if deep:
         at = store.root if root is None else place(root)
         n_clips = sum(section.n_clips for section in store.sections.values())
-        problems += render_again(store, at, run or runner(), reporter.step("render", n_clips))
+        problems += render_again(store, at, run or runner(), reporter.step("render", n_clips), noise)
     return problems
 
 
-def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress = no_progress) -> list[str]:
+def render_again(
+    store: Store, root: Place, run: Runner, on_progress: OnProgress = no_progress, noise: Noise | None = None
+) -> list[str]:
     """Plan and render the store's variant anew from the archives and noise, and compare with what is stored.
 
     Parameters
@@ -99,6 +130,8 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
     run : Runner
     on_progress : OnProgress
         Called with the number of clips that are compared.
+    noise : mapping of kind to path or paths, optional
+        Where noise is now that was moved.
 
     Returns
     -------
@@ -110,7 +143,7 @@ def render_again(store: Store, root: Place, run: Runner, on_progress: OnProgress
     DataError, FetchError, UsageError
         The archives or the noise are missing.
     """
-    inputs, changed = same_inputs(store, root)
+    inputs, changed = same_inputs(store, root, noise)
     if changed:
         return changed
     unused = Decision(store.fingerprint, None, store.path, store.path)  # the tasks' paths are not written to here

@@ -8,9 +8,11 @@ import math
 import numpy as np
 import pytest
 import scipy.signal
+import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mimiidg_build.audio import seekable
 from mimiidg_build.audio.pieces import read_pieces
 from mimiidg_build.errors import DataError
 from tests.audio.sounds import CLIP, wav
@@ -144,3 +146,52 @@ def test_pieces_come_one_at_a_time() -> None:
     np.testing.assert_array_equal(next(found), np.full(1600, 0.5, np.float32))
     with pytest.raises(DataError, match="rain.wav: piece 1 holds"):
         next(found)
+
+
+@pytest.mark.parametrize(("form", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_pieces_of_coded_sound_are_those_of_the_whole(
+    form: str, subtype: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tone leaves an MP3 frame bits to spare, which later frames use: read from its middle, it would be silent."""
+    monkeypatch.setattr(seekable, "BLOCK_SAMPLES", 5000)
+    data = wav(0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 16_000), 16_000, subtype, form)
+    whole, _ = sf.read(io.BytesIO(data), dtype="float32")
+    found = np.concatenate(pieces(data))
+    np.testing.assert_allclose(found, whole[: len(found)], atol=1e-6)
+    assert len(found) >= 46_000 and "error" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"),
+    [
+        *((form, "PCM_16") for form in ("WAV", "RF64", "AIFF", "AU", "W64", "CAF", "FLAC")),
+        *(("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")),
+    ],
+)
+def test_a_recording_that_was_cut_off_is_refused(form: str, subtype: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """libsndfile takes what is there of most: 3 of 40 s would pass for a short recording."""
+    data = wav(np.random.default_rng(0).integers(-9000, 9000, 40 * 1600).astype(np.int16), 16_000, subtype, form)
+    assert len(pieces(data)) in (39, 40), "whole, it is read"
+    with pytest.raises(
+        DataError, match=r"^rain.wav: (it is truncated. Its header declares \d+ bytes.* \d+|not a readable)"
+    ):
+        pieces(data[: len(data) * 3 // 40])
+    if form in ("WAV", "RF64", "AIFF", "AU", "W64"):
+        declared, held = 2 * 40 * 1600, len(data) - 2
+        with pytest.raises(DataError, match=f"declares {declared} bytes of samples, the file holds {declared - 2}"):
+            pieces(data[:held])
+
+
+@pytest.mark.parametrize(
+    ("form", "marker", "offset", "placeholder"),
+    [
+        *(("WAV", b"data", 4, placeholder) for placeholder in (0, 0xFFFFFFFF)),
+        *(("AIFF", b"SSND", 4, placeholder) for placeholder in (0, 0xFFFFFFFF)),
+        ("AU", b".snd", 8, 0xFFFFFFFF),  # with 0 it is an empty recording, and refused
+    ],
+)
+def test_what_was_written_into_a_pipe_is_read_whole(form: str, marker: bytes, offset: int, placeholder: int) -> None:
+    data = bytearray(wav(CLIP[:4800], form=form))
+    at = data.index(marker) + offset
+    data[at : at + 4] = placeholder.to_bytes(4, "big")
+    np.testing.assert_array_equal(np.concatenate(pieces(bytes(data))), CLIP[:4800])

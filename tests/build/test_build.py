@@ -343,7 +343,12 @@ def test_fingerprint_follows_what_decides_the_bytes(root: Path) -> None:
     [
         ({"sections": ["fan/03"]}, UsageError, "asks for fan/03, but synthetic-1pct-seed0 has fan/00"),
         ({"dataset": "synthetic-2pct-seed5", "sections": []}, FetchError, "mimiidg fetch synthetic"),
-        ({"noise": {"A": [{"folder": "/nowhere"}]}}, DataError, "noise kind A: there is no folder /nowhere"),
+        (
+            {"noise": {"A": [{"folder": "/nowhere"}]}, "noise_from": DATASET},
+            DataError,
+            "noise kind A: there is no folder /nowhere",
+        ),
+        ({"noise": {"A": [{"folder": "/nowhere"}]}}, UsageError, r"no noise is given for B \(.* and 12 more\); C \("),
     ],
 )
 def test_mistakes_are_named(root: Path, content: dict[str, object], error: type[Exception], message: str) -> None:

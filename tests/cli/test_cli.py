@@ -107,7 +107,7 @@ ARCHIVES = {
         first_clip(lambda name, data: [(name, wav(np.stack([tone(1), tone(2)], axis=1), 16_000))]),
         "found 16000 Hz, 2 channels",
     ),
-    "a truncated WAV": (first_clip(lambda name, data: [(name, data[:100_000])]), "it is truncated"),
+    "a truncated WAV": (first_clip(lambda name, data: [(name, data[:100_000])]), "declares 320000 bytes.* holds 99956"),
     "a WAV that is none": (first_clip(lambda name, data: [(name, b"x" * len(data))]), "not a readable WAV file"),
     "a name with ..": (first_clip(lambda name, data: [("fan/../../evil.wav", data)]), r"\.\."),
     "two clips of one name": (
@@ -155,15 +155,51 @@ def one_message(output: pytest.CaptureResult[str], message: str) -> None:
 
 
 def test_silent_noise(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    samples = tone(99, 480_000)
-    samples[160_000:320_000] = 0
-    sf.write(place.noise / "hum.wav", samples, 16_000)
+    sf.write(place.noise / "hum.wav", 0 * tone(99, 480_000), 16_000)
     place.fetch()
     before = snapshot(place.root)
     capsys.readouterr()
     assert place.build() == 1
-    one_message(capsys.readouterr(), "noise kind A, hum.wav: silent from 10-20 s")
+    one_message(capsys.readouterr(), "noise kind A, hum.wav: silent from beginning to end")
     assert snapshot(place.root) == before
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.random.default_rng(0).integers(-1, 2, 400_000), "hum.wav#[01]: its level is -92.1 dB re full scale, below"),
+        (np.stack([0 * tone(1), tone(2)], 1), "hum.wav: silent from beginning to end.* It has 2 channels"),
+    ],
+    ids=["dither", "a silent left channel"],
+)
+def test_noise_that_is_no_noise(
+    place: Place, samples: np.ndarray, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sf.write(place.noise / "hum.wav", samples.astype(np.int16), 16_000)
+    place.fetch()
+    before = snapshot(place.root)
+    capsys.readouterr()
+    assert place.build() == 1
+    one_message(capsys.readouterr(), message)
+    assert snapshot(place.root) == before
+
+
+def test_a_build_ends_with_its_noise_and_what_is_odd_about_it(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = tone(99, 480_000)
+    samples[160_000:320_000] = 0
+    sf.write(place.noise / "hum.wav", samples, 16_000)
+    (place.noise / "._hum.wav").write_bytes(b"x")
+    place.fetch()
+    for again in (False, True):
+        capsys.readouterr()
+        assert place.build() == 0
+        lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        assert f"A {place.noise} 1 2 30.0" in lines and f"W {place.noise} 1 2 30.0" in lines
+        assert "warning noise_silent noise A 1 silent pieces of longer recordings were left out." in lines, again
+        assert "warning noise_companions noise B 1 hidden or system files were passed over." in lines
+    assert place.run("build", place.variant, "--json") == 0
+    built = json.loads(capsys.readouterr().out)
+    assert (built["noise"]["A"]["pieces"], built["noise"]["A"]["silent"]) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +239,21 @@ def test_wrong_md5(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
         (["fetch", "mimii_gd"], "no dataset is named 'mimii_gd'. Did you mean 'mimii_dg'"),
         (["fetch", "mimii_dg", "--file", "pump.zip"], "no file is named pump.zip"),
         (["build", "demo", "--noise", "A"], "write KIND=PATH"),
+        (
+            ["build", "demo", "--section", "valve", "--noise", "a=."],
+            "kind 'a'. Did you mean 'A'? The kinds wanted are A, B",
+        ),
+        (
+            ["build", "demo", "--section", "valve", "--noise", "C=."],
+            "uses noise of kind 'C'. The kinds wanted are A, B.",
+        ),
+        (
+            ["build", "demo", "--section", "valve", "--noise", "A=."],
+            "no noise is given for B (valve/00, valve/01, valve/02",
+        ),
+        (["build", "released", "--noise", "A=."], "The kinds wanted are none"),
+        (["build", "demo", "--noise-from", "mimii_deu"], "no dataset is named 'mimii_deu'. Did you mean 'mimii_due'"),
+        (["build", "demo", "--noise-from", "mimii_due"], "no noise is given for A ("),
         (["build", "demo", "--dataset", "synthetic-0pct"], "percent must be from 1 to 100"),
         (["build", "demo", "--scheduler", "dask"], "no scheduler is named 'dask'"),
         (["build", "demo", "--workers", "0"], "0 is not in the range"),

@@ -33,6 +33,7 @@ VARIANT = f"""
 name = "nightly"
 dataset = "{DATASET}"
 sections = ["fan/01", "fan/02"]
+noise_from = "{DATASET}"
 [noise]
 C = "hall"  # of fan/01 alone
 """

@@ -6,7 +6,9 @@ import io
 import os
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -14,15 +16,19 @@ import pytest
 import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
-from mimiidg_build.mixing import noise_bank
-from mimiidg_build.mixing.noise_bank import NoiseBank, kind_fingerprint, load_noise_bank, read_noise_clip
-from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_recordings
+from mimiidg_build.mixing import noise_bank, noise_recordings
+from mimiidg_build.mixing.noise_bank import Cutting, NoiseBank, kind_fingerprint, load_noise_bank, read_noise_clip
+from mimiidg_build.mixing.noise_recordings import ListedNoise, NoiseRecording, list_noise
 from mimiidg_build.schemas.manifests import NoiseSource
 from mimiidg_build.schemas.tables import NoiseTable
+from mimiidg_build.storage.cached_table import write_cached
+from mimiidg_build.storage.files import hash_object
+from tests.audio.sounds import wav
 
 N = 1600
 RNG = np.random.default_rng(0)
@@ -58,7 +64,7 @@ def nowhere(dataset: str, file: str) -> Path:
 
 
 def listed(*sources: NoiseSource, kind: str = "A") -> list[NoiseRecording]:
-    return list_recordings(kind, list(sources), nowhere)
+    return list_noise(kind, list(sources), nowhere).recordings
 
 
 def of_folder(path: Path, members: str = "*.wav") -> list[NoiseRecording]:
@@ -75,15 +81,170 @@ def files_under(path: Path) -> dict[str, tuple[bytes, int]]:
 TWO = {"b/rain.wav": encode_wav(samples(3 * N, 1)), "a.wav": encode_wav(samples(N, 2))}
 
 
-def test_recordings_of_a_folder_and_of_a_zip_come_in_order_of_name(tmp_path: Path) -> None:
+def test_a_folder_and_a_zip_hold_the_same_recordings_in_the_same_order(tmp_path: Path) -> None:
     names = {"b.wav": b"1", "deep/er/a.wav": b"2", "a.WAV": b"3", "readme.txt": b"4", "a.wav": b"5"}
+    names |= {"deep 2/a.wav": b"6", "deep.wav": b"7", "deep-er/a.wav": b"8"}  # a space, a dot and a dash sort before /
     in_folder = of_folder(folder(tmp_path / "f", names))
     in_zip = listed(NoiseSource(archive=str(packed(tmp_path / "f.zip", names))))
-    assert [r.name for r in in_folder] == ["a.WAV", "a.wav", "b.wav", "deep/er/a.wav"]
-    assert [r.name for r in in_zip] == ["a.wav", "b.wav", "deep/er/a.wav"]
+    expected = ["a.WAV", "a.wav", "b.wav", "deep/er/a.wav", "deep 2/a.wav", "deep-er/a.wav", "deep.wav"]
+    assert [r.name for r in in_folder] == [r.name for r in in_zip] == expected
     for recording in in_folder + in_zip:
         with recording.open() as file:
             assert file.read() == names[recording.name]
+
+
+def noise_in(*sources: NoiseSource) -> ListedNoise:
+    return list_noise("A", list(sources), nowhere)
+
+
+LEFT_BEHIND = ["._a.wav", ".hidden.wav", "__MACOSX/._a.wav", ".Trash-1000/files/a.wav", "Thumbs.db", "sub/.DS_Store"]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_files_that_systems_leave_are_passed_over_and_counted(tmp_path: Path, form: str) -> None:
+    files = dict.fromkeys([*LEFT_BEHIND, "a.wav", "sub/b.wav", "sub/notes.txt", "sub/b.flac", "mic"], b"x")
+    source = NoiseSource(folder=str(folder(tmp_path / "f", files)))
+    if form == "zip":
+        source = NoiseSource(archive=str(packed(tmp_path / "f.zip", files)))
+    found = noise_in(source)
+    assert [r.name for r in found.recordings] == ["a.wav", "sub/b.wav"]
+    assert found.companions == len(LEFT_BEHIND)
+    assert found.others == {".txt": 1, ".flac": 1, "without a suffix": 1}, "beside WAV files, others are not used"
+
+
+def test_other_formats_are_taken_where_there_is_no_wav_or_by_name(tmp_path: Path) -> None:
+    path = folder(tmp_path / "f", dict.fromkeys(["a.flac", "b.OGG", "sub/c.mp3", "notes.txt"], b"x"))
+    assert [r.name for r in of_folder(path)] == ["a.flac", "b.OGG", "sub/c.mp3"]
+    folder(path, {"d.wav": b"x"})
+    assert [r.name for r in of_folder(path)] == ["d.wav"]
+    assert [r.name for r in of_folder(path, "*.flac")] == ["a.flac"]
+    assert [r.name for r in of_folder(path, "*")] == ["a.flac", "b.OGG", "d.wav", "sub/c.mp3"]
+
+
+@pytest.mark.parametrize("form", ["FLAC", "OGG", "MP3"])
+def test_flac_ogg_and_mp3_become_noise_clips(tmp_path: Path, form: str) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(3 * 16_000) / 16_000)
+    file = io.BytesIO()
+    sf.write(file, tone, 16_000, format=form)
+    made = load_noise_bank("A", of_folder(folder(tmp_path / "f", {f"a.{form.lower()}": file.getvalue()})), tmp_path, N)
+    assert len(made.table) >= 3 * 16_000 // N - 1
+    assert made.table["power"].iloc[3] == pytest.approx(0.125, rel=0.05)
+
+
+def test_a_single_file_is_a_source(tmp_path: Path) -> None:
+    path = folder(tmp_path / "f", {"hum.flac": b"x", "other.wav": b"y"}) / "hum.flac"
+    found = noise_in(NoiseSource(folder=str(path)))
+    assert [r.name for r in found.recordings] == ["hum.flac"]
+    assert (found.sources, found.companions, found.others) == ([str(path)], 0, {})
+
+
+def test_folders_behind_links_are_followed_and_a_loop_is_named(tmp_path: Path) -> None:
+    path = folder(tmp_path / "f", {"a.wav": b"1"})
+    (path / "more").symlink_to(folder(tmp_path / "elsewhere", {"b.wav": b"2", "deep/c.wav": b"3"}))
+    (path / "twice").symlink_to(tmp_path / "elsewhere/deep")  # the same recording in two places, but no loop
+    assert [r.name for r in of_folder(path)] == ["a.wav", "more/b.wav", "more/deep/c.wav", "twice/c.wav"]
+    (tmp_path / "elsewhere/back").symlink_to(path)
+    with pytest.raises(DataError, match=r"f/more/back: a link to .*/f, which it lies in.* Remove the link"):
+        of_folder(path)
+    (tmp_path / "elsewhere/back").unlink()
+    (path / "gone.wav").symlink_to("nothing.wav")
+    with pytest.raises(DataError, match=r"f/gone.wav: a link to nothing.wav, where no file is"):
+        of_folder(path)
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "while it is decoded"])
+def test_a_recording_that_changes_after_it_was_listed_never_gets_into_a_bank(tmp_path: Path, moment: str) -> None:
+    """What was hashed is what is used: the bank's name says which content it holds."""
+    path = folder(tmp_path / "f", {"a.wav": encode_wav(samples(3 * N, 1))})
+    (recording,) = of_folder(path)
+    if moment == "before it is opened":
+        folder(path, {"a.wav": encode_wav(samples(3 * N, 2))})
+        with pytest.raises(DataError, match=r"f/a.wav: changed while the build was running.* Run the same"):
+            load_noise_bank("A", [recording], tmp_path, N)
+        assert not (tmp_path / "noise").exists() or files_under(tmp_path / "noise") == {}
+        return
+
+    def opened_then_changed() -> BinaryIO:
+        file = recording.open()
+        folder(path, {"a.wav": encode_wav(samples(3 * N, 2))})
+        return file
+
+    made = load_noise_bank("A", [replace(recording, open=opened_then_changed)], tmp_path, N)
+    assert made.path.read_bytes() == samples(3 * N, 1).tobytes()
+
+
+def test_a_long_recording_is_copied_to_disk_not_to_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise_recordings, "IN_MEMORY_BYTES", 1000)
+    made = load_noise_bank("A", of_folder(folder(tmp_path / "f", TWO)), tmp_path, N)
+    assert made.path.read_bytes() == np.r_[samples(N, 2), samples(3 * N, 1)].tobytes()
+
+
+def test_banks_whose_tables_an_early_version_wrote_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may hold a recording that changed while it was read."""
+    recordings = of_folder(folder(tmp_path / "f", TWO))
+    with monkeypatch.context() as patch:
+        patch.setattr(noise_bank, "TABLE_VERSION", "table-1")
+        made = load_noise_bank("A", recordings, tmp_path, N)
+    poisoned = samples(4 * N, 9).tobytes()
+    made.path.write_bytes(poisoned)
+    write_cached(made.path.with_suffix(".parquet"), made.table, hash_object(made.path.parent, made.path.name).blake3)
+    assert load_noise_bank("A", recordings, tmp_path, N).path.read_bytes() != poisoned
+
+
+def test_silent_pieces_of_a_longer_recording_are_left_out(tmp_path: Path) -> None:
+    parts = [samples(N, 1), np.zeros(2 * N, np.int16), samples(N, 2)]
+    path = folder(tmp_path / "f", {"a.wav": encode_wav(np.concatenate(parts)), "b.wav": encode_wav(samples(N, 3))})
+    made = load_noise_bank("A", of_folder(path), tmp_path, N)
+    assert made.table["noise_clip"].tolist() == ["a.wav#0", "a.wav#3", "b.wav#0"], "a piece keeps its number"
+    assert made.table["silent_pieces"].tolist() == [2, 2, 0]
+    assert made.path.read_bytes() == np.r_[samples(N, 1), samples(N, 2), samples(N, 3)].tobytes()
+    check_table(made)
+
+
+def test_the_channel_is_chosen_and_part_of_the_fingerprint(tmp_path: Path) -> None:
+    left, right = np.zeros(N, np.int16), samples(N)
+    path = folder(tmp_path / "f", {"a.wav": wav(np.stack([left, right], 1))})
+    recordings = of_folder(path)
+    with pytest.raises(DataError, match=r"a.wav: silent from beginning to end.* 2 channels.*\[noise_settings.A\]"):
+        load_noise_bank("A", recordings, tmp_path, N)
+    second = load_noise_bank("A", recordings, tmp_path, N, Cutting(channel=1))
+    assert second.path.read_bytes() == right.tobytes()
+    mean = load_noise_bank("A", recordings, tmp_path, N, Cutting(channel="mean"))
+    np.testing.assert_array_equal(mean.read(0), right / np.float32(65536))
+    assert kind_fingerprint("A", recordings, N) not in (second.fingerprint, mean.fingerprint)
+    assert second.fingerprint != mean.fingerprint
+    with pytest.raises(DataError, match=r"a.wav: has 2 channels, counted from 0, so there is no channel 2"):
+        load_noise_bank("A", recordings, tmp_path, N, Cutting(channel=2))
+
+
+def test_a_mono_recording_of_mean_channels_stays_as_it_is(tmp_path: Path) -> None:
+    made = load_noise_bank("A", of_folder(folder(tmp_path / "f", TWO)), tmp_path, N, Cutting(channel="mean"))
+    assert made.path.suffix == ".int16"
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_random_pieces_lie_anywhere_in_the_recording_as_the_seed_says(tmp_path: Path, rate: int) -> None:
+    whole = samples(7 * N * rate // 16_000 + 555)
+    recordings = of_folder(folder(tmp_path / "f", {"a.wav": wav(whole, rate), "short.wav": encode_wav(samples(N, 2))}))
+    fixed = load_noise_bank("A", recordings, tmp_path, N)
+    banks = [load_noise_bank("A", recordings, tmp_path, N, Cutting(seed=seed)) for seed in (0, 1)]
+    assert len({bank.fingerprint for bank in [fixed, *banks]}) == 3
+    resampled = whole if rate == 16_000 else resample_poly(whole.astype(np.float32) / 32768, 16_000, rate)
+    scale = np.float32(1 / 32768) if rate == 16_000 else np.float32(1)
+    content = (resampled * scale).astype(np.float32)
+    places = []
+    for bank in banks:
+        assert bank.table["noise_clip"].tolist() == fixed.table["noise_clip"].tolist(), "as many pieces, named alike"
+        for row in range(7):
+            piece = bank.read(row)
+            (at,) = [k for k in np.flatnonzero(content[: -N + 1] == piece[0]) if (content[k : k + N] == piece).all()]
+            places.append(at)
+        np.testing.assert_array_equal(bank.read(7), fixed.read(7), "a recording of one piece has one place")
+    assert len(set(places)) == 14 and any(at % N for at in places)
+    again = load_noise_bank("A", recordings, tmp_path / "again", N, Cutting(seed=0))
+    assert again.path.read_bytes() == banks[0].path.read_bytes()
 
 
 def test_sources_come_in_the_order_given_and_fetched_archives_are_asked_for(tmp_path: Path) -> None:
@@ -98,7 +259,7 @@ def test_sources_come_in_the_order_given_and_fetched_archives_are_asked_for(tmp_
         NoiseSource(dataset="mimii_due", file="dev_data_pump.zip", members="pump/*.wav"),
         NoiseSource(folder=str(folder(tmp_path / "own", {"a.wav": b"a"}))),
     ]
-    assert [r.name for r in list_recordings("W", sources, archive_path)] == ["pump/z.wav", "a.wav"]
+    assert [r.name for r in list_noise("W", sources, archive_path).recordings] == ["pump/z.wav", "a.wav"]
     assert asked == [("mimii_due", "dev_data_pump.zip")]
 
 
@@ -120,14 +281,17 @@ def test_members_are_a_glob(tmp_path: Path, members: str, names: list[str], why:
 
 
 def test_sources_that_are_refused(tmp_path: Path) -> None:
-    empty = folder(tmp_path / "empty", {"readme.txt": b""})
+    empty = folder(tmp_path / "empty", {"readme.txt": b"", "._readme.txt": b""})
     full = folder(tmp_path / "full", {"a.wav": b"x", "b.wav": b"y"})
     other = folder(tmp_path / "other", {"b.wav": b"z"})
     archive = packed(tmp_path / "b.zip", {"b.wav": b"zz"})
     cases = [
         ([NoiseSource(folder=str(tmp_path / "gone"))], f"noise kind A: there is no folder {tmp_path}/gone"),
         ([NoiseSource(archive=str(tmp_path / "gone.zip"))], f"noise kind A: there is no archive {tmp_path}/gone.zip"),
-        ([NoiseSource(folder=str(empty))], f"noise kind A: {empty} has no recording that matches '[*].wav'"),
+        (
+            [NoiseSource(folder=str(empty))],
+            f"noise kind A: {empty} has no recording that matches '[*].wav'. Found 2 files: 2 .txt, of which 1 ",
+        ),
         ([NoiseSource(folder=str(full), members="c*")], f"noise kind A: {full} has no recording that matches 'c[*]'"),
         ([NoiseSource(archive=str(archive), members="c*")], f"{archive} has no recording that matches 'c[*]'"),
         ([NoiseSource(archive=str(full / "a.wav"))], "a.wav: no readable zip directory"),
@@ -263,19 +427,20 @@ def test_a_changed_recording_gives_another_bank_and_leaves_the_old_one(tmp_path:
     assert there.items() <= files_under(tmp_path / "noise").items()
 
 
-SILENT = np.r_[samples(20 * N), np.zeros(10 * N, np.int16), samples(10 * N)]
-
-
 @pytest.mark.parametrize(
     ("content", "n_samples", "message"),
     [
-        (encode_wav(SILENT), 16_000, r"silent from 2-3 s\. Silence cannot be brought to any SNR; cut it out or remove"),
-        (float_wav(np.zeros(100, np.float32)), 160_000, r"silent from 0-10 s\."),
+        (
+            encode_wav(0 * samples(40 * N)),
+            16_000,
+            r"silent from beginning to end\. Silence cannot be brought to any SNR",
+        ),
+        (float_wav(np.zeros(100, np.float32)), 160_000, r"silent from beginning to end\."),
         (encode_wav(samples(0)), N, r"the noise recording is empty"),
         (b"RIFF", N, r"not a readable sound file"),
         (float_wav(np.full(N, np.nan, np.float32)), N, r"piece 0 holds samples that are not finite"),
     ],
-    ids=["a silent second", "a silent float recording", "empty", "garbage", "NaN"],
+    ids=["silent", "a silent float recording", "empty", "garbage", "NaN"],
 )
 def test_a_recording_that_cannot_be_used_is_named_and_nothing_is_left(
     tmp_path: Path, content: bytes, n_samples: int, message: str

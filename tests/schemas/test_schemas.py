@@ -202,7 +202,10 @@ PLANNED: dict[str, Any] = {
     **{"noise_2_kind": "", "noise_2_clip": "", "noise_2_gain": 0.0},
 }
 LEVEL: dict[str, Any] = {"member": "a.wav", "power": 0.5, "peak": 1.0}
-NOISE: dict[str, Any] = {"kind": "A", "noise_clip": "a#0", "row": 0, "power": 0.5, "peak": 1.0}
+NOISE: dict[str, Any] = {
+    **{"kind": "A", "noise_clip": "a#0", "row": 0, "power": 0.5, "peak": 1.0, "band_limited": False},
+    **{"recording": "a", "recording_s": 10.0, "sample_rate": 16_000, "channels": 1, "silent_pieces": 0},
+}
 FINDING: dict[str, Any] = {
     **{"severity": "warning", "kind": "short_row", "table": "t.csv", "line": 2, "column": "d1p", "value": ""},
     **{"expected": "x", "message": "y"},

@@ -1,0 +1,162 @@
+"""Which noise a variant takes: the kinds that its sections use, and where each of them comes from.
+
+A variant that gives no noise takes what its dataset offers. One that gives some must give all that its sections use, or
+name with ``noise_from`` a dataset for the rest: nothing is filled in without a word.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
+from mimiidg_build.errors import UsageError
+from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Section
+from mimiidg_build.schemas.variants import Variant
+
+
+def kinds_used(sections: Iterable[Section]) -> dict[str, list[str]]:
+    """The noise kinds that sections use, each with the ids of those that do."""
+    kinds: dict[str, list[str]] = {}
+    for section in sections:
+        for kind in section.noise_kinds:
+            kinds.setdefault(kind, []).append(section.id)
+    return dict(sorted(kinds.items()))
+
+
+def refuse_unused_kinds(
+    given: Iterable[str], used: Collection[str], source: str, by: str = "section of Table 1"
+) -> None:
+    """Refuse noise kinds that nothing uses: such noise would be passed over, and other noise used in its place.
+
+    Parameters
+    ----------
+    given : iterable of str
+    used : collection of str
+        The kinds that are wanted.
+    source : str
+        Where they were given, for the message.
+    by : str
+        What would have to use them.
+
+    Raises
+    ------
+    UsageError
+        The message names the kinds that are wanted.
+    """
+    for kind in given:
+        if kind not in used:
+            near = difflib.get_close_matches(kind.upper(), used, n=1, cutoff=1.0)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            wanted = ", ".join(sorted(used)) or "none"
+            raise UsageError(f"{source}: no {by} uses noise of kind {kind!r}.{hint} The kinds wanted are {wanted}.")
+
+
+def check_noise_kinds(variant: Variant, source: str) -> None:
+    """Refuse noise and noise settings for kinds that Table 1 does not have, and an unknown ``noise_from``.
+
+    A kind of Table 1 that the variant's sections leave out is allowed: a file may list the noise of all sections.
+
+    Raises
+    ------
+    UsageError
+        The message begins with ``source``, where the variant comes from.
+    """
+    if variant.noise or variant.noise_settings:
+        known = kinds_used(load_table1().sections)
+        refuse_unused_kinds([*variant.noise, *variant.noise_settings], known, source)
+    if variant.noise_from is not None:
+        load_dataset(variant.noise_from)
+
+
+def check_noise(variant: Variant) -> None:
+    """What can be said of a variant's noise before any archive is read or made.
+
+    Which sections a dataset has is known only of those that the variant names and of synthetic releases.
+
+    Raises
+    ------
+    UsageError
+        No such dataset, a kind that nothing uses, or none given for a section that is certain to be built.
+    """
+    check_noise_kinds(variant, f"variant {variant.name}")
+    dataset = load_dataset(variant.dataset)
+    if variant.mixing != "table1":
+        return
+    certain = [
+        section
+        for section in load_table1().sections
+        if section.id in variant.sections
+        or (dataset.synthetic and section.in_paper and variant.wants(section.machine_type, section.section))
+    ]
+    choose_noise(variant, dataset, certain)
+
+
+def noise_sources(
+    variant: Variant, dataset: DatasetManifest, sections: Iterable[Section]
+) -> dict[str, list[NoiseSource]]:
+    """Where each noise kind of the sections comes from; an empty list where nothing says so.
+
+    Parameters
+    ----------
+    variant : Variant
+    dataset : DatasetManifest
+        The variant's.
+    sections : iterable of Section
+
+    Returns
+    -------
+    dict of kind to list of NoiseSource
+    """
+    rest: dict[str, NoiseSource] = {}
+    if variant.noise_from is not None:
+        rest = default_noise(load_dataset(variant.noise_from))
+    elif not variant.noise:
+        rest = default_noise(dataset)
+    return {kind: variant.noise.get(kind) or ([rest[kind]] if kind in rest else []) for kind in kinds_used(sections)}
+
+
+def choose_noise(
+    variant: Variant, dataset: DatasetManifest, sections: Collection[Section]
+) -> dict[str, list[NoiseSource]]:
+    """Where each noise kind of the sections comes from, as :func:`noise_sources` says it.
+
+    Raises
+    ------
+    UsageError
+        One error that names every kind for which none is given, and the sections that use it.
+    """
+    sources, used = noise_sources(variant, dataset, sections), kinds_used(sections)
+    missing = [kind for kind, given in sources.items() if not given]
+    if not missing:
+        return sources
+    named = "; ".join(f"{kind} ({_some(used[kind])})" for kind in missing)
+    offered = sorted(set(missing) & default_noise(dataset).keys())
+    if variant.noise and variant.noise_from is None and offered:
+        raise UsageError(
+            f"no noise is given for {named}, though it is for {', '.join(sorted(variant.noise))}. Give all that the "
+            f"sections use, or say where the rest comes from: {dataset.name} offers {', '.join(offered)} "
+            f"(--noise-from {variant.dataset}, or noise_from in the variant)."
+        )
+    raise UsageError(
+        f"no noise is given for {named}. The factory noise of MIMII DG was never published: give your own with "
+        f"--noise {missing[0]}=FOLDER or under [noise] in the variant, leave those sections out, or try the synthetic "
+        "release (--dataset synthetic)."
+    )
+
+
+def _some(sections: list[str], most: int = 3) -> str:
+    """The first of a list of sections.
+
+    >>> _some(["fan/00", "fan/01", "fan/02", "gearbox/00", "gearbox/01"])
+    'fan/00, fan/01, fan/02 and 2 more'
+    """
+    more = len(sections) - most
+    return ", ".join(sections[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def with_stated_rest(variant: Variant) -> Variant:
+    """A variant as early versions took it, who filled up what was not given with the dataset's noise, saying so."""
+    if not variant.noise or variant.noise_from is not None or not default_noise(load_dataset(variant.dataset)):
+        return variant
+    return variant.model_copy(update={"noise_from": variant.dataset})
