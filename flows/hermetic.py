@@ -55,7 +55,7 @@ def hermetic() -> Iterator[None]:
         yield
 
 
-def _know_secret() -> dict[str, Any]:
+def _know_secret() -> Any:
     """The settings with the embedded server's secret, also made those of the whole program.
 
     Whatever of this program asks the server later, a client outside a flow too, knows it then; its environment, which
@@ -63,7 +63,7 @@ def _know_secret() -> dict[str, Any]:
     """
     api, everywhere = get_current_settings().api, prefect.context.GLOBAL_SETTINGS_CONTEXT
     secret = api.auth_string.get_secret_value() if api.auth_string else _SECRET
-    known: dict[str, Any] = {"api.auth_string": secret, "server.api.auth_string": secret}
+    known: Any = {"api.auth_string": secret, "server.api.auth_string": secret}
     prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.SettingsContext(
         profile=everywhere.profile, settings=everywhere.settings.copy_with_update(updates=known)
     )

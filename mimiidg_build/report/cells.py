@@ -48,16 +48,16 @@ class PageTable:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers."""
-        columns = zip(*(self.rows or self.foot), strict=True)
-        return tuple(any(cell.number is not None for cell in column) for column in columns)
+        """Which columns hold numbers; none of a table without rows."""
+        rows = self.rows or self.foot
+        return tuple(any(row[place].number is not None for row in rows) for place in range(len(self.columns)))
 
     @property
     def first_orders(self) -> tuple[str, ...]:
         """How each column sorts when it is pressed first, as ``aria-sort`` says it: numbers with the best first."""
         return tuple(
             "descending" if numeric and title not in self.smallest_first else "ascending"
-            for title, numeric in zip(self.columns, self.numeric, strict=False)  # strict=False: a table without rows
+            for title, numeric in zip(self.columns, self.numeric, strict=True)
         )
 
     @property
