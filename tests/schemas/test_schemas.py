@@ -171,9 +171,14 @@ def test_values_are_frozen(value: Any) -> None:
         setattr(value, next(iter(type(value).model_fields)), "changed")
 
 
-@pytest.mark.parametrize("name", ["..", ".", ".hidden", "a/b", "", "a b", "ä.zip"])
-@pytest.mark.parametrize("key", ["record", "file"])
-def test_names_that_would_leave_their_folder_are_refused(name: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        *((key, name) for key in ("record", "file") for name in ("..", ".", ".hidden", "a/b", "")),
+        *(("record", name) for name in ("a b", "ä")),  # a record's file may be called so, its folder is ours to name
+    ],
+)
+def test_names_that_would_leave_their_folder_are_refused(key: str, name: str) -> None:
     text = (Path(__file__).parents[2] / "data_manifests" / "datasets" / "mimii_dg.toml").read_text(encoding="utf-8")
     content = tomllib.loads(text)
     record = content["records"][0]
