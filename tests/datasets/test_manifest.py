@@ -64,7 +64,10 @@ def test_commented_examples_of_the_paper_variant_are_valid(line: str, tmp_path: 
     load_variant(write(tmp_path / "v.toml", PAPER.replace(f"# {line}", line)))
 
 
-ALLOWED = r"\(allowed: name, title, dataset, mixing, sections, snr_offset_db, snr_db, seed, full_scale, noise, noise_from, noise_settings, features\)"
+ALLOWED = (
+    r"\(allowed: name, title, dataset, mixing, sections, snr_offset_db, snr_db, seed, full_scale, noise, noise_from, "
+    r"noise_settings, features\)"
+)
 
 
 @pytest.mark.parametrize(
