@@ -269,8 +269,9 @@ def test_wrong_use(tmp_path: Path, arguments: list[str], message: str, capsys: p
 
 @pytest.mark.parametrize("name", ["verify", "export"])
 def test_no_store(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([name, "nothing", *(["out"] if name == "export" else []), "--root", str(tmp_path)]) == 1
-    assert "nothing is not a store. `mimiidg list` shows what there is" in capsys.readouterr().err
+    assert main([name, "nothing", *(["out"] if name == "export" else []), "--root", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "there is no store 'nothing'" in said and "`mimiidg list` shows what there is" in said
 
 
 def test_build_list_verify_export(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -262,7 +262,9 @@ def test_parts_on_another_file_system(
             shutil.rmtree(tmp_path / part)
             (tmp_path / part).symlink_to(elsewhere)
         assert place.build("two").code == 0
-        ended = place.build("two", "--seed", 1, "--name", "two")  # and a store that takes a section from the first
+        ended = place.build(
+            "two", "--seed", 1, "--name", "two", "--replace"
+        )  # and a store that takes a section from the first
         assert ended.code == 0, ended.err
         prune_stores(place.root)
         check_goes_on(place, "two")
