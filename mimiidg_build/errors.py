@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 LONGEST_NAME, LONGEST_VALUE = 100, 200  # characters: of a name that is looked up, of a value that a message shows
 N_NEAR = 3
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+# "user:password@" before a host; some libraries quote an address without its scheme
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|[^\s/@:'\"(]+:[^\s/@'\"]+@")
 
 KEPT = "What is finished is kept: run the same command again to go on."
 

@@ -71,6 +71,6 @@ def template(paper: str, name: str, dataset: str) -> str:
     body = paper[paper.index("name = ") :]
     values = {"name": name, "title": f"{name}: say in a line what it is", "dataset": dataset}
     for key, value in values.items():
-        line = f"{key} = {json.dumps(value)}"  # a JSON string is a TOML string
-        body = re.sub(f'^{key} = "[^"]*"', lambda _, line=line: line, body, count=1, flags=re.MULTILINE)
+        line = f"{key} = {json.dumps(value)}".replace("\\", r"\\")  # a JSON string is a TOML string
+        body = re.sub(f'^{key} = "[^"]*"', line, body, count=1, flags=re.MULTILINE)
     return head + body

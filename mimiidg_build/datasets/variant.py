@@ -12,6 +12,7 @@ from mimiidg_build.datasets.noise_choice import check_noise_kinds
 from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
 from mimiidg_build.errors import UsageError, did_you_mean, shown
 from mimiidg_build.schemas.variants import MAX_NAME, Variant, is_variant_name
+from mimiidg_build.storage.places import place
 
 
 def load_variant(name: str) -> Variant:
@@ -161,7 +162,7 @@ def check_sections(variant: Variant, source: str) -> None:
 
 def _absolute(base: Path, path: str) -> str:
     if "://" in path:  # a URL is absolute; Path would also merge its slashes
-        return path
+        return str(place(path))
     try:
         return str(base / Path(path).expanduser())
     except RuntimeError:  # "~name", and there is no such user

@@ -16,6 +16,7 @@ from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.http import is_loopback
+from mimiidg_build.fetch.retry import Retrier
 from mimiidg_build.flows.server import HOST
 from mimiidg_build.store.store import open_store, variant_dir
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
@@ -274,6 +275,48 @@ def test_names_in_python(shared: Path, value: str, fault: Tries) -> None:
     with pytest.raises(UsageError, match="is not a variant's name"):
         variant_dir(root, value)
     assert listed(shared) == before
+
+
+# Wherever an address may stand that holds a password.
+ADDRESSES = {
+    "a root": (["list", "--root", "s3://me:hunter2@bucket/data"], {}),
+    "the variable": (["list"], {"MIMIIDG_ROOT": "s3://me:hunter2@bucket/data"}),
+    "another scheme": (["list", "--root", "gs://me:hunter2@bucket"], {}),
+    "a store": (["verify", "s3://me:hunter2@bucket/variants/demo"], {}),
+    "noise": (["build", "demo", "--noise", "A=s3://me:hunter2@bucket/hall"], {}),
+    "a dataset": (["build", "demo", "--dataset", "s3://me:hunter2@bucket/mine.toml"], {}),
+    "the storage": (["list", "--root", "s3://b/d"], {"AWS_ENDPOINT_URL": "http://me:hunter2@127.0.0.1:1"}),
+    "the record API": (["fetch", "mimii_dg"], {"MIMIIDG_ZENODO_URL": "http://me:hunter2@127.0.0.1:1"}),
+    "the Prefect server": (["build", "demo", "--prefect"], {"PREFECT_API_URL": "http://me:hunter2@127.0.0.1:1/api"}),
+    "the cluster": (["build", "demo", "--scheduler", "tcp://me:hunter2@127.0.0.1:1"], {}),
+}
+
+
+@pytest.mark.parametrize("where", ADDRESSES)
+def test_a_password_is_never_printed(
+    tmp_path: Path,
+    where: str,
+    fault: Tries,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither in messages nor in logs, nor in any file."""
+    fault("a password in an address")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mimiidg_build.storage.object_client.RETRIES", 0)
+    monkeypatch.setattr("mimiidg_build.parallel.cluster.CONNECT_WITHIN_S", 0.5)
+    as_it_is = Retrier.__init__
+    monkeypatch.setattr(
+        Retrier, "__init__", lambda self, policy, sleep=None: as_it_is(self, policy, lambda wait_s: None)
+    )
+    arguments, variables = ADDRESSES[where]
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert main(arguments) in (1, 2)
+    printed = capfd.readouterr()
+    assert "error: " in printed.err and "hunter2" not in printed.out + printed.err + caplog.text, printed.err
+    assert not any(b"hunter2" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
