@@ -132,6 +132,7 @@ def test_bad_archives(place: Place, mistake: str, capsys: pytest.CaptureFixture[
     assert place.build() == 1
     one_message(capsys.readouterr(), message)
     assert snapshot(place.root) == before, "nothing of a failed build is left"
+    assert not (place.root / "variants/mine").exists(), "no empty folder either"
 
 
 def snapshot(root: Path) -> dict[str, bytes]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,18 @@ def test_a_variant_under_the_root_goes_before_a_folder_of_its_name(
     assert named_variant(DERIVED, built) == DEMO, "as for every command"
     assert main(["verify", f"./{DERIVED}", "--root", str(built)]) == 1
     assert "is not a store" in capsys.readouterr().err
+
+
+def test_unknown_names_are_said_without_waiting_for_torch(built: Path) -> None:
+    commands = ["benchmark demo --model nosuch", "benchmark dmo --model bce", "benchmark demo --model my_models:Mine"]
+    commands += ["report demi", "explain demi --clip x", "export demi out"]
+    code = (
+        "import sys; from mimiidg_build.cli import main\n"
+        f"print([main([*command.split(), '--root', {str(built)!r}]) for command in {commands}])\n"
+        "print(sorted({'torch', 'matplotlib', 'prefect', 'dask'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[2, 2, 2, 2, 2, 2]", "[]"]
 
 
 # -------------------- a name that is taken
