@@ -23,7 +23,17 @@ MAX_GROUPS_SHOWN = 30
 # not listed here.
 ERROR_KINDS = (
     *("bad_header", "bad_name", "bad_quoting", "duplicate_row", "empty_cell", "empty_table", "hidden_name"),
-    *("misplaced", "misplaced_row", "missing_table", "name_mismatch", "no_audio", "not_utf8", "ragged_row"),
+    *(
+        "long_line",
+        "misplaced",
+        "misplaced_row",
+        "missing_table",
+        "name_mismatch",
+        "no_audio",
+        "no_clips",
+        "not_utf8",
+        "ragged_row",
+    ),
     *("unknown_key", "unknown_section", "unknown_value", "wrong_domain", "duplicate_clip", "anomaly_in_train"),
 )
 
