@@ -13,7 +13,6 @@ from mimiidg_build.build.checks import check_build
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import main
 from mimiidg_build.cli.names import named_variant, store_path
-from mimiidg_build.cli.printing import print_fitting
 from mimiidg_build.datasets.variant import derive_grid, derive_variant, load_variant
 from mimiidg_build.errors import UsageError
 from mimiidg_build.store.store import open_store
@@ -235,14 +234,6 @@ def test_list_says_what_a_store_is(built: Path, capsys: pytest.CaptureFixture[st
     assert listed["built"].startswith("20")
     assert main(["list", "--root", str(built)]) == 0
     assert "synthetic-2pct-seed0" in capsys.readouterr().out
-
-
-def test_a_table_that_does_not_fit_turns_into_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"variant": "small", "dataset": "d" * 30, "seed": "", "path": "/" + "p" * 90}]
-    print_fitting("stores", rows, 80)
-    assert capsys.readouterr().out == f"stores\n\nsmall\n  dataset {'d' * 30}, path\n  /{'p' * 90}\n"
-    print_fitting("stores", rows, 200)
-    assert "variant" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
