@@ -184,5 +184,6 @@ def _differences(there: Store, variant: Variant) -> Iterable[tuple[str, str]]:
 
 def _comparable(variant: Variant, key: str) -> object:
     """A value as it is compared and shown: the order of sections decides nothing."""
-    value = variant.model_dump(exclude_none=True).get(key)
-    return (sorted(set(value)) or "all") if key == "sections" else value
+    if key == "sections":
+        return sorted(set(variant.sections)) or "all"
+    return variant.model_dump(exclude_none=True).get(key)
