@@ -96,6 +96,7 @@ def benchmark(
     known_anomalies: Sequence[int] = (),
     device: str = "auto",
     workers: int | None = None,
+    replace: bool = False,
 ) -> list[Place]:
     """Benchmark models on variants; see :func:`mimiidg_build.benchmark.stages.benchmark_models`.
 
@@ -117,6 +118,8 @@ def benchmark(
     device : str
     workers : int, optional
         Trainings at once on a CPU; one a core by default.
+    replace : bool
+        Whether a variant that is built may take its name over from a store of another definition.
 
     Returns
     -------
@@ -125,7 +128,7 @@ def benchmark(
     """
 
     def build(variant: Variant) -> Store:
-        return open_store(build_variant(variant.model_dump(mode="json"), root))
+        return open_store(build_variant(variant.model_dump(mode="json"), root, replace=replace))
 
     found = benchmark_variants(
         [parse_variant(content) for content in variants],

@@ -65,7 +65,7 @@ def report(built: Built) -> None:
 
 def run_name() -> str:
     """What a server shows a run as."""
-    return f"build {runtime.flow_run.parameters['variant']['name']}"
+    return f"build {runtime.flow_run.parameters['variant'].get('name')}"
 
 
 @flow(name="build-variant", flow_run_name=run_name)
@@ -76,6 +76,7 @@ def build_variant(
     workers: int | None = None,
     plan: Path | None = None,
     allow: list[str] | None = None,
+    replace: bool = False,
 ) -> Place:
     """Build a variant, or find it built; see :func:`mimiidg_build.build.variant.build_variant`.
 
@@ -95,6 +96,8 @@ def build_variant(
         A mix plan to render instead of drawing one.
     allow : list of str, optional
         Kinds of validation findings that are warnings rather than errors.
+    replace : bool
+        Whether it may take its name over from a store of another definition.
 
     Returns
     -------
@@ -108,6 +111,7 @@ def build_variant(
         workers=workers,
         plan=plan,
         allow=allow or [],
+        replace=replace,
         reporter=settings.reporter(),
         executor=Tasks(),
     )

@@ -38,7 +38,7 @@ def report(store: Place, root: Place) -> Path:
 def run_name() -> str:
     """What a server shows a run as."""
     variants = runtime.flow_run.parameters["variants"]
-    return "refresh " + ", ".join(v["name"] if isinstance(v, dict) else Path(v).stem for v in variants)
+    return "refresh " + ", ".join(str(v.get("name")) if isinstance(v, dict) else Path(v).stem for v in variants)
 
 
 @flow(name="refresh", flow_run_name=run_name)
@@ -49,6 +49,7 @@ def refresh(
     workers: int | None = None,
     offline: bool = False,
     with_report: bool = True,
+    replace: bool = True,
 ) -> list[Place]:
     """Fetch, build and report variants. What is up to date is left as it is.
 
@@ -68,6 +69,9 @@ def refresh(
         Fetch nothing; use and verify existing archives.
     with_report : bool
         Whether to write the report of each store that has none.
+    replace : bool
+        Whether a variant may take its name over from a store of another definition: a schedule is there to build what
+        a variant's file says now.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def refresh(
     fetch_archives(_needed(contents), root, offline=offline)
     stores = []
     for content in contents:
-        path = build_variant(content, root, scheduler, workers)
+        path = build_variant(content, root, scheduler, workers, replace=replace)
         if with_report:
             _have_report(path, at)
         name = content["name"]

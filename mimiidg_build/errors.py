@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 # What a terminal would obey, or reorder a line by: control characters but tab and line end, marks of direction, line
 # separators, and the halves of characters that stand for the bytes of a name that is not UTF-8.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST_NAME, LONGEST_VALUE = 100, 200  # characters: of a name that is looked up, of a value that a message shows
+N_NEAR = 3
+# "user:password@" before a host; some libraries quote an address without its scheme
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|[^\s/@:'\"(]+:[^\s/@'\"]+@")
 
 KEPT = "What is finished is kept: run the same command again to go on."
 
@@ -20,6 +25,10 @@ class MimiidgError(Exception):
     """The data or the run failed: what happened, what was expected, the likely cause. Exit code 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        # wherever an address stands in a message, it may be one that holds a password
+        return without_password(super().__str__())
 
 
 class DataError(MimiidgError):
@@ -47,6 +56,57 @@ def printable(text: str) -> str:
     'Lüfter 扇\t1\nline 2'
     """
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+# ---- What messages show ----------------------------------------------------------------------------------------------
+
+
+def without_password(text: str) -> str:
+    """A text whose addresses show neither user nor password.
+
+    >>> without_password("no answer from http://me:secret@storage.example:9000/bucket")
+    'no answer from http://***@storage.example:9000/bucket'
+    """
+    return CREDENTIALS.sub("***@", text)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: in quotes, control characters escaped, cut off where it is long.
+
+    >>> shown("loud\\n"), shown("x" * 5000)[-22:], shown(16**5000)
+    ("'loud\\\\n'", 'x... (5,002 characters)', 'a value too long to show')
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits; tables within tables
+        return "a value too long to show"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... ({len(text):,} characters)"
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """What a wrong name may have been meant to be: the one most like it, then those that begin with it.
+
+    >>> nearest("papre", ["demo", "paper"]), nearest("demo", ["demo-synthetic-2pct", "paper"])
+    (['paper'], ['demo-synthetic-2pct'])
+    """
+    from difflib import get_close_matches
+
+    if not name or len(name) > LONGEST_NAME:  # nobody's slip, and slow to compare
+        return []
+    names = {word.lower(): word for word in known}
+    alike = get_close_matches(name.lower(), names, n=1)
+    longer = sorted(word for word in names if word.startswith(name.lower()))
+    return [names[word] for word in dict.fromkeys([*alike, *longer])][:N_NEAR]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name; empty where none is near.
+
+    >>> did_you_mean("fans", ["fan", "valve"])
+    " Did you mean 'fan'?"
+    """
+    near = " or ".join(map(repr, nearest(name, known)))
+    return f" Did you mean {near}?" if near else ""
 
 
 def refuse_optimised() -> None:

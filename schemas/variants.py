@@ -11,8 +11,18 @@ from mimiidg_build.schemas.manifests import NoiseSource, Strict
 
 SECTION_CHOICE = re.compile(r"(bearing|fan|gearbox|slider|valve)(/[0-9]{2})?")
 # a folder's name: no slash, and no dot at its start
-VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
+NAME, MAX_NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*", 100
+VariantName = Annotated[str, Field(pattern=f"^{NAME}$", max_length=MAX_NAME)]
 SnrDb = Annotated[float, Field(ge=-60, le=60)]
+
+
+def is_variant_name(text: str) -> bool:
+    """Whether a variant, and so a folder under ROOT/variants, can have this name.
+
+    >>> [is_variant_name(text) for text in ("demo-snr+6dB", "../demo", ".demo", "a b", "demo\\n", "")]
+    [True, False, False, False, False, False]
+    """
+    return len(text) <= MAX_NAME and re.fullmatch(NAME, text) is not None
 
 
 def _noise_source(entry: object) -> object:

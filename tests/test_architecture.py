@@ -34,7 +34,7 @@ ROOMS = {
     "evaluation": "errors schemas storage datasets",
     "models": "errors features evaluation",
     "training": "errors schemas progress storage parallel store evaluation models",
-    "benchmark": "errors schemas progress storage parallel datasets store evaluation models training",
+    "benchmark": "errors schemas progress storage parallel store evaluation models training",
     "report": "errors schemas progress settings storage parallel audio datasets "
     "fetch features store build evaluation models training benchmark",
     "flows": "errors schemas progress settings storage datasets fetch store build benchmark report",

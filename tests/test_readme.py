@@ -130,7 +130,7 @@ def test_the_rest_shows_every_command() -> None:
 
 
 def commands_in(blocks: Iterable[Block]) -> set[str]:
-    return {word for block in blocks for word in re.findall(r"(?:^|&& )mimiidg (\w+)", block.text, re.MULTILINE)}
+    return {word for block in blocks for word in re.findall(r"(?:^|&& )mimiidg ([\w-]+)", block.text, re.MULTILINE)}
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Benchmarking detectors on stores: plan the runs, train and score their networks, evaluate, combine seeds.
 
 In: finished stores, names of models. Out: run directories under ROOT/runs, and results: AUCs with 95 % intervals.
-Imports: errors, schemas, progress, storage, parallel, datasets, store, evaluation, models, training.
+Imports: errors, schemas, progress, storage, parallel, store, evaluation, models, training.
 
 From the top: ``stages`` (the one list of stages: ``benchmark_models`` on a store, ``benchmark_variants`` on several),
 ``planning`` (which runs), ``trainers`` (several networks at once, each in a process), ``train_network`` (one of them),

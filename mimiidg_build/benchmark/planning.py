@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.runs import Network, Run
 from mimiidg_build.errors import UsageError
-from mimiidg_build.models import model_class
+from mimiidg_build.models import check_models, model_class
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
 
@@ -72,9 +72,8 @@ def plan_runs(
 
 def _check_profile(model: str, profile: str, known_anomalies: int) -> bool:
     """Whether the model trains anything in its profile."""
+    check_models([model], profile)
     profiles = model_class(model).profiles
-    if profile not in profiles:
-        raise UsageError(f"{model} has no profile {profile!r}; choose one of {', '.join(profiles)}")
     if known_anomalies and not profiles[profile].tuning_epochs:
         raise UsageError(f"{model} takes no known anomalies in its profile {profile!r}")
     return profiles[profile].epochs > 0

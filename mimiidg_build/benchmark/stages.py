@@ -14,7 +14,6 @@ from mimiidg_build.benchmark.evaluate_runs import collect
 from mimiidg_build.benchmark.planning import Training, plan_runs, trainings_of
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.trainers import Trainers
-from mimiidg_build.datasets.variant import derive_variant
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.variants import Variant
@@ -131,19 +130,6 @@ def benchmark_variants(
     """
     stores = [stored(variant, place(root), build) for variant in variants]  # all first: what cannot be built fails now
     return [benchmark_models(store, root, models, **options) for store in stores]
-
-
-def sweep_variants(variant: Variant, snr_offsets_db: Sequence[float]) -> list[Variant]:
-    """The variant at each SNR offset, in dB; itself where no offset is given.
-
-    Examples
-    --------
-    >>> from mimiidg_build.datasets.variant import load_variant
-    >>> [variant.name for variant in sweep_variants(load_variant("paper"), [-6, 0])]
-    ['paper-snr-6dB', 'paper']
-    """
-    offsets_db = sorted(set(snr_offsets_db))
-    return [derive_variant(variant, snr_offset_db=float(offset_db)) for offset_db in offsets_db] or [variant]
 
 
 def stored(variant: Variant, root: Place, build: Callable[[Variant], Store]) -> Store:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build import features
+from mimiidg_build.build.checks import check_held, check_snrs
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.manifest import load_dataset, load_table1
@@ -102,15 +103,9 @@ def read_inputs(
         machines = {choice.split("/")[0] for choice in variant.sections}
         release = validate_dataset(dataset, root, lambda machine: not machines or machine in machines, allow)
     raise_on_errors(release.findings)
-    sections = [
-        row for key in release.sections if variant.wants(*key) and (row := load_table1().section(*key)) is not None
-    ]
-    absent = [c for c in variant.sections if not any(variant_part_of(c, s) for s in sections)]
-    if absent or not sections:
-        held = ", ".join("/".join(key) for key in release.sections) or "nothing"
-        raise UsageError(
-            f"variant {variant.name} asks for {', '.join(absent) or 'sections'}, but {dataset.name} has {held}."
-        )
+    held = [row for key in release.sections if (row := load_table1().section(*key)) is not None]
+    check_held(variant, dataset, held, [str(key) for key in release.sections])
+    sections = [row for row in held if variant.wants(row.machine_type, row.section)]
     mixing = variant.mixing == "table1"
     noise = _listed_noise(variant, sections, dataset, root) if mixing else {}
     given = read_plan(plan) if plan else None
@@ -118,18 +113,11 @@ def read_inputs(
     return Inputs(variant, release, noise, given, {s.id: section_fingerprint(inputs, s) for s in sections})
 
 
-def variant_part_of(choice: str, section: Section) -> bool:
-    """Whether ``fan`` or ``fan/00`` names the section."""
-    return choice in (section.machine_type, section.id)
-
-
 def _listed_noise(
     variant: Variant, sections: list[Section], dataset: DatasetManifest, root: Place
 ) -> dict[str, ListedNoise]:
     """What is there of every noise kind that the sections use."""
-    for section in sections:  # raises where no SNR is stated, before any noise is looked for
-        for domain in ("source", "target"):
-            mix_plan.snr_db(section, section.values(domain)[0], variant)
+    check_snrs(sections, variant)  # before any noise is looked for
     check_noise_kinds(variant, f"variant {variant.name}")
     return {
         kind: list_noise(kind, given, lambda name, file: noise_archive(root, name, file))

@@ -13,13 +13,13 @@ from typing import Literal
 
 import pandas as pd
 
+from mimiidg_build.build.checks import check_build, check_name_is_free
 from mimiidg_build.build.decision import Decision, decide
 from mimiidg_build.build.inputs import Inputs, read_inputs
 from mimiidg_build.build.planning import PlannedSection, plan_sections
 from mimiidg_build.build.publish import move_latest, open_staging, publish
 from mimiidg_build.build.sections import RenderedSection, render_sections
 from mimiidg_build.datasets.findings import findings_frame
-from mimiidg_build.datasets.noise_choice import check_noise
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.fetch.dataset import make_synthetic
@@ -60,6 +60,7 @@ def build_variant(
     workers: int | None = None,
     plan: Path | None = None,
     allow: Collection[str] = (),
+    replace: bool = False,
     release: Release | None = None,
     reporter: Reporter | None = None,
     executor: BuildExecutor | None = None,
@@ -82,6 +83,9 @@ def build_variant(
         A mix plan to render instead of drawing one.
     allow : collection of str
         Kinds of validation findings that are warnings rather than errors.
+    replace : bool
+        Whether the store may become the latest of a name that a store of another definition (dataset, sections, SNR,
+        noise, ...) has: see :mod:`mimiidg_build.build.checks`.
     release : Release, optional
         The dataset, if it was read already.
     reporter : Reporter, optional
@@ -100,19 +104,20 @@ def build_variant(
     FetchError
         An archive is missing.
     UsageError
-        The variant, the scheduler or the plan is not one, or noise is not given.
+        The variant, the scheduler or the plan is not one, noise is not given, or the name is another store's.
     """
-    variant, root = load_variant(variant) if isinstance(variant, str) else variant, place(root)
-    check_noise(variant)  # before a synthetic release is made, which takes minutes
+    root = place(root)
+    variant = load_variant(variant) if isinstance(variant, str) else variant
+    variant = check_build(variant, root, allow=allow, replace=replace)
     build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or BuildExecutor())
     inputs = build.executor.run("validate", lambda: build.read(plan, allow, release))
-    decision = decide(inputs, root)
+    decision = _decided(inputs, root, replace)
     # Without the lock, so that a read-only ROOT is enough. A journal is an interrupted run's, which this one finishes.
     if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
         return _built(decision.finished, True, inputs)
     # two builds of one variant at once would do the same work twice: the second waits, then finds the first's result
     with locked_variant(variant_dir(root, variant.name), f"another build of {variant.name} is running; waiting for it"):
-        decision = decide(inputs, root)
+        decision = _decided(inputs, root, replace)
         if decision.finished is not None:
             move_latest(decision.finished)  # an earlier run may have been killed between the rename and this step
             return _built(decision.finished, True, inputs)
@@ -128,6 +133,14 @@ def _built(store: Store, was_finished: bool, inputs: Inputs) -> Built:
 def found_in_noise(store: Store) -> pd.DataFrame:
     """What is odd about the noise that a store was mixed with: a Findings table, from its attributes."""
     return findings_frame(noise_findings(store.attributes.noise or {}))
+
+
+def _decided(inputs: Inputs, root: Place, replace: bool) -> Decision:
+    """What must be done, unless that would take the name from a store of another definition."""
+    decision = decide(inputs, root)
+    if not replace and not (decision.finished and is_latest(decision.finished.path)):
+        check_name_is_free(inputs.variant, root)
+    return decision
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.export import export
 from mimiidg_build.cli.fetch import fetch
 from mimiidg_build.cli.list_stores import list_stores
+from mimiidg_build.cli.new_variant import new_variant
 from mimiidg_build.cli.process import (
     EXIT_CODES,
     StopSignals,
@@ -47,6 +48,7 @@ from mimiidg_build.errors import KEPT, MimiidgError, printable
 from mimiidg_build.settings import __version__
 
 HELP_OF_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<5}{meaning}" for code, meaning in EXIT_CODES.items())
+LONGEST_MESSAGE = 10_000  # characters; what a user reads is far shorter
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=HELP_OF_CODES)
@@ -62,6 +64,7 @@ for command in (
     demo,
     fetch,
     validate,
+    new_variant,
     build,
     list_stores,
     verify,
@@ -109,15 +112,17 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
             click.echo(f"stopped. {KEPT}", err=True)
         return 128 + (signals.came or signal.SIGINT)
     if isinstance(error, click.ClickException):
+        said = io.StringIO()
+        error.show(said)
         with unread():
-            error.show()
+            click.echo(_printable(said.getvalue()), nl=False, err=True)
         return 2
     if isinstance(error, OSError | SystemExit):
         settle_output()
     if isinstance(error, BrokenPipeError | SystemExit):  # the reader of our output has gone; click makes it an exit
         return 128 + signal.SIGPIPE
     if isinstance(error, MimiidgError | ModuleNotFoundError | OSError):
-        message = printable(_message(error))
+        message = _printable(_message(error))
         with unread():
             click.echo(f"error: {message}", err=True)
         return error.exit_code if isinstance(error, MimiidgError) else 1
@@ -142,6 +147,12 @@ def _ctrl_c_in_destructors() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _printable(message: str) -> str:
+    """A message as a terminal takes it: no control characters of a name in it, and of a bounded length."""
+    text = printable(message)
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}... ({len(text):,} characters)"
 
 
 def _message(error: MimiidgError | ModuleNotFoundError | OSError) -> str:

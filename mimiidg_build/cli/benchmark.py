@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +9,11 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import named_variant
-from mimiidg_build.cli.options import common
+from mimiidg_build.cli.options import common, device_option, replace_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
-from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
+from mimiidg_build.cli.values import Known, ModelName, SweepCommand
+from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, check_models
 from mimiidg_build.storage.places import Place
 
 if TYPE_CHECKING:
@@ -21,41 +21,6 @@ if TYPE_CHECKING:
     from mimiidg_build.progress import Reporter
     from mimiidg_build.schemas.variants import Variant
     from mimiidg_build.store.store import Store
-
-
-SEVERAL = ("--snr-offset", "--known-anomalies")
-
-
-def one_value_each(arguments: Sequence[str], options: Sequence[str] = SEVERAL) -> list[str]:
-    """Write an option with several numbers as the option repeated.
-
-    >>> one_value_each(["demo", "--snr-offset", "-6", "0", "--seeds", "3"])
-    ['demo', '--snr-offset', '-6', '--snr-offset', '0', '--seeds', '3']
-    """
-    spread: list[str] = []
-    for argument in arguments:
-        number = argument.lstrip("+-").replace(".", "", 1).isdigit()
-        # a second number in a row: the word before the last value is the option itself
-        if number and len(spread) > 1 and spread[-2] in options:
-            spread.append(spread[-2])
-        spread.append(argument)
-    return spread
-
-
-class SweepCommand(click.Command):
-    """A command with options that take several numbers at once: ``--snr-offset -6 0 6``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, after one value has been given to each option. See :meth:`click.Command.parse_args`."""
-        return super().parse_args(ctx, one_value_each(args))
-
-
-class ModelName(click.Choice[str]):
-    """A model's name, or ``module:Class``, a model of the user's own."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, if it can be a model's. See :meth:`click.ParamType.convert`."""
-        return value if ":" in value else super().convert(value, param, ctx)
 
 
 @click.command(cls=SweepCommand)
@@ -70,7 +35,7 @@ class ModelName(click.Choice[str]):
 )
 @click.option(
     "--profile",
-    type=click.Choice(PROFILES),
+    type=Known(PROFILES),
     default="paper",
     show_default=True,
     help="cpu: half an hour a family on two cores. smoke: seconds.",
@@ -90,7 +55,8 @@ class ModelName(click.Choice[str]):
     multiple=True,
     help="Added to every SNR, dB. Several numbers: compare them.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
+@replace_option
+@device_option
 @click.option("--workers", type=click.IntRange(1), help="Trainings at once on a CPU. [default: one a core]")
 @click.option("--sections/--no-sections", default=None, help="The table of sections. [default: for a single model]")
 @click.option("--values", is_flag=True, help="Also the AUC per attribute value.")
@@ -105,6 +71,7 @@ def benchmark(
     epochs: int | None,
     known_anomalies: tuple[int, ...],
     snr_offsets: tuple[float, ...],
+    replace: bool,
     device: str,
     workers: int | None,
     sections: bool | None,
@@ -124,18 +91,20 @@ def benchmark(
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
-    from mimiidg_build.benchmark.stages import sweep_variants
+    from mimiidg_build.datasets.variant import derive_grid
 
-    wanted = sweep_variants(named_variant(variant, root), snr_offsets)
+    wanted = derive_grid(named_variant(variant, root), snr_offset_db=sorted(snr_offsets))
+    models = tuple(MODELS) if "all" in models else models
+    check_models(models, profile)
     with shown_progress(quiet) as reporter:
         options: dict[str, Any] = {
-            "models": list(MODELS) if "all" in models else list(models),
+            "models": list(models),
             "profile": profile,
             "seeds": seeds,
             "epochs": epochs,
             "known_anomalies": list(known_anomalies),
         }
-        where = {"device": device, "workers": workers}
+        where = {"device": device, "workers": workers, "replace": replace}
         if as_flow(prefect):
             found = _as_flow(wanted, root, where, **options)
         else:
@@ -167,10 +136,11 @@ def _directly(
     from mimiidg_build.benchmark.stages import benchmark_variants
     from mimiidg_build.build.variant import build_variant
 
-    def build(variant: Variant) -> Store:
-        return build_variant(variant, root, reporter=reporter).store
+    replace, models = where.pop("replace"), options.pop("models")
 
-    models = options.pop("models")
+    def build(variant: Variant) -> Store:
+        return build_variant(variant, root, replace=replace, reporter=reporter).store
+
     return benchmark_variants(wanted, root, models, build, reporter=reporter, **where, **options)
 
 

@@ -1,28 +1,33 @@
-"""``mimiidg build``: from fetched archives to a finished store."""
+"""``mimiidg build``: from fetched archives to finished stores."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.names import absolute_for_cluster, chosen_variant
-from mimiidg_build.cli.options import common, run_options, variant_options
+from mimiidg_build.cli.names import absolute_for_cluster, chosen_variants
+from mimiidg_build.cli.options import allow_option, common, replace_option, run_options, variant_options
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
-from mimiidg_build.cli.printing import print_store, shown_progress
+from mimiidg_build.cli.printing import print_json, print_store, shown_progress, store_content
+from mimiidg_build.cli.values import FilePath, SweepCommand
 
 if TYPE_CHECKING:
+    from mimiidg_build.progress import Reporter
+    from mimiidg_build.schemas.variants import Variant
     from mimiidg_build.storage.places import Place
+    from mimiidg_build.store.store import Store
 
 
-@click.command()
+@click.command(cls=SweepCommand)
 @click.argument("variant", shell_complete=complete.variants)
 @variant_options
+@replace_option
 @run_options
-@click.option("--plan", type=click.Path(path_type=Path, exists=True), help="Render this mix plan (parquet or CSV).")
-@click.option("--allow", multiple=True, metavar="KIND", help="Take validation errors of this kind as warnings.")
+@click.option("--plan", type=FilePath(exists=True), help="Render this mix plan (parquet or CSV).")
+@allow_option
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
 def build(
@@ -31,10 +36,12 @@ def build(
     sections: tuple[str, ...],
     noise: tuple[str, ...],
     noise_from: str | None,
-    snr_offset: float | None,
-    seed: int | None,
+    snrs: tuple[float, ...],
+    snr_offsets: tuple[float, ...],
+    seeds: tuple[int, ...],
     full_scale: str | None,
     name: str | None,
+    replace: bool,
     scheduler: str,
     workers: int | None,
     plan: Path | None,
@@ -46,41 +53,58 @@ def build(
 ) -> None:
     """Build a variant's store.
 
-    A shipped variant (released, paper, demo), or the path of your own file. An interrupted build resumes where it
-    stopped; a finished one is not built again.
+    A shipped variant (released, paper, demo), the path of your own file, or a store's, to build it again. With several
+    values of --snr, --snr-offset or --seed a store is built for each combination, named for what differs. An
+    interrupted build resumes where it stopped; a finished one is not built again.
 
-    Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve
+    A store of that name and another definition (dataset, sections, SNR, ...) is not superseded without --replace.
+
+    Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve --snr-offset -6 0 6
     """
-    from mimiidg_build.build.variant import build_variant
-    from mimiidg_build.datasets.noise_choice import check_noise
-    from mimiidg_build.store.store import open_store
+    from mimiidg_build.build.checks import check_build
 
-    wanted = chosen_variant(
+    wanted = chosen_variants(
         variant,
+        root,
         noise=noise,
-        sections=sections,
         variant_name=name,
-        dataset=dataset,
-        noise_from=noise_from,
-        snr_offset_db=snr_offset,
-        seed=seed,
-        full_scale=full_scale,
+        dataset=[dataset] if dataset is not None else [],
+        noise_from=[noise_from] if noise_from is not None else [],
+        sections=[list(dict.fromkeys(sections))] if sections else [],
+        snr_db=snrs,
+        snr_offset_db=snr_offsets,
+        seed=seeds,
+        full_scale=[full_scale] if full_scale is not None else [],
     )
-    check_noise(wanted)  # a mistyped dataset and noise that is not given fail here, before a server starts
     root = absolute_for_cluster(root, scheduler)
-    note = ""
+    for one in wanted:  # a mistake fails here, before a server starts or anything is built
+        check_build(one, root, allow=allow, replace=replace)
+    options = {"scheduler": scheduler, "workers": workers, "plan": plan, "allow": list(allow), "replace": replace}
+    built = []
     with shown_progress(quiet) as reporter:
+        make = _directly
         if as_flow(prefect):
             start_prefect(root, "build_variant")
-            from mimiidg_build.flows.build_variant import build_variant as build_flow
+            make = _as_flow
+        for one in wanted:
+            built.append(make(one, root, reporter, **options))
+    if as_json:
+        contents = [store_content(store) for store, _ in built]
+        print_json(contents[0] if len(contents) == 1 else {"stores": contents})
+        return
+    for store, was_finished in built:
+        print_store(store, as_json=False, note="nothing to do, it is built: " if was_finished else "")
 
-            content = wanted.model_dump(mode="json")
-            store = open_store(build_flow(content, str(root), scheduler, workers, plan, list(allow)))
-        else:
-            built = build_variant(
-                wanted, root, scheduler=scheduler, workers=workers, plan=plan, allow=allow, reporter=reporter
-            )
-            store = built.store
-            if built.was_finished:
-                note = "nothing to do, it is built: "
-    print_store(store, as_json=as_json, note=note)
+
+def _directly(variant: Variant, root: Place, reporter: Reporter, **options: Any) -> tuple[Store, bool]:
+    from mimiidg_build.build.variant import build_variant
+
+    built = build_variant(variant, root, reporter=reporter, **options)
+    return built.store, built.was_finished
+
+
+def _as_flow(variant: Variant, root: Place, reporter: Reporter, **options: Any) -> tuple[Store, bool]:
+    from mimiidg_build.flows.build_variant import build_variant
+    from mimiidg_build.store.store import open_store
+
+    return open_store(build_variant(variant.model_dump(mode="json"), str(root), **options)), False

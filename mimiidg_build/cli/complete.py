@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from importlib.resources import files
 
 import click
@@ -46,17 +47,40 @@ def _built(ctx: click.Context) -> list[str]:
     return sorted(path.parent.name for path in root.glob("variants/*/latest"))
 
 
-def _sections(ctx: click.Context) -> list[str]:
-    """Machine types, and sections of Table 1."""
+@lru_cache(maxsize=1)
+def section_choices() -> tuple[str, ...]:
+    """Machine types, and sections of Table 1. Read without the schemas, whose import takes time."""
     content = tomllib.loads((files("mimiidg_build") / "data_manifests" / "table1.toml").read_text())
     rows = [(row["machine_type"], row["section"]) for row in content["sections"]]
-    return [*(machine for machine, _ in rows), *(f"{machine}/{section}" for machine, section in rows)]
+    return (*dict.fromkeys(machine for machine, _ in rows), *(f"{machine}/{section}" for machine, section in rows))
+
+
+def _machine_types(ctx: click.Context) -> list[str]:
+    return [choice for choice in section_choices() if "/" not in choice]
+
+
+def _error_kinds(ctx: click.Context) -> Iterable[str]:
+    from mimiidg_build.datasets.findings import ERROR_KINDS
+
+    return sorted(ERROR_KINDS)
+
+
+def _files(ctx: click.Context) -> list[str]:
+    """Files of the datasets that stand on the command line already."""
+    from mimiidg_build.datasets.manifest import load_dataset
+
+    named = [load_dataset(name) for name in ctx.params.get("datasets") or _shipped("datasets")]
+    return [file.name for dataset in named for record in dataset.records for file in record.files]
 
 
 datasets = Offer(lambda ctx: [*_shipped("datasets"), "synthetic-5pct", "synthetic"], or_file=True)
 variants = Offer(lambda ctx: [*_shipped("variants"), *_built(ctx)], or_file=True)
 shipped_variants = Offer(lambda ctx: _shipped("variants"), or_file=True)
 stores = Offer(_built, or_file=True)
+variants_under_root = Offer(_built)
 stores_and_datasets = Offer(lambda ctx: [*_built(ctx), *_shipped("datasets")], or_file=True)
-sections = Offer(_sections)
+sections = Offer(lambda ctx: section_choices())
+machine_types = Offer(_machine_types)
+error_kinds = Offer(_error_kinds)
+archive_files = Offer(_files)
 schedulers = Offer(lambda ctx: ["threads", "processes", "tcp://"])

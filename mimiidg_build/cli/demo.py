@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mimiidg_build.cli.names import absolute_for_cluster
-from mimiidg_build.cli.options import common, run_options
+from mimiidg_build.cli.options import common, replace_option, run_options
 from mimiidg_build.cli.prefect_server import start_prefect
 from mimiidg_build.cli.printing import print_json, print_store, print_table, shown_progress, store_content
 
@@ -26,10 +26,18 @@ MODELS = ["nearest_neighbour", "autoencoder", "mobilenetv2"]
     "--percent", default=5.0, show_default=True, help="Size of the synthetic release, 1 to 100 % of MIMII DG."
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the synthetic release.")
+@replace_option
 @run_options
 @common
 def demo(
-    root: Place, percent: float, seed: int, scheduler: str, workers: int | None, as_json: bool, quiet: bool
+    root: Place,
+    percent: float,
+    seed: int,
+    replace: bool,
+    scheduler: str,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Run everything on a small synthetic release.
 
@@ -38,20 +46,24 @@ def demo(
 
     Example: mimiidg demo --percent 10
     """
-    from mimiidg_build.benchmark.evaluate_runs import collect
-    from mimiidg_build.benchmark.rows import compare_rows
     from mimiidg_build.datasets.synthetic import SyntheticSpec
     from mimiidg_build.datasets.variant import derive_variant, load_variant
-    from mimiidg_build.store.store import open_store, variant_dir
 
     root = absolute_for_cluster(root, scheduler)
     variant = derive_variant(load_variant("demo"), dataset=SyntheticSpec(percent, seed).name)
+    from mimiidg_build.build.checks import check_build
+
+    check_build(variant, root, replace=replace)
+    from mimiidg_build.benchmark.evaluate_runs import collect
+    from mimiidg_build.benchmark.rows import compare_rows
+    from mimiidg_build.store.store import open_store, variant_dir
+
     finished = finished_store(variant, root)
     if finished is None or any(
         not run.is_finished(network) for run in smoke_runs(finished, root) for network in run.networks()
     ):
         with shown_progress(quiet) as reporter:
-            run_flows(variant, root, scheduler, workers, reporter)
+            run_flows(variant, root, scheduler, workers, reporter, replace)
         note = ""
     else:
         note = "nothing to do, it is built: "
@@ -73,7 +85,9 @@ def smoke_runs(store: Store, root: Place) -> list[Run]:
     return plan_runs(store, root, MODELS, "smoke", seeds=1)
 
 
-def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None, reporter: Reporter) -> None:
+def run_flows(
+    variant: Variant, root: Place, scheduler: str, workers: int | None, reporter: Reporter, replace: bool
+) -> None:
     """Refresh the variant and benchmark it, as flows on a Prefect server of our own.
 
     Parameters
@@ -85,6 +99,8 @@ def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None
     workers : int or None
         See ``build_variant``.
     reporter : Reporter
+    replace : bool
+        See ``build_variant``.
     """
     from mimiidg_build.fetch.dataset import make_synthetic
 
@@ -95,7 +111,9 @@ def run_flows(variant: Variant, root: Place, scheduler: str, workers: int | None
 
     started(1)
     content = variant.model_dump(mode="json")
-    refresh([content], str(root), scheduler, workers, with_report=False)  # which would lack the benchmark
+    refresh(
+        [content], str(root), scheduler, workers, with_report=False, replace=replace
+    )  # a report now would lack the benchmark
     benchmark([content], str(root), MODELS, "smoke")
 
 

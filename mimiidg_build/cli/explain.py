@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import named_store
-from mimiidg_build.cli.options import common
+from mimiidg_build.cli.options import common, device_option
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
+from mimiidg_build.cli.values import Known
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES
 from mimiidg_build.storage.places import Place
 
@@ -19,16 +21,20 @@ FAMILY = [name for name, where in (MODELS | ABLATIONS).items() if where.startswi
 
 
 @click.command()
-@click.argument("variant")
+@click.argument("variant", shell_complete=complete.stores)
 @click.option("--clip", required=True, help="A clip's name, with its machine type where others share it: fan/NAME.")
-@click.option("--machine-type", help="The clip's machine type, where its name does not say it.")
-@click.option("--model", type=click.Choice(FAMILY), default="attention", show_default=True)
 @click.option(
-    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Profile it was trained with."
+    "--machine-type",
+    help="The clip's machine type, where its name does not say it.",
+    shell_complete=complete.machine_types,
+)
+@click.option("--model", type=Known(FAMILY), default="attention", show_default=True)
+@click.option(
+    "--profile", type=Known(PROFILES), default="paper", show_default=True, help="Profile it was trained with."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed that it was trained with.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs that it was trained for. [default: the profile's]")
-@click.option("--device", default="auto", show_default=True, help="auto (a GPU if there is one), cpu, cuda:0.")
+@device_option
 @common
 def explain(
     variant: str,
@@ -51,10 +57,10 @@ def explain(
 
     Example: mimiidg explain demo --profile smoke --clip fan/section_00_source_test_normal_0000_m-n_W
     """
+    store = named_store(variant, root)  # first: an unknown one is said without waiting for torch
     from mimiidg_build.report.attention_figures import figure_path, plot_clip, plot_statistics, statistics_rows
     from mimiidg_build.report.attention_maps import Explainer, find_clip, trained_run
 
-    store = named_store(variant, root)
     row = find_clip(store, clip, machine_type)
     run = trained_run(store, root, model, profile, seed, epochs)
     explainer = Explainer(run, device)

@@ -11,6 +11,7 @@ from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import named_store
 from mimiidg_build.cli.options import common
 from mimiidg_build.cli.printing import print_json, print_lines, shown_progress
+from mimiidg_build.cli.values import FilePath
 
 if TYPE_CHECKING:
     from mimiidg_build.storage.places import Place
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("store", shell_complete=complete.stores)
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=FilePath())
 @click.option("--zip", "as_zip", is_flag=True, help="As a release: one zip per machine type, md5 sums, a manifest.")
 @common
 def export(store: str, directory: Path, as_zip: bool, root: Place, as_json: bool, quiet: bool) -> None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", shell_complete=complete.datasets)
-@click.option("--file", "files", multiple=True, help="Only this file of the dataset.")
+@click.option(
+    "--file", "files", multiple=True, help="Only this file of the dataset.", shell_complete=complete.archive_files
+)
 @click.option("--offline", is_flag=True, help="Fetch nothing; use and verify existing archives.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def list_stores(root: Place, as_json: bool, quiet: bool) -> None:
     """List the stores under ROOT.
 
-    Variants, sizes, which is latest, which is partial.
+    Which is latest, which is partial; dataset, SNR, seed, noise, size and date of each.
 
     Example: mimiidg list
     """

@@ -9,31 +9,10 @@ import click
 
 from mimiidg_build import settings
 from mimiidg_build.cli import complete
-from mimiidg_build.storage.places import Place, is_local, place
+from mimiidg_build.cli.values import Device, Known, Root
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
-
-
-class Root(click.ParamType[Place]):
-    """A folder, or a place on object storage."""
-
-    name = "directory"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        """The place, if it can be one. See :meth:`click.ParamType.convert`."""
-        root = place(value)
-        if is_local(root):
-            click.Path(file_okay=False).convert(value, param, ctx)
-        else:
-            root.is_dir()  # fails now, before any work, where there is no such bucket or no permission to use it
-        return root
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
-        """Folders. See :meth:`click.ParamType.shell_complete`."""
-        return [click.shell_completion.CompletionItem(incomplete, type="dir")]
 
 
 def common(command: Command) -> Command:
@@ -44,7 +23,7 @@ def common(command: Command) -> Command:
             "--root",
             type=Root(),
             default=settings.root,
-            help="Where archives and stores live: a path, or s3://bucket/prefix. "
+            help="Where archives and stores lie: a path, or s3://bucket/prefix. "
             "[default: $MIMIIDG_ROOT or ./mimiidg-data]",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
@@ -60,7 +39,7 @@ def noise_option(command: Command) -> Command:
 
 
 def variant_options(command: Command) -> Command:
-    """Options that change a variant before it is built."""
+    """Options that change a variant before it is built. Of SNR, offset and seed there may be several."""
     return _with_options(
         command,
         click.option(
@@ -72,7 +51,7 @@ def variant_options(command: Command) -> Command:
             "--section",
             "sections",
             multiple=True,
-            help="Only this machine type or section: fan, valve/02.",
+            help="Only these machine types or sections: fan valve/02.",
             shell_complete=complete.sections,
         ),
         noise_option,
@@ -81,10 +60,49 @@ def variant_options(command: Command) -> Command:
             help="A dataset whose noise is used for kinds that --noise does not give.",
             shell_complete=complete.datasets,
         ),
-        click.option("--snr-offset", type=float, help="Added to every SNR, dB."),
-        click.option("--seed", type=int, help="Another seed draws anew."),
-        click.option("--full-scale", type=click.Choice(["attenuate", "saturate", "error"]), help="Beyond full scale."),
+        click.option("--snr", "snrs", type=float, multiple=True, help="SNR of all sections in dB, not Table 1's."),
+        click.option("--snr-offset", "snr_offsets", type=float, multiple=True, help="Added to every SNR, dB."),
+        click.option("--seed", "seeds", type=int, multiple=True, help="Another seed draws anew."),
+        click.option(
+            "--full-scale", type=Known(["attenuate", "saturate", "error"]), help="What to do beyond full scale."
+        ),
         click.option("--name", help="Name of the variant. [default: the file's, and what differs]"),
+    )
+
+
+def replace_option(command: Command) -> Command:
+    """Whether a build may take its name over."""
+    return _with_options(
+        command,
+        click.option("--replace", is_flag=True, help="Take the name over from a store of another definition."),
+    )
+
+
+def allow_option(command: Command) -> Command:
+    """Errors of validation that are to be taken as warnings."""
+    return _with_options(
+        command,
+        click.option(
+            "--allow",
+            multiple=True,
+            metavar="KIND",
+            help="Take validation errors of this kind as warnings.",
+            shell_complete=complete.error_kinds,
+        ),
+    )
+
+
+def device_option(command: Command) -> Command:
+    """Where a model runs."""
+    return _with_options(
+        command,
+        click.option(
+            "--device",
+            type=Device(),
+            default="auto",
+            show_default=True,
+            help="auto (a GPU if there is one), cpu, cuda:0.",
+        ),
     )
 
 

@@ -143,6 +143,15 @@ def print_store(store: Store, *, as_json: bool, note: str = "") -> None:
     click.echo(f"{note}{store.path}")
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "problem"), counted(1200, "clip"), counted(0, "error")
+    ('1 problem', '1,200 clips', '0 errors')
+    """
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def percent(value: float | None) -> str:
     """A share in %, nothing where it is unknown.
 

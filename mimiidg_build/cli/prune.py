@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("variants", nargs=-1, metavar="[VARIANT]...", shell_complete=complete.stores)
+@click.argument("variants", nargs=-1, metavar="[VARIANT]...", shell_complete=complete.variants_under_root)
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
 @click.option("--keep", type=click.IntRange(0), default=0, metavar="N", help="Keep a variant's N newest old stores.")
 @click.option("--unfinished", is_flag=True, help="Also builds and transfers that could still be resumed.")

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import click
 
+from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import named_store
 from mimiidg_build.cli.options import common
 from mimiidg_build.cli.printing import print_json, shown_progress
+from mimiidg_build.cli.values import FilePath
 from mimiidg_build.storage.places import Place
 
 
 @click.command()
-@click.argument("variant")
+@click.argument("variant", shell_complete=complete.stores)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     help="Where to write. [default: ROOT/reports/<variant>/<fingerprint>.html]",
 )
 @common
@@ -28,9 +30,9 @@ def report(variant: str, output: Path | None, root: Place, as_json: bool, quiet:
 
     Example: mimiidg report demo --output demo.html
     """
+    store = named_store(variant, root)  # first: an unknown one is said without waiting for matplotlib
     from mimiidg_build.report.page import write_report
 
-    store = named_store(variant, root)
     with shown_progress(quiet) as reporter:
         path = write_report(store, root, output, reporter)
     if as_json:

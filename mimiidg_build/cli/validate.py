@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import common
-from mimiidg_build.cli.printing import print_json, print_table
+from mimiidg_build.cli.options import allow_option, common
+from mimiidg_build.cli.printing import counted, print_json, print_table
 
 if TYPE_CHECKING:
     from mimiidg_build.storage.places import Place
@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("dataset", shell_complete=complete.datasets)
-@click.option("--machine", "machines", multiple=True, help="Only this machine type.")
-@click.option("--allow", multiple=True, metavar="KIND", help="Take errors of this kind as warnings.")
+@click.option(
+    "--machine-type",
+    "machines",
+    multiple=True,
+    help="Only this machine type.",
+    shell_complete=complete.machine_types,
+)
+@click.option("--machine", "machines", multiple=True, hidden=True)  # what --machine-type was called in 0.1.0
+@allow_option
 @common
 def validate(
     dataset: str, machines: tuple[str, ...], allow: tuple[str, ...], root: Place, as_json: bool, quiet: bool
@@ -27,14 +34,18 @@ def validate(
     Names, attribute tables, audio members and Table 1 against each other. Warnings are the known disagreements of a
     release; an error exits with 1.
 
-    Example: mimiidg validate mimii_dg --machine valve
+    Example: mimiidg validate mimii_dg --machine-type valve
     """
-    from mimiidg_build.datasets.findings import summarise
+    from mimiidg_build.datasets.findings import check_kinds, summarise
     from mimiidg_build.datasets.manifest import load_dataset
+    from mimiidg_build.datasets.release import check_machine_types
     from mimiidg_build.datasets.rows import records
     from mimiidg_build.fetch.dataset import validate_dataset
 
-    release = validate_dataset(load_dataset(dataset), root, lambda machine: not machines or machine in machines, allow)
+    manifest = load_dataset(dataset)
+    check_machine_types(manifest, machines)
+    check_kinds(allow)
+    release = validate_dataset(manifest, root, lambda machine: not machines or machine in machines, allow)
     findings = release.findings
     errors = int((findings["severity"] == "error").sum())
     if as_json:
@@ -43,8 +54,8 @@ def validate(
         if len(findings):
             print_table("findings", records(summarise(findings)))
         click.echo(
-            f"{len(release.clips):,} clips in {len(release.sections)} sections: {errors} errors, "
-            f"{len(findings) - errors} warnings"
+            f"{counted(len(release.clips), 'clip')} in {counted(len(release.sections), 'section')}: "
+            f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')}"
         )
     if errors:
         raise click.exceptions.Exit(1)

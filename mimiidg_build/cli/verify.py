@@ -10,7 +10,7 @@ import click
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import absolute_for_cluster, named_dataset, noise_by_kind, store_path
 from mimiidg_build.cli.options import common, noise_option, run_options
-from mimiidg_build.cli.printing import print_json, print_lines, shown_progress
+from mimiidg_build.cli.printing import counted, print_json, print_lines, shown_progress
 from mimiidg_build.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def verify(
 
     Example: mimiidg verify demo --repair
     """
+    from mimiidg_build.datasets.toml_files import shipped_names
     from mimiidg_build.parallel.runner import runner
 
     root = absolute_for_cluster(root, scheduler)
@@ -56,8 +57,9 @@ def verify(
         if dataset is not None:
             verified = _verify_archives(dataset, root, with_repair, reporter)
         else:
+            path = store_path(name, root, also=shipped_names("datasets"))
             run = runner(scheduler, workers, root)
-            verified = _verify_store(store_path(name, root), root, with_repair, deep, given, run, reporter)
+            verified = _verify_store(path, root, with_repair, deep, given, run, reporter)
     verified.show(as_json)
     if verified.problems:
         raise click.exceptions.Exit(1)
@@ -79,9 +81,8 @@ class _Verified:
             return
         print_lines(f"{self.path}/{name}: restored" for name in self.restored)
         print_lines(f"{self.path}/{problem}" for problem in self.problems)
-        click.echo(
-            f"{self.path}: {self.what}, " + (f"{len(self.problems)} problems" if self.problems else "all as recorded")
-        )
+        found = counted(len(self.problems), "problem") if self.problems else "all as recorded"
+        click.echo(f"{self.path}: {self.what}, {found}")
 
 
 def _verify_store(
@@ -100,7 +101,7 @@ def _verify_store(
     restored = repair_store(path, root, run, reporter, noise=given) if with_repair else []
     store = open_store(path, check=False)  # only now: before the repair its metadata may be damaged
     problems = verify_store(store, root, deep=deep, run=run, reporter=reporter, noise=given)
-    return _Verified(str(path), f"{len(store.attributes.objects)} objects", restored, problems)
+    return _Verified(str(path), counted(len(store.attributes.objects), "object"), restored, problems)
 
 
 def _verify_archives(dataset: DatasetManifest, root: Place, with_repair: bool, reporter: Reporter) -> _Verified:

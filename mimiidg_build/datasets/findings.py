@@ -14,10 +14,19 @@ import pandas as pd
 import pandera.errors
 from pandera.typing.pandas import DataFrame
 
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.tables import SEVERITIES, Findings
 
 MAX_GROUPS_SHOWN = 30
+
+# What a finding that is an error can be called: what --allow takes. tests/datasets/test_findings.py finds one that is
+# not listed here.
+ERROR_KINDS = (
+    *("anomaly_in_train", "bad_header", "bad_name", "bad_quoting", "duplicate_clip", "duplicate_row", "empty_cell"),
+    *("empty_table", "hidden_name", "long_line", "misplaced", "misplaced_row", "missing_table", "name_mismatch"),
+    *("no_audio", "no_clips", "not_utf8", "ragged_row", "unknown_key", "unknown_section", "unknown_value"),
+    "wrong_domain",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,22 @@ class SchemaCase:
     column: str
     check: str
     value: str
+
+
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Refuse kinds of findings that no error has.
+
+    Raises
+    ------
+    UsageError
+        The message lists those that there are.
+    """
+    for kind in kinds:
+        if kind not in ERROR_KINDS:
+            raise UsageError(
+                f"no error of a validation is of kind {shown(kind)}.{did_you_mean(kind, ERROR_KINDS)} There are "
+                f"{', '.join(sorted(ERROR_KINDS))}."
+            )
 
 
 def findings_frame(findings: Iterable[Finding]) -> DataFrame[Findings]:

@@ -19,7 +19,7 @@ from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.layouts import layout_of
 from mimiidg_build.datasets.manifest import load_dataset, load_table1
 from mimiidg_build.datasets.noise_choice import noise_sources
-from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import Variant
@@ -60,6 +60,35 @@ def clip_archives(
     ]
 
 
+def machine_types(dataset: DatasetManifest) -> list[str]:
+    """The machine types that a dataset has clips of, as its archives' names say.
+
+    Raises
+    ------
+    UsageError
+        The dataset has a layout that no module reads.
+    """
+    machine_type_of = layout_of(dataset).machine_type_of
+    return list(dict.fromkeys(filter(None, (machine_type_of(name) for _, name in clip_archives(dataset)))))
+
+
+def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> None:
+    """Refuse machine types that a dataset does not have.
+
+    Raises
+    ------
+    UsageError
+        The message lists those that it has.
+    """
+    known = machine_types(dataset)
+    for name in chosen:
+        if name not in known:
+            raise UsageError(
+                f"{dataset.name} has no machine type {shown(name)}.{did_you_mean(name, known)} It has "
+                f"{', '.join(known)}."
+            )
+
+
 def needed_archives(variant: Variant) -> dict[str, list[str]]:
     """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
     dataset = load_dataset(variant.dataset)
@@ -85,7 +114,10 @@ def check_files(datasets: Collection[DatasetManifest], files: Collection[str]) -
     known = [file.name for dataset in datasets for record in dataset.records for file in record.files]
     unknown = [name for name in files if name not in known]
     if unknown:
-        raise UsageError(f"no file is named {', '.join(unknown)}; there are {', '.join(dict.fromkeys(known))}")
+        raise UsageError(
+            f"no file is named {', '.join(unknown)}; there are {', '.join(dict.fromkeys(known))}."
+            f"{did_you_mean(unknown[0], known)}"
+        )
 
 
 @dataclass(frozen=True)

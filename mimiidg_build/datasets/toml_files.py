@@ -6,8 +6,8 @@ a file of the user's. Mistakes come back as one :class:`UsageError` that names f
 
 from __future__ import annotations
 
-import difflib
 import tomllib
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,7 +16,11 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import LONGEST_VALUE, UsageError, did_you_mean, nearest, shown
+
+MAX_BYTES = 500_000  # of a file; what people write has a few thousand
+MAX_DOTS = 100  # in a line: tomllib takes the square of a key's length, minutes for a long one
+MAX_MISTAKES = 20  # that one message lists
 
 RESOURCES = files("mimiidg_build") / "data_manifests"
 
@@ -24,22 +28,42 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_toml(path: Traversable | Path) -> dict[str, Any]:
-    """The content of a TOML file.
+    """The content of a TOML file of at most half a megabyte.
 
     Raises
     ------
     UsageError
-        It cannot be read, or is no TOML.
+        It cannot be read, or is no TOML, or larger.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # no more of it, whatever it is
+        if len(content) > MAX_BYTES:
+            raise UsageError(
+                f"{path}: larger than {MAX_BYTES:,} bytes. A variant or manifest has a few thousand: is this another "
+                "file?"
+            )
+        text = content.decode("utf-8-sig")  # editors on Windows put a byte order mark first
+        _check_lines(path, text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, say, is no TOMLDecodeError
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+        raise UsageError(f"{path}: not valid TOML: {str(error)[:LONGEST_VALUE]}") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def validated(model: type[Model], content: dict[str, Any], source: object) -> Model:
+def _check_lines(path: Traversable | Path, text: str) -> None:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if (n_dots := line.count(".")) > MAX_DOTS:
+            raise UsageError(
+                f"{path}: line {number} has {n_dots:,} dots, expected at most {MAX_DOTS}. Write a long list over "
+                "several lines."
+            )
+
+
+def validated(
+    model: type[Model], content: dict[str, Any], source: object, known: Mapping[str, Collection[str]] | None = None
+) -> Model:
     """The model of a file's content.
 
     Parameters
@@ -50,6 +74,8 @@ def validated(model: type[Model], content: dict[str, Any], source: object) -> Mo
         What the file holds.
     source : object
         Where it comes from, for messages: a path, or "command line".
+    known : mapping of str to collection of str, optional
+        The values that a list of names may hold, by key: of a wrong one the message says which it is near to.
 
     Returns
     -------
@@ -58,41 +84,40 @@ def validated(model: type[Model], content: dict[str, Any], source: object) -> Mo
     Raises
     ------
     UsageError
-        One error that lists every mistake by key.
+        One error that lists the mistakes by key, the first twenty of them.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [f"{source}: {error.error_count()} mistake{'s' * (error.error_count() != 1)}"]
-        lines += [_described(model, mistake) for mistake in error.errors(include_url=False)]
+        n_mistakes = error.error_count()
+        lines = [f"{source}: {n_mistakes:,} mistake{'s' * (n_mistakes != 1)}"]
+        mistakes = error.errors(include_url=False)[:MAX_MISTAKES]
+        lines += [_described(model, mistake, known or {}) for mistake in mistakes]
+        if n_mistakes > MAX_MISTAKES:
+            lines.append(f"  ... and {n_mistakes - MAX_MISTAKES:,} more")
         raise UsageError("\n".join(lines)) from None
 
 
-def _described(model: type[BaseModel], mistake: ErrorDetails) -> str:
+def _described(model: type[BaseModel], mistake: ErrorDetails, known: Mapping[str, Collection[str]]) -> str:
     """One mistake in the words of the file: the key, what was expected, what was found."""
     key = ".".join(str(part) for part in mistake["loc"]) or "(whole file)"
-    text = mistake["msg"].removeprefix("Value error, ")
+    text = mistake["msg"].removeprefix("Value error, ")[: 2 * LONGEST_VALUE]
     if mistake["type"] == "extra_forbidden":
-        known = list(_model_at(model, mistake["loc"]).model_fields)
-        near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
+        keys = list(_model_at(model, mistake["loc"]).model_fields)
+        near = nearest(str(mistake["loc"][-1]), keys)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        text = f"unknown key{hint} (allowed: {', '.join(known)})"
+        text = f"unknown key{hint} (allowed: {', '.join(keys)})"
     # a missing key has no value, and a whole table is too long to show
     elif mistake["type"] != "missing" and not isinstance(mistake["input"], dict):
-        text += f", found {_shown(mistake['input'])}"
-    return f"  {key}: {text}"
+        names = known.get(key, ())
+        text += f", found {shown(mistake['input'])}"
+        text += "".join(did_you_mean(str(name), names) for name in _unknown(mistake["input"], names))
+    return f"  {key if key.isprintable() and len(key) <= LONGEST_VALUE else shown(key)}: {text}"
 
 
-def _shown(value: object) -> str:
-    """A value as a message shows it.
-
-    >>> _shown("loud"), _shown(16**5000)
-    ("'loud'", 'a value too long to show')
-    """
-    try:
-        return repr(value)
-    except (ValueError, RecursionError):  # an integer of more than 4,300 digits
-        return "a value too long to show"
+def _unknown(value: object, names: Collection[str]) -> list[object]:
+    """The first of a list's entries that is none of the names it may hold."""
+    return [entry for entry in value if entry not in names][:1] if names and isinstance(value, list) else []
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
@@ -141,16 +166,13 @@ def find_file(kind: str, name: str, also: str = "") -> Traversable | Path:
     """
     if is_path(name):
         return Path(name)
-    path = RESOURCES / kind / f"{name}.toml"
-    if not path.is_file():
-        shipped = shipped_names(kind)
-        near = difflib.get_close_matches(name, shipped, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    shipped = shipped_names(kind)
+    if name not in shipped:
         raise UsageError(
-            f"no {kind.removesuffix('s')} is named {name!r}.{hint} Shipped: {', '.join(shipped)}{also}; "
-            "or give the path of a .toml file."
+            f"no {kind.removesuffix('s')} is named {shown(name)}.{did_you_mean(name, shipped)} Shipped: "
+            f"{', '.join(shipped)}{also}; or give the path of a .toml file."
         )
-    return path
+    return RESOURCES / kind / f"{name}.toml"
 
 
 def shipped_names(kind: str) -> list[str]:

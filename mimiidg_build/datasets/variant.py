@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.noise_choice import check_noise_kinds
 from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
-from mimiidg_build.errors import UsageError
-from mimiidg_build.schemas.variants import Variant
+from mimiidg_build.errors import UsageError, did_you_mean, shown
+from mimiidg_build.schemas.variants import MAX_NAME, Variant, is_variant_name
+from mimiidg_build.storage.places import place
 
 
 def load_variant(name: str) -> Variant:
@@ -34,34 +36,111 @@ def parse_variant(content: dict[str, Any], source: object = "variant") -> Varian
     UsageError
         A mistake in the content; ``source`` says where it stands.
     """
-    variant = validated(Variant, content, source)
+    variant = validated(Variant, content, source, {"sections": section_choices()})
     check_sections(variant, str(source))
     check_noise_kinds(variant, str(source))
     return variant
 
 
-def derive_variant(variant: Variant, **changes: Any) -> Variant:
+def derive_variant(variant: Variant, *, name: str | None = None, **changes: Any) -> Variant:
     """The variant with some keys set anew, and a name that says so where they differ.
 
     >>> derive_variant(load_variant("paper"), snr_offset_db=6.0, seed=1).name
     'paper-snr+6dB-seed1'
+    >>> derive_variant(load_variant("paper"), snr_db=-6.0, sections=["fan/00"]).snr_db
+    {'fan/00': -6.0}
+
+    Parameters
+    ----------
+    variant : Variant
+    name : str, optional
+        Its name, instead of the one that says how it differs.
+    **changes
+        Keys of a variant file; None changes nothing. A single number as ``snr_db`` is the SNR of all its sections,
+        with no offset.
+
+    Returns
+    -------
+    Variant
 
     Raises
     ------
     UsageError
-        A value that a variant refuses.
+        A key or value that a variant refuses, or a name that no folder can have.
     """
-    changes = {key: value for key, value in changes.items() if value is not None and value != getattr(variant, key)}
+    changes = {k: value for k, value in changes.items() if value is not None and value != getattr(variant, k, None)}
+    one_snr = {k: value for k, value in changes.items() if k == "snr_db" and isinstance(value, int | float)}
+    kept = variant.model_dump() | {"name": variant.name if name is None else name}
+    # validated anew: pydantic's model_copy takes any value
+    derived = parse_variant(kept | {k: changes[k] for k in changes if k not in one_snr}, "command line")
+    if one_snr:
+        if derived.snr_offset_db != variant.snr_offset_db:
+            raise UsageError("an SNR for all sections and an offset to Table 1's exclude each other: give one of them")
+        by_section = {row.id: one_snr["snr_db"] for row in load_table1().sections if derived.wants(*row.section_id)}
+        derived = parse_variant(derived.model_dump() | {"snr_db": by_section, "snr_offset_db": 0.0}, "command line")
+    if name is not None:
+        return derived
+    described = "-".join([variant.name, *_name_parts(changes)])
+    if not is_variant_name(described):
+        raise UsageError(
+            f"{shown(described)}, which says how the variant differs, cannot be its name: letters, digits and _ . + -, "
+            f"at most {MAX_NAME} characters. Give it another (--name)."
+        )
+    return parse_variant(derived.model_dump() | {"name": described})
+
+
+def derive_grid(variant: Variant, *, name: str | None = None, **choices: Sequence[Any]) -> list[Variant]:
+    """The variant at every combination of values, each named for its own.
+
+    >>> [v.name for v in derive_grid(load_variant("paper"), snr_offset_db=[-6.0, 0.0], seed=[1, 2])]
+    ['paper-snr-6dB-seed1', 'paper-snr-6dB-seed2', 'paper-seed1', 'paper-seed2']
+
+    Parameters
+    ----------
+    variant : Variant
+    name : str, optional
+        The variant's own, where there is one combination.
+    **choices
+        Values by key, see :func:`derive_variant`; an empty list changes nothing.
+
+    Returns
+    -------
+    list of Variant
+        In the order of the values.
+
+    Raises
+    ------
+    UsageError
+        As :func:`derive_variant`; or a name for several combinations.
+    """
+    given = {key: [v for n, v in enumerate(values) if v not in values[:n]] for key, values in choices.items() if values}
+    combinations = [dict(zip(given, values, strict=True)) for values in product(*given.values())]
+    if name is not None and len(combinations) > 1:
+        raise UsageError(f"one name for {len(combinations)} variants: without it each is named for what differs.")
+    return [derive_variant(variant, name=name, **changes) for changes in combinations]
+
+
+def _name_parts(changes: dict[str, Any]) -> list[str]:
+    """How a derived variant's name says what differs, in a fixed order."""
     parts: dict[str, Callable[[Any], str]] = {
         "dataset": lambda v: Path(v).stem,
+        "snr_db": lambda v: f"at{v:+g}dB" if isinstance(v, int | float) else "snr",
         "snr_offset_db": lambda v: f"snr{v:+g}dB",
         "seed": lambda v: f"seed{v}",
         "sections": lambda v: "-".join(choice.replace("/", "") for choice in v),
         "full_scale": str,
     }
-    name = "-".join([variant.name, *(part(changes[key]) for key, part in parts.items() if key in changes)])
-    # validated anew: pydantic's model_copy takes any value
-    return parse_variant(variant.model_dump() | {"name": name} | changes, "command line")
+    return [part(changes[key]) for key, part in parts.items() if key in changes]
+
+
+def section_choices() -> list[str]:
+    """What ``sections`` may name: the machine types and the sections of Table 1.
+
+    >>> section_choices()[:2], "fan/00" in section_choices()
+    (['bearing', 'fan'], True)
+    """
+    sections = load_table1().sections
+    return [*dict.fromkeys(section.machine_type for section in sections), *(section.id for section in sections)]
 
 
 def check_sections(variant: Variant, source: str) -> None:
@@ -75,12 +154,15 @@ def check_sections(variant: Variant, source: str) -> None:
     known = {section.id for section in load_table1().sections}
     for key in [*variant.snr_db, *(choice for choice in variant.sections if "/" in choice)]:
         if key not in known:
-            raise UsageError(f"{source}: {key!r} is not a section of Table 1; it has {', '.join(sorted(known))}")
+            raise UsageError(
+                f"{source}: {shown(key)} is not a section of Table 1; it has {', '.join(sorted(known))}."
+                f"{did_you_mean(key, known)}"
+            )
 
 
 def _absolute(base: Path, path: str) -> str:
     if "://" in path:  # a URL is absolute; Path would also merge its slashes
-        return path
+        return str(place(path))
     try:
         return str(base / Path(path).expanduser())
     except RuntimeError:  # "~name", and there is no such user

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.truth import attribute_pairs
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import confidence
@@ -76,6 +77,14 @@ def evaluate_scores(
     paths = [truth] if isinstance(truth, str | os.PathLike) else truth
     tables = None if paths is None else [Path(path) for path in paths]
     return evaluate(read_directory(Path(directory), tables, sections), n_resamples, seed)
+
+
+def missing_sections(found: Evaluation) -> list[SectionId]:
+    """What an official score lacks: sections of Table 1 of the set (development or evaluation) that others are of."""
+    sections = load_table1().sections
+    scored = set(map(SectionId, found.sections["machine_type"], found.sections["section"]))
+    sets = {section.in_paper for section in sections if section.section_id in scored}
+    return [s.section_id for s in sections if s.in_paper in sets and s.section_id not in scored]
 
 
 def evaluate(scored: pd.DataFrame, n_resamples: int = confidence.N_RESAMPLES, seed: int = 0) -> Evaluation:

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import httpx
 
-from mimiidg_build.errors import FetchError
+from mimiidg_build.errors import FetchError, without_password
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -132,12 +132,12 @@ class Retrier:
             )
         backoff_s = min(policy.longest_wait_s, policy.first_wait_s * 2 ** (failures - 1))
         wait_s = requested_s if requested_s is not None else backoff_s * self._jitter.uniform(0.5, 1.0)
-        log.warning("%s: %s; trying again in %.1f s", name, _reason(cause), wait_s)
+        log.warning("%s: %s; trying again in %.1f s", without_password(name), _reason(cause), wait_s)
         self._sleep(wait_s)
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return without_password(str(error)) or type(error).__name__
 
 
 def requested_wait_s(headers: Mapping[str, str], status: int, now_s: float) -> float | None:

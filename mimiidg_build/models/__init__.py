@@ -10,14 +10,15 @@ The interface is ``models.base.Detector``. Classes are imported when asked for: 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
-    from mimiidg_build.models.base import Detector
+    from mimiidg_build.models.base import Detector, Settings
 
 MODELS = {
     "autoencoder": "autoencoder:Autoencoder",
@@ -58,16 +59,36 @@ def model_class(name: str) -> type[Detector]:
     if ":" in name:
         return _own_class(name)
     if name not in every:
-        raise UsageError(f"there is no model {name!r}; choose one of {', '.join(every)}")
+        raise UsageError(
+            f"there is no model {shown(name)}; choose one of {', '.join(every)}.{did_you_mean(name, every)}"
+        )
     module, _, attribute = every[name].partition(":")
     found: type[Detector] = getattr(import_module(f"{__name__}.{module}"), attribute)
     return found
 
 
+def check_models(names: Iterable[str], profile: str) -> None:
+    """Refuse models that there are not, or that lack a profile, before any work.
+
+    Raises
+    ------
+    UsageError
+        As :func:`create`.
+    """
+    for name in names:
+        _settings(name, profile)
+
+
+def _settings(name: str, profile: str) -> Settings:
+    profiles = model_class(name).profiles
+    if profile not in profiles:
+        near = did_you_mean(profile, profiles)
+        raise UsageError(f"{name} has no profile {shown(profile)}; choose one of {', '.join(profiles)}.{near}")
+    return profiles[profile]
+
+
 def _own_class(name: str) -> type[Detector]:
     """A user's own model. Its module is code that the user asked to run; whatever goes wrong in it is reported."""
-    from mimiidg_build.models.base import Detector
-
     module, _, attribute = name.partition(":")
     # A console script has its own folder first on sys.path, not the folder that the user is in.
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -79,6 +100,8 @@ def _own_class(name: str) -> type[Detector]:
             f"no model {name!r}: {type(error).__name__}: {error}. Expected module:Class, with a module that Python "
             f"finds from {Path.cwd()}"
         ) from error
+    from mimiidg_build.models.base import Detector  # only now: a mistyped module is said without waiting for torch
+
     if not (isinstance(found, type) and issubclass(found, Detector)):
         raise UsageError(f"{name} is {found!r}; expected a class derived from mimiidg_build.models.base.Detector")
     return found
@@ -107,7 +130,5 @@ def create(name: str, profile: str, n_sections: int, seed: int) -> Detector:
     UsageError
         No model has that name, or the model does not have that profile.
     """
-    cls = model_class(name)
-    if profile not in cls.profiles:
-        raise UsageError(f"{name} has no profile {profile!r}; choose one of {', '.join(cls.profiles)}")
-    return cls(cls.profiles[profile], n_sections, seed)
+    settings = _settings(name, profile)
+    return model_class(name)(settings, n_sections, seed)

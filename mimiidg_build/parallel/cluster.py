@@ -80,6 +80,18 @@ def run_on_cluster(
     return [results[future.key] for future in futures]
 
 
+def check_cluster(address: str) -> None:
+    """Make sure that a scheduler answers; its workers are looked at when there is work for them.
+
+    Raises
+    ------
+    UsageError
+        Nothing answers there.
+    """
+    with _connected(address):
+        pass
+
+
 def _next(done: queue.Queue[Any], client: Client, address: str) -> Any:
     """The next future that is done; a cluster that has lost all its workers is an error, not an endless wait."""
     without_workers_s = 0.0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import UsageError, did_you_mean, shown
 from mimiidg_build.parallel.processes import process_pool, require_main_guard
 from mimiidg_build.storage.places import Place
 
@@ -68,7 +68,7 @@ def runner(scheduler: str = "threads", workers: int | None = None, root: Place |
     Raises
     ------
     UsageError
-        No such scheduler.
+        No such scheduler, or no cluster answers there.
     """
     if scheduler == "threads":
         return partial(_run_in_threads, workers)
@@ -78,10 +78,14 @@ def runner(scheduler: str = "threads", workers: int | None = None, root: Place |
         require_main_guard()
         return partial(_run_in_processes, workers)
     if is_cluster(scheduler):
-        from mimiidg_build.parallel.cluster import run_on_cluster
+        from mimiidg_build.parallel.cluster import check_cluster, run_on_cluster
 
+        check_cluster(scheduler)  # now: before anything is made or read that it would wait for
         return partial(run_on_cluster, scheduler, root)
-    raise UsageError(f"no scheduler is named {scheduler!r}: use threads, processes or a cluster's tcp:// address")
+    near = did_you_mean(scheduler, ["threads", "processes"])
+    raise UsageError(
+        f"no scheduler is named {shown(scheduler)}: use threads, processes or a cluster's tcp:// address.{near}"
+    )
 
 
 def is_cluster(scheduler: str) -> bool:

@@ -1,7 +1,8 @@
 """Locks: one process at a time changes what lies somewhere.
 
 Like holds (:mod:`mimiidg_build.storage.holds`) they are locks of the operating system, and vanish with their process.
-The file that is locked stays: to remove it would let two processes lock two files of one name.
+The file that is locked stays: to remove it would let two processes lock two files of one name. One exception: a build
+that fails before it has written anything takes it along with the folder.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.storage.places import Place, in_work, local
 
 VARIANT_LOCK = ".lock"  # in a variant's directory
+ATTEMPTS = 100  # to lock a folder that others remove
 CONTENDED = (errno.EAGAIN, errno.EACCES)  # what a system says of a lock that another process has
 
 log = logging.getLogger(__name__)
@@ -94,15 +96,19 @@ def variant_lock(directory: Place) -> BaseFileLock:
 @contextlib.contextmanager
 def locked(lock: BaseFileLock, waiting: str) -> Iterator[None]:
     """Hold a lock; where another process has it, say ``waiting`` and wait."""
+    _acquire(lock, waiting)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock, waiting: str) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
         log.warning(waiting)
         lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -114,14 +120,40 @@ def locked_variant(directory: Place, waiting: str) -> Iterator[None]:
     DataError
         The directory cannot be written.
     """
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(locked(variant_lock(directory), waiting))
-        except OSError as error:
-            raise DataError(
-                f"{directory} cannot be written: {error.strerror}. Give another --root, or permission to write there."
-            ) from error
+    lock = _acquired(directory, waiting)
+    try:
         yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove_if_empty(local(directory))
+        raise
+    finally:
+        lock.release()
+
+
+def _acquired(directory: Place, waiting: str) -> BaseFileLock:
+    """The lock, held; the folder is made anew where a build that failed removed it while this one waited."""
+    try:
+        for _ in range(ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):
+                lock = variant_lock(directory)
+                _acquire(lock, waiting)
+                return lock
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory))
+    except OSError as error:
+        raise DataError(
+            f"{directory} cannot be written: {error.strerror}. Give another --root, or permission to write there."
+        ) from error
+
+
+def _remove_if_empty(directory: Path) -> None:
+    """Remove a variant's folder in which a build that failed has left nothing but the lock that it holds.
+
+    Another process that waits for the lock sees that its file is gone, and begins anew (filelock does that).
+    """
+    if [path.name for path in directory.iterdir()] == [VARIANT_LOCK]:
+        (directory / VARIANT_LOCK).unlink()
+        directory.rmdir()
 
 
 @contextlib.contextmanager

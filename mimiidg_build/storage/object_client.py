@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from mimiidg_build import settings
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import UsageError, without_password
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -111,7 +111,8 @@ def _as_os_error(error: Exception, url: str) -> OSError:
         what = "refused; see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the bucket's policy"
         return PermissionError(errno.EACCES, what, url)
     endpoint = settings.object_storage_url() or "Amazon S3"
-    return OSError(errno.EIO, f"the object storage at {endpoint} fails: {code or _reason(text)}", url)
+    said = without_password(f"the object storage at {endpoint} fails: {code or _reason(text)}")
+    return OSError(errno.EIO, said, url)
 
 
 def _reason(text: str) -> str:

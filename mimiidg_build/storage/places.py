@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mimiidg_build import settings
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import UsageError, shown
 from mimiidg_build.storage.backend import Backend, Complaint, Opened
 from mimiidg_build.storage.bucket import Bucket
 from mimiidg_build.storage.disk import Disk
@@ -45,20 +45,52 @@ def place(text: str | os.PathLike[str]) -> Place:
     >>> place("mimiidg-data"), str(place("s3://bucket/data/"))
     (PosixPath('mimiidg-data'), 's3://bucket/data')
 
+    ``~`` is the user's home: a shell leaves it as it is in ``--root=~/data``, and in an environment variable.
+
     Raises
     ------
     UsageError
-        A URL of another kind, or without a bucket.
+        A URL of another kind, without a bucket, or with credentials in it; the home of a user who is not there.
     """
     if isinstance(text, Path | ObjectPath):
         return text
     text = str(text)
     if "://" not in text:
-        return Path(text)
+        return Path(expanded(text))
     parts = text.removeprefix(SCHEME).removesuffix("/").split("/")
+    if "@" in parts[0]:  # it would stand in every message, log and store
+        raise UsageError(
+            f"{text}: a bucket's URL has no place for credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
     if not text.startswith(SCHEME) or any(part in ("", ".", "..") for part in parts):
-        raise UsageError(f"{text!r} is neither a path nor a URL like s3://bucket/prefix")
+        raise UsageError(f"{shown(text)} is neither a path nor a URL like s3://bucket/prefix")
     return ObjectPath("/", *parts)
+
+
+def expanded(text: str) -> str:
+    """A path with the home directory in place of ``~``.
+
+    Raises
+    ------
+    UsageError
+        ``~name``, and there is no such user; a folder of that name is ``./~name``.
+    """
+    if not text.startswith("~"):
+        return text
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        raise UsageError(f"{shown(text)}: no user of that name has a home directory here") from None
+
+
+def exists(path: Place) -> bool:
+    """Whether there is something; what can be no name on a disk is not there."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        if not is_local(path):
+            raise  # no answer, no permission: for the user to know
+        return False  # a name longer than the disk takes, or one with a zero byte
 
 
 def is_local(path: Place) -> bool:
@@ -69,7 +101,7 @@ def is_local(path: Place) -> bool:
 def local(path: Place) -> Path:
     """The path itself if it is on this machine, else its counterpart here: under ``MIMIIDG_WORK`` or
     ``./mimiidg-work``."""
-    return path if isinstance(path, Path) else settings.work().joinpath(*path.parts[1:])
+    return path if isinstance(path, Path) else Path(expanded(str(settings.work()))).joinpath(*path.parts[1:])
 
 
 def in_work(path: Path) -> Path:

@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.errors import DataError, UsageError, shown
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionSummary, StoreAttributes
+from mimiidg_build.schemas.variants import MAX_NAME, is_variant_name
 from mimiidg_build.storage.holds import Hold
 from mimiidg_build.storage.places import Place, hold, is_local, is_published, matching, place, staging
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, read_attributes
@@ -42,7 +43,18 @@ REQUESTS_AT_ONCE = 8  # on object storage, where each file that is checked is a 
 
 
 def variant_dir(root: Place, variant: str) -> Place:
-    """Where a variant's stores lie."""
+    """Where a variant's stores lie.
+
+    Raises
+    ------
+    UsageError
+        It is no variant's name, but a path perhaps: nothing is read or written beside ROOT/variants.
+    """
+    if not is_variant_name(variant):
+        raise UsageError(
+            f"{shown(variant)} is not a variant's name: letters, digits and _ . + -, beginning with a letter or digit, "
+            f"at most {MAX_NAME} characters."
+        )
     return root / "variants" / variant
 
 

@@ -71,15 +71,20 @@ def span(low: float, high: float, digits: int) -> str:
 
 
 def store_rows(listed: Sequence[Listed]) -> list[dict[str, Any]]:
-    """One row per store: variant, fingerprint, state, size."""
+    """One row per store: what it is, what it was built from, its size and when it was finished."""
     return [
         {
             "variant": store.variant,
             "fingerprint": store.fingerprint[:12],
             "state": store.state,
+            "dataset": store.dataset,
+            "SNR [dB]": span(*store.snr_db, 1) if store.snr_db else "",
+            "seed": "" if store.seed is None else str(store.seed),
+            "noise": _noise(store),
             "sections": store.n_sections,
             "clips": store.n_clips,
             "MB": f"{store.size_bytes / 1e6:,.0f}",
+            "built": store.built[:16],
             "path": str(store.path),
         }
         for store in listed
@@ -98,3 +103,9 @@ def noise_rows(store: Store) -> list[dict[str, Any]]:
         }
         for kind, noise in (store.attributes.noise or {}).items()
     ]
+
+
+def _noise(store: Listed) -> str:
+    """Where the noise comes from: folders and archives of the variant, by kind, else what the dataset brings."""
+    given = " ".join(f"{kind}={source}" for kind, source in (store.noise or {}).items())
+    return given or ("the dataset's" if store.snr_db else "")

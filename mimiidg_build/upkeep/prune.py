@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, Timeout
 
-from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.errors import DataError, UsageError, did_you_mean
 from mimiidg_build.fetch.lock import guard
 from mimiidg_build.storage.holds import alone
 from mimiidg_build.storage.locks import VARIANT_LOCK, file_lock, variant_lock
@@ -134,7 +134,10 @@ def prune_stores(
     root = local(root)
     directories = {path.name: path for path in sorted((root / "variants").glob("*/"))}
     if unknown := sorted(set(variants) - directories.keys()):
-        raise UsageError(f"{root} has no variant {', '.join(unknown)}; it has {', '.join(directories) or 'none'}.")
+        raise UsageError(
+            f"{root} has no variant {', '.join(unknown)}; it has {', '.join(directories) or 'none'}."
+            f"{did_you_mean(unknown[0], directories)}"
+        )
     chosen = [directories[name] for name in dict.fromkeys(variants)] or list(directories.values())
     failures: list[str] = []
     with contextlib.ExitStack() as locks:

@@ -30,10 +30,9 @@ from mimiidg_build.benchmark.stages import (
     benchmark_models,
     benchmark_variants,
     stored,
-    sweep_variants,
 )
 from mimiidg_build.benchmark.train_network import choose_device, train_and_score
-from mimiidg_build.datasets.variant import derive_variant, load_variant
+from mimiidg_build.datasets.variant import derive_grid, derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.models import autoencoder
@@ -213,7 +212,8 @@ def test_one_list_of_stages(store: Store, tmp_path: Path) -> None:
         return store
 
     options = {"profile": "smoke", "device": "cpu", "executor": watching}
-    found = benchmark_variants(sweep_variants(variant, [0, 6]), str(tmp_path), ["nearest_neighbour"], build, **options)
+    swept = derive_grid(variant, snr_offset_db=[0.0, 6.0])
+    found = benchmark_variants(swept, str(tmp_path), ["nearest_neighbour"], build, **options)
     on_a_store = ["plan small", "train nearest_neighbour fan", "train nearest_neighbour valve", "evaluate small"]
     assert watching.stages == ["build 0", "build 6", *on_a_store, *on_a_store]
     assert [benchmark.store for benchmark in found] == [store, store]
@@ -508,17 +508,6 @@ def test_figures_do_not_overwrite_each_other(found: Benchmark, tmp_path: Path) -
 
 def test_loss_plot(found: Benchmark, tmp_path: Path) -> None:
     assert plot_losses(found, tmp_path / "loss.png").read_bytes().startswith(PNG)
-
-
-def test_sweep_variants() -> None:
-    base = load_variant("paper")
-    swept = sweep_variants(base, [6.0, -6.0, 0.0, 6.0])
-    assert [(variant.name, variant.snr_offset_db) for variant in swept] == [
-        ("paper-snr-6dB", -6.0),
-        ("paper", 0.0),
-        ("paper-snr+6dB", 6.0),
-    ]
-    assert sweep_variants(base, []) == [base]
 
 
 def test_stored(store: Store, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_snr_sweep_shares_its_noise(root: Path, built: Store) -> None:
     plan = plan.reset_index(drop=True)
     assert (louder["noise_1_clip"] == plan["noise_1_clip"]).all()
     np.testing.assert_allclose(louder["noise_1_gain"], plan["noise_1_gain"] * 10 ** (6 / 20))
-    other = build_variant(small(root, "gearbox/01", seed=1), root).store.mix_plan
+    other = build_variant(small(root, "gearbox/01", seed=1), root, replace=True).store.mix_plan
     assert (other["noise_1_clip"] != plan["noise_1_clip"]).any()
 
 
@@ -181,7 +181,7 @@ def test_arrays_say_what_they_hold(built: Store) -> None:
 
 def test_sections_are_reused_from_an_earlier_store(root: Path) -> None:
     first = build_variant(small(root, "fan/00"), root).store
-    second = build_variant(small(root, "fan/00", "valve/01"), root).store
+    second = build_variant(small(root, "fan/00", "valve/01"), root, replace=True).store
     path = "fan/section_00/audio/c/0/0"
     assert os.path.samestat((first.path / path).stat(), (second.path / path).stat()), "linked, not rendered"
     alone = build_variant(small(root, "fan/00", "valve/01").model_copy(update={"name": "small"}), root)
@@ -201,7 +201,7 @@ def test_damaged_earlier_store_is_not_reused(root: Path) -> None:
     shard = first.path / "fan/section_00/audio/c/0/0"
     good = shard.read_bytes()
     shard.write_bytes(good[:100] + b"\x00\x01" + good[102:])
-    second = build_variant(small(root, "fan/00", "valve/01"), root).store
+    second = build_variant(small(root, "fan/00", "valve/01"), root, replace=True).store
     assert (second.path / "fan/section_00/audio/c/0/0").read_bytes() == good
 
 
@@ -220,7 +220,7 @@ def test_plan_can_be_given(root: Path, built: Store, tmp_path: Path) -> None:
     ):
         build_variant(small(root, "valve/00"), root, plan=tmp_path / "plan.parquet")
     with pytest.raises(DataError, match="differ in .* clips of fan/00"):
-        build_variant(small(root, "fan/00"), root, plan=tmp_path / "plan.parquet")
+        build_variant(small(root, "fan/00"), root, plan=tmp_path / "plan.parquet", replace=True)
 
 
 KILLED = """
@@ -308,9 +308,9 @@ def test_a_resumed_build_keeps_what_it_rendered(root: Path, monkeypatch: pytest.
     wider = small(root, "fan/00", "valve/00")
     with monkeypatch.context() as patched, pytest.raises(DataError, match="stopped"):
         patched.setattr(sections, "render_shard", one_of_fan)
-        build_variant(wider, root, workers=1)
+        build_variant(wider, root, workers=1, replace=True)
     assert len(rendered) == 1
-    store = build_variant(wider, root).store
+    store = build_variant(wider, root, replace=True).store
     assert store.path != earlier.path and verify_store(store, deep=True) == []
 
 

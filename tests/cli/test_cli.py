@@ -132,6 +132,7 @@ def test_bad_archives(place: Place, mistake: str, capsys: pytest.CaptureFixture[
     assert place.build() == 1
     one_message(capsys.readouterr(), message)
     assert snapshot(place.root) == before, "nothing of a failed build is left"
+    assert not (place.root / "variants/mine").exists(), "no empty folder either"
 
 
 def snapshot(root: Path) -> dict[str, bytes]:
@@ -269,8 +270,9 @@ def test_wrong_use(tmp_path: Path, arguments: list[str], message: str, capsys: p
 
 @pytest.mark.parametrize("name", ["verify", "export"])
 def test_no_store(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([name, "nothing", *(["out"] if name == "export" else []), "--root", str(tmp_path)]) == 1
-    assert "nothing is not a store. `mimiidg list` shows what there is" in capsys.readouterr().err
+    assert main([name, "nothing", *(["out"] if name == "export" else []), "--root", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "there is no store 'nothing'" in said and "`mimiidg list` shows what there is" in said
 
 
 def test_build_list_verify_export(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -332,6 +334,14 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         ("mimiidg build paper --scheduler p", {"processes"}),
         ("mimiidg benchmark demo --model nearest_neighbour_", {"nearest_neighbour_max"}),
         ("mimiidg benchmark demo --profile sm", {"smoke"}),
+        ("mimiidg validate mimii_dg --machine-type v", {"valve"}),
+        ("mimiidg validate mimii_dg --allow missing", {"missing_table"}),
+        ("mimiidg fetch mimii_dg --file fa", {"fan.zip"}),
+        ("mimiidg report mi", {"mine-of-my-own"}),
+        ("mimiidg explain mi", {"mine-of-my-own"}),
+        ("mimiidg prune mi", {"mine-of-my-own"}),
+        ("mimiidg benchmark demo --device cp", {"cpu"}),
+        ("mimiidg new-variant mine --dataset mimii_du", {"mimii_due"}),
         ("mimiidg serve --variant rel", {"released"}),
         ("mimiidg completion f", {"fish"}),
     ],

@@ -109,6 +109,26 @@ def test_evaluate(scores: Path) -> None:
     assert "fan/00" in text and "75.00" in text and "harmonic mean" in text and "official score" in text
 
 
+def test_evaluate_says_what_is_missing(scores: Path) -> None:
+    """One section of fifteen has no official score; the same scores for all of them have one."""
+    content = json.loads(run("evaluate", scores, "--json").stdout)
+    assert content["complete"] is False and len(content["missing_sections"]) == 14
+    assert "valve/02" in content["missing_sections"] and "fan/00" not in content["missing_sections"]
+    assert "valve/03" not in content["missing_sections"], "another set: of the evaluation"
+    text = run("evaluate", scores).stdout
+    (official,) = [line for line in text.splitlines() if line.strip().startswith("official score")]
+    assert "incomplete: 14 sections missing" in official
+    assert "incomplete: no scores of fan/01, fan/02, gearbox/00" in text
+    path = scores / "anomaly_score_fan_section_00_test.csv"
+    for name in content["missing_sections"]:
+        machine_type, number = name.split("/")
+        lines = path.read_text().replace("section_00", f"section_{number}")
+        (scores / f"anomaly_score_{machine_type}_section_{number}_test.csv").write_text(lines)
+    whole = json.loads(run("evaluate", scores, "--json").stdout)
+    assert whole["complete"] is True and whole["missing_sections"] == []
+    assert "incomplete" not in run("evaluate", scores).stdout
+
+
 def test_evaluate_with_truth(scores: Path, tmp_path: Path) -> None:
     path = scores / "anomaly_score_fan_section_00_test.csv"
     names = [line.split(",")[0] for line in path.read_text().splitlines()]

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pandera.errors
 import pandera.pandas as pa
 import pytest
 
-from mimiidg_build.datasets.findings import Finding, findings_frame, raise_on_errors, schema_cases, summarise
-from mimiidg_build.errors import DataError
+from mimiidg_build.datasets import findings
+from mimiidg_build.datasets.findings import (
+    ERROR_KINDS,
+    Finding,
+    check_kinds,
+    findings_frame,
+    raise_on_errors,
+    schema_cases,
+    summarise,
+)
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.schemas import tables
 from mimiidg_build.schemas.tables import ClipTable, Findings
 
 WARNING = Finding("warning", "size", "1/fan.zip", "a.wav has 3 bytes")
 ERROR = Finding("error", "unknown_value", "1/fan.zip:fan/attributes_00.csv", "no m-n 'Q'", 7, "d1v", "Q", "W, X")
+
+
+def test_every_kind_of_error_can_be_allowed():
+    """What the rooms' sources call an error; else --allow would refuse a kind that a release has."""
+    pattern = r"""(?:"error", |_BadLine\(|file\.error\((?:row|clip\.row), |Fault\(|check\(name=)"([a-z_0-9]+)\""""
+    folders = (Path(findings.__file__).parent, Path(tables.__file__).parent)
+    found = {
+        kind for folder in folders for path in folder.rglob("*.py") for kind in re.findall(pattern, path.read_text())
+    }
+    assert found - {"warning"} == set(ERROR_KINDS)
+    check_kinds(["missing_table"])
+    with pytest.raises(UsageError, match="of kind 'missing_tabel'. Did you mean 'missing_table'"):
+        check_kinds(["missing_tabel"])
 
 
 def test_frame_keeps_order_and_validates():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,44 @@ def test_files_that_are_no_toml(tmp_path: Path, content: bytes | None, message: 
     for load in (load_variant, load_dataset):
         with pytest.raises(UsageError, match=f"^{re.escape(str(place))}: {message}"):
             load(str(place))
+
+
+HOSTILE = {
+    "a key of 100,000 parts": (".".join("a" * 100_000) + " = 1", r"line 1 has 99,999 dots, expected at most 100"),
+    "the same as a table": ("[" + ".".join("a" * 100_000) + "]", r"line 1 has 99,999 dots"),
+    "30,000 unknown keys": (
+        'name = "v"\n' + "".join(f"k{n} = 1\n" for n in range(30_000)),
+        r"30,000 mistakes\n  k0: unknown key",
+    ),
+    "a key of 400,000 characters": ("k" * 400_000 + " = 1", r"2 mistakes\n"),
+    "a value of 400,000 characters": ('name = "' + "v" * 400_000 + '"', r"1 mistake\n  name: .*\(400,002 characters\)"),
+    "a list of 100,000 values": (f"name = {[1] * 100_000}", r"1 mistake\n  name: .*characters\)"),
+    "a number of 400,000 digits": ("seed = " + "9" * 400_000, r"not valid TOML: Exceeds the limit"),
+    "tables within tables": ("x = " + "{a = " * 5_000 + "1" + "}" * 5_000, r"not valid TOML: .*recursion"),
+    "10 MB": ('name = "' + "v" * 10_000_000 + '"', r"larger than 500,000 bytes"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files_are_refused_at_once_in_a_few_lines(tmp_path: Path, text: str, message: str) -> None:
+    place, begun = write(tmp_path / "mine.toml", text), time.process_time()
+    for load in (load_variant, load_dataset):
+        with pytest.raises(UsageError) as caught:
+            load(place)
+        assert len(str(caught.value)) < 6_000
+        if load is load_variant:
+            assert re.search(message, str(caught.value), re.DOTALL), str(caught.value)
+    assert time.process_time() - begun < 5, "seconds of this process; a second on an idle machine"
+
+
+def test_a_file_that_never_ends() -> None:
+    with pytest.raises(UsageError, match="^/dev/zero: larger than 500,000 bytes"):
+        load_variant("/dev/zero")
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbfname = 'mine'\r\n")
+    assert load_variant(str(tmp_path / "mine.toml")).name == "mine"
 
 
 def test_unknown_names_say_what_is_shipped() -> None:

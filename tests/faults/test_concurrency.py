@@ -37,7 +37,7 @@ def until(is_so: Callable[[], object]) -> None:
 
 def rebuild(place: Place, seed: int) -> Path:
     """Build the variant ``one`` anew with other noise, so that ``latest`` moves; the store's path."""
-    ended = place.build("one", "--seed", seed, "--name", "one", "--json")
+    ended = place.build("one", "--seed", seed, "--name", "one", "--replace", "--json")
     assert ended.code == 0, ended.err
     return Path(json.loads(ended.out)["path"])
 
@@ -191,7 +191,17 @@ def test_prune_leaves_a_variant_that_is_being_built(place: Place, fault: Any) ->
     fault("prune while a build runs", cases=1)
     old = rebuild(place, 100)
     process = place.start(
-        "build", place.template / "one.toml", "--name", "one", "--seed", 1, "--workers", 1, "--quiet", slow=0.3
+        "build",
+        place.template / "one.toml",
+        "--name",
+        "one",
+        "--replace",
+        "--seed",
+        1,
+        "--workers",
+        1,
+        "--quiet",
+        slow=0.3,
     )
     until(lambda: list(place.directory("one").glob("*.journal/*.json")))
     ended = place.run("prune", "--unfinished", "--json")

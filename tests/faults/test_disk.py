@@ -68,13 +68,13 @@ def check_fails(ended: Ended, directory: Path, words: str) -> None:
         assert find_damage(open_store(path)) == {}, "only a whole store has its name"
 
 
-def check_goes_on(place: Place, variant: str) -> None:
+def check_goes_on(place: Place, variant: str, *options: str) -> None:
     """With room again, the same command ends as if nothing had been; what was finished is not done again."""
     directory = place.directory(variant)
     noted = [json.loads(entry.read_text()) for entry in directory.glob("*.journal/*.json")]
     staging = [*directory.glob("*.zarr.partial"), *directory.glob("*.zarr")]
     finished = {o["path"]: (staging[0] / o["path"]).stat().st_mtime_ns for result in noted for o in result["objects"]}
-    ended = place.build(variant)
+    ended = place.build(variant, *options)
     assert ended.code == 0, ended.err
     store = open_store(directory)
     assert {path: (store.path / path).stat().st_mtime_ns for path in finished} == finished
@@ -262,10 +262,11 @@ def test_parts_on_another_file_system(
             shutil.rmtree(tmp_path / part)
             (tmp_path / part).symlink_to(elsewhere)
         assert place.build("two").code == 0
-        ended = place.build("two", "--seed", 1, "--name", "two")  # and a store that takes a section from the first
+        # and a store that takes a section from the first
+        ended = place.build("two", "--seed", 1, "--name", "two", "--replace")
         assert ended.code == 0, ended.err
         prune_stores(place.root)
-        check_goes_on(place, "two")
+        check_goes_on(place, "two", "--replace")
     finally:
         shutil.rmtree(elsewhere, ignore_errors=True)
 
@@ -302,7 +303,7 @@ def test_a_build_killed_in_a_lower_layer_goes_on(place: Place, layers: Path, fau
 
 def test_stores_in_a_lower_layer_are_pruned(place: Place, layers: Path, fault: Any) -> None:
     fault("a store removed from a lower layer of an overlay")
-    for options in ([], ["--seed", 1, "--name", "one"]):
+    for options in ([], ["--seed", 1, "--name", "one", "--replace"]):
         assert place.build("one", *options).code == 0
     place.root = overlay(layers, place.root)
     ended = place.run("prune", "--json")

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import main
 from mimiidg_build.datasets.manifest import load_dataset
-from mimiidg_build.datasets.variant import load_variant
+from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.http import is_loopback
+from mimiidg_build.fetch.retry import Retrier
 from mimiidg_build.flows.server import HOST
-from mimiidg_build.store.store import open_store
+from mimiidg_build.store.store import open_store, variant_dir
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.export import export_store
 from tests.faults.summary import Tries
@@ -155,32 +157,166 @@ def test_long_names(tmp_path: Path, fault: Tries, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(["verify", "../.."], ["verify", "../../outside"], ["report", "../../outside"], ["prune", "../outside"]),
-        *(["export", "../../outside", "out"], ["build", "../../outside"], ["fetch", "../../outside"]),
-        *(["benchmark", "../../outside"], ["validate", "../outside"], ["prune", ".."], ["prune", "/"]),
-    ],
-    ids=" ".join,
-)
+# Every value of a command line that becomes a path or part of one: the command, with the value in place of {}, and the
+# exit codes that a bad one may end with. A place that is there and is no store is bad data, 1; all else is wrong use.
+COMMANDS = {
+    "build demo --dataset synthetic-1pct --section fan/00 --name {}": {2},
+    "build demo --section fan/00 --dataset {}": {2},
+    "build demo --dataset synthetic-1pct --section {}": {2},
+    "build {}": {1, 2},
+    "build demo --dataset synthetic-1pct --section fan/00 --scheduler {}": {2},
+    "build demo --dataset synthetic-1pct --section fan/00 --allow {}": {2},
+    "benchmark {} --model nearest_neighbour --profile smoke": {1, 2},
+    "benchmark small --profile smoke --model {}": {2},
+    "benchmark small --profile smoke --model {}:Mine": {2},
+    "benchmark small --profile smoke --model my_models:{}": {2},
+    "benchmark small --model nearest_neighbour --profile {}": {2},
+    "benchmark small --model nearest_neighbour --device {}": {2},
+    "explain {} --clip fan/some": {1, 2},
+    "explain small --clip fan/some --model {}": {2},
+    "export {} out": {1, 2},
+    "fetch {}": {2},
+    "fetch synthetic-1pct --file {}": {2},
+    "new-variant {}": {2},
+    "new-variant mine --dataset {}": {2},
+    "prune {}": {2},
+    "report {}": {1, 2},
+    "serve --variant {}": {2},
+    "validate {}": {2},
+    "validate synthetic-1pct --machine-type {}": {2},
+    "validate synthetic-1pct --allow {}": {2},
+    "verify {}": {1, 2},
+}
+HOSTILE = {
+    "a way up": "../outside",
+    "a long way up": "../../../outside/variants",
+    "the root's own parent": "..",
+    "the folder itself": ".",
+    "an absolute path": "/OUTSIDE/new",
+    "a blank within": "a b",
+    "a control character": "a\x1b[31mb",
+    "two lines": "a\nb",
+    "a zero byte": "a\x00b",
+    "a hidden name": ".hid",
+    "nothing": "",
+    "a name longer than a disk takes": "x" * 5000,
+}
+
+
+def make_outside(directory: Path, archives: Path) -> Path:
+    """A root in which every command finds what it needs, in a folder where others lie that it must leave alone."""
+    make_store(directory / "a/root")
+    (directory / "a/root/archives").symlink_to(archives / "archives")
+    for name in ("outside", "a/outside", "a/work"):
+        (directory / name).mkdir()
+    return directory
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, synthetic_archives: Path) -> Path:
+    """For those that change nothing."""
+    return make_outside(tmp_path_factory.mktemp("names"), synthetic_archives)
+
+
+def listed(directory: Path) -> list[Path]:
+    """What there is, but for locks, which readers take."""
+    return sorted(path for path in directory.rglob("*") if not path.name.endswith(".lock"))
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_names_on_the_command_line(
-    tmp_path: Path,
-    arguments: list[str],
+    shared: Path,
+    command: str,
+    value: str,
     fault: Tries,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A bad name is said before any work: nothing is made, within the root or without."""
     fault("a path out of the root on the command line")
-    root = tmp_path / "a" / "root"
-    make_store(root)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "a" / "outside").mkdir()
+    monkeypatch.chdir(shared / "a/work")
+    before = listed(shared)
+    given = [word.replace("{}", value.replace("/OUTSIDE", str(shared / "outside"))) for word in command.split()]
+    assert main([*given, "--root", str(shared / "a/root")]) in COMMANDS[command]
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and "\x1b" not in said and "Missing" not in said and len(said) < 12_000
+    assert listed(shared) == before
+
+
+def test_the_same_commands_with_good_names_work(
+    tmp_path: Path, synthetic_archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the test above would pass with commands that never come as far as a name."""
+    outside = make_outside(tmp_path, synthetic_archives)
+    monkeypatch.chdir(outside / "a/work")
+    root = outside / "a/root"
+    command = next(iter(COMMANDS)).replace("{}", "good").split()
+    assert main([*command, "--quiet", "--root", str(root)]) == 0
+    assert main(["benchmark", "small", "--model", "nearest_neighbour", "--device", "cpu", "--root", str(root)]) == 0
+    for command in ("export good out", "verify good", "prune good", "new-variant mine"):
+        assert main([*command.split(), "--root", str(root)]) == 0, command
+    made = {path.relative_to(outside).parts[:3] for path in listed(outside)}
+    assert ("a", "root", "variants") in made and ("a", "root", "runs") in made
+    assert {path.name for path in (root / "variants").iterdir()} == {"small", "good"}
+    assert not list((outside / "outside").iterdir()) + list((outside / "a/outside").iterdir())
+
+
+@pytest.mark.parametrize("value", ["../outside", "/tmp/outside", "a b", "a\nb", "..", "", "x" * 5000])
+def test_names_in_python(shared: Path, value: str, fault: Tries) -> None:
+    """``derive_variant`` refuses the name; what was made in another way is refused by the build."""
+    fault("a path out of the root in Python")
+    root, variant, before = shared / "a/root", load_variant("demo"), listed(shared)
+    with pytest.raises(UsageError, match="command line: 1 mistake\n  name: "):
+        derive_variant(variant, name=value)
+    small = derive_variant(variant, dataset="synthetic-1pct", sections=["fan/00"])
+    with pytest.raises(UsageError, match="1 mistake\n  name: "):
+        build_variant(small.model_copy(update={"name": value}), root)
+    with pytest.raises(UsageError, match="is not a variant's name"):
+        variant_dir(root, value)
+    assert listed(shared) == before
+
+
+# Wherever an address may stand that holds a password.
+ADDRESSES = {
+    "a root": (["list", "--root", "s3://me:hunter2@bucket/data"], {}),
+    "the variable": (["list"], {"MIMIIDG_ROOT": "s3://me:hunter2@bucket/data"}),
+    "another scheme": (["list", "--root", "gs://me:hunter2@bucket"], {}),
+    "a store": (["verify", "s3://me:hunter2@bucket/variants/demo"], {}),
+    "noise": (["build", "demo", "--noise", "A=s3://me:hunter2@bucket/hall"], {}),
+    "a dataset": (["build", "demo", "--dataset", "s3://me:hunter2@bucket/mine.toml"], {}),
+    "the storage": (["list", "--root", "s3://b/d"], {"AWS_ENDPOINT_URL": "http://me:hunter2@127.0.0.1:1"}),
+    "the record API": (["fetch", "mimii_dg"], {"MIMIIDG_ZENODO_URL": "http://me:hunter2@127.0.0.1:1"}),
+    "the Prefect server": (["build", "demo", "--prefect"], {"PREFECT_API_URL": "http://me:hunter2@127.0.0.1:1/api"}),
+    "the cluster": (["build", "demo", "--scheduler", "tcp://me:hunter2@127.0.0.1:1"], {}),
+}
+
+
+@pytest.mark.parametrize("where", ADDRESSES)
+def test_a_password_is_never_printed(
+    tmp_path: Path,
+    where: str,
+    fault: Tries,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither in messages nor in logs, nor in any file."""
+    fault("a password in an address")
     monkeypatch.chdir(tmp_path)
-    before = sorted(path for path in tmp_path.rglob("*") if not path.name.endswith(".lock"))
-    assert main([*arguments, "--root", str(root)]) in (1, 2)
-    assert "Traceback" not in capsys.readouterr().err
-    assert sorted(path for path in tmp_path.rglob("*") if not path.name.endswith(".lock")) == before
+    monkeypatch.setattr("mimiidg_build.storage.object_client.RETRIES", 0)
+    monkeypatch.setattr("mimiidg_build.parallel.cluster.CONNECT_WITHIN_S", 0.5)
+    as_it_is = Retrier.__init__
+    monkeypatch.setattr(
+        Retrier, "__init__", lambda self, policy, sleep=None: as_it_is(self, policy, lambda wait_s: None)
+    )
+    arguments, variables = ADDRESSES[where]
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert main(arguments) in (1, 2)
+    printed = capfd.readouterr()
+    assert "error: " in printed.err and "hunter2" not in printed.out + printed.err + caplog.text, printed.err
+    assert not any(b"hunter2" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("as_zip", [False, True])

@@ -14,6 +14,7 @@ import pytest
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
+from mimiidg_build.errors import UsageError
 from tests.conftest import DATASET
 
 RUN = """
@@ -45,6 +46,22 @@ print(json.dumps({"paths": paths, "artifacts": artifacts, "runs": runs, "server"
 # Prefect's embedded server may be stopped amid a transaction, of which its database library complains
 # (PrefectHQ/prefect#16504). Commands show nothing of it; flows that are called from Python keep Prefect's console.
 EMBEDDED_SERVER_STOPPED = re.compile(r"[\d:.]+ \| ERROR +\| sqlalchemy\.pool.*?CancelledError\n", re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a b", "", "x" * 5000])
+def test_names_in_a_flows_parameters(tmp_path: Path, name: str) -> None:
+    """A server's form or a schedule is no more trusted than a file."""
+    from mimiidg_build.flows import benchmark, build_variant, refresh
+
+    content = {"name": name, "dataset": DATASET}
+    for call in (
+        lambda: build_variant.build_variant.fn(content, tmp_path / "root"),
+        lambda: benchmark.benchmark.fn([content], tmp_path / "root", ["nearest_neighbour"]),
+        lambda: refresh._needed([content]),
+    ):
+        with pytest.raises(UsageError, match="variant: 1 mistake\n  name: "):
+            call()
+    assert not list(tmp_path.iterdir())
 
 
 def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> None:

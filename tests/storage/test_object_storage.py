@@ -142,7 +142,7 @@ def test_new_noise_renders_what_changed_and_keeps_the_store_before(remote: Objec
     first = build_variant(VARIANT, remote).store
     rendered.clear()
     offset = VARIANT.model_copy(update={"snr_db": {"fan/01": 3.0}})
-    second = build_variant(offset, remote).store
+    second = build_variant(offset, remote, replace=True).store
     assert rendered == ["fan/section_01"], "the other sections are copied within the bucket"
     assert open_store(second.path.parent).fingerprint == second.fingerprint != first.fingerprint
     assert content(open_store(first.path)), "who reads the store before reads on"
@@ -153,7 +153,8 @@ def test_new_noise_renders_what_changed_and_keeps_the_store_before(remote: Objec
 def test_two_machines_that_publish_at_once(remote: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has a store of the variant; the other moves ``latest`` between this one's look and its put."""
     mine, other = (
-        build_variant(VARIANT.model_copy(update={"sections": [name]}), remote).store for name in ("fan", "valve/00")
+        build_variant(VARIANT.model_copy(update={"sections": [name]}), remote, replace=True).store
+        for name in ("fan", "valve/00")
     )
     latest, write, puts = mine.path.parent / "latest", ObjectPath.write, []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,23 @@ def test_spans(low: float, high: float, digits: int, expected: str, why: str) ->
 
 def test_a_row_per_store() -> None:
     listed = Listed("paper", "0123456789abcdef" * 2, "latest", 1800, 15, 864_123_456, Path("/x/paper/0.zarr"))
+    listed = replace(listed, dataset="mimii_dg", snr_db=(-15.0, 3.0), seed=0, noise={}, built="2026-11-26 04:02+00:00")
     (row,) = store_rows([listed])
     assert row == {
         "variant": "paper",
         "fingerprint": "0123456789ab",
         "state": "latest",
+        "dataset": "mimii_dg",
+        "SNR [dB]": "-15.0 .. 3.0",
+        "seed": "0",
+        "noise": "the dataset's",
         "sections": 15,
         "clips": 1800,
         "MB": "864",
+        "built": "2026-11-26 04:02",
         "path": "/x/paper/0.zarr",
     }
+    (row,) = store_rows([replace(listed, noise={"A": "hall_a", "B": "hall_b.zip"})])
+    assert row["noise"] == "A=hall_a B=hall_b.zip"
+    (row,) = store_rows([replace(listed, state="partial", dataset="", snr_db=None, seed=None, noise=None, built="")])
+    assert [row[name] for name in ("dataset", "SNR [dB]", "seed", "noise", "built")] == [""] * 5

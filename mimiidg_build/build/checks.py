@@ -1,0 +1,189 @@
+"""What is wrong with a build that names alone tell, said before anything is fetched, made or read.
+
+A variant's name is taken by the definition of its latest store: the dataset, sections, SNR, seed, noise and features
+that it was built with. Another definition takes the name over only where the caller says so, since ``latest`` moves to
+the new store and ``mimiidg prune`` then removes the old one. New archives and new recordings in the same folders are
+the same definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from mimiidg_build.datasets import synthetic
+from mimiidg_build.datasets.findings import check_kinds
+from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.noise_choice import check_noise, with_stated_rest
+from mimiidg_build.datasets.release import machine_types
+from mimiidg_build.datasets.variant import parse_variant
+from mimiidg_build.errors import DataError, UsageError, shown
+from mimiidg_build.mixing import mix_plan
+from mimiidg_build.schemas.manifests import DOMAINS, DatasetManifest, Section
+from mimiidg_build.schemas.variants import Variant
+from mimiidg_build.storage.places import Place
+from mimiidg_build.store.store import Store, open_store, variant_dir
+
+# keys that decide nothing where no noise is added
+WITHOUT_NOISE = {"seed", "snr_offset_db", "snr_db", "full_scale", "noise", "noise_from", "noise_settings"}
+NOT_COMPARED = {"name", "title", "dataset"}  # the dataset is compared by its own name: it may be given in several ways
+
+
+def check_build(variant: Variant, root: Place, *, allow: Collection[str] = (), replace: bool = False) -> Variant:
+    """The variant, if nothing that names tell speaks against building it.
+
+    Parameters
+    ----------
+    variant : Variant
+        From anywhere: it is validated anew.
+    root : Place
+    allow : collection of str
+        Kinds of findings that are warnings rather than errors.
+    replace : bool
+        Whether its store may take the name over from one of another definition.
+
+    Returns
+    -------
+    Variant
+
+    Raises
+    ------
+    UsageError
+        A value that a variant cannot have, an unknown dataset or kind of finding, a section that the dataset does not
+        have or whose SNR nobody states, or a name that a store of another definition has.
+    """
+    variant = parse_variant(variant.model_dump(), f"variant {shown(variant.name)}")
+    dataset = load_dataset(variant.dataset)
+    check_kinds(allow)
+    _check_sections(variant, dataset)
+    check_noise(variant)
+    if not replace:
+        # noise recordings may have moved without changing: that is for their digests to tell
+        check_name_is_free(variant, root, except_for={"noise", "noise_from"})
+    return variant
+
+
+# ---- Sections --------------------------------------------------------------------------------------------------------
+
+
+def _check_sections(variant: Variant, dataset: DatasetManifest) -> None:
+    """Sections that the dataset cannot have, as its archives' names tell, and those without an SNR."""
+    machines = machine_types(dataset)
+    rows = [row for row in load_table1().sections if row.machine_type in machines]
+    if not dataset.synthetic:  # which sections it has is known when its archives are read
+        check_held(variant, dataset, rows, machines)
+        rows = [row for row in rows if row.id in variant.sections]
+    elif not synthetic.parse_name(dataset.name).evaluation:
+        rows = [row for row in rows if row.in_paper]
+        check_held(variant, dataset, rows, [row.id for row in rows])
+    check_snrs(rows, variant)
+
+
+def check_held(
+    variant: Variant, dataset: DatasetManifest, sections: Collection[Section], held: Collection[str]
+) -> None:
+    """Refuse sections that a dataset does not have.
+
+    Parameters
+    ----------
+    variant : Variant
+    dataset : DatasetManifest
+    sections : collection of Section
+        Those that it has.
+    held : collection of str
+        What the message says that it has.
+
+    Raises
+    ------
+    UsageError
+        The variant names another one, or wants none of those that there are.
+    """
+    known = {choice for section in sections for choice in (section.machine_type, section.id)}
+    absent = [choice for choice in variant.sections if choice not in known]
+    if absent or not sections:
+        raise UsageError(
+            f"variant {variant.name} asks for {', '.join(absent) or 'sections'}, but {dataset.name} has "
+            f"{', '.join(held) or 'nothing'}."
+        )
+
+
+def check_snrs(sections: Iterable[Section], variant: Variant) -> None:
+    """Refuse sections that are to be mixed at an SNR which neither Table 1 nor the variant states.
+
+    Raises
+    ------
+    UsageError
+        The message names them all and says how to state one.
+    """
+    mixed = [row for row in sections if variant.mixing == "table1" and variant.wants(*row.section_id)]
+    lacking = [row.id for row in mixed if not _has_snr(row, variant)]
+    if lacking:
+        raise UsageError(
+            f"no SNR is published for {', '.join(lacking)}. State one: --snr DB for all sections, or under [snr_db] in "
+            f'the variant, "{lacking[0]}" = DB; or leave those sections out (--section).'
+        )
+
+
+def _has_snr(section: Section, variant: Variant) -> bool:
+    try:
+        for domain in DOMAINS:
+            mix_plan.snr_db(section, section.values(domain)[0], variant)
+    except UsageError:
+        return False
+    return True
+
+
+# ---- Names -----------------------------------------------------------------------------------------------------------
+
+
+def check_name_is_free(variant: Variant, root: Place, except_for: Collection[str] = ()) -> None:
+    """Refuse to take a name over from a store of another definition.
+
+    Parameters
+    ----------
+    variant : Variant
+    root : Place
+    except_for : collection of str
+        Keys of a variant that may differ.
+
+    Raises
+    ------
+    UsageError
+        The latest store of that name was built from another definition; the message says what differs.
+    """
+    directory = variant_dir(root, variant.name)
+    if not (directory / "latest").is_file():
+        return
+    try:
+        there = open_store(directory)
+    except DataError:
+        return  # damaged: the build that comes now is what mends it
+    if found := [line for key, line in _differences(there, variant) if key not in except_for]:
+        raise UsageError(
+            "\n".join(
+                [
+                    f"the name {variant.name} is taken: {there.path} was built from another definition.",
+                    *(f"  {line}" for line in found),
+                    "Give this one a name of its own (--name), or take the name over with --replace: then the new "
+                    "store is the latest, and the one that is there stays until `mimiidg prune` removes it.",
+                ]
+            )
+        )
+
+
+def _differences(there: Store, variant: Variant) -> Iterable[tuple[str, str]]:
+    """(key, what it was and what it is now) of everything that defines a store."""
+    old, dataset = with_stated_rest(there.attributes.variant), load_dataset(variant.dataset)
+    if there.attributes.dataset != dataset.name:
+        yield "dataset", f"dataset: {there.attributes.dataset}, now {dataset.name}"
+    unused = WITHOUT_NOISE if old.mixing == variant.mixing == "none" else set()
+    for key in [key for key in Variant.model_fields if key not in NOT_COMPARED | unused]:
+        before, after = _comparable(old, key), _comparable(variant, key)
+        if before != after:
+            yield key, f"{key}: {shown(before)}, now {shown(after)}"
+
+
+def _comparable(variant: Variant, key: str) -> object:
+    """A value as it is compared and shown: the order of sections decides nothing."""
+    if key == "sections":
+        return sorted(set(variant.sections)) or "all"
+    return variant.model_dump(exclude_none=True).get(key)
