@@ -28,7 +28,7 @@ from mimiidg_build.models.nearest_neighbour import NearestNeighbour
 from mimiidg_build.report.attention_figures import figure_path
 from mimiidg_build.storage import places
 from mimiidg_build.store.store import Store, open_store
-from tests.small_store import SHARD_CLIPS, make_store
+from tests.small_store import SHARD_CLIPS, make_store, record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -213,6 +213,7 @@ def poison(store: Store, target: Path, spared: set[tuple[str, str, int]]) -> Sto
             with (section / f"{name}/c/{number}/{tail}").open("r+b") as shard:
                 shard.seek(inner * clip.nbytes)
                 shard.write(clip.tobytes())
+    record_files(target)
     return open_store(target)
 
 

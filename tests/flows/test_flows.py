@@ -81,7 +81,7 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
     assert library.was_finished and result["paths"] == [str(library.store.path)] * 3
     keys = [key for key, _ in result["artifacts"]]
     name = library.store.attributes.variant.name
-    kinds = ("sections", "findings", "store", "refresh", "report", "benchmark", "benchmark-means")
+    kinds = ("sections", "noise", "findings", "store", "refresh", "report", "benchmark", "benchmark-means")
     assert {f"archives-{DATASET}", *(key(kind, name) for kind in kinds)} == set(keys)
     refreshes = [data for key_, data in result["artifacts"] if key_ == key("refresh", name)]
     assert sum("nothing new" in data for data in refreshes) == 1 and sum("built" in data for data in refreshes) == 1

@@ -28,7 +28,7 @@ from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.loss_curve import EpochLoss, write_loss_curve
 from mimiidg_build.training.reproducible import epoch_seed
 from mimiidg_build.training.train import train, training_windows
-from tests.small_store import N_FRAMES, make_store
+from tests.small_store import N_FRAMES, make_store, record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -208,6 +208,8 @@ def test_reads_no_test_clip(store: Store, tmp_path: Path) -> None:
         with file.open("r+b") as shard:
             shard.seek(inner * N_FRAMES * 128 * 4)
             shard.write(np.full((N_FRAMES, 128), np.nan, np.float32).tobytes())
+    record_files(poisoned.path)
+    poisoned = open_store(poisoned.path)
     assert np.isnan(poisoned.logmel("fan", "00")[:]).any()
     assert same_weights(trained(store, tmp_path / "clean"), trained(poisoned, tmp_path / "poisoned"))
 
