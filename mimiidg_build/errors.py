@@ -73,7 +73,7 @@ def without_password(text: str) -> str:
 def shown(value: object) -> str:
     """A value as a message shows it: in quotes, control characters escaped, cut off where it is long.
 
-    >>> shown("loud\\n"), shown("x" * 5000)[-22:], shown(16**5000)
+    >>> shown("loud\\n"), shown("x" * 5000)[-23:], shown(16**5000)
     ("'loud\\\\n'", 'x... (5,002 characters)', 'a value too long to show')
     """
     try:

@@ -60,7 +60,7 @@ def test_memory_and_scale(small_root: Path) -> None:
 def test_read_and_training(small_root: Path, one_thread: None) -> None:
     store = str(variant_dir(small_root, "paper"))
     ratios = read.main([store, "--rounds", "1", "--wav-clips", "4"])
-    assert len(ratios) == 6 and all(ratio.value > 0 for ratio in ratios)
+    assert len(ratios) == 8 and all(ratio.value > 0 for ratio in ratios)
     assert all(ratio.value > 0 for ratio in training.main([store, "--rounds", "1", "--processes", "1"]))
 
 

@@ -217,9 +217,11 @@ def poison(store: Store, target: Path, spared: set[tuple[str, str, int]]) -> Sto
     return open_store(target)
 
 
-def cases() -> list[tuple[str, int]]:
+def cases() -> list[Any]:
     takes_anomalies = [name for name in models.MODELS if models.model_class(name).profiles["smoke"].tuning_epochs]
-    return [(name, 0) for name in models.MODELS] + [(name, 2) for name in takes_anomalies[-1:]]
+    of_seconds = [pytest.param("attention", 0, marks=pytest.mark.slow)]
+    others = [(name, 0) for name in models.MODELS if name != "attention"]
+    return [*others, *of_seconds, *((name, 2) for name in takes_anomalies[-1:])]
 
 
 @pytest.mark.parametrize(("name", "k"), cases())

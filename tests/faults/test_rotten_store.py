@@ -211,7 +211,7 @@ def test_a_wider_variant_takes_nothing_rotten_over(place: Place, fault: Tries, c
         shutil.rmtree(directory)
         shutil.copytree(place.root / "narrow", directory)
         (DAMAGE | {"wrong": make_wrong})[kind](earlier / name)
-        ended = place.run("build", wider, "--quiet")
+        ended = place.run("build", wider, "--replace", "--quiet")
         assert ended.code == 0, ended.err
         assert files(undisturbed) == expected, (kind, name)
 

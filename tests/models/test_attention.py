@@ -266,6 +266,7 @@ def test_score_is_the_cross_entropy_with_the_margin() -> None:
 # ---- Learning --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # a second an iteration
 def test_it_learns_its_sections_and_scores_the_wrong_one_high() -> None:
     """Two machines that whine at pitches of their own, each clip at another level."""
     time_s, rng = np.arange(N_SAMPLES) / 16_000, np.random.default_rng(0)

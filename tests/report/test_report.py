@@ -33,7 +33,7 @@ from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli.report import report
 from mimiidg_build.datasets.variant import derive_variant, load_variant
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.progress import Reporter
@@ -632,7 +632,7 @@ def test_command(case: tuple[Store, Path], told: dict[str, Any]) -> None:
     path = root / "reports" / "case" / f"{store.fingerprint}.html"
     assert told["path"] == str(path) == str(report_path(store, root))
     assert (told["size_bytes"], told["store"]) == (path.stat().st_size, str(store.path))
-    with pytest.raises(DataError, match="is not a store"):
+    with pytest.raises(UsageError, match="there is no store 'cse'.* Did you mean 'case'?"):
         CliRunner().invoke(report, ["cse", "--root", str(root)], catch_exceptions=False)
 
 
