@@ -18,7 +18,7 @@ import io
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ def export_store(
     directory = Path(directory)
     if directory.is_file():
         raise UsageError(f"{directory} is a file; give a new directory.")
-    _check_names(store, directory)
     about = about_files(store, as_zip=as_zip)
+    _check_names(store, directory, about)
     with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     waiting = f"another export into {directory} is running; waiting for it"
@@ -140,11 +140,18 @@ def export_store(
         return sorted(directory.iterdir())
 
 
-def _check_names(store: Store, directory: Path) -> None:
+def _check_names(store: Store, directory: Path, ours: Collection[str]) -> None:
+    """Refuse names that would leave the directory, or collide there with files of the export's own (``ours``)."""
     for name in {*store.clips["machine_type"], *store.clips["section"], *store.clips["member"]}:
         if problem := name_problem(name):
             raise DataError(
                 f"{store.path}/clips.parquet: {name!r} has {problem}; nothing is written outside {directory}."
+            )
+    for machine_type in {*store.clips["machine_type"]}:
+        if machine_type.startswith(".") or machine_type in ours:
+            raise DataError(
+                f"{store.path}/clips.parquet: a machine type is called {machine_type!r}, as files of the export itself "
+                "or hidden ones are; nothing is written."
             )
 
 
