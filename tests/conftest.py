@@ -7,6 +7,8 @@ import io
 import os
 import re
 import shutil
+import signal
+import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -33,6 +35,12 @@ DATASET = "synthetic-1pct-seed0"
 # every process that a test starts see it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# A shell has its background jobs ignore Ctrl-C, and nohup hangups: what the tests start would inherit that.
+if threading.current_thread() is threading.main_thread():  # only it may set handlers
+    for ignorable in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(ignorable) is signal.SIG_IGN:
+            signal.signal(ignorable, signal.default_int_handler if ignorable == signal.SIGINT else signal.SIG_DFL)
 
 # Files that take longest, longest first: begun last, each would keep one worker busy while the other is idle.
 LONGEST = (
