@@ -71,6 +71,7 @@ def test_compiled_code_is_cached_for_the_source_text_of_the_whole_room(
     """numba would go on using the machine code of a function after a change in another module that it calls."""
     (tmp_path / "largest.py").write_text("def largest(samples):\n    return samples.max()\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))  # whatever NUMBA_CACHE_DIR says
     largest = importlib.import_module("largest").largest
 
     def found_in_cache() -> bool:
