@@ -63,6 +63,7 @@ def scores(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in root.rglob("*.csv")}
 
 
+@pytest.mark.slow  # as the test of threads below, with every file of a run
 def test_two_at_once_give_the_same_files(store: Store, tmp_path: Path) -> None:
     watching = Watching()
     options = {"profile": "smoke", "device": "cpu"}

@@ -115,10 +115,12 @@ def marked(mark: str) -> list[str]:
     [
         (["build", "demo", "--dataset", DATASET], "levels: 180 of 180", False),
         (["build", "demo", "--dataset", DATASET], "render", True),
-        (["build", "demo", "--dataset", DATASET, "--scheduler", "processes"], "render", True),
+        pytest.param(
+            ["build", "demo", "--dataset", DATASET, "--scheduler", "processes"], "render", True, marks=pytest.mark.slow
+        ),
         (["fetch", "synthetic-5pct-seed7"], "synthesize", True),
         (["benchmark", "small", "--model", "autoencoder", "--epochs", "100000", "--workers", "2"], "windows", True),
-        (["demo", "--percent", "1"], "levels", True),
+        pytest.param(["demo", "--percent", "1"], "levels", True, marks=pytest.mark.slow),
         (["demo", "--percent", "1"], "start Prefect", True),
     ],
     ids=["build-pipe", "build", "build-processes", "fetch", "benchmark", "demo", "demo-at-once"],

@@ -205,6 +205,7 @@ def test_looked_after_from_the_command_line(
     assert f"{remote} is on object storage, where it cannot be known whether anybody reads" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # trains, and draws a report
 def test_runs_and_reports_stay_on_this_machine(
     remote: ObjectPath, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +236,7 @@ def test_a_root_that_is_none(bucket: ObjectPath, capsys: pytest.CaptureFixture[s
     assert captured.err == f"error: {message}\n" and captured.out == ""
 
 
+@pytest.mark.slow  # three processes of dask
 def test_a_cluster_without_a_shared_file_system(remote: ObjectPath, root: Path, start: Callable[[], Cluster]) -> None:
     """Its workers know nothing but the bucket; one of them is killed in the middle."""
     cluster = start()
@@ -251,6 +253,7 @@ def test_a_cluster_without_a_shared_file_system(remote: ObjectPath, root: Path, 
         runner(cluster.address, root=remote)(abs, [(1,)], print)
 
 
+@pytest.mark.slow  # a Prefect server, twice
 def test_the_flows(remote: ObjectPath, tmp_path: Path) -> None:
     code = (
         "import sys; from mimiidg_build.flows.build_variant import build_variant\n"
