@@ -12,6 +12,7 @@ own name only: else a page whose name is made to lead to this machine (DNS rebin
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import socket
@@ -20,13 +21,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from mimiidg_build import settings
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.flows.secret import have_secret, secret_file
+
+if TYPE_CHECKING:
+    import uvicorn
 
 START_WITHIN_S, STOP_WITHIN_S = 180.0, 10.0  # the first start migrates a database: 20 s on two cores
 HOST = "127.0.0.1"
@@ -175,9 +179,9 @@ def end_with(process: int) -> None:
 # ---- In the server's process -----------------------------------------------------------------------------------------
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(server: uvicorn.Server) -> None:
     sys.stdin.buffer.read()  # ends when the parent closes the pipe, or dies, by whatever signal
-    os.kill(os.getpid(), signal.SIGTERM)
+    server.should_exit = True
     time.sleep(STOP_WITHIN_S / 2)
     os._exit(1)  # a request under way must not keep it: well within the time that stop() waits
 
@@ -192,9 +196,17 @@ def _app() -> Any:
 def _main(descriptor: int) -> None:
     import uvicorn
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    config = uvicorn.Config(_app, factory=True, log_level="error")
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+    class Server(uvicorn.Server):
+        """Ends with its parent alone: a run that is stopped, with all processes at once, still has it to report to."""
+
+        def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+            return contextlib.nullcontext()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    server = Server(uvicorn.Config(_app, factory=True, log_level="error"))
+    threading.Thread(target=_end_with_parent, args=[server], daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=descriptor)])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.managers import SyncManager
 from types import FrameType
 from typing import Any
@@ -89,6 +90,7 @@ def process_pool(
     """
     require_main_guard()
     with _start_errors():
+        _start_resource_tracker()
         pool = ProcessPoolExecutor(
             n, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer, arguments)
         )
@@ -119,6 +121,7 @@ def start_manager() -> SyncManager:
     manager = SyncManager(ctx=multiprocessing.get_context("spawn"))
     try:
         with without_ctrl_c(), _start_errors():
+            _start_resource_tracker()
             manager.start(_begin, (None, ()))
     except EOFError:  # it ended before it had said where it can be reached
         process = manager._process  # type: ignore[attr-defined]
@@ -135,6 +138,19 @@ def require_main_guard() -> None:
     # The attribute by which Python itself notices, in multiprocessing.spawn, with a traceback from every worker.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         os._exit(NO_GUARD)  # at once: the script might catch an exception, or hold threads that never end
+
+
+def _start_resource_tracker() -> None:
+    """Start the process by which Python frees what processes share, if it does not run, so that SIGHUP spares it.
+
+    By itself it ignores SIGINT and SIGTERM alone. Ended by a SIGHUP that goes to all processes of a command, it is
+    started anew, knows nothing of what it is to free, and says so with a traceback for each.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # which it inherits
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
