@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 
 def key(kind: str, *names: str) -> str:
@@ -21,18 +19,3 @@ def key(kind: str, *names: str) -> str:
     name = "-".join(names)
     plain = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
     return f"{kind}-{plain}" if plain == name else f"{kind}-{plain}-{sha256(name.encode()).hexdigest()[:8]}"
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a markdown table.
-
-    >>> print(table([{"section": "fan/00", "clips": 12}]))
-    | section | clips |
-    |---|---|
-    | fan/00 | 12 |
-    """
-    if not rows:
-        return ""
-    head = [list(rows[0]), *(list(row.values()) for row in rows)]
-    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |" for cells in head]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

@@ -26,7 +26,7 @@ from mimiidg_build.report.page import report_path, write_report
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store
-from mimiidg_build.store.summary import section_rows
+from mimiidg_build.store.summary import markdown_table, section_rows
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
@@ -128,7 +128,7 @@ def _have_report(store: Place, root: Place) -> None:
     name, at = opened.attributes.variant.name, page.resolve()
     lines = [
         f"**{name}** ({opened.attributes.data_kind}, {len(opened.clips):,} clips)",
-        artifacts.table(section_rows(opened)),
+        markdown_table(section_rows(opened)),
         f"The report, on the machine that made it: `{at}`",
         f"To open it there, copy this into the browser's address line: `{at.as_uri()}`",
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, Literal, NamedTuple
 
-from mimiidg_build.errors import DataError
+from mimiidg_build.audio.wav_header import truncated
 
 _UNKNOWN = 0xFFFFFFFF  # of a program that wrote into a pipe
 _MAX_CHUNKS = 1000
@@ -53,10 +53,7 @@ def refuse_cut_off(file: BinaryIO, name: str) -> None:
         found = _mp3(head, size_bytes)
     file.seek(0)
     if found is not None and found.held_bytes < found.declared_bytes:
-        raise DataError(
-            f"{name}: it is truncated. Its header declares {found.declared_bytes} bytes of samples, the file holds "
-            f"{found.held_bytes}. Likely cause: a transfer or a recording was cut off; get the file again."
-        )
+        raise truncated(name, found.declared_bytes, found.held_bytes)
 
 
 def _aiff(file: BinaryIO, size_bytes: int) -> _Length | None:

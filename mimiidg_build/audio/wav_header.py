@@ -79,6 +79,25 @@ def _data_chunk(file: BinaryIO, start: int, declared_bytes: int, held_bytes: int
     return DataChunk(start, declared_bytes, held_bytes, is_open)
 
 
+def truncated(name: str, declared_bytes: int, held_bytes: int) -> DataError:
+    """The error for a file that holds less than it declares.
+
+    Parameters
+    ----------
+    name : str
+    declared_bytes, held_bytes : int
+        Of samples.
+
+    Returns
+    -------
+    DataError
+    """
+    return DataError(
+        f"{name}: it is truncated. Its header declares {declared_bytes} bytes of samples, the file holds {held_bytes}. "
+        "Likely cause: a transfer or a recording was cut off; get the file again."
+    )
+
+
 def length_to_fill_in(file: BinaryIO, name: str) -> tuple[int, bytes] | None:
     """What to read in place of a WAV file's own bytes so that it declares the length it has.
 
@@ -106,10 +125,7 @@ def length_to_fill_in(file: BinaryIO, name: str) -> tuple[int, bytes] | None:
     if chunk is None:
         return None
     if chunk.n_bytes > chunk.held_bytes:
-        raise DataError(
-            f"{name}: it is truncated. Its header declares {chunk.declared_bytes} bytes of samples, the file holds "
-            f"{chunk.held_bytes}. Likely cause: a transfer or a recording was cut off; get the file again."
-        )
+        raise truncated(name, chunk.declared_bytes, chunk.held_bytes)
     if not chunk.is_open or chunk.held_bytes >= _UNKNOWN:
         return None
     return chunk.start - 4, chunk.held_bytes.to_bytes(4, _ORDERS[magic])

@@ -6,11 +6,10 @@ name with ``noise_from`` a dataset for the rest: nothing is filled in without a 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 
 from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import UsageError, did_you_mean
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Section
 from mimiidg_build.schemas.variants import Variant
 
@@ -46,10 +45,10 @@ def refuse_unused_kinds(
     """
     for kind in given:
         if kind not in used:
-            near = difflib.get_close_matches(kind.upper(), used, n=1, cutoff=1.0)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            wanted = ", ".join(sorted(used)) or "none"
-            raise UsageError(f"{source}: no {by} uses noise of kind {kind!r}.{hint} The kinds wanted are {wanted}.")
+            raise UsageError(
+                f"{source}: no {by} uses noise of kind {kind!r}.{did_you_mean(kind, used)} The kinds wanted are "
+                f"{', '.join(sorted(used)) or 'none'}."
+            )
 
 
 def check_noise_kinds(variant: Variant, source: str) -> None:

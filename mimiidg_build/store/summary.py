@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mimiidg_build.store.listing import Listed
@@ -109,3 +109,18 @@ def _noise(store: Listed) -> str:
     """Where the noise comes from: folders and archives of the variant, by kind, else what the dataset brings."""
     given = " ".join(f"{kind}={source}" for kind, source in (store.noise or {}).items())
     return given or ("the dataset's" if store.snr_db else "")
+
+
+def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as a table in Markdown; empty without any.
+
+    >>> print(markdown_table([{"archive": "fan.zip", "md5": "0123"}]))
+    | archive | md5 |
+    |---|---|
+    | fan.zip | 0123 |
+    """
+    if not rows:
+        return ""
+    lines = [list(rows[0]), *([str(value).replace("|", r"\|") for value in row.values()] for row in rows)]
+    head, *rest = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *rest])

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mimiidg_build.store.store import Store
-from mimiidg_build.store.summary import section_rows
+from mimiidg_build.store.summary import markdown_table, section_rows
 
 README, VARIANT, MIX_PLAN, MANIFEST = "README.md", "variant.toml", "mix_plan.csv", "dataset.toml"
 
@@ -61,21 +61,6 @@ def readme(store: Store, *, as_zip: bool) -> str:
         markdown_table([{"software": name, "version": version} for name, version in provenance.versions.items()]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as a table in Markdown; empty without any.
-
-    >>> print(markdown_table([{"archive": "fan.zip", "md5": "0123"}]))
-    | archive | md5 |
-    |---|---|
-    | fan.zip | 0123 |
-    """
-    if not rows:
-        return ""
-    lines = [list(rows[0]), *([str(value).replace("|", r"\|") for value in row.values()] for row in rows)]
-    head, *rest = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *rest])
 
 
 def toml_value(value: object) -> str:

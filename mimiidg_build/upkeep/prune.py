@@ -141,16 +141,8 @@ def prune_stores(
     chosen = [directories[name] for name in dict.fromkeys(variants)] or list(directories.values())
     failures: list[str] = []
     with contextlib.ExitStack() as locks:
-        running = []
-        for directory in list(chosen):
-            try:
-                # Not waited for: a build may take hours, and what it needs stays.
-                locks.enter_context(_lock(directory, dry_run).acquire(timeout=0))
-            except Timeout:
-                running.append(directory)
-            except OSError as error:
-                failures.append(_failure(directory, error))
-                chosen.remove(directory)
+        free, running = _lock_all(chosen, dry_run, locks, failures)
+        chosen = [directory for directory in chosen if directory in (*free, *running)]
         try:
             found = survey(root, chosen, running, everything=not variants)
             verdicts = _with_sizes(decide(found, keep=keep, unfinished=unfinished, runs=runs))
@@ -161,6 +153,23 @@ def prune_stores(
         several = f"{len(failures)} things could not be removed; all else that should go is gone:\n"
         raise DataError((several if len(failures) > 1 else "") + "\n".join(failures))
     return done
+
+
+def _lock_all(
+    directories: Collection[Path], dry_run: bool, locks: contextlib.ExitStack, failures: list[str]
+) -> tuple[list[Path], list[Path]]:
+    """Lock the variants' directories: those that are locked now, and those in which a build runs."""
+    free, running = [], []
+    for directory in directories:
+        try:
+            # Not waited for: a build may take hours, and what it needs stays.
+            locks.enter_context(_lock(directory, dry_run).acquire(timeout=0))
+            free.append(directory)
+        except Timeout:
+            running.append(directory)
+        except OSError as error:
+            failures.append(_failure(directory, error))
+    return free, running
 
 
 def _lock(directory: Path, dry_run: bool) -> BaseFileLock:
