@@ -1,4 +1,4 @@
-"""Data manifests: datasets on Zenodo, and the sections of the MIMII DG paper's Table 1.
+"""Data manifests: datasets on Zenodo, and recipes: the sections of the MIMII DG paper's Table 1, or a user's.
 
 One frozen model per table of the TOML files under ``data_manifests/``. Unknown keys are errors.
 """
@@ -6,22 +6,18 @@ One frozen model per table of the TOML files under ``data_manifests/``. Unknown 
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.sections import MachineType, SectionId, SectionName
 
-MACHINE_TYPES = ("bearing", "fan", "gearbox", "slider", "valve")
 DOMAINS = ("source", "target")
 SPLITS = ("train", "test")
 CONDITIONS = ("normal", "anomaly")
 
 MAX_NAME_BYTES = 200
 OWN_ENDINGS = (".part", ".part.json", ".partial", ".tmp", ".damaged", ".levels.parquet", ".lock.json")
-
-MachineType = Literal["bearing", "fan", "gearbox", "slider", "valve"]
-SectionNumber = Annotated[str, Field(pattern=r"^[0-9]{2}$")]
 
 
 def _file_name(name: str) -> str:
@@ -42,6 +38,9 @@ RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_l
 FileName = Annotated[
     str, Field(pattern=r"^[^\x00-\x1f\x7f/\\:. ~][^\x00-\x1f\x7f/\\:]*$", max_length=200), AfterValidator(_file_name)
 ]
+ClipSeconds = Annotated[float, Field(gt=0, le=3600)]
+LayoutName = Literal["mimii", "dcase2020", "dcase2021", "dcase2022", "recordings"]
+Protocol = Literal["mimii", "2020", "2021", "2022"]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Grid = dict[str, list[str]]
 
@@ -103,18 +102,48 @@ class NoiseSource(Strict):
         return self
 
 
+class AudioFormat(Strict):
+    """What the recordings of a dataset are: every file is held to it.
+
+    sample_rate   Hz, which other rates are resampled to
+    channels      of a file
+    clip_seconds  of a clip; a table gives it by machine type. Absent: as the first clip of each section says
+    """
+
+    sample_rate: Annotated[int, Field(ge=1_000, le=1_000_000)] = 16_000
+    channels: Annotated[int, Field(ge=1, le=1024)] = 1
+    clip_seconds: ClipSeconds | dict[MachineType, ClipSeconds] | None = None
+
+    def clip_samples(self, machine_type: str) -> int | None:
+        """Samples of a machine type's clips, None where nobody stated it.
+
+        >>> AudioFormat(clip_seconds={"ToyCar": 11.0}).clip_samples("ToyCar")
+        176000
+        """
+        seconds = self.clip_seconds.get(machine_type) if isinstance(self.clip_seconds, dict) else self.clip_seconds
+        return None if seconds is None else round(seconds * self.sample_rate)
+
+
 class DatasetManifest(Strict):
     """A dataset: its records, and what is known about its recordings.
 
     ``recording``: ``"clean"`` recordings give a mix the paper's SNR; ``"mixed"`` ones already hold noise, so noise
-    added to them has an added-noise SNR only. ``noise``: the noise kinds that the dataset offers; ``noise_from``: the
-    dataset whose kinds stand in where a variant gives none.
+    added to them has an added-noise SNR only. ``layout``: how its files are named and placed; ``protocol``: how its
+    year is judged. ``machine_types``: those that it has; where the list is empty, archives' names say it. ``recipe``:
+    what its sections hold and how they were mixed, where that is published. ``counts`` of clips in a section by
+    ``[<domain>_]<split>_<condition>``, where published. ``noise``: the noise kinds that the dataset offers;
+    ``noise_from``: the dataset whose kinds stand in where a variant gives none.
     """
 
     name: DatasetName
     title: str
     recording: Literal["clean", "mixed"]
-    layout: Literal["mimii_dg", "other"]
+    layout: LayoutName
+    protocol: Protocol = "2022"
+    machine_types: list[MachineType] = Field(default_factory=list)
+    audio: AudioFormat = AudioFormat()
+    recipe: str | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
     synthetic: bool = False
     citation: str
     url: str | None = None
@@ -123,45 +152,79 @@ class DatasetManifest(Strict):
     noise_note: str | None = None
     noise_from: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, content: Any) -> Any:
+        """What manifests of exports left unsaid while every dataset was one of MIMII DG's layout."""
+        if isinstance(content, dict) and content.get("layout") == "mimii_dg":
+            unsaid = {"recipe": "table1", "audio": {"clip_seconds": 10.0}}
+            return {**unsaid, **content, "layout": "dcase2022"}
+        return content
+
 
 class NoiseLayer(Strict):
-    """One noise layer of a section: drawn among kinds allowed per domain, or named by the clip's own attribute."""
+    """One noise layer of a section: drawn among kinds, for any or each domain, or named by the clip's attribute."""
 
+    kinds: list[str] | None = None
     source: list[str] | None = None
     target: list[str] | None = None
     attribute: str | None = None
 
+    def drawn_for(self, domain: str) -> list[str]:
+        """The kinds that a clip of the domain draws from; none where an attribute names the kind."""
+        by_domain = {"source": self.source, "target": self.target}
+        return self.kinds or by_domain.get(domain) or []
+
     @model_validator(mode="after")
     def _drawn_or_named(self) -> NoiseLayer:
         # kinds for one domain alone would leave the other without noise
-        drawn = bool(self.source) and bool(self.target)
-        if drawn == (self.attribute is not None) or bool(self.source) != bool(self.target):
-            raise ValueError("a layer has either source and target kinds, or an attribute that names the kind")
+        by_domain = bool(self.source) and bool(self.target)
+        ways = (bool(self.kinds), by_domain, self.attribute is not None)
+        if ways.count(True) != 1 or bool(self.source) != bool(self.target):
+            raise ValueError(
+                "a layer has either kinds, or source and target kinds, or an attribute that names the kind"
+            )
         return self
 
 
-class Section(Strict):
-    """One row of Table 1: the values each domain takes, the noise and the SNR.
+class MixRule(Strict):
+    """How sections are mixed: layers of noise and the SNR.
 
-    ``source`` / ``target`` list grids {attribute key: values}; a clip's attributes lie in the product of one grid.
-    ``printed_source`` / ``printed_target`` hold what the paper prints where the release differs from it.
     ``snr_db`` is absent where it is not published, ``snr_db_by_value`` gives it per value of ``snr_attribute``.
     """
 
+    snr_db: float | None = None
+    snr_attribute: str | None = None
+    snr_db_by_value: dict[str, float] = Field(default_factory=dict)
+    noise: list[NoiseLayer] = Field(default_factory=list, max_length=2)
+
+    @model_validator(mode="after")
+    def _snr_is_said_once(self) -> MixRule:
+        if self.snr_db_by_value and self.snr_attribute is None:
+            raise ValueError("snr_db_by_value needs snr_attribute")
+        if self.snr_db is not None and self.snr_attribute is not None:
+            raise ValueError("snr_db and snr_attribute exclude each other")
+        return self
+
+
+class Section(MixRule):
+    """A section's row of a recipe: its noise and SNR, and where that is known the values that each domain takes.
+
+    ``source`` / ``target`` list grids {attribute key: values}; a clip's attributes lie in the product of one grid.
+    ``printed_source`` / ``printed_target`` hold what the paper prints where the release differs from it. ``in_paper``
+    is false for sections that the paper does not list.
+    """
+
     machine_type: MachineType
-    section: SectionNumber
-    shift: str
-    parameter: str
-    source: list[Grid] = Field(min_length=1)
-    target: list[Grid] = Field(min_length=1)
+    section: SectionName
+    shift: str = ""
+    parameter: str = ""
+    source: list[Grid] = Field(default_factory=list)
+    target: list[Grid] = Field(default_factory=list)
     printed_source: list[Grid] | None = None
     printed_target: list[Grid] | None = None
     in_paper: bool = True
     note: str | None = None
-    snr_db: float | None = None
-    snr_attribute: str | None = None
-    snr_db_by_value: dict[str, float] = Field(default_factory=dict)
-    noise: list[NoiseLayer] = Field(min_length=1)
 
     @property
     def id(self) -> str:
@@ -182,7 +245,7 @@ class Section(Strict):
         if layer.attribute:
             values = (combo.get(layer.attribute) for domain in DOMAINS for combo in self.values(domain))
             return {value for value in values if value}
-        return {*(layer.source or []), *(layer.target or [])}
+        return {kind for domain in (*DOMAINS, "") for kind in layer.drawn_for(domain)}
 
     def values(self, domain: str, printed: bool = False) -> list[dict[str, str]]:
         """Every combination of attribute values that the domain takes, in manifest order."""
@@ -193,40 +256,42 @@ class Section(Strict):
 
     @model_validator(mode="after")
     def _snr_is_whole(self) -> Section:
-        if self.snr_attribute is None:
-            if self.snr_db_by_value:
-                raise ValueError("snr_db_by_value needs snr_attribute")
-            return self
         seen = {
-            v
+            value
             for domain in DOMAINS
             for combo in self.values(domain)
-            for k, v in combo.items()
-            if k == self.snr_attribute
+            for key, value in combo.items()
+            if key == self.snr_attribute
         }
-        if self.snr_db_by_value and seen != set(self.snr_db_by_value):
+        if seen and self.snr_db_by_value and seen != set(self.snr_db_by_value):
             raise ValueError(f"snr_db_by_value must name exactly the values {sorted(seen)} of {self.snr_attribute}")
+        if bool(self.source) != bool(self.target):
+            raise ValueError("values are given for both domains or for none")
         return self
 
 
 class Recipe(Strict):
-    """Values, noise and SNR of every section, as in Table 1 of the paper; ``counts`` of clips in a section by
-    ``<domain>_<split>_<condition>``."""
+    """Noise and SNR of every section, as in Table 1 of the MIMII DG paper; ``default`` is the rule of all sections that
+    are not listed."""
 
     source: str
-    sample_rate: int
-    n_samples: int
-    counts: dict[str, int]
-    sections: list[Section]
+    default: MixRule | None = None
+    sections: list[Section] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _sections_are_unique(self) -> Recipe:
         ids = [section.id for section in self.sections]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:
-            raise ValueError(f"Table 1 lists {', '.join(twice)} more than once")
+            raise ValueError(f"it lists {', '.join(twice)} more than once")
         return self
 
-    def section(self, machine_type: str, section: str) -> Section | None:
-        """The row of (machine type, section number), or None."""
-        return next((s for s in self.sections if (s.machine_type, s.section) == (machine_type, section)), None)
+    def row(self, section_id: SectionId) -> Section | None:
+        """The section's own row, or the default as a row of that section; None where neither is there."""
+        for section in self.sections:
+            if section.section_id == section_id:
+                return section
+        if self.default is None:
+            return None
+        rule = self.default.model_dump(exclude_unset=True)
+        return Section(machine_type=section_id.machine_type, section=section_id.section, **rule)

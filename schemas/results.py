@@ -11,14 +11,12 @@ from typing import Annotated
 from pydantic import Field
 
 from mimiidg_build.schemas.manifests import Strict
-from mimiidg_build.schemas.scores import MACHINE_TYPE, SECTION
+from mimiidg_build.schemas.sections import MachineType, SectionName
 
 Metric = Annotated[float, Field(ge=0, le=1)]
 # Means and bounds are not held to [0, 1]: rounding may carry them past it by the last bit.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Interval = tuple[Finite, Finite]
-MachineTypeName = Annotated[str, Field(pattern=MACHINE_TYPE)]
-SectionNumber = Annotated[str, Field(pattern=SECTION)]
 ClipCount = Annotated[int, Field(ge=1)]
 
 
@@ -28,8 +26,8 @@ class SectionResult(Strict):
     The columns of ``schemas.scores.SectionResults``, in the same order.
     """
 
-    machine_type: MachineTypeName
-    section: SectionNumber
+    machine_type: MachineType
+    section: SectionName
     n_normal: ClipCount
     n_anomaly: ClipCount
     auc_source: Metric | None
@@ -51,8 +49,8 @@ class SectionResult(Strict):
 class ValueResult(Strict):
     """AUC of the normal clips that carry one attribute value, against all anomalous clips of the section."""
 
-    machine_type: MachineTypeName
-    section: SectionNumber
+    machine_type: MachineType
+    section: SectionName
     attribute: str
     value: str
     domain: Annotated[str, Field(pattern=r"^(source|target|both|)$")]
@@ -70,7 +68,7 @@ class Means(Strict):
 class MachineTypeResult(Strict):
     """Means over the sections of one machine type, and the metrics of all its clips pooled."""
 
-    machine_type: MachineTypeName
+    machine_type: MachineType
     arithmetic: dict[str, Finite | None]
     harmonic: dict[str, Finite | None]
     auc_pooled: Finite

@@ -9,11 +9,8 @@ import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
 from mimiidg_build.schemas.manifests import CONDITIONS
+from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION
 from mimiidg_build.schemas.tables import Table
-
-# Other data in the same format have machine types of their own (ToyCar, 3DPrinter): any word a file name can hold.
-MACHINE_TYPE = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-SECTION = r"^[0-9]{2}$"
 
 
 def _metric(nullable: bool = False) -> Any:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+# Any word that a file name can hold (ToyCar, 3DPrinter).
+MACHINE_TYPE = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+# As file names write it: two digits (DCASE 2021 on), a machine's ID ("id_00": MIMII, DCASE 2020), or a user's word.
+SECTION = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+
+MachineType = Annotated[str, Field(pattern=MACHINE_TYPE, max_length=100)]
+SectionName = Annotated[str, Field(pattern=SECTION, max_length=100)]
 
 
 class SectionId(NamedTuple):
-    """A machine type's section, as files and people name it: ``fan/00``.
+    """A machine type's section, as file names and people write it: ``fan/00``, ``fan/id_00``.
 
     >>> SectionId("fan", "00").group, str(SectionId.parse("fan/00")), SectionId.parse("fan/00") == ("fan", "00")
     ('fan/section_00', 'fan/00', True)
+    >>> SectionId("fan", "id_00").group
+    'fan/id_00'
     """
 
     machine_type: str
@@ -33,4 +45,5 @@ class SectionId(NamedTuple):
     @property
     def group(self) -> str:
         """Path of the section's group within a store."""
-        return f"{self.machine_type}/section_{self.section}"
+        is_number = len(self.section) == 2 and self.section.isdecimal()
+        return f"{self.machine_type}/section_{self.section}" if is_number else str(self)

@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from mimiidg_build.schemas.manifests import LayoutName, Protocol
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import Variant
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 
 # Reports and trained runs lie in folders of this name.
 Fingerprint = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
@@ -49,16 +51,39 @@ class ObjectRecord(_Frozen):
     blake3: Digest
 
 
+class SectionAudio(_Frozen):
+    """The shape of a section's clips as stored: samples a clip, their rate in Hz, and the channels where they are kept.
+
+    ``channels`` is None where one channel was taken: arrays then have no axis for it.
+    """
+
+    n_samples: Annotated[int, Field(gt=0)] = 160_000
+    sample_rate: Annotated[int, Field(gt=0)] = 16_000
+    channels: Annotated[int, Field(gt=0)] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of a clip."""
+        return self.n_samples / self.sample_rate
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one clip's samples: (samples,) or (channels, samples)."""
+        return (self.n_samples,) if self.channels is None else (self.channels, self.n_samples)
+
+
 class SectionSummary(_Frozen):
     """What a store says of one section.
 
     ``a`` is the mean power of its recordings (mean square, full scale 1), ``counts`` its clips per
-    ``<domain>_<split>_<condition>``, ``attenuation`` the gain common to all of its clips. The two SNR fields are absent
-    where no noise was added.
+    ``[<domain>_]<split>_<condition>``, ``attenuation`` the gain common to all of its clips. The two SNR fields are
+    absent where no noise was added. ``audio`` is absent in stores of format 1, whose clips had the shape that is its
+    default.
     """
 
     fingerprint: str
     n_clips: Annotated[int, Field(gt=0)]
+    audio: SectionAudio = SectionAudio()
     counts: dict[str, int]
     a: float
     attenuation: float
@@ -103,8 +128,9 @@ class StoreAttributes(_Frozen):
     """Everything that a store says of itself; no times and no host names, so that equal inputs give equal bytes.
 
     ``sections`` is by section (``"fan/00"``), ``objects`` by path within the store. ``noise`` is by noise kind, absent
-    where no noise was added. ``seal`` is the digest of the file that these attributes stand in, written last. Both are
-    absent in stores of early versions.
+    where no noise was added. ``layout``, ``protocol`` and ``recipe`` are the dataset's (``""``: it has no recipe);
+    stores of format 1 have the defaults. ``seal`` is the digest of the file that these attributes stand in, written
+    last; it and ``objects`` are absent in stores of early versions.
     """
 
     format_version: int
@@ -112,6 +138,9 @@ class StoreAttributes(_Frozen):
     dataset: str
     dataset_title: str
     synthetic: bool
+    layout: LayoutName = "dcase2022"
+    protocol: Protocol = "2022"
+    recipe: str = "table1"
     recording: str
     license: str
     citation: str

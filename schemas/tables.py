@@ -13,7 +13,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing.pandas import Series
 
-from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
+from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
+from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION
 
 SEVERITIES = ("error", "warning")
 
@@ -82,19 +83,20 @@ class Findings(Table):
 class ClipTable(Table):
     """One row per clip. ``clip`` is the file's stem, unique within a machine type; ``member`` its path in ``archive``.
 
-    ``archive`` is ``<record id>/<file name>``, as under ROOT/archives.
+    ``domain`` is ``""`` where the release has no domains, ``condition`` only of a test clip whose truth nobody told.
+    ``attributes`` is the JSON text of an object, ``{"vel":"6","loc":"A"}``; ``full_name`` the file name with nothing
+    hidden, as the release or a truth list writes it. ``archive`` is ``<record id>/<file name>``, as under
+    ROOT/archives.
     """
 
-    machine_type: Series[str] = pa.Field(isin=MACHINE_TYPES)
-    section: Series[str] = pa.Field(str_matches=r"^[0-9]{2}$")
+    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = pa.Field(str_matches=SECTION)
     split: Series[str] = pa.Field(isin=SPLITS)
-    domain: Series[str] = pa.Field(isin=DOMAINS)
-    condition: Series[str] = pa.Field(isin=CONDITIONS)
+    domain: Series[str] = pa.Field(isin=(*DOMAINS, ""))
+    condition: Series[str] = pa.Field(isin=(*CONDITIONS, ""))
     index: Series[int] = pa.Field(ge=0)
-    d1p: Series[str]
-    d1v: Series[str]
-    d2p: Series[str]
-    d2v: Series[str]
+    attributes: Series[str] = pa.Field(str_matches=r"^\{.*\}$")
+    full_name: Series[str]
     clip: Series[str]
     archive: Series[str]
     member: Series[str]
@@ -145,8 +147,8 @@ class MixPlan(Table):
     Layer 2 is empty where the section has one layer.
     """
 
-    machine_type: Series[str] = pa.Field(isin=MACHINE_TYPES)
-    section: Series[str] = pa.Field(str_matches=r"^[0-9]{2}$")
+    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = pa.Field(str_matches=SECTION)
     clip: Series[str]
     archive: Series[str]
     member: Series[str]

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from mimiidg_build.schemas.manifests import NoiseSource, Strict
+from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION, SectionId
 
-SECTION_CHOICE = re.compile(r"(bearing|fan|gearbox|slider|valve)(/[0-9]{2})?")
+SECTION_CHOICE = re.compile(f"{MACHINE_TYPE[1:-1]}(/{SECTION[1:-1]})?")
 # a folder's name: no slash, and no dot at its start
 NAME, MAX_NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*", 100
 VariantName = Annotated[str, Field(pattern=f"^{NAME}$", max_length=MAX_NAME)]
@@ -63,10 +64,14 @@ class Variant(Strict):
     name        directory under ROOT/variants
     title       one line for people
     dataset     a dataset manifest's name, or ``synthetic[-<percent>pct][-seed<k>]``
-    mixing      ``"table1"``: noise at Table 1's SNR; ``"none"``: the recordings as they are
+    mixing      the recipe that says noise and SNR of each section: ``"table1"``, the paper's, another's name, or the
+                path of a TOML file; ``"none"``: the recordings as they are
     sections    machine types and sections to build, as ``"fan"`` or ``"fan/00"``; empty: all the dataset holds
-    snr_offset_db  added to every clip's SNR of Table 1
-    snr_db      SNR per section, instead of Table 1's; needed for sections 03-05, whose SNR is not published
+    snr_offset_db  added to every clip's SNR of the recipe
+    snr_db      SNR instead of the recipe's: one for all, or by machine type (``"fan"``) or section (``"fan/00"``);
+                needed where the recipe has none, as for sections 03-05 of Table 1
+    channels    of recordings with several: a channel's number from 0, or ``"all"``, which keeps an axis of channels
+    sample_rate  Hz, of what is stored; the dataset's own where it is not given
     seed        decides every draw
     full_scale  a section that could exceed full scale is attenuated as a whole, saturated, or an error
     noise       where each noise kind comes from; if any is given, all that the sections use must be
@@ -78,10 +83,12 @@ class Variant(Strict):
     name: VariantName
     title: str = ""
     dataset: str = "mimii_dg"
-    mixing: Literal["table1", "none"] = "table1"
+    mixing: Annotated[str, Field(min_length=1, max_length=1000)] = "table1"
     sections: list[str] = Field(default_factory=list)
     snr_offset_db: SnrDb = 0.0
-    snr_db: dict[str, SnrDb] = Field(default_factory=dict)
+    snr_db: SnrDb | dict[str, SnrDb] = Field(default_factory=dict)
+    channels: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    sample_rate: Annotated[int, Field(ge=1_000, le=192_000)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     full_scale: Literal["attenuate", "saturate", "error"] = "attenuate"
     noise: dict[str, list[NoiseSource]] = Field(default_factory=dict)
@@ -109,12 +116,27 @@ class Variant(Strict):
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Keys that came later are left out where they are not used: stores then have the bytes that they had."""
-        later = ("noise_from", "noise_settings")
+        later = ("noise_from", "noise_settings", "channels", "sample_rate")
         return {name: value for name, value in handler(self).items() if value or name not in later}
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether noise is mixed into the recordings."""
+        return self.mixing != "none"
+
+    def snr_of(self, section_id: SectionId) -> float | None:
+        """The SNR that the variant states for a section, without its offset; None where the recipe's holds."""
+        if not isinstance(self.snr_db, dict):
+            return self.snr_db
+        return self.snr_db.get(str(section_id), self.snr_db.get(section_id.machine_type))
 
     def settings_of(self, kind: str) -> NoiseSettings:
         """How the recordings of a noise kind are used."""
         return self.noise_settings.get(kind, NoiseSettings())
+
+    def wants_machine_type(self, machine_type: str) -> bool:
+        """True if the variant builds all or some of the machine type's sections."""
+        return not self.sections or machine_type in {choice.split("/")[0] for choice in self.sections}
 
     def wants(self, machine_type: str, section: str) -> bool:
         """True if the variant builds this section."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.findings import check_kinds
-from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
 from mimiidg_build.datasets.noise_choice import check_noise, with_stated_rest
 from mimiidg_build.datasets.release import machine_types
 from mimiidg_build.datasets.variant import parse_variant
@@ -67,8 +67,10 @@ def check_build(variant: Variant, root: Place, *, allow: Collection[str] = (), r
 
 def _check_sections(variant: Variant, dataset: DatasetManifest) -> None:
     """Sections that the dataset cannot have, as its archives' names tell, and those without an SNR."""
-    machines = machine_types(dataset)
-    rows = [row for row in load_table1().sections if row.machine_type in machines]
+    machines, recipe = machine_types(dataset), mixing_recipe(variant, dataset)
+    rows = [row for row in recipe.sections if row.machine_type in machines]
+    if recipe.default is not None:
+        return  # it has a row for every section, and which sections there are is known when the archives are read
     if not dataset.synthetic:  # which sections it has is known when its archives are read
         check_held(variant, dataset, rows, machines)
         rows = [row for row in rows if row.id in variant.sections]
@@ -114,7 +116,7 @@ def check_snrs(sections: Iterable[Section], variant: Variant) -> None:
     UsageError
         The message names them all and says how to state one.
     """
-    mixed = [row for row in sections if variant.mixing == "table1" and variant.wants(*row.section_id)]
+    mixed = [row for row in sections if variant.adds_noise and variant.wants(*row.section_id)]
     lacking = [row.id for row in mixed if not _has_snr(row, variant)]
     if lacking:
         raise UsageError(
@@ -125,8 +127,8 @@ def check_snrs(sections: Iterable[Section], variant: Variant) -> None:
 
 def _has_snr(section: Section, variant: Variant) -> bool:
     try:
-        for domain in DOMAINS:
-            mix_plan.snr_db(section, section.values(domain)[0], variant)
+        for attributes in [combo for domain in DOMAINS for combo in section.values(domain)[:1]] or [{}]:
+            mix_plan.snr_db(section, attributes, variant)
     except UsageError:
         return False
     return True
@@ -175,7 +177,7 @@ def _differences(there: Store, variant: Variant) -> Iterable[tuple[str, str]]:
     old, dataset = with_stated_rest(there.attributes.variant), load_dataset(variant.dataset)
     if there.attributes.dataset != dataset.name:
         yield "dataset", f"dataset: {there.attributes.dataset}, now {dataset.name}"
-    unused = WITHOUT_NOISE if old.mixing == variant.mixing == "none" else set()
+    unused = set() if old.adds_noise or variant.adds_noise else WITHOUT_NOISE
     for key in [key for key in Variant.model_fields if key not in NOT_COMPARED | unused]:
         before, after = _comparable(old, key), _comparable(variant, key)
         if before != after:

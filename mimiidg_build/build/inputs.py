@@ -1,7 +1,7 @@
 """What decides a store's bytes, read and validated before any audio is opened, and the fingerprints made of it.
 
 A fingerprint is the sha256 of the canonical form of everything that decides the bytes: archives' checksums, clip table,
-Table 1's row, the variant's settings, the noise recordings' digests, the versions of the code that computes.
+the recipe's row, the variant's settings, the noise recordings' digests, the versions of the code that computes.
 """
 
 from __future__ import annotations
@@ -9,26 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mimiidg_build import features
+from mimiidg_build.build.audio import section_audio
 from mimiidg_build.build.checks import check_held, check_snrs
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.findings import raise_on_errors
-from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
 from mimiidg_build.datasets.noise_choice import check_noise_kinds, choose_noise
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.dataset import noise_archive, validate_dataset
 from mimiidg_build.mixing import mix, mix_plan, noise_bank
 from mimiidg_build.mixing.noise_recordings import ListedNoise, list_noise
-from mimiidg_build.schemas.manifests import DatasetManifest, Section
+from mimiidg_build.schemas.manifests import DatasetManifest, MixRule, Section
 from mimiidg_build.schemas.sections import SectionId
-from mimiidg_build.schemas.stores import FORMAT_VERSION
+from mimiidg_build.schemas.stores import FORMAT_VERSION, SectionAudio
 from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.cached_table import UNREADABLE
@@ -51,7 +52,9 @@ class Inputs:
     variant: Variant
     release: Release
     noise: dict[str, ListedNoise]
+    shapes: dict[SectionId, SectionAudio]  # of every section of the release
     plan: pd.DataFrame | None = None
+    rows: tuple[Section, ...] = ()  # the recipe's, of the sections to build
     fingerprints: dict[str, str] = field(default_factory=dict)  # section id -> digest
 
     @property
@@ -67,9 +70,12 @@ class Inputs:
 
     @property
     def sections(self) -> list[Section]:
-        """Table 1's rows of the sections to build."""
-        rows = (load_table1().section(*SectionId.parse(section_id)) for section_id in self.fingerprints)
-        return [row for row in rows if row is not None]
+        """The recipe's rows of the sections to build."""
+        return list(self.rows)
+
+    def audio(self, section: Section) -> SectionAudio:
+        """The shape of the section's clips as stored."""
+        return self.shapes[section.section_id]
 
 
 def read_inputs(
@@ -100,21 +106,20 @@ def read_inputs(
     """
     dataset = load_dataset(variant.dataset)
     if release is None:
-        machines = {choice.split("/")[0] for choice in variant.sections}
-        release = validate_dataset(dataset, root, lambda machine: not machines or machine in machines, allow)
+        release = validate_dataset(dataset, root, variant.wants_machine_type, allow)
     raise_on_errors(release.findings)
-    held = [row for key in release.sections if (row := load_table1().section(*key)) is not None]
+    recipe = mixing_recipe(variant, dataset)
+    held = [row for key in release.sections if (row := recipe.row(key)) is not None]
     check_held(variant, dataset, held, [str(key) for key in release.sections])
-    sections = [row for row in held if variant.wants(row.machine_type, row.section)]
-    mixing = variant.mixing == "table1"
-    noise = _listed_noise(variant, sections, dataset, root) if mixing else {}
-    given = read_plan(plan) if plan else None
-    inputs = Inputs(variant, release, noise, given)  # without fingerprints, which are made from it
-    return Inputs(variant, release, noise, given, {s.id: section_fingerprint(inputs, s) for s in sections})
+    sections = tuple(row for row in held if variant.wants(*row.section_id))
+    noise = _listed_noise(variant, sections, dataset, root) if variant.adds_noise else {}
+    shapes = {key: section_audio(release, key, variant) for key in release.sections}
+    inputs = Inputs(variant, release, noise, shapes, read_plan(plan) if plan else None, sections)
+    return replace(inputs, fingerprints={row.id: section_fingerprint(inputs, row) for row in sections})
 
 
 def _listed_noise(
-    variant: Variant, sections: list[Section], dataset: DatasetManifest, root: Place
+    variant: Variant, sections: Collection[Section], dataset: DatasetManifest, root: Place
 ) -> dict[str, ListedNoise]:
     """What is there of every noise kind that the sections use."""
     check_snrs(sections, variant)  # before any noise is looked for
@@ -134,20 +139,23 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
         "features": variant.features.model_dump(),
         "clips": clips.drop(columns="archive").to_csv(index=False),
         "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},
-        "mixing": variant.mixing,
+        "audio": inputs.audio(section).model_dump(),
     }
     # Only here, so that a new version of the mix or another seed leaves stores without added noise valid.
-    if variant.mixing == "table1":
+    if variant.adds_noise:
         content |= {
             "mix": [mix_plan.MIX_PLAN_VERSION, mix.RENDER_VERSION, noise_bank.NOISE_VERSION],
             "recording": inputs.release.dataset.recording,
-            "table1": section.model_dump(include={"noise", "snr_db", "snr_attribute", "snr_db_by_value"}),
-            "snr": [variant.snr_offset_db, variant.snr_db.get(section.id)],
+            "recipe": section.model_dump(include=set(MixRule.model_fields)),
+            "snr": [variant.snr_offset_db, variant.snr_of(section.section_id)],
             "seed": variant.seed,
             "full_scale": variant.full_scale,
             "noise": {
                 kind: noise_bank.kind_fingerprint(
-                    kind, inputs.noise[kind].recordings, load_table1().n_samples, noise_bank.cutting_of(variant, kind)
+                    kind,
+                    inputs.noise[kind].recordings,
+                    inputs.audio(section).n_samples,
+                    noise_bank.cutting_of(variant, kind),
                 )
                 for kind in section.noise_kinds
             },

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mimiidg_build import features
 from mimiidg_build.build.render import SHARD_CLIPS
-from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.store.store import ARRAYS
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 }
 
 
-def array_metadata(n_clips: Mapping[str, int], feature_dtype: str, *, described: bool = True) -> dict[str, bytes]:
+def array_metadata(
+    sections: Mapping[str, tuple[int, SectionAudio]], feature_dtype: str, *, described: bool = True
+) -> dict[str, bytes]:
     """The zarr metadata of a store, as zarr itself writes it.
 
     Parameters
     ----------
-    n_clips : mapping of section id (``"fan/00"``) to its number of clips
+    sections : mapping of section id (``"fan/00"``) to its number of clips and their shape
     feature_dtype : str
         ``"float32"`` or ``"float16"``.
     described : bool
@@ -61,8 +63,9 @@ def array_metadata(n_clips: Mapping[str, int], feature_dtype: str, *, described:
     buffers: dict[str, Any] = {}
     memory = zarr.storage.MemoryStore(buffers)
     root = zarr.create_group(memory)
-    for section_id, n in n_clips.items():
-        _create_arrays(root.require_group(SectionId.parse(section_id).group), n, feature_dtype, described)
+    for section_id, (n_clips, audio) in sections.items():
+        group = root.require_group(SectionId.parse(section_id).group)
+        _create_arrays(group, n_clips, audio, feature_dtype, described)
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification yet. With it, zarr lists the store without a
         # warning about the tables beside the groups, and a remote reader opens it with one request.
@@ -71,12 +74,11 @@ def array_metadata(n_clips: Mapping[str, int], feature_dtype: str, *, described:
     return {path: bytes(buffer.to_bytes()) for path, buffer in sorted(buffers.items())}
 
 
-def _create_arrays(group: zarr.Group, n_clips: int, feature_dtype: str, described: bool) -> None:
+def _create_arrays(group: zarr.Group, n_clips: int, audio: SectionAudio, feature_dtype: str, described: bool) -> None:
     """A section's arrays: one clip a chunk, as training reads them; uncompressed, so that they can be mapped."""
-    n_samples = load_table1().n_samples
     arrays: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
-        "audio": ((n_samples,), "int16", ("clip", "sample")),
-        "logmel": ((features.n_frames(n_samples), features.N_MELS), feature_dtype, ("clip", "frame", "mel")),
+        "audio": ((audio.n_samples,), "int16", ("clip", "sample")),
+        "logmel": ((features.n_frames(audio.n_samples), features.N_MELS), feature_dtype, ("clip", "frame", "mel")),
     }
     for name in ARRAYS:
         shape, dtype, axes = arrays[name]

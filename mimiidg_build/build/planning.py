@@ -11,7 +11,6 @@ import pandas as pd
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
-from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels, mix_plan
@@ -21,6 +20,7 @@ from mimiidg_build.mixing.noise_quality import refuse_quiet, summarise_noise
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import NoiseSummary
 from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.storage.places import Place
@@ -67,54 +67,64 @@ def plan_sections(
         A clip or a noise recording cannot be read, a section is silent or beyond full scale, or a given plan does not
         fit the dataset.
     """
-    n_samples = load_table1().n_samples
-    banks = _noise_banks(inputs, root, n_samples)
-    known = _clip_levels(inputs, n_samples, run, on_progress)
-    planned = [_plan_section(inputs, decision, section, known, banks) for section in inputs.sections]
+    banks = _noise_banks(inputs, root)
+    known = _clip_levels(inputs, run, on_progress)
+    planned = [
+        _plan_section(inputs, decision, section, known, banks.get(inputs.audio(section).n_samples, {}))
+        for section in inputs.sections
+    ]
     # as a whole: pandera takes 25 ms a call, however few the rows
     MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
     return planned
 
 
-def _noise_banks(inputs: Inputs, root: Place, n_samples: int) -> dict[str, NoiseBank]:
-    """The noise bank of every kind, none of it below its limit."""
+def _noise_banks(inputs: Inputs, root: Place) -> dict[int, dict[str, NoiseBank]]:
+    """The noise bank of every kind, none of it below its limit, by length of the clips that it is cut for."""
+    wanted = {(inputs.audio(row).n_samples, kind) for row in inputs.sections for kind in row.noise_kinds}
+    keys = [(n_samples, kind) for n_samples, kind in sorted(wanted) if kind in inputs.noise]
 
-    def load(kind: str) -> NoiseBank:
+    def load(key: tuple[int, str]) -> NoiseBank:
+        n_samples, kind = key
         cutting = cutting_of(inputs.variant, kind)
         bank = load_noise_bank(kind, inputs.noise[kind].recordings, root, n_samples, cutting)
         refuse_quiet(kind, bank.table, inputs.variant.settings_of(kind))
         return bank
 
     with ThreadPoolExecutor(1) as beside:  # Ctrl-C comes to the main thread, where libsndfile's callbacks would lose it
-        return dict(zip(inputs.noise, beside.map(load, inputs.noise), strict=True))
+        loaded = dict(zip(keys, beside.map(load, keys), strict=True))
+    return {
+        length: {kind: bank for (n_samples, kind), bank in loaded.items() if n_samples == length}
+        for length in dict.fromkeys(n_samples for n_samples, _ in keys)
+    }
 
 
 def _noise_summaries(inputs: Inputs, section: Section, banks: dict[str, NoiseBank]) -> dict[str, NoiseSummary]:
     """What there is of each noise kind of the section; nothing where none is added."""
-    recipe = load_table1()
+    audio = inputs.audio(section)
     return {
-        kind: summarise_noise(
-            inputs.noise[kind], banks[kind].table, recipe.n_samples / recipe.sample_rate, recipe.sample_rate
-        )
+        kind: summarise_noise(inputs.noise[kind], banks[kind].table, audio.seconds, audio.sample_rate)
         for kind in section.noise_kinds
         if kind in banks
     }
 
 
-def _clip_levels(inputs: Inputs, n_samples: int, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
+def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
     """Power and peak of every clip of the archives that the sections need; columns archive, member, power, peak."""
     known = []
-    wanted = set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])
-    for key in sorted(wanted):
+    clips = inputs.release.clips
+    for key in sorted(set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])):
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
-        members = inputs.release.clips.loc[inputs.release.clips["archive"] == key, "member"].tolist()
-        if inputs.variant.mixing == "none":
+        own = clips[clips["archive"] == key]
+        members = own["member"].tolist()
+        if not inputs.variant.adds_noise:
             # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
             measured = pd.DataFrame({"member": members, "power": math.nan, "peak": math.nan})
             on_progress(len(members))
         else:
             path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
-            measured = levels.load_levels(path, checksum, members, n_samples, run, on_progress)
+            sections = map(SectionId, own["machine_type"], own["section"])
+            lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, sections, strict=True)}
+            measured = levels.load_levels(path, checksum, lengths, run, on_progress)
         known.append(measured.reset_index(drop=True).assign(archive=key))
     return pd.concat(known, ignore_index=True)
 
@@ -129,7 +139,7 @@ def _plan_section(
         plan = _given_plan(inputs.plan, section, clips, tables)
     else:
         n_noise_clips = {kind: len(table) for kind, table in tables.items()}
-        mixing = inputs.variant.mixing == "table1"
+        mixing = inputs.variant.adds_noise
         seed, sides = inputs.variant.seed, _sides(inputs, tables)
         drawn = draw_noise(section, clips, n_noise_clips, seed, sides) if mixing else [[]] * len(clips)
         cross_powers = levels.cross_powers(drawn, banks)
@@ -193,7 +203,7 @@ def _shard_tasks(
             section=section.section_id.group,
             start=start,
             n_clips=len(clips),
-            n_samples=load_table1().n_samples,
+            audio=inputs.audio(section),
             a=float(clip_levels["power"].mean()),
             attenuation=float(plan["attenuation"].iloc[0]),
             feature_dtype=inputs.variant.features.dtype,

@@ -75,7 +75,8 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     """
     staging = decision.staging
     objects = [obj for section in rendered.values() for obj in section.objects]
-    metadata = array_metadata({key: len(s.clips) for key, s in rendered.items()}, inputs.variant.features.dtype)
+    shapes = {key: (section.summary.n_clips, section.summary.audio) for key, section in rendered.items()}
+    metadata = array_metadata(shapes, inputs.variant.features.dtype)
     root = json.loads(metadata.pop(METADATA))
     contents = tables(rendered) | metadata
     objects += [write_object(staging, name, content) for name, content in contents.items()]
@@ -148,6 +149,9 @@ def _attributes(
         dataset=dataset.name,
         dataset_title=dataset.title,
         synthetic=dataset.synthetic,
+        layout=dataset.layout,
+        protocol=dataset.protocol,
+        recipe=dataset.recipe or "",
         recording=dataset.recording,
         license=dataset.records[0].license,
         citation=dataset.citation,

@@ -21,7 +21,7 @@ from mimiidg_build.features import logmel
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
 from mimiidg_build.mixing.noise_bank import read_noise_clip
 from mimiidg_build.parallel.memory import keep_freed_memory
-from mimiidg_build.schemas.stores import RenderedShard
+from mimiidg_build.schemas.stores import RenderedShard, SectionAudio
 from mimiidg_build.storage.files import hash_object, write_file
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.metadata import UNSEALED, is_sealed, seal
@@ -51,7 +51,7 @@ class ShardTask:
     section: str  # path of the section's group, fan/section_00
     start: int
     n_clips: int
-    n_samples: int
+    audio: SectionAudio
     a: float  # mean power of the section's recordings; NaN where no noise is added: no level is measured then
     attenuation: float
     feature_dtype: str
@@ -89,9 +89,9 @@ class Rendered(NamedTuple):
 def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     """Inflate, decode, mix and transform one clip of the shard."""
     data = _archive(clip.archive).read(clip.member)
-    recording = decode_clip(data, f"{clip.archive.name}: {clip.member}", n_samples=task.n_samples)
+    recording = decode_clip(data, f"{clip.archive.name}: {clip.member}", n_samples=task.audio.n_samples)
     power, peak = clip.level or level(recording)
-    layers = [(read_noise_clip(path, k, task.n_samples), gain) for path, k, gain in clip.layers]
+    layers = [(read_noise_clip(path, k, task.audio.n_samples), gain) for path, k, gain in clip.layers]
     mixed = mix(recording, layers, task.attenuation)
     snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
     # The log-mel is of the rounded samples, so that it can be computed again from the stored audio.

@@ -194,7 +194,8 @@ def _summary(inputs: Inputs, planned: PlannedSection, measured: pd.DataFrame) ->
     return SectionSummary(
         fingerprint=inputs.fingerprints[planned.section.id],
         n_clips=len(planned.plan),
-        counts={"_".join(map(str, key)): int(n) for key, n in zip(counts.index, counts, strict=True)},
+        audio=inputs.audio(planned.section),
+        counts={"_".join(filter(None, map(str, key))): int(n) for key, n in zip(counts.index, counts, strict=True)},
         a=float(measured["power"].mean()),
         attenuation=float(planned.plan["attenuation"].iloc[0]),
         n_saturated_clips=int((measured["n_saturated"] > 0).sum()),

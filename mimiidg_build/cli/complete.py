@@ -50,7 +50,7 @@ def _built(ctx: click.Context) -> list[str]:
 @lru_cache(maxsize=1)
 def section_choices() -> tuple[str, ...]:
     """Machine types, and sections of Table 1. Read without the schemas, whose import takes time."""
-    content = tomllib.loads((files("mimiidg_build") / "data_manifests" / "table1.toml").read_text())
+    content = tomllib.loads((files("mimiidg_build") / "data_manifests" / "recipes" / "table1.toml").read_text())
     rows = [(row["machine_type"], row["section"]) for row in content["sections"]]
     return (*dict.fromkeys(machine for machine, _ in rows), *(f"{machine}/{section}" for machine, section in rows))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_table1
+from mimiidg_build.datasets.manifest import default_noise, load_dataset, mixing_recipe
 from mimiidg_build.errors import UsageError, did_you_mean
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Section
 from mimiidg_build.schemas.variants import Variant
@@ -24,7 +24,7 @@ def kinds_used(sections: Iterable[Section]) -> dict[str, list[str]]:
 
 
 def refuse_unused_kinds(
-    given: Iterable[str], used: Collection[str], source: str, by: str = "section of Table 1"
+    given: Iterable[str], used: Collection[str], source: str, by: str = "section of the recipe"
 ) -> None:
     """Refuse noise kinds that nothing uses: such noise would be passed over, and other noise used in its place.
 
@@ -52,17 +52,17 @@ def refuse_unused_kinds(
 
 
 def check_noise_kinds(variant: Variant, source: str) -> None:
-    """Refuse noise and noise settings for kinds that Table 1 does not have, and an unknown ``noise_from``.
+    """Refuse noise and noise settings for kinds that the variant's recipe does not have, and an unknown ``noise_from``.
 
-    A kind of Table 1 that the variant's sections leave out is allowed: a file may list the noise of all sections.
+    A kind of the recipe that the variant's sections leave out is allowed: a file may list the noise of all sections.
 
     Raises
     ------
     UsageError
         The message begins with ``source``, where the variant comes from.
     """
-    if variant.noise or variant.noise_settings:
-        known = kinds_used(load_table1().sections)
+    if variant.adds_noise and (variant.noise or variant.noise_settings):
+        known = kinds_used(mixing_recipe(variant, load_dataset(variant.dataset)).sections)
         refuse_unused_kinds([*variant.noise, *variant.noise_settings], known, source)
     if variant.noise_from is not None:
         load_dataset(variant.noise_from)
@@ -80,11 +80,11 @@ def check_noise(variant: Variant) -> None:
     """
     check_noise_kinds(variant, f"variant {variant.name}")
     dataset = load_dataset(variant.dataset)
-    if variant.mixing != "table1":
+    if not variant.adds_noise:
         return
     certain = [
         section
-        for section in load_table1().sections
+        for section in mixing_recipe(variant, dataset).sections
         if section.id in variant.sections
         or (dataset.synthetic and section.in_paper and variant.wants(section.machine_type, section.section))
     ]

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from mimiidg_build.audio.archive import Archive, open_archive
-from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.clip_table.build import build_clip_table
+from mimiidg_build.datasets.clip_table.clips import Clip
+from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.layouts import layout_of
-from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe, recipe_of
 from mimiidg_build.datasets.noise_choice import noise_sources
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.sections import SectionId
@@ -26,6 +28,7 @@ from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
 
 BYTES_PER_SAMPLE = 2  # of a clip's 16-bit WAV file
+HEADER_BYTES = (44, 80)  # of a plain WAV file, and of one in WAVE_FORMAT_EXTENSIBLE
 
 # All tables of a release are in memory at once, and every line as a row or a finding: 250,000 of them take 0.5 GB.
 # MIMII DG has 30 tables of at most 1,200 lines of 100 bytes.
@@ -51,12 +54,12 @@ def clip_archives(
     UsageError
         The dataset has a layout that no module reads.
     """
-    machine_type_of = layout_of(dataset).machine_type_of
+    layout = layout_of(dataset)
     return [
         (record, file.name)
         for record in dataset.records
         for file in record.files
-        if (machine := machine_type_of(file.name)) and wants(machine)
+        if (machine := layout.machine_type_of(dataset, file.name)) and wants(machine)
     ]
 
 
@@ -68,8 +71,9 @@ def machine_types(dataset: DatasetManifest) -> list[str]:
     UsageError
         The dataset has a layout that no module reads.
     """
-    machine_type_of = layout_of(dataset).machine_type_of
-    return list(dict.fromkeys(filter(None, (machine_type_of(name) for _, name in clip_archives(dataset)))))
+    layout = layout_of(dataset)
+    found = (layout.machine_type_of(dataset, name) for _, name in clip_archives(dataset))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> None:
@@ -92,10 +96,9 @@ def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> No
 def needed_archives(variant: Variant) -> dict[str, list[str]]:
     """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
     dataset = load_dataset(variant.dataset)
-    sections = [section for section in load_table1().sections if variant.wants(section.machine_type, section.section)]
-    machines = {section.machine_type for section in sections}
-    needed = {dataset.name: [name for _, name in clip_archives(dataset, machines.__contains__)]}
-    sources = noise_sources(variant, dataset, sections) if variant.mixing == "table1" else {}
+    sections = [row for row in mixing_recipe(variant, dataset).sections if variant.wants(*row.section_id)]
+    needed = {dataset.name: [name for _, name in clip_archives(dataset, variant.wants_machine_type)]}
+    sources = noise_sources(variant, dataset, sections) if variant.adds_noise else {}
     for source in chain.from_iterable(sources.values()):
         # noise from folders and zips of the user's is on disk already
         if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
@@ -140,7 +143,10 @@ class Release:
 
 
 def read_release(
-    dataset: DatasetManifest, archives: Mapping[str, VerifiedArchive], allow: Collection[str] = ()
+    dataset: DatasetManifest,
+    archives: Mapping[str, VerifiedArchive],
+    allow: Collection[str] = (),
+    truth: Truth | None = None,
 ) -> Release:
     """Read and validate the archives of a dataset.
 
@@ -151,6 +157,8 @@ def read_release(
         Those that hold the clips, or some of them.
     allow : collection of str
         Kinds of findings that are warnings rather than errors.
+    truth : Truth, optional
+        What lists beside the release say of clips whose names hide it.
 
     Returns
     -------
@@ -163,7 +171,7 @@ def read_release(
     DataError
         An archive is damaged, its members' names are not safe, or its attribute tables are larger than any release's.
     """
-    layout, recipe = layout_of(dataset), load_table1()
+    layout = layout_of(dataset)
     members: dict[str, Mapping[str, int]] = {}
     tables: dict[tuple[str, str], bytes] = {}
     for key, verified in archives.items():
@@ -172,8 +180,9 @@ def read_release(
         members[key] = {name: info.size_bytes for name, info in archive.members.items()}
         names = [name for name in archive.members if layout.is_attribute_table(name)]
         tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
-    reading = layout.read_clips(members, tables, recipe.n_samples * BYTES_PER_SAMPLE)
-    clips, findings = build_clip_table(reading, recipe, expected_counts=_expected_counts(dataset))
+    reading = layout.read_clips(dataset, members, tables, truth or {})
+    reading.findings += chain.from_iterable(_size(dataset, clip, members) for clip in reading.read_clips())
+    clips, findings = build_clip_table(reading, recipe_of(dataset), dataset.counts)
     # demoted, not dropped: what was allowed is still reported
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
     paths = {key: verified.path for key, verified in archives.items()}
@@ -214,8 +223,16 @@ def _count_lines(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") + 1
 
 
-def _expected_counts(dataset: DatasetManifest) -> dict[str, int]:
-    """Clips per section that the dataset should have; empty where none were published."""
-    if dataset.synthetic:
-        return synthetic.clip_counts(synthetic.parse_name(dataset.name).percent)
-    return load_table1().counts if dataset.name == "mimii_dg" else {}
+def _size(dataset: DatasetManifest, clip: Clip, members: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """Whether a clip's file has the size of a WAV file of the samples that the dataset's clips have."""
+    file, n_samples = clip.file, dataset.audio.clip_samples(clip.section_id.machine_type)
+    size_bytes = members[file.archive][file.member]
+    if n_samples is None or not file.member.lower().endswith(".wav"):
+        return []
+    clip_bytes = n_samples * dataset.audio.channels * BYTES_PER_SAMPLE
+    if size_bytes - clip_bytes in HEADER_BYTES:
+        return []
+    # a warning: a longer header is no fault, and the decoder counts the samples
+    expected = clip_bytes + HEADER_BYTES[dataset.audio.channels > 1]
+    message = f"{file.member} has {size_bytes} bytes; expected {expected}, a WAV file of a clip's samples"
+    return [Finding("warning", "size", file.archive, message, 0, "size_bytes", str(size_bytes), str(expected))]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +61,29 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in table.astype(object).itertuples(index=False, name=None)]
 
 
-def row_attributes(row: Mapping[str, str] | pd.Series) -> dict[str, str]:
-    """Attributes {key: value} of a row with columns d1p, d1v, d2p, d2v; ``""`` is no attribute.
+def row_attributes(row: Mapping[str, Any] | pd.Series) -> dict[str, str]:
+    """Attributes {key: value} of a clip's row, in the order of its name.
 
     Examples
     --------
-    >>> row_attributes({"d1p": "vel", "d1v": "8", "d2p": "loc", "d2v": "A"})
+    >>> row_attributes({"attributes": '{"vel":"8","loc":"A"}'})
     {'vel': '8', 'loc': 'A'}
-    >>> row_attributes({"d1p": "m-n", "d1v": "W", "d2p": "", "d2v": ""})
-    {'m-n': 'W'}
     """
-    pairs = ((row["d1p"], row["d1v"]), (row["d2p"], row["d2v"]))
-    return {str(key): str(value) for key, value in pairs if key}
+    return _attributes(str(row["attributes"])).copy()
+
+
+@lru_cache(maxsize=2**12)  # thousands of clips have some dozens of combinations
+def _attributes(text: str) -> dict[str, str]:
+    pairs = json.loads(text)
+    return {str(key): str(value) for key, value in pairs.items()}
+
+
+def attributes_text(pairs: Iterable[tuple[str, str]]) -> str:
+    """Attributes as the clip table writes them.
+
+    Examples
+    --------
+    >>> attributes_text([("vel", "8"), ("loc", "A")]), attributes_text([])
+    ('{"vel":"8","loc":"A"}', '{}')
+    """
+    return json.dumps(dict(pairs), separators=(",", ":"), ensure_ascii=False)

@@ -24,6 +24,7 @@ MAX_MISTAKES = 20  # that one message lists
 
 RESOURCES = files("mimiidg_build") / "data_manifests"
 
+TomlFile = Traversable | Path
 Model = TypeVar("Model", bound=BaseModel)
 
 

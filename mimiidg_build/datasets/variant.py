@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
 from mimiidg_build.datasets.noise_choice import check_noise_kinds
 from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
 from mimiidg_build.errors import UsageError, did_you_mean, shown
@@ -36,7 +36,7 @@ def parse_variant(content: dict[str, Any], source: object = "variant") -> Varian
     UsageError
         A mistake in the content; ``source`` says where it stands.
     """
-    variant = validated(Variant, content, source, {"sections": section_choices()})
+    variant = validated(Variant, content, source)
     check_sections(variant, str(source))
     check_noise_kinds(variant, str(source))
     return variant
@@ -48,7 +48,7 @@ def derive_variant(variant: Variant, *, name: str | None = None, **changes: Any)
     >>> derive_variant(load_variant("paper"), snr_offset_db=6.0, seed=1).name
     'paper-snr+6dB-seed1'
     >>> derive_variant(load_variant("paper"), snr_db=-6.0, sections=["fan/00"]).snr_db
-    {'fan/00': -6.0}
+    -6.0
 
     Parameters
     ----------
@@ -69,15 +69,13 @@ def derive_variant(variant: Variant, *, name: str | None = None, **changes: Any)
         A key or value that a variant refuses, or a name that no folder can have.
     """
     changes = {k: value for k, value in changes.items() if value is not None and value != getattr(variant, k, None)}
-    one_snr = {k: value for k, value in changes.items() if k == "snr_db" and isinstance(value, int | float)}
     kept = variant.model_dump() | {"name": variant.name if name is None else name}
+    if isinstance(changes.get("snr_db"), int | float):
+        if "snr_offset_db" in changes:
+            raise UsageError("an SNR for all sections and an offset to the recipe's exclude each other: give one")
+        kept["snr_offset_db"] = 0.0
     # validated anew: pydantic's model_copy takes any value
-    derived = parse_variant(kept | {k: changes[k] for k in changes if k not in one_snr}, "command line")
-    if one_snr:
-        if derived.snr_offset_db != variant.snr_offset_db:
-            raise UsageError("an SNR for all sections and an offset to Table 1's exclude each other: give one of them")
-        by_section = {row.id: one_snr["snr_db"] for row in load_table1().sections if derived.wants(*row.section_id)}
-        derived = parse_variant(derived.model_dump() | {"snr_db": by_section, "snr_offset_db": 0.0}, "command line")
+    derived = parse_variant(kept | changes, "command line")
     if name is not None:
         return derived
     described = "-".join([variant.name, *_name_parts(changes)])
@@ -133,29 +131,26 @@ def _name_parts(changes: dict[str, Any]) -> list[str]:
     return [part(changes[key]) for key, part in parts.items() if key in changes]
 
 
-def section_choices() -> list[str]:
-    """What ``sections`` may name: the machine types and the sections of Table 1.
-
-    >>> section_choices()[0], "fan/00" in section_choices()
-    ('fan', True)
-    """
-    sections = load_table1().sections
-    return [*dict.fromkeys(section.machine_type for section in sections), *(section.id for section in sections)]
-
-
 def check_sections(variant: Variant, source: str) -> None:
-    """Refuse sections that Table 1 does not list.
+    """Refuse sections that the variant's recipe does not list, where it lists all.
+
+    What a recipe with a default says nothing of is known when the archives are read.
 
     Raises
     ------
     UsageError
         The message begins with ``source``, where the variant comes from.
     """
-    known = {section.id for section in load_table1().sections}
-    for key in [*variant.snr_db, *(choice for choice in variant.sections if "/" in choice)]:
+    recipe = mixing_recipe(variant, load_dataset(variant.dataset))
+    if recipe.default is not None:
+        return
+    ids = [section.id for section in recipe.sections]
+    known = [*dict.fromkeys(section.machine_type for section in recipe.sections), *ids]
+    for key in [*(variant.snr_db if isinstance(variant.snr_db, dict) else ()), *variant.sections]:
         if key not in known:
+            sections = sorted(ids) if "/" in key else known
             raise UsageError(
-                f"{source}: {shown(key)} is not a section of Table 1; it has {', '.join(sorted(known))}."
+                f"{source}: {shown(key)} is not a section of {recipe.source}; it has {', '.join(sections)}."
                 f"{did_you_mean(key, known)}"
             )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.truth import attribute_pairs
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import confidence
@@ -81,7 +81,7 @@ def evaluate_scores(
 
 def missing_sections(found: Evaluation) -> list[SectionId]:
     """What an official score lacks: sections of Table 1 of the set (development or evaluation) that others are of."""
-    sections = load_table1().sections
+    sections = load_recipe("table1").sections
     scored = set(map(SectionId, found.sections["machine_type"], found.sections["section"]))
     sets = {section.in_paper for section in sections if section.section_id in scored}
     return [s.section_id for s in sections if s.in_paper in sets and s.section_id not in scored]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mimiidg_build.datasets.rows import row_attributes
 from mimiidg_build.datasets.truth import ClipTruth, Truth, read_truth, truth_of_name
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import score_files
@@ -116,8 +117,8 @@ def file_names(clips: pd.DataFrame) -> list[str]:
 
 def attribute_tails(clips: pd.DataFrame) -> list[str]:
     """Attributes of clips, rows of the clip table, as a full file name ends in them: ``vel_6_f-n_A``."""
-    columns = zip(*(clips[column] for column in ("d1p", "d1v", "d2p", "d2v")), strict=True)
-    return ["_".join(word for word in words if word) for words in columns]
+    rows = ({"attributes": text} for text in clips["attributes"])
+    return ["_".join(f"{key}_{value}" for key, value in row_attributes(row).items()) for row in rows]
 
 
 # ---- One section -----------------------------------------------------------------------------------------------------

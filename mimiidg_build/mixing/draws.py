@@ -148,7 +148,7 @@ def _allowed_kinds(section: Section, layer: NoiseLayer, clip: Mapping[str, Any],
     Where the section's domain shift is the noise itself, the clip's attribute names the one kind that it may be.
     """
     if not layer.attribute:
-        return (layer.source if clip["domain"] == "source" else layer.target) or []
+        return layer.drawn_for(clip["domain"])
     kind = row_attributes(clip).get(layer.attribute, "")
     if kind not in known:
         raise DataError(

@@ -31,17 +31,15 @@ LEVELS_VERSION = "levels-1"  # levels that another version measured are measured
 TASK_CLIPS = 64  # 0.1 s of work: long beside what handing out a task takes, short enough to spread evenly
 
 
-def measure_members(path: Place, members: list[str], n_samples: int) -> list[tuple[str, float, float]]:
+def measure_members(path: Place, lengths: Mapping[str, int]) -> list[tuple[str, float, float]]:
     """Measure some clips of an archive.
 
     Parameters
     ----------
     path : Place
         The archive.
-    members : list of str
-        The clips.
-    n_samples : int
-        Expected length of each clip.
+    lengths : mapping of str to int
+        The clips, each with the number of samples that it is expected to have.
 
     Returns
     -------
@@ -55,14 +53,16 @@ def measure_members(path: Place, members: list[str], n_samples: int) -> list[tup
     """
     keep_freed_memory()
     archive = open_archive(path)
-    return [(m, *level(decode_clip(archive.read(m), f"{path.name}: {m}", n_samples=n_samples))) for m in members]
+    return [
+        (member, *level(decode_clip(archive.read(member), f"{path.name}: {member}", n_samples=n_samples)))
+        for member, n_samples in lengths.items()
+    ]
 
 
 def load_levels(
     path: Place,
     checksum: str,
-    members: list[str],
-    n_samples: int,
+    lengths: Mapping[str, int],
     run: Runner,
     on_progress: OnProgress = no_progress,
 ) -> pd.DataFrame:
@@ -74,10 +74,8 @@ def load_levels(
         The archive; its levels are cached beside it.
     checksum : str
         Of the archive: levels of another content are not used.
-    members : list of str
-        The clips.
-    n_samples : int
-        Expected length of each clip.
+    lengths : mapping of str to int
+        The clips, each with the number of samples that it is expected to have.
     run : Runner
         Where the tasks run.
     on_progress : callable
@@ -95,20 +93,20 @@ def load_levels(
     """
     cached = path.with_name(path.name + ".levels.parquet")
     # sorted: levels are looked up by member, so the order of the clips does not matter
-    identity = hashlib.sha256(json.dumps([LEVELS_VERSION, checksum, n_samples, sorted(members)]).encode()).hexdigest()
+    identity = hashlib.sha256(json.dumps([LEVELS_VERSION, checksum, sorted(lengths.items())]).encode()).hexdigest()
     table = read_cached(cached, identity)
     if table is None:
-        table = _measure(path, members, n_samples, run, on_progress)
+        table = _measure(path, lengths, run, on_progress)
         write_cached(cached, table, identity)
     else:
-        on_progress(len(members))
+        on_progress(len(lengths))
     return table.set_index("member", drop=False)
 
 
-def _measure(path: Place, members: list[str], n_samples: int, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
+def _measure(path: Place, lengths: Mapping[str, int], run: Runner, on_progress: OnProgress) -> pd.DataFrame:
     """A Levels table of the clips, in their order, measured in tasks."""
-    batches = [members[i : i + TASK_CLIPS] for i in range(0, len(members), TASK_CLIPS)]
-    tasks = [(path, batch, n_samples) for batch in batches]
+    clips = list(lengths.items())
+    tasks = [(path, dict(clips[i : i + TASK_CLIPS])) for i in range(0, len(clips), TASK_CLIPS)]
     measured = run(measure_members, tasks, lambda rows: on_progress(len(rows)))
     rows = [row for batch in measured for row in batch]
     return Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)

@@ -57,8 +57,8 @@ def snr_db(section: Section, attributes: Mapping[str, str], variant: Variant) ->
     UsageError
         Neither the variant nor Table 1 states one.
     """
-    if section.id in variant.snr_db:
-        return variant.snr_db[section.id] + variant.snr_offset_db
+    if (stated := variant.snr_of(section.section_id)) is not None:
+        return stated + variant.snr_offset_db
     if section.snr_db is not None:
         return section.snr_db + variant.snr_offset_db
     if section.snr_db_by_value:

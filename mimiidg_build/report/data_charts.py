@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mimiidg_build.build.sections import SNR_TOLERANCE_DB
-from mimiidg_build.datasets.rows import records
+from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.schemas.manifests import DOMAINS
 from mimiidg_build.schemas.stores import SectionSummary
@@ -180,9 +180,8 @@ def count_values(store: Store) -> list[ValueCount]:
     numbers = {(split, condition): number for number, (split, condition, _) in enumerate(GROUPS)}
     for clip in records(store.clips):
         group = numbers[clip["split"], clip["condition"]]
-        for name, value in ((clip["d1p"], clip["d1v"]), (clip["d2p"], clip["d2v"])):
-            if name:
-                found[clip["machine_type"], clip["section"], name, value, clip["domain"], group] += 1
+        for name, value in row_attributes(clip).items():
+            found[clip["machine_type"], clip["section"], name, value, clip["domain"], group] += 1
     keys = sorted({key[:5] for key in found}, key=lambda key: (*key[:3], *value_order(key[4], key[3])))
     return [ValueCount(*key, tuple(found[(*key, group)] for group in range(len(GROUPS)))) for key in keys]
 

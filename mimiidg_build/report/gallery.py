@@ -25,7 +25,8 @@ import soundfile as sf
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.manifest import shift_of
+from mimiidg_build.datasets.rows import row_attributes
 from mimiidg_build.errors import DataError
 from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch.archives import archive_path
@@ -162,7 +163,7 @@ def make_gallery(
         It was stopped.
     """
     mixing = bool(store.mix_plan["added_noise_snr_db"].notna().any())
-    clip_s = load_table1().n_samples / SAMPLE_RATE
+    clip_s = max(section.audio.seconds for section in store.attributes.sections.values())
     shown_s = shown_duration_s(len(store.sections) * len(CELLS) * (3 if mixing else 1), room_bytes, clip_s)
     reader = ClipReader(store, root, round(shown_s * SAMPLE_RATE), stopped)
     sections = []
@@ -201,7 +202,7 @@ class ClipReader:
             if cell.empty:
                 continue
             if domain in first:
-                alike = (cell[["d1v", "d2v"]] == first[domain][["d1v", "d2v"]]).all(axis=1)
+                alike = cell["attributes"] == first[domain]["attributes"]
                 cell = cell[alike] if alike.any() else cell
             yield first.setdefault(domain, cell.iloc[0]) if domain not in first else cell.iloc[0]
 
@@ -250,8 +251,8 @@ def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExam
         examples.append(
             Example(row["domain"], row["condition"], row["clip"], _attributes(row), _mixed(row, reader.store), signals)
         )
-    known = load_table1().section(machine_type, section)
-    return SectionExamples(machine_type, section, known.shift if known else "", gain_db, tuple(examples))
+    shift = shift_of(SectionId(machine_type, section))
+    return SectionExamples(machine_type, section, shift, gain_db, tuple(examples))
 
 
 def _signal(kind: str, reader: ClipReader, samples: Int16, drawn: Float32, top_db: float, gain_db: float) -> Signal:
@@ -272,8 +273,7 @@ def _title(kind: str, store: Store) -> str:
 
 
 def _attributes(row: pd.Series) -> str:
-    pairs = ((row["d1p"], row["d1v"]), (row["d2p"], row["d2v"]))
-    return ", ".join(f"{name} = {value}" for name, value in pairs if name)
+    return ", ".join(f"{name} = {value}" for name, value in row_attributes(row).items())
 
 
 def _mixed(row: pd.Series, store: Store) -> str:

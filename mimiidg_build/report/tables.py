@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build.datasets.findings import summarise
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.manifest import shift_of
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.cells import Cell, PageTable, attribute_value, number, signed_db, with_minus
 from mimiidg_build.report.data_charts import GROUPS, ValueCount
@@ -24,12 +24,12 @@ def sections(store: Store) -> PageTable:
     tested = ("source_test_normal", "source_test_anomaly", "target_test_normal", "target_test_anomaly")
     rows, title = [], snr_title(store)
     for row, (name, section) in zip(section_rows(store), store.sections.items(), strict=True):
-        known, counts = load_table1().section(*SectionId.parse(name)), section.counts
+        counts = section.counts
         planned = section.planned_added_noise_snr_db
         rows.append(
             (
                 Cell(name),
-                Cell(known.shift if known else ""),
+                Cell(shift_of(SectionId.parse(name))),
                 number(section.n_clips),
                 *(number(counts.get(group, 0)) for group in counted),
                 number(sum(counts.get(group, 0) for group in tested)),
@@ -83,13 +83,13 @@ def facts(store: Store) -> dict[str, Any]:
     """The dataset at a glance: what a reader wants to know first, as (title, text)."""
     attributes, variant = store.attributes, store.attributes.variant
     size = attributes.size_bytes
-    clips, n_samples, rate = store.clips, load_table1().n_samples, load_table1().sample_rate
+    clips, hours = store.clips, sum(s.n_clips * s.audio.seconds for s in store.sections.values()) / 3600
     kinds = sorted(attributes.provenance.noise)
     return {
         "clips": f"{len(clips):,}",
         "sections": str(len(store.sections)),
         "machine types": str(clips["machine_type"].nunique()),
-        "hours of audio": f"{len(clips) * n_samples / rate / 3600:.1f}",
+        "hours of audio": f"{hours:.1f}",
         "normal training clips": f"{int((clips['split'] == 'train').sum()):,}",
         "test clips": f"{int((clips['split'] == 'test').sum()):,}",
         "noise kinds": " ".join(kinds) or "none added",

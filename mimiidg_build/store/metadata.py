@@ -13,7 +13,7 @@ from blake3 import blake3
 from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, first_mistake
-from mimiidg_build.schemas.stores import FORMAT_VERSION, StoreAttributes
+from mimiidg_build.schemas.stores import READABLE_VERSIONS, StoreAttributes
 from mimiidg_build.storage.places import Place
 
 METADATA, METADATA_COPY = "zarr.json", "zarr.json.copy"
@@ -84,13 +84,14 @@ def read_attributes(path: Place) -> StoreAttributes:
     # Before any other field is used: they may be what is damaged. Stores of early versions have no seal.
     if "seal" in found and not is_sealed(content):
         raise DataError(f"{metadata} is damaged: its content does not match its seal. {repair}")
-    if format_version != FORMAT_VERSION:
-        raise DataError(f"{path} has format {format_version}, this program reads {FORMAT_VERSION}. Build it again.")
+    if format_version not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
+        raise DataError(f"{path} has format {format_version}, this program reads {known}. Build it again.")
     try:
         return StoreAttributes.model_validate(found)
     except ValidationError as error:
         raise DataError(
-            f"{path}: its attributes are not those of a store of format {FORMAT_VERSION} ({first_mistake(error)}). "
+            f"{path}: its attributes are not those of a store of format {format_version} ({first_mistake(error)}). "
             f"{metadata} was written by mimiidg_build {_version_of(found)}, it is damaged, or it is a forgery. {repair}"
         ) from None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.synthetic import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts, noise_count
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import Section
@@ -189,7 +189,7 @@ def entries(spec: SyntheticSpec, name: str) -> tuple[Entry, ...]:
     machine_type = name.removesuffix(".zip").removesuffix("_eval")
     tables: list[TableEntry] = []
     clips: list[ClipEntry] = []
-    for section in load_table1().sections:
+    for section in load_recipe("table1").sections:
         hidden = section.section in EVALUATION_SECTIONS
         if section.machine_type == machine_type and hidden == name.endswith("_eval.zip"):
             own = section_clips(spec, section)

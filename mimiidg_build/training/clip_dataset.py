@@ -33,7 +33,6 @@ from mimiidg_build.training.stacked_here import StackedHere
 
 MEMORY_BUDGET_BYTES = 4 * 2**30  # the log-mels of all 18,000 clips of MIMII DG are 2.9 GB
 CHUNK_BYTES = 256 * 2**20  # clips read at a time where they do not fit
-ATTRIBUTES = ("d1p", "d1v", "d2p", "d2v")  # names and values, as released; "" where a clip has none
 
 Access = Literal["memory", "mapped", "zarr"]
 Features = Literal["logmel", "audio"]
@@ -49,7 +48,7 @@ class ClipDataset(Dataset[Batch]):
     - ``section``, ``is_target``, ``is_anomaly`` and ``clip``, tensors without axes. ``section`` counts the chosen
       sections 0, 1, 2, ...; ``clip`` is the number asked for, the clip's row in ``clips``;
     - ``name`` and ``machine_type``, text;
-    - ``attributes``, the text of the clip table's ``d1p``, ``d1v``, ``d2p`` and ``d2v``, ``""`` where it has none.
+    - ``attributes``, the clip table's JSON text of an object, ``{}`` where a clip has none.
 
     A batch is the same dict with a leading axis to every tensor, and a list of texts for every text. That is what
     ``torch.utils.data.default_collate`` makes of items, and what indexing gives that means several clips: a slice, a
@@ -180,7 +179,7 @@ class ClipDataset(Dataset[Batch]):
         self._is_target = (clips["domain"] == "target").to_numpy(bool)
         self._is_anomaly = (clips["condition"] == "anomaly").to_numpy(bool)
         # as objects: single texts out of a column of pandas take ten times as long
-        self._texts = {column: clips[column].to_numpy(object) for column in ("clip", "machine_type", *ATTRIBUTES)}
+        self._texts = {column: clips[column].to_numpy(object) for column in ("clip", "machine_type", "attributes")}
 
     def _open(self, store: Store, features: Features, memory_budget_bytes: int) -> None:
         """Find the shard and row of each clip, and read all clips if they fit the budget."""
@@ -260,7 +259,7 @@ class ClipDataset(Dataset[Batch]):
             "clip": torch.from_numpy(numbers),
             "name": texts["clip"],
             "machine_type": texts["machine_type"],
-            "attributes": {column: texts[column] for column in ATTRIBUTES},
+            "attributes": texts["attributes"],
         }
 
     def labels(self) -> Labels:

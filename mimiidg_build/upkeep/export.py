@@ -20,7 +20,6 @@ import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,6 @@ import pandas as pd
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.audio.zip_directory import name_problem
 from mimiidg_build.build.render import SHARD_CLIPS
-from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
 from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.progress import OnProgress, no_progress
@@ -42,36 +40,20 @@ PARTIAL, WHOLE = ".partial", ".whole"
 ZIP_TIME = (2022, 5, 1, 0, 0, 0)  # one fixed time for every member: equal stores give equal archives
 
 
-def full_name(clip: dict[str, Any]) -> str:
-    """A clip's file name with every attribute, which evaluation test clips do not carry.
-
-    >>> full_name(dict(section="03", domain="source", split="test", condition="normal", index=1, d1p="m-n", d1v="W",
-    ...                d2p="", d2v=""))
-    'section_03_source_test_normal_0001_m-n_W.wav'
-    """
-    return ClipName(
-        clip["section"],
-        clip["domain"],
-        clip["split"],
-        clip["condition"],
-        int(clip["index"]),
-        tuple(row_attributes(clip).items()),
-    ).file_name
-
-
 def attribute_table(clips: pd.DataFrame) -> bytes:
     """``attributes_NN.csv`` of one section; the full name as last column where the file names hide the truth."""
     rows = records(clips)
-    columns = ["d1p", "d1v"] + (["d2p", "d2v"] if (clips["d2p"] != "").any() else [])
-    hidden = [row for row in rows if full_name(row) != Path(row["member"]).name]
+    pairs = [[cell for pair in row_attributes(row).items() for cell in pair] for row in rows]
+    columns = [f"d{number // 2 + 1}{'pv'[number % 2]}" for number in range(max(map(len, pairs)))]
+    hidden = [row for row in rows if row["full_name"] != Path(row["member"]).name]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file_name", *columns, *(["file_name_with_full_attributes"] if hidden else [])])
-    for row in rows:
+    for row, cells in zip(rows, pairs, strict=True):
         if hidden and row not in hidden:
             continue  # the evaluation set's tables list the clips whose names hide the truth
-        last = [str(Path(row["member"]).with_name(full_name(row)))] if hidden else []
-        writer.writerow([row["member"], *(row[c] for c in columns), *last])
+        last = [str(Path(row["member"]).with_name(row["full_name"]))] if hidden else []
+        writer.writerow([row["member"], *cells, *[""] * (len(columns) - len(cells)), *last])
     return text.getvalue().encode()
 
 

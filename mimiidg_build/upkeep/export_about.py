@@ -16,6 +16,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.stores import StoreAttributes
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import markdown_table, section_rows
 
@@ -97,12 +99,17 @@ def manifest(store: Store, archives: Sequence[Path], sums: Mapping[str, str]) ->
     """
     attributes = store.attributes
     name = re.sub("[^A-Za-z0-9_-]", "_", f"{attributes.variant.name}-{store.fingerprint[:12]}")
-    recording = "mixed" if attributes.variant.mixing == "table1" else attributes.recording
+    recording = "mixed" if attributes.variant.adds_noise else attributes.recording
+    machines = dict.fromkeys(section_id.machine_type for section_id in attributes.section_ids)
     lines = [
         f'name = "{name}"',
         f"title = {toml_value(attributes.variant.name + ', exported from ' + attributes.dataset)}",
         f'recording = "{recording}"',
-        'layout = "mimii_dg"',
+        f'layout = "{attributes.layout}"',
+        f'protocol = "{attributes.protocol}"',
+        f"machine_types = [{', '.join(toml_value(name) for name in machines)}]",
+        f"audio = {_audio(attributes)}",
+        *([f'recipe = "{attributes.recipe}"'] if attributes.recipe else []),
         f"citation = {toml_value(attributes.citation)}",
         "",
         "[[records]]",
@@ -114,3 +121,11 @@ def manifest(store: Store, archives: Sequence[Path], sums: Mapping[str, str]) ->
         lines += ["", "[[records.files]]", f'name = "{path.name}"', f"size_bytes = {path.stat().st_size}"]
         lines += [f'md5 = "{sums[path.name]}"']
     return ("\n".join(lines) + "\n").encode()
+
+
+def _audio(attributes: StoreAttributes) -> str:
+    """What the exported files are, as a manifest's ``audio``."""
+    shapes = {SectionId.parse(name).machine_type: section.audio for name, section in attributes.sections.items()}
+    first = next(iter(shapes.values()))
+    lengths = ", ".join(f"{machine_type} = {audio.seconds!r}" for machine_type, audio in shapes.items())
+    return f"{{ sample_rate = {first.sample_rate}, channels = {first.channels or 1}, clip_seconds = {{ {lengths} }} }}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimiidg_build.datasets.layouts.mimii_dg.attribute_table import read_attribute_table
+from mimiidg_build.datasets.layouts.dcase2022.attribute_table import read_attribute_table
 from mimiidg_build.datasets.rows import row_attributes
 from tests.conftest import REAL
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
+from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
 from mimiidg_build.errors import DataError
 from tests.conftest import REAL
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.clip_table.rules import judge
 from mimiidg_build.datasets.findings import raise_on_errors
-from mimiidg_build.datasets.layouts.mimii_dg import is_attribute_table, read_clips, validate_tables
-from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
+from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_clips, validate_tables
+from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
 from mimiidg_build.errors import DataError
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS, Recipe
 from mimiidg_build.schemas.sections import SectionId

@@ -30,9 +30,9 @@ def test_nothing_but_the_table_of_layouts_and_the_export_knows_mimii_dgs() -> No
         path.relative_to(ROOT).as_posix()
         for room in ("mimiidg_build", "flows")
         for path in (ROOT / room).rglob("*.py")
-        if "layouts.mimii_dg" in path.read_text() or "layouts import mimii_dg" in path.read_text()
+        if "layouts.dcase2022" in path.read_text() or "layouts import mimii_dg" in path.read_text()
     }
-    assert {user for user in users if "/layouts/mimii_dg/" not in user} == {
+    assert {user for user in users if "/layouts/dcase2022/" not in user} == {
         "mimiidg_build/datasets/layouts/__init__.py",
         "mimiidg_build/upkeep/export.py",  # which writes a store in the released layout
     }

@@ -10,8 +10,8 @@ import pytest
 
 from mimiidg_build.audio.pieces import read_pieces
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.datasets.layouts.mimii_dg.members import WAV_HEADER_BYTES
-from mimiidg_build.datasets.layouts.mimii_dg.read import read_clips
+from mimiidg_build.datasets.layouts.dcase2022.members import WAV_HEADER_BYTES
+from mimiidg_build.datasets.layouts.dcase2022.read import read_clips
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import VerifiedArchive, read_release
 from mimiidg_build.datasets.truth import read_truth

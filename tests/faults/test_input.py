@@ -25,8 +25,8 @@ from pydantic import BaseModel
 from mimiidg_build.audio.pieces import read_pieces
 from mimiidg_build.audio.wav import decode_clip, encode_wav
 from mimiidg_build.cli import main
-from mimiidg_build.datasets.layouts.mimii_dg.attribute_table import parse_attribute_table, read_attribute_table
-from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
+from mimiidg_build.datasets.layouts.dcase2022.attribute_table import parse_attribute_table, read_attribute_table
+from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.toml_files import RESOURCES, shipped_names
 from mimiidg_build.datasets.variant import load_variant

@@ -21,7 +21,7 @@ from scipy import signal
 
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.clip_table.build import build_clip_table
-from mimiidg_build.datasets.layouts.mimii_dg import is_attribute_table, read_clips
+from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_clips
 from mimiidg_build.datasets.manifest import load_table1
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
 from mimiidg_build.errors import UsageError

@@ -19,7 +19,7 @@ Verdicts = dict[tuple[SectionId, str, Attributes], Fault | None]
 
 
 def build_clip_table(
-    reading: Reading, recipe: Recipe, *, expected_counts: Mapping[str, int] | None = None
+    reading: Reading, recipe: Recipe, expected_counts: Mapping[str, int]
 ) -> tuple[DataFrame[ClipTable], DataFrame[Findings]]:
     """The clip table of a dataset's machine archives.
 
@@ -29,9 +29,8 @@ def build_clip_table(
         What the dataset's layout reads from the archives.
     recipe : Recipe
         What each section may hold.
-    expected_counts : mapping of str to int, optional
-        Clips of a section per ``<domain>_<split>_<condition>``. None: those of the recipe. Empty: counts are not
-        checked.
+    expected_counts : mapping of str to int
+        Clips of a section per ``<domain>_<split>_<condition>``; empty: counts are not checked.
 
     Returns
     -------
@@ -41,11 +40,10 @@ def build_clip_table(
         In the order of archives and members, then of sections.
     """
     table, findings = judge_clips(reading, recipe)
-    counts = recipe.counts if expected_counts is None else expected_counts
     if table.empty and not any(finding.severity == "error" for finding in findings):
-        message = "not one clip was found; expected clips of a machine type of Table 1. Are archives missing?"
+        message = "not one clip was found; expected clips of a machine type that the dataset has. Are archives missing?"
         findings.append(Finding("error", "no_clips", "all archives", message))
-    return table, findings_frame([*findings, *check_sections(reading.read_clips(), recipe, counts)])
+    return table, findings_frame([*findings, *check_sections(reading.read_clips(), recipe, expected_counts)])
 
 
 def judge_clips(reading: Reading, recipe: Recipe) -> tuple[DataFrame[ClipTable], list[Finding]]:
@@ -58,6 +56,8 @@ def judge_clips(reading: Reading, recipe: Recipe) -> tuple[DataFrame[ClipTable],
         findings += faults
         if clip is None:
             continue
+        if clip.section_id not in sections and (row := recipe.row(clip.section_id)) is not None:
+            sections[clip.section_id] = row
         if (section := sections.get(clip.section_id)) is None:
             unknown.setdefault(clip.section_id, clip)  # one finding a section, not one a clip
         else:

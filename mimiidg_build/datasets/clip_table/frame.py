@@ -10,10 +10,11 @@ from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.datasets.clip_table.clips import Clip
 from mimiidg_build.datasets.findings import Finding, SchemaCase, schema_cases
-from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS
+from mimiidg_build.datasets.rows import attributes_text
+from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
 from mimiidg_build.schemas.tables import ClipTable
 
-_ORDER = tuple({word: i for i, word in enumerate(words)} for words in (SPLITS, DOMAINS, CONDITIONS))
+_ORDER = tuple({word: i for i, word in enumerate(words)} for words in (SPLITS, (*DOMAINS, ""), (*CONDITIONS, "")))
 
 
 def clip_frame(clips: Sequence[Clip]) -> tuple[DataFrame[ClipTable], list[Finding]]:
@@ -75,10 +76,10 @@ def _order(clip: Clip) -> tuple[int | str, ...]:
     words = (clip.split, clip.domain, clip.condition)
     ranks = (ranks[word] for ranks, word in zip(_ORDER, words, strict=True))
     machine_type, section = clip.section_id
-    return (MACHINE_TYPES.index(machine_type), section, *ranks, clip.index, clip.file.member, clip.file.archive)
+    return (machine_type, section, *ranks, clip.index, clip.file.member, clip.file.archive)
 
 
 def _row(clip: Clip) -> tuple[str | int, ...]:
-    (d1p, d1v), (d2p, d2v) = (*clip.attributes, ("", ""))[:2]
     head = (*clip.section_id, clip.split, clip.domain, clip.condition, clip.index)
-    return (*head, d1p, d1v, d2p, d2v, clip.stem, clip.file.archive, clip.file.member)
+    attributes = attributes_text(clip.attributes)
+    return (*head, attributes, clip.full_name, clip.stem, clip.file.archive, clip.file.member)

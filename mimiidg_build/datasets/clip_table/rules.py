@@ -37,6 +37,8 @@ def judge(section: Section, domain: str, attributes: Mapping[str, str]) -> Fault
         None where the domain takes them. Of kind ``unknown_key`` (other keys than the section's), ``unknown_value`` (a
         value, or a combination, that the section never takes) or ``wrong_domain`` (values of the other domain).
     """
+    if not section.source or domain not in DOMAINS:
+        return None  # nobody published which values it takes
     other = DOMAINS[1 - DOMAINS.index(domain)]
     given = shown(attributes)
     if attributes in section.values(domain):
@@ -124,7 +126,9 @@ def check_row(clip: Clip, row: TableRow, section: Section) -> list[Finding]:
     if row.attributes == clip.attributes:
         return []
     wrong = [(i, *pair) for i, pair in enumerate(row.attributes, start=1) if pair not in clip.attributes]
-    unknown = [finding for i, key, value in wrong for finding in _unknown_pair(row, section, i, key, value)]
+    unknown = [
+        finding for i, key, value in wrong if section.source for finding in _unknown_pair(row, section, i, key, value)
+    ]
     if unknown:
         return unknown
     named = shown(dict(clip.attributes))

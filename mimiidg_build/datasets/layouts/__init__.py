@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mimiidg_build.datasets.clip_table.clips import Reading
-from mimiidg_build.datasets.layouts import mimii_dg
+from mimiidg_build.datasets.layouts import dcase2022
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import DatasetManifest
 
@@ -19,25 +20,30 @@ from mimiidg_build.schemas.manifests import DatasetManifest
 class Layout(Protocol):
     """The functions that a layout module has."""
 
-    def machine_type_of(self, archive: str) -> str | None:
+    def machine_type_of(self, dataset: DatasetManifest, archive: str) -> str | None:
         """The machine type whose clips an archive of that file name holds; None where it holds none."""
 
     def is_attribute_table(self, member: str) -> bool:
         """Whether ``read_clips`` needs the bytes of a member."""
 
     def read_clips(
-        self, archives: Mapping[str, Mapping[str, int]], tables: Mapping[tuple[str, str], bytes], clip_bytes: int
+        self,
+        dataset: DatasetManifest,
+        archives: Mapping[str, Mapping[str, int]],
+        tables: Mapping[tuple[str, str], bytes],
+        truth: Truth,
     ) -> Reading:
         """The clips of a release.
 
         Parameters
         ----------
+        dataset : DatasetManifest
         archives : mapping
             Archive, ``<record id>/<file name>``, to {member: uncompressed size in bytes}.
         tables : mapping
             (archive, member) to bytes, for every member that ``is_attribute_table`` picks out.
-        clip_bytes : int
-            Size of a clip's samples.
+        truth : Truth
+            What lists beside the release say of clips whose names hide it; may be empty.
 
         Returns
         -------
@@ -45,7 +51,7 @@ class Layout(Protocol):
         """
 
 
-LAYOUTS: Mapping[str, Layout] = {"mimii_dg": mimii_dg}
+LAYOUTS: Mapping[str, Layout] = {"dcase2022": dcase2022}
 
 
 def layout_of(dataset: DatasetManifest) -> Layout:

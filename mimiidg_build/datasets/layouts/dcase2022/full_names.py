@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from mimiidg_build.datasets.clip_table.clips import ClipFile, TableRow
 from mimiidg_build.datasets.findings import Finding
-from mimiidg_build.datasets.layouts.mimii_dg.attribute_table import parse_attribute_table
-from mimiidg_build.datasets.layouts.mimii_dg.members import TableMember, released_path
-from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
+from mimiidg_build.datasets.layouts.dcase2022.attribute_table import parse_attribute_table
+from mimiidg_build.datasets.layouts.dcase2022.members import TableMember, released_path
+from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
 from mimiidg_build.errors import DataError
 from mimiidg_build.schemas.sections import SectionId
 

@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from mimiidg_build.audio.companions import is_companion
 from mimiidg_build.datasets.clip_table.clips import ClipFile
 from mimiidg_build.datasets.findings import Finding
-from mimiidg_build.schemas.manifests import MACHINE_TYPES
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.datasets.layouts.archive_names import machine_type_of
+from mimiidg_build.schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.sections import MACHINE_TYPE, SectionId
 
-_MACHINES = "|".join(MACHINE_TYPES)
-_AUDIO = re.compile(rf"({_MACHINES})/(train|test)/([^/]+\.(?i:wav))")
-_TABLE = re.compile(rf"({_MACHINES})/attributes_([0-9]{{2}})\.csv")
+_MACHINE = MACHINE_TYPE[1:-1]
+_AUDIO = re.compile(rf"({_MACHINE})/(train|test)/([^/]+\.(?i:wav))")
+_TABLE = re.compile(rf"({_MACHINE})/attributes_([0-9]{{2}})\.csv")
 _IGNORED = re.compile(r"(?i)(?:.*/)?(?:licen[cs]e|readme)[^/]*")
 _MAX_EXTRA_FOLDERS = 8  # within each other
 _LAYOUT = "{machine}/{train,test}/*.wav or {machine}/attributes_NN.csv"
-
-WAV_HEADER_BYTES = 44
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +49,6 @@ class Members:
     findings: list[Finding] = field(default_factory=list)
 
 
-def machine_type_of(archive: str) -> str | None:
-    """The machine type in an archive's file name.
-
-    Examples
-    --------
-    >>> machine_type_of("eval_data_fan_train.zip"), machine_type_of("noise.zip"), machine_type_of("dev_ToyCar.zip")
-    ('fan', None, None)
-    """
-    parts = re.split(r"[_.-]", archive)
-    return next((machine for machine in MACHINE_TYPES if machine in parts), None)
-
-
 def is_attribute_table(member: str) -> bool:
     """Whether an archive's member is an attribute table, whose bytes ``read_clips`` may need; in whatever folder.
 
@@ -69,7 +56,7 @@ def is_attribute_table(member: str) -> bool:
     --------
     >>> is_attribute_table("fan/attributes_00.csv"), is_attribute_table("dev_data/fan/attributes_00.csv")
     (True, True)
-    >>> is_attribute_table("ToyCar/attributes_00.csv"), is_attribute_table("__MACOSX/fan/attributes_00.csv")
+    >>> is_attribute_table("ToyCar/attributes.csv"), is_attribute_table("__MACOSX/fan/attributes_00.csv")
     (False, False)
     """
     name = "/".join(member.split("/")[-2:])
@@ -128,61 +115,55 @@ def extra_folder(members: Collection[str]) -> str:
     return ""
 
 
-def sort_members(archives: Mapping[str, Mapping[str, int]], clip_bytes: int) -> Members:
+def sort_members(dataset: DatasetManifest, archives: Mapping[str, Mapping[str, int]]) -> Members:
     """Sort every member of every archive.
 
     Parameters
     ----------
+    dataset : DatasetManifest
     archives : mapping
         Archive to {member: size in bytes}.
-    clip_bytes : int
-        Size of a clip's samples; its WAV file has the plain header of `WAV_HEADER_BYTES` on top.
 
     Returns
     -------
     Members
     """
     found = Members()
+    names = [archive.rpartition("/")[2] for archive in archives]
+    machine_types = {*dataset.machine_types, *filter(None, (machine_type_of(dataset, name) for name in names))}
     for archive, members in archives.items():
         files = {name: size for name, size in members.items() if not name.endswith("/")}
         companions = [name for name in files if is_companion(name)]
         own = {name: files[name] for name in files if not is_companion(name)} if companions else files
         n_read = len(found.clips) + len(found.tables)
-        findings = _sort_archive(archive, own, clip_bytes, found)
+        findings = _sort_archive(archive, own, machine_types, found)
         found.findings += [*findings, *([_companions(archive, companions)] if companions else [])]
         if n_read == len(found.clips) + len(found.tables) and not any(f.severity == "error" for f in findings):
             found.findings.append(_no_clips(archive, list(own)))
     return found
 
 
-def _sort_archive(archive: str, members: Mapping[str, int], clip_bytes: int, found: Members) -> list[Finding]:
+def _sort_archive(
+    archive: str, members: Mapping[str, int], machine_types: Collection[str], found: Members
+) -> list[Finding]:
     """Sort the files of one archive into ``found``; what is wrong with them."""
     extra = extra_folder(members)
     findings = [_extra_folder(archive, extra)] if extra else []
     others: dict[str, list[str]] = {}
-    for member, size_bytes in members.items():
+    for member in members:
         name = member.removeprefix(extra)
         top, slash, _ = name.partition("/")
         if _IGNORED.fullmatch(name):
             continue
-        if slash and top not in MACHINE_TYPES:
+        if slash and top not in machine_types:
             others.setdefault(top, []).append(name)  # one finding a folder, not one a member
         elif table := _TABLE.fullmatch(name):
             found.tables.append(TableMember(SectionId(table[1], table[2]), archive, member))
         elif file := clip_file(archive, member, extra):
             found.clips.append(file)
-            findings += _size(file, size_bytes, clip_bytes + WAV_HEADER_BYTES)
         else:
             findings.append(_stray(archive, member))
-    return [*findings, *(_other_folder(archive, top, names) for top, names in others.items())]
-
-
-def _size(file: ClipFile, size_bytes: int, expected_bytes: int) -> list[Finding]:
-    if size_bytes == expected_bytes:
-        return []
-    # a warning: a longer WAV header is no fault, and the decoder counts the samples
-    message = f"{file.member} has {size_bytes} bytes; expected {expected_bytes}, a WAV file of a clip's samples"
-    return [Finding("warning", "size", file.archive, message, 0, "size_bytes", str(size_bytes), str(expected_bytes))]
+    return [*findings, *(_other_folder(archive, top, names, machine_types) for top, names in others.items())]
 
 
 def _stray(archive: str, member: str) -> Finding:
@@ -193,7 +174,7 @@ def _stray(archive: str, member: str) -> Finding:
     return Finding("warning", "unexpected_member", archive, message, 0, "member", member, _LAYOUT)
 
 
-def _other_folder(archive: str, top: str, members: Sequence[str]) -> Finding:
+def _other_folder(archive: str, top: str, members: Sequence[str], machine_types: Collection[str]) -> Finding:
     lost = [member for member in members if _AUDIO.fullmatch("/".join(member.split("/")[-3:]))]
     if lost:
         message = (
@@ -201,7 +182,7 @@ def _other_folder(archive: str, top: str, members: Sequence[str]) -> Finding:
             "of it within one folder"
         )
         return Finding("error", "misplaced", archive, message, 0, "member", lost[0], _LAYOUT)
-    machines = ", ".join(MACHINE_TYPES)
+    machines = ", ".join(sorted(machine_types))
     message = f"folder {top!r} ({len(members)} members) is none of the machine types {machines}: skipped"
     return Finding("warning", "other_machine", archive, message, 0, "machine_type", top, machines)
 

@@ -9,28 +9,33 @@ from pandera.typing.pandas import DataFrame
 from mimiidg_build.datasets.clip_table.build import judge_clips
 from mimiidg_build.datasets.clip_table.clips import Clip, ClipFile, ClipReading, Reading, TableRow
 from mimiidg_build.datasets.findings import Finding, findings_frame
-from mimiidg_build.datasets.layouts.mimii_dg.full_names import Tables, find_full_name, read_tables
-from mimiidg_build.datasets.layouts.mimii_dg.members import TableMember, clip_file, sort_members
-from mimiidg_build.datasets.layouts.mimii_dg.names import ClipName
+from mimiidg_build.datasets.layouts.dcase2022.full_names import Tables, find_full_name, read_tables
+from mimiidg_build.datasets.layouts.dcase2022.members import TableMember, clip_file, sort_members
+from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError
-from mimiidg_build.schemas.manifests import Recipe
+from mimiidg_build.schemas.manifests import DatasetManifest, Recipe
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.tables import ClipTable, Findings
 
 
 def read_clips(
-    archives: Mapping[str, Mapping[str, int]], tables: Mapping[tuple[str, str], bytes], clip_bytes: int
+    dataset: DatasetManifest,
+    archives: Mapping[str, Mapping[str, int]],
+    tables: Mapping[tuple[str, str], bytes],
+    truth: Truth,
 ) -> Reading:
     """The clips of a release. Nothing is opened: the caller hands over names, sizes and the bytes of the tables.
 
     Parameters
     ----------
+    dataset : DatasetManifest
     archives : mapping
         Archive, ``<record id>/<file name>``, to {member: uncompressed size in bytes}.
     tables : mapping
         (archive, member) to bytes, for every member that ``is_attribute_table`` picks out.
-    clip_bytes : int
-        Size of a clip's samples.
+    truth : Truth
+        What lists beside the release say of clips whose names hide it.
 
     Returns
     -------
@@ -42,7 +47,7 @@ def read_clips(
     ValueError
         The bytes of an attribute table were not given.
     """
-    members = sort_members(archives, clip_bytes)
+    members = sort_members(dataset, archives)
     for table in members.tables:
         if (table.archive, table.member) not in tables:
             raise ValueError(f"no bytes given for the attribute table {table.name}")
