@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.parallel.runner import runner
@@ -27,7 +27,7 @@ def named_clips(folder: Path, machine_type: str) -> dict[str, np.ndarray]:
     """Real clips under the release's names: every section and attribute value, the recordings in turn."""
     recordings = [sf.read(path, dtype="int16")[0] for path in sorted(folder.glob("*.wav"))]
     clips: dict[str, np.ndarray] = {}
-    for section in (s for s in load_table1().sections if s.machine_type == machine_type and s.in_paper):
+    for section in (s for s in load_recipe("table1").sections if s.machine_type == machine_type and s.in_paper):
         for domain, split, condition in NAMED:
             for index, values in enumerate(section.values(domain)):
                 attributes = "_".join(f"{key}_{value}" for key, value in values.items())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimiidg_build.datasets import synthetic
-from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.toml_files import shipped_names
 from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant, with_absolute_noise
 from mimiidg_build.errors import UsageError
@@ -387,4 +387,4 @@ def test_a_synthetic_name_that_is_wrong_is_wrong_use(name: str) -> None:
 
 
 def test_table_1_is_read_once() -> None:
-    assert load_table1() is load_table1()
+    assert load_recipe("table1") is load_recipe("table1")

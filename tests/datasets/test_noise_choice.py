@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mimiidg_build.datasets.manifest import load_dataset, load_table1
+from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.noise_choice import check_noise, choose_noise, noise_sources, with_stated_rest
 from mimiidg_build.datasets.release import needed_archives
 from mimiidg_build.datasets.variant import load_variant, parse_variant, with_noise
@@ -22,7 +22,7 @@ def variant(dataset: str = SYNTHETIC, **content: Any) -> Variant:
 
 
 def sections(*ids: str) -> list[Section]:
-    return [section for section in load_table1().sections if section.id in ids]
+    return [section for section in load_recipe("table1").sections if section.id in ids]
 
 
 @pytest.mark.parametrize(

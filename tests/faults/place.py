@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.synthetic import parse_name
 from mimiidg_build.synthesis.contents import section_clips
 from tests.conftest import pack_release, write_dataset
@@ -24,7 +25,7 @@ def make_place(directory: Path) -> None:
     archives = [directory / f"root/archives/short/{machine_type}.zip" for machine_type in ("fan", "valve")]
     rng = np.random.default_rng(0)
     for path, number in zip(archives, ("00", "01"), strict=True):
-        section = load_table1().section(path.stem, number)
+        section = load_recipe("table1").row(SectionId(path.stem, number))
         clips = section_clips(parse_name("synthetic-1pct-seed0"), section)
         samples = {f"{clip.name}.wav": rng.normal(0, 900, N_SAMPLES).astype(np.int16) for clip in clips}
         pack_release(path, samples, path.stem)

@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mixing.draws import NoiseDraw, draw, draw_noise
 from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, gains, plan_section, snr_db
@@ -27,7 +27,7 @@ ARRAYS = list[np.ndarray]
 
 
 def row_of_table1(section_id: str) -> Section:
-    section = load_table1().section(*section_id.split("/"))
+    section = load_recipe("table1").row(SectionId(*section_id.split("/")))
     assert section is not None
     return section
 
@@ -258,7 +258,7 @@ def test_kinds_of_a_section(section_id: str, kinds: list[str], why: str) -> None
     assert row_of_table1(section_id).noise_kinds == kinds, why
 
 
-@pytest.mark.parametrize("section", load_table1().sections, ids=lambda section: section.id)
+@pytest.mark.parametrize("section", load_recipe("table1").sections, ids=lambda section: section.id)
 def test_every_clip_gets_the_kinds_that_table_1_allows(section: Section) -> None:
     clips = clip_table(section, 12)
     for clip, layers in zip(clips.itertuples(), draw_noise(section, clips, COUNTS, 0), strict=True):
@@ -317,7 +317,7 @@ def test_snr_is_table_1s_plus_the_offset(section_id: str, attributes: dict[str, 
     assert snr_db(section, attributes, Variant(name="v", snr_db={"fan/03": 20.0})) == expected, "another section's"
 
 
-@pytest.mark.parametrize("section_id", [s.id for s in load_table1().sections if s.section > "02"])
+@pytest.mark.parametrize("section_id", [s.id for s in load_recipe("table1").sections if s.section > "02"])
 def test_an_snr_that_is_not_published_must_be_stated(section_id: str) -> None:
     section = row_of_table1(section_id)
     attributes = section.values("source")[0]

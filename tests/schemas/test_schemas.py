@@ -11,7 +11,8 @@ import pytest
 from pandera.errors import SchemaErrors
 from pydantic import ValidationError
 
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseLayer, NoiseSource, Recipe, Section
 from mimiidg_build.schemas.tables import ClipTable, Findings, Levels, MixPlan, NoiseTable, Table
 from mimiidg_build.schemas.variants import Variant
@@ -55,20 +56,20 @@ TARGET_OF_TWO_VALVES = [{"v1pat": "04", "v2pat": "05"}, {"v1pat": "05", "v2pat":
 
 
 def section(section_id: str) -> Section:
-    found = load_table1().section(*section_id.split("/"))
+    found = load_recipe("table1").row(SectionId(*section_id.split("/")))
     assert found is not None
     return found
 
 
 def test_table_1_holds_all_sections_of_all_machines() -> None:
-    table1 = load_table1()
+    table1 = load_recipe("table1")
     assert sorted(s.id for s in table1.sections) == [f"{m}/{n:02d}" for m in MACHINES for n in range(6)]
     assert (table1.sample_rate, table1.n_samples) == (16_000, 160_000)
     assert table1.section("fan", "06") is table1.section("pump", "00") is None
 
 
 def test_a_development_section_has_1_200_clips() -> None:
-    counts = load_table1().counts
+    counts = load_recipe("table1").counts
     assert counts == {
         "source_train_normal": 990,
         "target_train_normal": 10,
@@ -111,11 +112,11 @@ def test_fan_00_has_two_layers(section_id: str) -> None:
     factory, pump = section(section_id).noise
     assert (factory.source, factory.target, factory.attribute) == (["A", "B"], ["A", "B"], None)
     assert (pump.source, pump.target, pump.attribute) == (None, None, "m-n")
-    assert {len(s.noise) for s in load_table1().sections if s.id not in ("fan/00", "fan/03")} == {1}
+    assert {len(s.noise) for s in load_recipe("table1").sections if s.id not in ("fan/00", "fan/03")} == {1}
 
 
 def test_where_paper_and_release_differ_both_are_kept() -> None:
-    differ = {s.id: s for s in load_table1().sections if s.printed_source or s.printed_target}
+    differ = {s.id: s for s in load_recipe("table1").sections if s.printed_source or s.printed_target}
     assert sorted(differ) == ["bearing/01", "bearing/02", "gearbox/00", "valve/01", "valve/02"]
     assert all(s.note for s in differ.values())
     gearbox = differ["gearbox/00"]
@@ -164,7 +165,7 @@ def test_a_section_stands_once_in_table_1() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Variant(name="v"), NoiseLayer(attribute="f-n"), NoiseSource(folder="x"), load_table1().sections[0]]
+    "value", [Variant(name="v"), NoiseLayer(attribute="f-n"), NoiseSource(folder="x"), load_recipe("table1").sections[0]]
 )
 def test_values_are_frozen(value: Any) -> None:
     with pytest.raises(ValidationError, match="Instance is frozen"):

@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_clips
-from mimiidg_build.datasets.manifest import load_table1
+from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import Section
@@ -36,7 +37,7 @@ from mimiidg_build.synthesis.valve import openness, switches
 Values = dict[str, str]
 
 SMALLEST = SyntheticSpec(percent=1, seed=3, evaluation=True)
-SECTIONS = load_table1().sections
+SECTIONS = load_recipe("table1").sections
 FULL_NAME = re.compile(
     r"section_0[0-5]_(source|target)_(train|test)_(normal|anomaly)_[0-9]{4}"
     r"(_(vel|loc|f-n|m-n|n-lv|volt|wt|id|ac|pat|panel|v1pat|v2pat)_[A-Za-z0-9.-]+){1,2}"
@@ -51,7 +52,7 @@ def clip(
     machine_type: str, section: str, condition: str = "normal", name: str = "some clip", **values: str
 ) -> np.ndarray:
     """A clip whose attributes are the section's first source values, but for those given."""
-    table1 = load_table1().section(machine_type, section)
+    table1 = load_recipe("table1").row(SectionId(machine_type, section))
     assert table1 is not None
     attributes = table1.values("source")[0] | values
     return synthesize_clip(machine_type, section, condition, attributes, 0, name)
@@ -148,11 +149,11 @@ def test_the_front_door_imports_no_numerics() -> None:
 )
 def test_counts(percent: float, counts: tuple[int, ...], why: str) -> None:
     assert tuple(clip_counts(percent).values()) == counts, why
-    assert list(clip_counts(percent)) == list(load_table1().counts)
+    assert list(clip_counts(percent)) == list(load_recipe("table1").counts)
 
 
 def test_full_size_has_the_published_counts() -> None:
-    assert clip_counts(100) == load_table1().counts
+    assert clip_counts(100) == load_recipe("table1").counts
 
 
 @given(st.floats(1, 100))
@@ -191,7 +192,7 @@ def test_every_attribute_value_occurs_evenly(section: Section, percent: float) -
     ],
 )
 def test_target_training_clips_cover_interior_values_only(machine_type: str, values: set[str]) -> None:
-    section = load_table1().section(machine_type, "00")
+    section = load_recipe("table1").row(SectionId(machine_type, "00"))
     assert section is not None
     hand = contents.draw_values(SyntheticSpec(100), section)["target_train_normal"]
     assert {value[section.parameter] for value in hand} == values
@@ -224,7 +225,7 @@ def test_release_reads_as_a_valid_dataset(release: tuple[list[Path], int]) -> No
             members[path.name] = {info.filename: info.file_size for info in archive.infolist()}
             tables |= {(path.name, m): archive.read(m) for m in archive.namelist() if is_attribute_table(m)}
     counts = clip_counts(SMALLEST.percent)
-    clips, findings = build_clip_table(read_clips(members, tables, 320_000), load_table1(), expected_counts=counts)
+    clips, findings = build_clip_table(read_clips(members, tables, 320_000), load_recipe("table1"), expected_counts=counts)
     assert findings[findings["severity"] == "error"].empty, findings["message"].tolist()
     # What is left is what the release itself differs in from the paper, and ten target training clips being few.
     assert set(findings["kind"]) == {"train_values", "not_in_paper", "paper_only"}
