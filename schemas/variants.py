@@ -13,6 +13,7 @@ from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION, SectionId
 SECTION_CHOICE = re.compile(f"{MACHINE_TYPE[1:-1]}(/{SECTION[1:-1]})?")
 # a folder's name: no slash, and no dot at its start
 NAME, MAX_NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*", 100
+ALL = "all"  # in ``snr_db``: every section that nothing else is stated for
 VariantName = Annotated[str, Field(pattern=f"^{NAME}$", max_length=MAX_NAME)]
 SnrDb = Annotated[float, Field(ge=-60, le=60)]
 
@@ -86,7 +87,7 @@ class Variant(Strict):
     mixing: Annotated[str, Field(min_length=1, max_length=1000)] = "table1"
     sections: list[str] = Field(default_factory=list)
     snr_offset_db: SnrDb = 0.0
-    snr_db: SnrDb | dict[str, SnrDb] = Field(default_factory=dict)
+    snr_db: dict[str, SnrDb] = Field(default_factory=dict)
     channels: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     sample_rate: Annotated[int, Field(ge=1_000, le=192_000)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -104,6 +105,12 @@ class Variant(Strict):
         if not isinstance(value, dict):
             return value
         return {k: [_noise_source(e) for e in (v if isinstance(v, list) else [v])] for k, v in value.items()}
+
+    @field_validator("snr_db", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: object) -> object:
+        """``snr_db = -6.0`` is short for ``{ all = -6.0 }``."""
+        return {ALL: value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @field_validator("sections")
     @classmethod
@@ -126,9 +133,8 @@ class Variant(Strict):
 
     def snr_of(self, section_id: SectionId) -> float | None:
         """The SNR that the variant states for a section, without its offset; None where the recipe's holds."""
-        if not isinstance(self.snr_db, dict):
-            return self.snr_db
-        return self.snr_db.get(str(section_id), self.snr_db.get(section_id.machine_type))
+        keys = (str(section_id), section_id.machine_type, ALL)
+        return next((self.snr_db[key] for key in keys if key in self.snr_db), None)
 
     def settings_of(self, kind: str) -> NoiseSettings:
         """How the recordings of a noise kind are used."""

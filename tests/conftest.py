@@ -189,9 +189,12 @@ def pack_release(path: Path, clips: Mapping[str, np.ndarray], machine_type: str,
     return path
 
 
-def write_dataset(directory: Path, name: str, archives: list[Path], *, recording: str = "clean") -> Path:
+def write_dataset(
+    directory: Path, name: str, archives: list[Path], *, recording: str = "clean", clip_seconds: float = 10.0
+) -> Path:
     """A dataset manifest without checksums, for archives that are dropped into the root by hand."""
-    lines = [f'name = "{name}"', f'title = "{name}"', f'recording = "{recording}"', 'layout = "mimii_dg"']
+    lines = [f'name = "{name}"', f'title = "{name}"', f'recording = "{recording}"', 'layout = "dcase2022"']
+    lines += ['recipe = "table1"', f"audio = {{ clip_seconds = {clip_seconds!r} }}"]
     lines += ['citation = "test"', "[[records]]", f'id = "{name}"', f'title = "{name}"', 'license = "test"']
     for path in archives:
         lines += ["[[records.files]]", f'name = "{path.name}"']

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.features import N_MELS
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import FORMAT_VERSION, StoreAttributes
@@ -139,10 +140,8 @@ def clip_rows(section_id: str) -> pd.DataFrame:
                     "domain": domain,
                     "condition": condition,
                     "index": index,
-                    "d1p": "m-n",
-                    "d1v": value,
-                    "d2p": "",
-                    "d2v": "",
+                    "attributes": attributes_text([("m-n", value)]),
+                    "full_name": f"{clip}.wav",
                     "clip": clip,
                     "archive": f"short/{machine_type}.zip",
                     "member": f"{machine_type}/{split}/{clip}.wav",

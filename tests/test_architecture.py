@@ -28,7 +28,7 @@ ROOMS = {
     "fetch": "errors schemas progress settings storage datasets synthesis",
     "features": "kernels",
     "mixing": "errors schemas progress storage parallel kernels audio datasets",
-    "store": "errors schemas progress storage",
+    "store": "errors schemas progress storage datasets",
     "build": "errors schemas progress settings storage parallel audio datasets fetch features mixing store",
     "upkeep": "errors schemas progress storage parallel audio datasets fetch store build",
     "evaluation": "errors schemas storage datasets",

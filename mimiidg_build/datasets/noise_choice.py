@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from mimiidg_build.datasets.manifest import default_noise, load_dataset, mixing_recipe
+from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_recipe, mixing_recipe
 from mimiidg_build.errors import UsageError, did_you_mean
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Section
 from mimiidg_build.schemas.variants import Variant
@@ -62,7 +62,7 @@ def check_noise_kinds(variant: Variant, source: str) -> None:
         The message begins with ``source``, where the variant comes from.
     """
     if variant.adds_noise and (variant.noise or variant.noise_settings):
-        known = kinds_used(mixing_recipe(variant, load_dataset(variant.dataset)).sections)
+        known = kinds_used(load_recipe(variant.mixing).sections)
         refuse_unused_kinds([*variant.noise, *variant.noise_settings], known, source)
     if variant.noise_from is not None:
         load_dataset(variant.noise_from)

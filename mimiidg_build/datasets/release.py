@@ -15,8 +15,7 @@ import pandas as pd
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.datasets.clip_table.build import build_clip_table
-from mimiidg_build.datasets.clip_table.clips import Clip
-from mimiidg_build.datasets.findings import Finding
+from mimiidg_build.datasets.clip_table.sizes import check_sizes
 from mimiidg_build.datasets.layouts import layout_of
 from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe, recipe_of
 from mimiidg_build.datasets.noise_choice import noise_sources
@@ -26,9 +25,6 @@ from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
-
-BYTES_PER_SAMPLE = 2  # of a clip's 16-bit WAV file
-HEADER_BYTES = (44, 80)  # of a plain WAV file, and of one in WAVE_FORMAT_EXTENSIBLE
 
 # All tables of a release are in memory at once, and every line as a row or a finding: 250,000 of them take 0.5 GB.
 # MIMII DG has 30 tables of at most 1,200 lines of 100 bytes.
@@ -181,7 +177,7 @@ def read_release(
         names = [name for name in archive.members if layout.is_attribute_table(name)]
         tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
     reading = layout.read_clips(dataset, members, tables, truth or {})
-    reading.findings += chain.from_iterable(_size(dataset, clip, members) for clip in reading.read_clips())
+    reading.findings += check_sizes(dataset, reading.read_clips(), members)
     clips, findings = build_clip_table(reading, recipe_of(dataset), dataset.counts)
     # demoted, not dropped: what was allowed is still reported
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
@@ -221,18 +217,3 @@ def _too_large(archive: Archive, name: str, found: str) -> DataError:
 def _count_lines(data: bytes) -> int:
     """Line ends, either sort: no fewer than lines."""
     return data.count(b"\n") + data.count(b"\r") + 1
-
-
-def _size(dataset: DatasetManifest, clip: Clip, members: Mapping[str, Mapping[str, int]]) -> list[Finding]:
-    """Whether a clip's file has the size of a WAV file of the samples that the dataset's clips have."""
-    file, n_samples = clip.file, dataset.audio.clip_samples(clip.section_id.machine_type)
-    size_bytes = members[file.archive][file.member]
-    if n_samples is None or not file.member.lower().endswith(".wav"):
-        return []
-    clip_bytes = n_samples * dataset.audio.channels * BYTES_PER_SAMPLE
-    if size_bytes - clip_bytes in HEADER_BYTES:
-        return []
-    # a warning: a longer header is no fault, and the decoder counts the samples
-    expected = clip_bytes + HEADER_BYTES[dataset.audio.channels > 1]
-    message = f"{file.member} has {size_bytes} bytes; expected {expected}, a WAV file of a clip's samples"
-    return [Finding("warning", "size", file.archive, message, 0, "size_bytes", str(size_bytes), str(expected))]

@@ -7,11 +7,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
+from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.noise_choice import check_noise_kinds
 from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
 from mimiidg_build.errors import UsageError, did_you_mean, shown
-from mimiidg_build.schemas.variants import MAX_NAME, Variant, is_variant_name
+from mimiidg_build.schemas.variants import ALL, MAX_NAME, Variant, is_variant_name
 from mimiidg_build.storage.places import place
 
 
@@ -48,7 +48,7 @@ def derive_variant(variant: Variant, *, name: str | None = None, **changes: Any)
     >>> derive_variant(load_variant("paper"), snr_offset_db=6.0, seed=1).name
     'paper-snr+6dB-seed1'
     >>> derive_variant(load_variant("paper"), snr_db=-6.0, sections=["fan/00"]).snr_db
-    -6.0
+    {'all': -6.0}
 
     Parameters
     ----------
@@ -141,16 +141,16 @@ def check_sections(variant: Variant, source: str) -> None:
     UsageError
         The message begins with ``source``, where the variant comes from.
     """
-    recipe = mixing_recipe(variant, load_dataset(variant.dataset))
-    if recipe.default is not None:
+    name = variant.mixing if variant.adds_noise else load_dataset(variant.dataset).recipe
+    if name is None or (recipe := load_recipe(name)).default is not None:
         return
     ids = [section.id for section in recipe.sections]
     known = [*dict.fromkeys(section.machine_type for section in recipe.sections), *ids]
-    for key in [*(variant.snr_db if isinstance(variant.snr_db, dict) else ()), *variant.sections]:
+    for key in [*(key for key in variant.snr_db if key != ALL), *variant.sections]:
         if key not in known:
             sections = sorted(ids) if "/" in key else known
             raise UsageError(
-                f"{source}: {shown(key)} is not a section of {recipe.source}; it has {', '.join(sections)}."
+                f"{source}: {shown(key)} is not a section of recipe {name}; it has {', '.join(sections)}."
                 f"{did_you_mean(key, known)}"
             )
 

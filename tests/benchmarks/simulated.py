@@ -88,8 +88,8 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
     index_bytes = 16 * SHARD_CLIPS + 4
     objects = []
     for path, clip_bytes in (
-        (f"{task.section}/audio/c/{number}/0", 2 * task.n_samples),
-        (f"{task.section}/logmel/c/{number}/0/0", 4 * N_MELS * n_frames(task.n_samples)),
+        (f"{task.section}/audio/c/{number}/0", 2 * task.audio.n_samples),
+        (f"{task.section}/logmel/c/{number}/0/0", 4 * N_MELS * n_frames(task.audio.n_samples)),
     ):
         target, size_bytes = task.staging / path, n * clip_bytes + index_bytes
         target.parent.mkdir(parents=True, exist_ok=True)

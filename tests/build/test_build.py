@@ -64,8 +64,8 @@ def test_all_sections_at_their_snr(built: Store) -> None:
     error = (clips["measured_added_noise_snr_db"] - plan["added_noise_snr_db"]).abs()
     assert error.max() < 0.05
     of_fan_02 = plan[(plan["machine_type"] == "fan") & (plan["section"] == "02")].merge(clips, on="clip")
-    levels = of_fan_02.groupby("d1v")["added_noise_snr_db"].unique().map(list).to_dict()
-    assert levels == {"L1": [3.0], "L2": [-9.0], "L3": [-3.0], "L4": [-15.0]}
+    levels = of_fan_02.groupby("attributes")["added_noise_snr_db"].unique().map(list).to_dict()
+    assert levels == {f'{{"n-lv":"L{n}"}}': [snr] for n, snr in ((1, 3.0), (2, -9.0), (3, -3.0), (4, -15.0))}
     fan_00 = plan[(plan["machine_type"] == "fan") & (plan["section"] == "00")]
     assert fan_00["noise_1_kind"].isin(["A", "B"]).all() and fan_00["noise_2_kind"].isin(["W", "X", "Y", "Z"]).all()
 

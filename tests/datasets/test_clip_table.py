@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 
 import pytest
 from hypothesis import given, settings
@@ -14,27 +12,30 @@ from hypothesis import strategies as st
 
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.clip_table.rules import judge
+from mimiidg_build.datasets.clip_table.sizes import check_sizes
 from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_clips, validate_tables
 from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
+from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.errors import DataError
-from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, MACHINE_TYPES, SPLITS, Recipe
+from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.tables import ClipTable
 from tests.conftest import REAL
 
-TABLE1 = Recipe(**tomllib.loads((files("mimiidg_build") / "data_manifests" / "table1.toml").read_text("utf-8")))
-CLIP_BYTES = 320_000
-SIZE = CLIP_BYTES + 44
-COUNTS = {cell: 10 if "train" in cell else 2 for cell in TABLE1.counts}
+MIMII_DG, TABLE1 = load_dataset("mimii_dg"), load_recipe("table1")
+SIZE = 320_000 + 44
+COUNTS = {cell: 10 if "train" in cell else 2 for cell in MIMII_DG.counts}
 LAST = "file_name_with_full_attributes"
 
 
 def clip_table(
     archives: dict[str, dict[str, int]], tables: dict[tuple[str, str], bytes], counts: dict[str, int] | None = None
 ):
-    """The clip table of archives in MIMII DG's layout; Table 1's counts by default."""
-    return build_clip_table(read_clips(archives, tables, CLIP_BYTES), TABLE1, expected_counts=counts)
+    """The clip table of archives in MIMII DG's layout; its counts by default."""
+    reading = read_clips(MIMII_DG, archives, tables, {})
+    reading.findings += check_sizes(MIMII_DG, reading.read_clips(), archives)
+    return build_clip_table(reading, TABLE1, MIMII_DG.counts if counts is None else counts)
 
 
 @dataclass
@@ -121,8 +122,8 @@ def test_rows_say_what_the_names_say(fan):
     clips, _ = fan.build()
     row = clips[clips.member == CLIP].iloc[0]
     assert row.tolist() == [
-        *("fan", "00", "train", "source", "normal", 3, "m-n", "X", "", ""),
-        *("section_00_source_train_normal_0003_m-n_X", FAN, CLIP),
+        *("fan", "00", "train", "source", "normal", 3, '{"m-n":"X"}'),
+        *("section_00_source_train_normal_0003_m-n_X.wav", "section_00_source_train_normal_0003_m-n_X", FAN, CLIP),
     ]
 
 
@@ -134,7 +135,7 @@ def test_rows_are_sorted_whatever_the_order_of_members():
     clips, _ = made.build()
     columns = ["machine_type", "section", "split", "domain", "condition", "index"]
     found = list(clips[columns].itertuples(index=False, name=None))
-    ranks = (MACHINE_TYPES, None, SPLITS, DOMAINS, CONDITIONS, None)
+    ranks = (None, None, SPLITS, DOMAINS, CONDITIONS, None)
     assert found == sorted(
         found, key=lambda row: [cell if r is None else r.index(cell) for cell, r in zip(row, ranks, strict=True)]
     )
@@ -146,7 +147,7 @@ def test_hidden_names_take_their_truth_from_the_full_name(hidden):
     assert kinds(findings) == []
     row = clips[clips["clip"] == "section_03_0007"].iloc[0]
     assert row[["split", "domain", "condition", "index"]].tolist() == ["test", "target", "anomaly", 7]
-    assert (row.d1p, row.d1v, row.member) == ("m-n", "Z", "fan/test/section_03_0007.wav")
+    assert (row.attributes, row.member) == ('{"m-n":"Z"}', "fan/test/section_03_0007.wav")
 
 
 def test_clips_and_table_may_lie_in_two_archives(hidden):
@@ -304,7 +305,7 @@ def test_an_attribute_that_the_table_leaves_out():
     clips, findings = made.build()
     assert kinds(findings) == [("warning", "missing_attribute")]
     assert findings.message[0].startswith("the table leaves out vel 4, which the file name section_01_source_train")
-    assert clips[clips["member"] == clip][["d1p", "d1v", "d2p", "d2v"]].values.tolist() == [["vel", "4", "loc", "B"]]
+    assert clips[clips["member"] == clip]["attributes"].tolist() == ['{"vel":"4","loc":"B"}']
 
 
 def test_a_full_name_beside_a_full_name_must_be_the_same(fan):
@@ -396,7 +397,7 @@ def test_a_row_of_another_section_is_misplaced():
 
 
 def test_counts_are_warnings_with_expected_and_found(fan):
-    _, findings = fan.build(dict(TABLE1.counts))
+    _, findings = fan.build(dict(MIMII_DG.counts))
     counts = findings[findings.kind == "count"]
     assert (counts.severity == "warning").all() and counts.table.unique().tolist() == ["fan/00"]
     assert counts.message.tolist()[0] == "section fan/00: 10 clips of source_train_normal, expected 990"
@@ -508,8 +509,8 @@ def test_no_names_crash_it_and_no_audio_vanishes(archives, data):
 
 
 def test_a_release_of_the_published_size():
-    made = release([section.id for section in TABLE1.sections if section.in_paper], dict(TABLE1.counts))
-    clips, findings = made.build(dict(TABLE1.counts))
+    made = release([section.id for section in TABLE1.sections if section.in_paper], dict(MIMII_DG.counts))
+    clips, findings = made.build(dict(MIMII_DG.counts))
     assert len(clips) == 18_000 and kinds(findings) == []
 
 
@@ -536,7 +537,7 @@ def test_real_tables_give_exactly_the_known_findings():
 def test_the_file_name_wins_over_the_table():
     data = (REAL / "attributes" / "valve" / "attributes_05.csv").read_bytes()
     clips, findings = validate_tables({SectionId("valve", "05"): data}, TABLE1)
-    assert (clips.d1p == "v2pat").sum() == 32
+    assert clips.attributes.str.startswith('{"v2pat"').sum() == 32
     finding = findings[findings.kind == "attribute_contradiction"].iloc[0]
     assert (finding.line, finding.column, finding.value, finding.expected) == (3, "d1v", "v1pat 05", "v2pat 05")
 
@@ -565,7 +566,7 @@ def test_every_real_test_clip_fits_table_1():
         with path.open(newline="") as file:
             names = [f"{machine}/test/{row[0]}" for row in csv.reader(file)]
         archives.setdefault(f"1/{machine}.zip", {}).update(dict.fromkeys(names, SIZE))
-    tests = {cell: count for cell, count in TABLE1.counts.items() if "test" in cell}
+    tests = {cell: count for cell, count in MIMII_DG.counts.items() if "test" in cell}
     clips, findings = clip_table(archives, {}, tests)
     assert len(clips) == 3000
     assert kinds(findings) == [("error", "missing_table")] * 15

@@ -82,7 +82,7 @@ def test_a_message_stays_readable():
 def clip_rows(**changes: list[object]) -> pd.DataFrame:
     columns = {name: ["00", "01"] for name in ClipTable.to_schema().columns}
     columns |= {"machine_type": ["fan"] * 2, "split": ["test"] * 2, "domain": ["source"] * 2}
-    columns |= {"condition": ["normal"] * 2, "index": [0, 1]}
+    columns |= {"condition": ["normal"] * 2, "index": [0, 1], "attributes": ["{}"] * 2}
     return pd.DataFrame(columns | changes)
 
 

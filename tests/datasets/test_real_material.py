@@ -10,7 +10,6 @@ import pytest
 
 from mimiidg_build.audio.pieces import read_pieces
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.datasets.layouts.dcase2022.members import WAV_HEADER_BYTES
 from mimiidg_build.datasets.layouts.dcase2022.read import read_clips
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import VerifiedArchive, read_release
@@ -33,13 +32,13 @@ def test_a_zip_of_any_folder_is_validated_and_no_recording_is_lost(real: Path, f
     told = "\n".join(release.findings["message"])
     for name in (name for name in names if name.endswith(".wav")):
         folders = (repr(part) for part in name.split("/")[:2])  # of another machine, counted by its folder
-        assert name in set(release.clips["member"]) or name in told or any(part in told for part in folders)
+        assert name in set(release.clips["member"]) or Path(name).name in told or any(part in told for part in folders)
 
 
 @pytest.mark.parametrize(("listed", "machines"), [("dcase2023.txt", set()), ("dcase2026.txt", {"fan"})])
 def test_names_of_other_releases_are_read_or_findings(real: Path, listed: str, machines: set[str]) -> None:
     names = (real / "names" / listed).read_text().split()
-    reading = read_clips({"1/fan.zip": dict.fromkeys(names, 320_000 + WAV_HEADER_BYTES)}, {}, 320_000)
+    reading = read_clips(load_dataset("mimii_dg"), {"1/fan.zip": dict.fromkeys(names, 320_044)}, {}, {})
     assert [clip.file.member for clip in reading.read_clips()] == [n for n in names if n.split("/")[0] in machines]
     assert "other_machine" in {finding.kind for finding in reading.findings}
     errors = {finding.kind for finding in reading.findings if finding.severity == "error"}

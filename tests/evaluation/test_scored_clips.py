@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def test_truth_comes_from_the_table_not_the_names(directory: Path, clips: pd.Dat
     for column in ("machine_type", "section", "domain", "condition"):
         assert table[column].tolist() == clips[column].tolist()
     assert table["file_name"].tolist() == file_names(clips)
-    assert table["attributes"].tolist() == [f"m-n_{value}" for value in clips["d1v"]]
+    assert table["attributes"].tolist() == [f"m-n_{json.loads(text)['m-n']}" for text in clips["attributes"]]
     np.testing.assert_array_equal(table["score"], clips.index)
     np.testing.assert_array_equal(table["decision"], clips.index % 2 == 0)
 
@@ -107,7 +108,7 @@ def test_a_section_without_files_and_a_directory_without_any(directory: Path, cl
 
 
 def test_attributes_of_two_keys() -> None:
-    clips = pd.DataFrame({"d1p": ["vel", "m-n"], "d1v": ["6", "W"], "d2p": ["f-n", ""], "d2v": ["A", ""]})
+    clips = pd.DataFrame({"attributes": ['{"vel":"6","f-n":"A"}', '{"m-n":"W"}']})
     assert attribute_tails(clips) == ["vel_6_f-n_A", "m-n_W"]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.synthetic import parse_name
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.synthesis.contents import section_clips
 from tests.conftest import pack_release, write_dataset
 from tests.faults.processes import N_SAMPLES, Ended, Processes
@@ -29,7 +29,7 @@ def make_place(directory: Path) -> None:
         clips = section_clips(parse_name("synthetic-1pct-seed0"), section)
         samples = {f"{clip.name}.wav": rng.normal(0, 900, N_SAMPLES).astype(np.int16) for clip in clips}
         pack_release(path, samples, path.stem)
-    manifest = write_dataset(directory, "short", archives)
+    manifest = write_dataset(directory, "short", archives, clip_seconds=N_SAMPLES / 16_000)
     (directory / "noise").mkdir()
     for name in ("hum", "hiss"):
         sf.write(directory / f"noise/{name}.wav", rng.normal(0, 900, 3 * N_SAMPLES).astype(np.int16), 16_000)

@@ -102,12 +102,10 @@ class Processes:
 
 
 def shorten() -> None:
-    """Short clips, small shards, in this process."""
+    """Small shards, in this process."""
     from mimiidg_build.build import inputs, metadata, planning, render
-    from mimiidg_build.datasets.manifest import load_recipe
     from mimiidg_build.upkeep import export
 
-    load_recipe("table1").__dict__["n_samples"] = N_SAMPLES
     for module in (export, inputs, metadata, planning, render):
         if hasattr(module, "SHARD_CLIPS"):
             module.SHARD_CLIPS = SHARD_CLIPS

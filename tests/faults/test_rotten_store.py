@@ -251,7 +251,11 @@ def test_a_staged_shard_that_rotted(place: Place, fault: Tries) -> None:
 
 @pytest.mark.parametrize(
     ("table", "column", "value"),
-    [("clips.parquet", "power", 1e-80), ("clips.parquet", "d1v", "X"), ("mix_plan.parquet", "noise_1_gain", 0.5)],
+    [
+        ("clips.parquet", "power", 1e-80),
+        ("clips.parquet", "attributes", '{"m-n":"X"}'),
+        ("mix_plan.parquet", "noise_1_gain", 0.5),
+    ],
 )
 def test_a_table_that_was_wrong_before_it_was_recorded(
     place: Place, table: str, column: str, value: object, fault: Tries

@@ -46,7 +46,7 @@ def refuse(
 def load(
     archive: Path, checksum: str = "md5:1", members: list[str] = MEMBERS, run: Any = None, **more: Any
 ) -> pd.DataFrame:
-    return load_levels(archive, checksum, members, N, run or runner("threads", 2), **more)
+    return load_levels(archive, checksum, dict.fromkeys(members, N), run or runner("threads", 2), **more)
 
 
 def test_levels_are_those_of_the_samples(archive: Path) -> None:
@@ -96,7 +96,7 @@ def test_levels_of_anything_else_are_not_used(archive: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_levels_do_not_depend_on_who_measures(archive: Path, workers: int) -> None:
-    serial = levels.measure_members(archive, MEMBERS, N)
+    serial = levels.measure_members(archive, dict.fromkeys(MEMBERS, N))
     found = load(archive, run=runner("threads", workers))
     assert list(found[["member", "power", "peak"]].itertuples(index=False, name=None)) == serial
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.datasets.manifest import load_recipe
+from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mixing.draws import NoiseDraw, draw, draw_noise
 from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, gains, plan_section, snr_db
@@ -39,19 +41,14 @@ def clip_table(section: Section, n: int, domains: tuple[str, ...] = ("source", "
         values = section.values(domain)
         for index in range(n):
             attributes = values[index % len(values)]
-            pairs = [*attributes.items(), ("", ""), ("", "")][:2]
             tail = "_".join(f"{key}_{value}" for key, value in attributes.items())
             clip = f"section_{section.section}_{domain}_train_normal_{index:04d}_{tail}"
-            (d1p, d1v), (d2p, d2v) = pairs
             rows.append(
                 {
                     "machine_type": section.machine_type,
                     "section": section.section,
                     "domain": domain,
-                    "d1p": d1p,
-                    "d1v": d1v,
-                    "d2p": d2p,
-                    "d2v": d2v,
+                    "attributes": attributes_text(attributes.items()),
                     "clip": clip,
                     "archive": f"1/{section.machine_type}.zip",
                     "member": f"{section.machine_type}/train/{clip}.wav",
@@ -262,7 +259,7 @@ def test_kinds_of_a_section(section_id: str, kinds: list[str], why: str) -> None
 def test_every_clip_gets_the_kinds_that_table_1_allows(section: Section) -> None:
     clips = clip_table(section, 12)
     for clip, layers in zip(clips.itertuples(), draw_noise(section, clips, COUNTS, 0), strict=True):
-        attributes = {clip.d1p: clip.d1v, clip.d2p: clip.d2v}
+        attributes = json.loads(clip.attributes)
         assert all(0 <= row < COUNTS[kind] for kind, row in layers)
         kinds = [kind for kind, _ in layers]
         if "m-n" in attributes:
@@ -288,7 +285,7 @@ def test_kinds_are_those_of_the_clips_domain() -> None:
 def test_a_kind_that_the_attribute_does_not_name_is_refused() -> None:
     section = row_of_table1("fan/00")
     clips = clip_table(section, 2)
-    clips.loc[1, "d1v"] = "Q"  # let through by --allow
+    clips.loc[1, "attributes"] = '{"m-n":"Q"}'  # let through by --allow
     with pytest.raises(
         DataError, match="fan/00, .*_0001_m-n_X: m-n names its noise kind, but is 'Q'; expected one of A, B, W"
     ):
@@ -399,7 +396,10 @@ def test_layers_that_cancel_are_named_with_their_clip() -> None:
 @pytest.mark.parametrize("offset_db", [0.0, 7.5])
 def test_every_clip_has_its_snr_on_actual_signals(section_id: str, offset_db: float) -> None:
     planned = Planned(section_id, Variant(name="test", snr_offset_db=offset_db))
-    wanted = [LEVELS[c.d1v] if section_id == "fan/02" else SNRS[section_id] for c in planned.clips.itertuples()]
+    wanted = [
+        LEVELS[json.loads(c.attributes)["n-lv"]] if section_id == "fan/02" else SNRS[section_id]
+        for c in planned.clips.itertuples()
+    ]
     np.testing.assert_allclose(planned.measured_snr_db(), np.array(wanted) + offset_db, atol=1e-9)
     np.testing.assert_array_equal(planned.plan["added_noise_snr_db"], np.array(wanted) + offset_db)
     MixPlan.validate(planned.plan)
@@ -418,7 +418,7 @@ def test_a_is_the_mean_of_the_section_not_the_clip() -> None:
 def test_fan_00_adds_factory_noise_and_the_pump_that_the_clip_names() -> None:
     planned = Planned("fan/00")
     assert set(planned.plan["noise_1_kind"]) == {"A", "B"}
-    assert planned.plan["noise_2_kind"].tolist() == planned.clips["d1v"].tolist()
+    assert planned.plan["noise_2_kind"].tolist() == [json.loads(text)["m-n"] for text in planned.clips["attributes"]]
     for i, drawn in enumerate(planned.drawn):
         one, two = (
             planned.plan[f"noise_{k}_gain"][i] ** 2 * np.mean(planned.noise(layer) ** 2)

@@ -32,6 +32,7 @@ from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli.report import report
+from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
@@ -130,9 +131,8 @@ def test_attribute_values_are_counted(case: tuple[Store, Path], page: Page) -> N
             if clip["split"] == "train"
             else f"Test, {'normal' if clip['condition'] == 'normal' else 'anomalous'}"
         )
-        for name, value in ((clip["d1p"], clip["d1v"]), (clip["d2p"], clip["d2v"])):
-            if name:
-                expected[f"{clip['machine_type']}/{clip['section']}", name, value, clip["domain"], group] += 1
+        for name, value in json.loads(clip["attributes"]).items():
+            expected[f"{clip['machine_type']}/{clip['section']}", name, value, clip["domain"], group] += 1
     found: Counter[tuple[str, ...]] = Counter()
     for row in page.tables["Clips per attribute value"]:
         for group in ("Train", "Test, normal", "Test, anomalous"):
@@ -563,8 +563,9 @@ def test_hostile_names_are_text(case: tuple[Store, Path], tmp_path: Path) -> Non
     variant = store.attributes.variant.model_copy(update={"title": HOSTILE})
     provenance = store.attributes.provenance.model_copy(update={"noise": {HOSTILE: {HOSTILE: HOSTILE}}})
     hostile = changed(store, variant=variant, dataset_title=HOSTILE, citation=HOSTILE, provenance=provenance)
-    first = store.clips["d1v"] == store.clips["d1v"].iloc[0]
-    hostile.__dict__["clips"] = store.clips.assign(d1v=store.clips["d1v"].mask(first, HOSTILE), d1p=HOSTILE)
+    first = store.clips["attributes"] == store.clips["attributes"].iloc[0]
+    named = [attributes_text([(HOSTILE, HOSTILE if is_first else "W")]) for is_first in first]
+    hostile.__dict__["clips"] = store.clips.assign(attributes=named)
     hostile.__dict__["mix_plan"] = store.mix_plan.assign(noise_1_kind=HOSTILE)
     runs = tmp_path / "runs" / "case" / store.fingerprint
     shutil.copytree(root / "runs" / "case" / store.fingerprint, runs)

@@ -19,14 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
-from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_clips
-from mimiidg_build.datasets.manifest import load_recipe
+from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.synthesis import contents, machines
 from mimiidg_build.synthesis.archive import encode_wav, write_archive, write_release
 from mimiidg_build.synthesis.factory import synthesize_noise
@@ -149,11 +149,11 @@ def test_the_front_door_imports_no_numerics() -> None:
 )
 def test_counts(percent: float, counts: tuple[int, ...], why: str) -> None:
     assert tuple(clip_counts(percent).values()) == counts, why
-    assert list(clip_counts(percent)) == list(load_recipe("table1").counts)
+    assert list(clip_counts(percent)) == list(load_dataset("mimii_dg").counts)
 
 
 def test_full_size_has_the_published_counts() -> None:
-    assert clip_counts(100) == load_recipe("table1").counts
+    assert clip_counts(100) == load_dataset("mimii_dg").counts
 
 
 @given(st.floats(1, 100))
@@ -225,7 +225,9 @@ def test_release_reads_as_a_valid_dataset(release: tuple[list[Path], int]) -> No
             members[path.name] = {info.filename: info.file_size for info in archive.infolist()}
             tables |= {(path.name, m): archive.read(m) for m in archive.namelist() if is_attribute_table(m)}
     counts = clip_counts(SMALLEST.percent)
-    clips, findings = build_clip_table(read_clips(members, tables, 320_000), load_recipe("table1"), expected_counts=counts)
+    clips, findings = build_clip_table(
+        read_clips(load_dataset("mimii_dg"), members, tables, {}), load_recipe("table1"), counts
+    )
     assert findings[findings["severity"] == "error"].empty, findings["message"].tolist()
     # What is left is what the release itself differs in from the paper, and ten target training clips being few.
     assert set(findings["kind"]) == {"train_values", "not_in_paper", "paper_only"}

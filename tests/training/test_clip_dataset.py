@@ -116,9 +116,9 @@ def test_item_and_batch(store: Store) -> None:
         assert torch.equal(some[name][0], one[name]), name
     row = clips.clips.iloc[5]
     assert (one["name"], one["machine_type"]) == (row["clip"], row["machine_type"])
-    assert one["attributes"] == {column: row[column] for column in ("d1p", "d1v", "d2p", "d2v")}
+    assert one["attributes"] == row["attributes"]
     assert some["name"] == clips.clips["clip"].iloc[[5, 2, -1]].tolist() and some["machine_type"][2] == "valve"
-    assert some["attributes"]["d1v"] == clips.clips["d1v"].iloc[[5, 2, -1]].tolist()
+    assert some["attributes"] == clips.clips["attributes"].iloc[[5, 2, -1]].tolist()
     with pytest.raises(IndexError, match=f"clip {len(clips)} of {len(clips)}"):
         clips[len(clips)]
 

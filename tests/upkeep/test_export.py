@@ -114,7 +114,7 @@ def test_evaluation_sections_keep_their_truth_in_the_table(tmp_path: Path) -> No
     shutil.copy(tmp_path / "out/bearing.zip", folder)
     fetch_dataset(dataset, tmp_path / "root2", offline=True)
     clips = validate_dataset(dataset, tmp_path / "root2").clips
-    columns = ["clip", "domain", "condition", "split", "index", "d1p", "d1v", "d2p", "d2v"]
+    columns = ["clip", "domain", "condition", "split", "index", "attributes", "full_name"]
     assert clips[columns].to_dict() == store.clips[columns].to_dict()
 
 

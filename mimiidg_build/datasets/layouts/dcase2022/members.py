@@ -92,20 +92,20 @@ def released_path(path: str) -> str:
     return f"{path[:-4]}.wav" if path[-4:].lower() == ".wav" else path
 
 
-def extra_folder(members: Collection[str]) -> str:
+def extra_folder(members: Collection[str], machine_types: Collection[str]) -> str:
     """The folder within an archive that the layout begins at: ``""``, or the one that everything was packed into.
 
     Examples
     --------
-    >>> extra_folder(["dev_data/fan/attributes_00.csv", "dev_data/fan/train/section_00_0000.wav", "README.md"])
+    >>> extra_folder(["dev_data/fan/attributes_00.csv", "dev_data/fan/train/section_00_0000.wav", "README.md"], {"fan"})
     'dev_data/'
-    >>> extra_folder(["a/fan/attributes_00.csv", "b/fan/attributes_00.csv"])
+    >>> extra_folder(["a/fan/attributes_00.csv", "b/fan/attributes_00.csv"], {"fan"})
     ''
     """
     rest = [member for member in members if not _IGNORED.fullmatch(member)]
     folder = ""
     for _ in range(_MAX_EXTRA_FOLDERS):
-        if any(_AUDIO.fullmatch(name) or _TABLE.fullmatch(name) for name in rest):
+        if any(_is_of(machine_types, _AUDIO.fullmatch(name) or _TABLE.fullmatch(name)) for name in rest):
             return folder
         top = rest[0].partition("/")[0] + "/" if rest else ""
         if not top or not all(name.startswith(top) for name in rest):
@@ -113,6 +113,10 @@ def extra_folder(members: Collection[str]) -> str:
         folder += top
         rest = [name.removeprefix(top) for name in rest]
     return ""
+
+
+def _is_of(machine_types: Collection[str], match: re.Match[str] | None) -> bool:
+    return match is not None and match[1] in machine_types
 
 
 def sort_members(dataset: DatasetManifest, archives: Mapping[str, Mapping[str, int]]) -> Members:
@@ -147,7 +151,7 @@ def _sort_archive(
     archive: str, members: Mapping[str, int], machine_types: Collection[str], found: Members
 ) -> list[Finding]:
     """Sort the files of one archive into ``found``; what is wrong with them."""
-    extra = extra_folder(members)
+    extra = extra_folder(members, machine_types)
     findings = [_extra_folder(archive, extra)] if extra else []
     others: dict[str, list[str]] = {}
     for member in members:
@@ -175,7 +179,8 @@ def _stray(archive: str, member: str) -> Finding:
 
 
 def _other_folder(archive: str, top: str, members: Sequence[str], machine_types: Collection[str]) -> Finding:
-    lost = [member for member in members if _AUDIO.fullmatch("/".join(member.split("/")[-3:]))]
+    tails = {member: _AUDIO.fullmatch("/".join(member.split("/")[-3:])) for member in members}
+    lost = [member for member, match in tails.items() if _is_of(machine_types, match)]
     if lost:
         message = (
             f"folder {top!r} holds {len(lost)} clips, as {lost[0]}, that would be lost; expected {_LAYOUT}, or all "
