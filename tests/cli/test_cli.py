@@ -208,7 +208,7 @@ def test_a_build_ends_with_its_noise_and_what_is_odd_about_it(place: Place, caps
     [
         ('name = "mine"', 'name = "mine"\nsnr_ofset_db = 1', "snr_ofset_db: unknown key; did you mean 'snr_offset_db'"),
         ('name = "mine"', 'name = "mine"\nsnr_offset_db = "loud"', "snr_offset_db: .*found 'loud'"),
-        ('name = "mine"', 'name = "mine"\nsections = ["fan/09"]', "'fan/09' is not a section of Table 1"),
+        ('name = "mine"', 'name = "mine"\nsections = ["fan/09"]', "'fan/09' is not a section of recipe table1"),
         ('name = "mine"', 'name = "mine"\nsections = ["pump"]', "'pump' is not a section"),
         ('name = "mine"', 'name = "../mine"', "name: String should match"),
         ('name = "mine"', "name = ", "not valid TOML"),

@@ -205,7 +205,7 @@ def test_a_mistake_in_the_variant_fails_the_run_with_its_message(serving: Servin
     (run,) = serving.finished(serving.start_runs())
     path.write_text(VARIANT)
     assert run["state"]["type"] == "FAILED"
-    assert "'fan/09' is not a section of Table 1" in run["state"]["message"]
+    assert "'fan/09' is not a section of recipe table1" in run["state"]["message"]
 
 
 def test_wrong_use_registers_nothing(serving: Serving) -> None:
