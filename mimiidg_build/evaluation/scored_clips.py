@@ -57,7 +57,7 @@ def read_directory(
     if missing:
         names = ", ".join(score_files.file_name(score_files.SCORE, *section) for section in missing)
         raise DataError(f"{directory} has no scores of {len(missing)} section(s): missing {names}")
-    tables = read_truth(truth) if truth is not None else {}
+    tables = read_truth(truth) if truth is not None else Truth()
     return pd.concat([_read_section(section, files, tables) for section, files in found.items()], ignore_index=True)
 
 

@@ -1,0 +1,91 @@
+"""What a clip's full name says of it.
+
+Conventions
+-----------
+Development test clips say it themselves, by ``section_SS_<domain>_test_<condition>_NNNN_<attributes>.wav`` (DCASE 2021
+on) or ``<condition>_id_SS_NNNNNNNN.wav`` (2020, no domains). The lists of 2024 leave ``_test`` out of some names.
+Evaluation clips, ``section_SS_NNNN.wav``, ``section_SS_<domain>_test_NNNN.wav`` or ``id_SS_NNNNNNNN.wav``, hide it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# The tail is any text: other machines' names carry more attributes than MIMII DG's (car_A1_spd_28V_mic_1), or none.
+_FULL_NAMES = (
+    re.compile(
+        r"^section_[0-9]{2}_(?P<domain>source|target)_(?P<split>train_|test_)?(?P<condition>normal|anomaly)_[0-9]+"
+        r"(?:_(?P<attributes>.*))?\.wav$"
+    ),
+    re.compile(r"^(?P<condition>normal|anomaly)_id_[0-9]{2}_[0-9]+\.wav$"),
+)
+NO_ATTRIBUTES = ("", "noAttribute")  # tails that stand for none
+# A key and a value run together: a number (spd1000), or one capital (BckgA) after a word.
+_RUN_TOGETHER = re.compile(r"^(?P<key>[A-Za-z]+)(?P<value>[0-9]+)$|^(?P<word>[A-Z]?[a-z]+)(?P<letter>[A-Z])$")
+
+
+@dataclass(frozen=True)
+class ClipTruth:
+    """What a clip is; ``""`` where unknown.
+
+    ``attributes`` is the tail of the full name, ``vel_6_f-n_A``. ``full_name`` is the file name with nothing hidden, as
+    the list that gives it writes it; where lists disagree it may say another condition or domain than is true, and
+    then the fields are right.
+    """
+
+    domain: str = ""
+    condition: str = ""
+    attributes: str = ""
+    full_name: str = ""
+
+
+def truth_of_name(file_name: str, training: bool = False) -> ClipTruth | None:
+    """The truth in a clip's base name, None where the name hides it, or is a training clip's unless ``training``.
+
+    >>> truth_of_name("section_00_target_test_normal_0001_m-n_Y.wav")  # doctest: +NORMALIZE_WHITESPACE
+    ClipTruth(domain='target', condition='normal', attributes='m-n_Y',
+              full_name='section_00_target_test_normal_0001_m-n_Y.wav')
+    >>> truth_of_name("anomaly_id_01_00000002.wav").condition
+    'anomaly'
+    >>> truth_of_name("section_03_0001.wav") is None
+    True
+    """
+    match = next((found for pattern in _FULL_NAMES if (found := pattern.match(file_name))), None)
+    if match is None:
+        return None
+    said = match.groupdict()
+    if said.get("split") == "train_" and not training:
+        return None
+    return ClipTruth(said.get("domain") or "", said["condition"], said.get("attributes") or "", file_name)
+
+
+def attribute_pairs(attributes: str) -> list[tuple[str, str]]:
+    """The tail of a full name as (attribute, value); a tail that is no list of pairs is one attribute, ``tail``.
+
+    >>> attribute_pairs("vel_6_f-n_A")
+    [('vel', '6'), ('f-n', 'A')]
+    >>> attribute_pairs("spd1000_BckgA"), attribute_pairs("pro_A_damage1")
+    ([('spd', '1000'), ('Bckg', 'A')], [('pro', 'A'), ('damage', '1')])
+    >>> attribute_pairs("noAttribute"), attribute_pairs("strength_1_ambient")
+    ([], [('tail', 'strength_1_ambient')])
+    """
+    if attributes in NO_ATTRIBUTES:
+        return []
+    words = attributes.split("_")
+    split = [_split(word) for word in words]
+    if all(split):
+        return [pair for pair in split if pair]
+    if len(words) % 2 and (last := split.pop()):
+        words.pop()
+    else:
+        last = None
+    if len(words) % 2 or "" in words:
+        return [("tail", attributes)]
+    return [*zip(words[::2], words[1::2], strict=True), *([last] if last else [])]
+
+
+def _split(word: str) -> tuple[str, str] | None:
+    """A key and a value that are run together, None where it is not clear that they are."""
+    match = _RUN_TOGETHER.match(word)
+    return (match["key"] or match["word"], match["value"] or match["letter"]) if match else None
