@@ -8,7 +8,7 @@
 """
 
 from mimiidg_build.datasets.truth.mistakes import known_mistake
-from mimiidg_build.datasets.truth.names import ClipTruth, attribute_pairs, truth_of_name
+from mimiidg_build.datasets.truth.names import ClipTruth, attribute_pairs, section_of_name, truth_of_name
 from mimiidg_build.datasets.truth.truth import Truth, read_truth
 
-__all__ = ["ClipTruth", "Truth", "attribute_pairs", "known_mistake", "read_truth", "truth_of_name"]
+__all__ = ["ClipTruth", "Truth", "attribute_pairs", "known_mistake", "read_truth", "section_of_name", "truth_of_name"]

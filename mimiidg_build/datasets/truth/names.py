@@ -3,7 +3,8 @@
 Conventions
 -----------
 Development test clips say it themselves, by ``section_SS_<domain>_test_<condition>_NNNN_<attributes>.wav`` (DCASE 2021
-on) or ``<condition>_id_SS_NNNNNNNN.wav`` (2020, no domains). The lists of 2024 leave ``_test`` out of some names.
+on; the lists of 2024 leave ``_test`` out of some) or ``<condition>_id_SS_NNNNNNNN.wav`` (2020, no domains). MIMII's
+folders say it, ``id_SS/<condition>/NNNNNNNN.wav``: ``id_SS_<condition>_NNNNNNNN.wav`` where a name must stand alone.
 Evaluation clips, ``section_SS_NNNN.wav``, ``section_SS_<domain>_test_NNNN.wav`` or ``id_SS_NNNNNNNN.wav``, hide it.
 """
 
@@ -18,8 +19,10 @@ _FULL_NAMES = (
         r"^section_[0-9]{2}_(?P<domain>source|target)_(?P<split>train_|test_)?(?P<condition>normal|anomaly)_[0-9]+"
         r"(?:_(?P<attributes>.*))?\.wav$"
     ),
-    re.compile(r"^(?P<condition>normal|anomaly)_id_[0-9]{2}_[0-9]+\.wav$"),
+    re.compile(r"^(?P<condition>normal|anomaly|abnormal)_id_[0-9]{2}_[0-9]+\.wav$"),
+    re.compile(r"^id_[0-9]{2}_(?P<condition>normal|anomaly|abnormal)_[0-9]+\.wav$"),
 )
+_SECTION = re.compile(r"^section_(?P<number>[0-9]{2})_|(?:^|_)(?P<id>id_[0-9]{2})_(?:[a-z]+_)?[0-9]+\.")
 NO_ATTRIBUTES = ("", "noAttribute")  # tails that stand for none
 # A key and a value run together: a number (spd1000), or one capital (BckgA) after a word.
 _RUN_TOGETHER = re.compile(r"^(?P<key>[A-Za-z]+)(?P<value>[0-9]+)$|^(?P<word>[A-Z]?[a-z]+)(?P<letter>[A-Z])$")
@@ -57,7 +60,20 @@ def truth_of_name(file_name: str, training: bool = False) -> ClipTruth | None:
     said = match.groupdict()
     if said.get("split") == "train_" and not training:
         return None
-    return ClipTruth(said.get("domain") or "", said["condition"], said.get("attributes") or "", file_name)
+    condition = "normal" if said["condition"] == "normal" else "anomaly"
+    return ClipTruth(said.get("domain") or "", condition, said.get("attributes") or "", file_name)
+
+
+def section_of_name(file_name: str) -> str | None:
+    """The section that a clip's base name says, hidden or not, as sections are written; None where it says none.
+
+    >>> section_of_name("section_03_0001.wav"), section_of_name("anomaly_id_01_00000002.wav")
+    ('03', 'id_01')
+    >>> section_of_name("00000000.wav") is None
+    True
+    """
+    match = _SECTION.search(file_name)
+    return match["number"] or match["id"] if match else None
 
 
 def attribute_pairs(attributes: str) -> list[tuple[str, str]]:

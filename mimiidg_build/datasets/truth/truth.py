@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.truth.lists import Statement, find_lists, read_list
 from mimiidg_build.datasets.truth.merge import Merger
 from mimiidg_build.datasets.truth.mistakes import known_mistake
-from mimiidg_build.datasets.truth.names import NO_ATTRIBUTES, ClipTruth, truth_of_name
+from mimiidg_build.datasets.truth.names import NO_ATTRIBUTES, ClipTruth, section_of_name, truth_of_name
+from mimiidg_build.schemas.sections import SectionId
 
 Key = tuple[str, str]
 """(machine type, base name of the clip's file)"""
@@ -64,6 +66,19 @@ class Truth(dict[Key, ClipTruth]):
     def released_name(self, machine_type: str, name: str) -> str:
         """The name that a clip was released under, of any name that the lists give it; else the name itself."""
         return name if (machine_type, name) in self else self._released.get((machine_type, name), name)
+
+    @cached_property
+    def test_clips(self) -> dict[SectionId, set[str]]:
+        """The test clips that the lists name, by the section that their names say; each once, as it was released."""
+        clips: dict[SectionId, set[str]] = {}
+        for machine_type, name in self:
+            section = section_of_name(name)
+            is_training = truth_of_name(name) is None and truth_of_name(name, training=True) is not None
+            # a list of correspondence has clips under full names that another list gives to hidden ones
+            if section is None or is_training or self._released.get((machine_type, name), name) != name:
+                continue
+            clips.setdefault(SectionId(machine_type, section), set()).add(name)
+        return clips
 
 
 def read_truth(paths: Path | Iterable[Path]) -> Truth:
