@@ -84,12 +84,13 @@ def other_score(found: Evaluation, definition: str) -> dict[str, float]:
     UsageError
         The definition needs domains, which the protocol has none of.
     """
+    from mimiidg_build.datasets.rows import records
     from mimiidg_build.evaluation.protocols import DEFINITIONS, PROTOCOLS, official_score
     from mimiidg_build.evaluation.results import null_if_nan
 
     if not PROTOCOLS[found.protocol].has_domains:
         raise UsageError(f"--definition {definition} is of domains, and the protocol {found.protocol} has none")
-    score = official_score(found.sections.to_dict("records"), DEFINITIONS[definition].name)
+    score = official_score(records(found.sections), DEFINITIONS[definition].name)
     return {f"official_score_{definition}": null_if_nan(score)}
 
 

@@ -2,9 +2,10 @@
 
 Numbers
 -------
-Every release numbers its clips without a gap, from 0 or 1: those of each cell (domain, condition), of each domain, or
-of the whole section. A file whose numbers have gaps in every one of these lacks clips. Since 2022 the cells of a test
-set are of one size as well, so a file that was cut off at its end is seen where each cell has numbers of its own.
+Every release numbers its clips without a gap, from 0 or 1: those of each cell (domain, condition), of each domain, of
+each condition, or of the whole section. A file whose numbers have gaps in every one of these lacks clips. Since 2022
+the cells of a test set are of one size as well, so a file that was cut off at its end is seen where each cell has
+numbers of its own.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from mimiidg_build.schemas.sections import SectionId
 
 _NUMBER = re.compile(r"_([0-9]{4,8})(?:_|\.)")
 
+_GROUPINGS = (("domain", "condition"), ("domain",), ("condition",), ())  # within which clips may be numbered
+
 Clip = tuple[ClipTruth, str]  # what a clip is, and the name that it is scored under
 
 
 class Missing(NamedTuple):
     """How many clips lack a score, and which or why, as part of a message."""
 
-    count: int
+    n_clips: int
     which: str
 
 
@@ -113,14 +116,14 @@ def n_missing_by_number(clips: Sequence[Clip], equal_cells: bool) -> int:
     3
     """
     counts = []
-    for depth in (2, 1, 0):  # cells, domains, the section
+    for fields in _GROUPINGS:
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for truth, name in clips:
             if match := _NUMBER.search(name):
-                groups[(truth.domain, truth.condition)[:depth]].append(int(match[1]))
+                groups[tuple(getattr(truth, field) for field in fields)].append(int(match[1]))
         # else the numbers begin anew within such a group
         if all(len(set(numbers)) == len(numbers) for numbers in groups.values()):
-            counts.append(_n_gaps(groups.values(), same_size=equal_cells and depth == 2))
+            counts.append(_n_gaps(groups.values(), same_size=equal_cells and len(fields) == 2))
     return min(counts, default=0)
 
 

@@ -97,11 +97,11 @@ def read_directory(
     lacks = {
         section: missing
         for section, part in parts.items()
-        if (missing := missing_clips(section, part, tables, known, equal_cells=protocol == "2022")).count
+        if (missing := missing_clips(section, part, tables, known, equal_cells=protocol == "2022")).n_clips
     }
     if lacks and not partial:
         raise DataError(_incomplete(directory, lacks, parts))
-    counts = {section: missing.count for section, missing in lacks.items()}
+    counts = {section: missing.n_clips for section, missing in lacks.items()}
     year = next((files.year for files in found.values() if files.year), "")
     return ScoreDirectory(ScoredClips.validate(clips), protocol, counts, year, tables)
 
@@ -250,7 +250,8 @@ def _recognised(directory: Path, found: Mapping[SectionId, SectionFiles], clips:
 def _incomplete(directory: Path, lacks: Mapping[SectionId, Missing], parts: Mapping[SectionId, pd.DataFrame]) -> str:
     section, missing = next(iter(lacks.items()))
     more = f"; {len(lacks) - 1} more section(s) lack clips as well" if len(lacks) > 1 else ""
+    n_clips = missing.n_clips + len(parts[section])
     return (
-        f"{directory}: {missing.count} of {missing.count + len(parts[section])} test clips of {section} have no score, "
-        f"{missing.which}{more}. Score them, or take what is there with --partial (in Python: partial=True)"
+        f"{directory}: {missing.n_clips} of {n_clips} test clips of {section} have no score, {missing.which}{more}. Score "
+        "them, or take what is there with --partial (in Python: partial=True)"
     )
