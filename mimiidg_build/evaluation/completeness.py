@@ -4,8 +4,8 @@ Numbers
 -------
 Every release numbers its clips without a gap, from 0 or 1: those of each cell (domain, condition), of each domain, of
 each condition, or of the whole section. A file whose numbers have gaps in every one of these lacks clips. Since 2022
-the cells of a test set are of one size as well, so a file that was cut off at its end is seen where each cell has
-numbers of its own.
+the cells of a test set are of one size as well, so a file that was cut off at its end is seen, unless the numbers run
+over the whole section.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def n_missing_by_number(clips: Sequence[Clip], equal_cells: bool) -> int:
                 groups[tuple(getattr(truth, field) for field in fields)].append(int(match[1]))
         # else the numbers begin anew within such a group
         if all(len(set(numbers)) == len(numbers) for numbers in groups.values()):
-            counts.append(_n_gaps(groups.values(), same_size=equal_cells and len(fields) == 2))
+            counts.append(_n_gaps(groups.values(), equal_cells))
     return min(counts, default=0)
 
 

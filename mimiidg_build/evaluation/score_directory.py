@@ -252,6 +252,6 @@ def _incomplete(directory: Path, lacks: Mapping[SectionId, Missing], parts: Mapp
     more = f"; {len(lacks) - 1} more section(s) lack clips as well" if len(lacks) > 1 else ""
     n_clips = missing.n_clips + len(parts[section])
     return (
-        f"{directory}: {missing.n_clips} of {n_clips} test clips of {section} have no score, {missing.which}{more}. Score "
-        "them, or take what is there with --partial (in Python: partial=True)"
+        f"{directory}: {missing.n_clips} of {n_clips} test clips of {section} have no score, {missing.which}{more}. "
+        "Score them, or take what is there with --partial (in Python: partial=True)"
     )

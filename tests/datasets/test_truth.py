@@ -234,6 +234,9 @@ def test_ground_truth_that_is_not_there(tmp_path, folder, match):
         ("pro_A_wt_200_damage1", [("pro", "A"), ("wt", "200"), ("damage", "1")]),
         ("strength_1_ambient", [("tail", "strength_1_ambient")]),
         ("v1pat", [("tail", "v1pat")]),
+        ("serial_no_000_water", [("tail", "serial_no_000_water")]),
+        ("car_A_car_B", [("tail", "car_A_car_B")]),
+        ("vel_6_", [("tail", "vel_6_")]),
     ],
 )
 def test_attribute_pairs(attributes, pairs):

@@ -52,6 +52,18 @@ TOLD = ClipTruth("target", "anomaly", "id_C1_spd_2_mic_2", f"{NAME}.wav")
             "2020: a line with the machine type, three columns, no domains",
         ),
         (
+            "ground_truth_data/ground_truth_fan_section_03_target_test.csv",
+            "section_03_target_test_0000.wav,1\n",
+            {("fan", "section_03_target_test_0000.wav"): ClipTruth("target", "anomaly")},
+            "2021: a list of one domain",
+        ),
+        (
+            "ground_truth_data/ground_truth_ToyCar_id_05.csv",
+            "id_05_00000000.wav,0\n",
+            {("ToyCar", "id_05_00000000.wav"): ClipTruth("", "normal")},
+            "2020: a list of one machine ID",
+        ),
+        (
             "my list.csv",
             "3DPrinter\r\nsection_03_source_test_0000.wav,section_03_source_test_anomaly_0004.wav\r\n",
             {

@@ -4,6 +4,7 @@ Forms
 -----
 - code lists, ``ground_truth_<machine>_section_NN_test.csv`` without a header: clip, 0 normal or 1 anomalous; in a
   folder whose name holds ``domain``: 0 source or 1 target;
+  2021's are of a domain each, ``ground_truth_<machine>_section_NN_source_test.csv``, 2020's of a machine ID;
 - name lists of the same name, in ``ground_truth_attributes``: clip, full name, with or without ``.wav``; a third
   column is the full name with the attributes that the second hides;
 - lists of a whole year, ``eval_data_list_20xx.csv``: a line with the machine type alone, then clip, full name, and in
@@ -26,7 +27,8 @@ from mimiidg_build.errors import DataError, UsageError
 
 _MACHINE_TYPE = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 LIST_NAME = re.compile(
-    rf"^ground_truth_(?P<machine_type>{_MACHINE_TYPE}?)_(section_[0-9]{{2}}|id_[0-9]{{2}})_test\.csv$"
+    rf"^ground_truth_(?P<machine_type>{_MACHINE_TYPE}?)_"
+    r"(?:section_[0-9]{2}(?:_(?P<domain>source|target))?|id_[0-9]{2})(?:_test)?\.csv$"
 )
 _TABLE_NAMES = re.compile(r"^(attributes_[0-9]{2}(_(train|test)_correspondence)?|eval_data_list_[0-9]{4})\.csv$")
 _LIST = "ground_truth_<machine>_section_NN_test.csv"
@@ -102,7 +104,7 @@ def _read(path: Path) -> Iterator[Statement]:
     first = [value.strip() for value in rows[0][1]] if rows else []
     if match := LIST_NAME.match(path.name):
         of_names = len(first) > 1 and truth_of_name(_with_suffix(first[1])) is not None
-        return (_name_row if of_names else _code_row)(path, rows, match["machine_type"])
+        return _name_row(path, rows, match["machine_type"]) if of_names else _code_row(path, rows, match)
     if first[:1] == ["file_name"]:
         return (_table_row(path, line, row) for line, row in rows[1:])
     if first[:1] == ["source_file_name"]:
@@ -118,15 +120,15 @@ def _read(path: Path) -> Iterator[Statement]:
 # ---- One form each ---------------------------------------------------------------------------------------------------
 
 
-def _code_row(path: Path, rows: list[tuple[int, list[str]]], machine_type: str) -> Iterator[Statement]:
+def _code_row(path: Path, rows: list[tuple[int, list[str]]], name: re.Match[str]) -> Iterator[Statement]:
     kind = "domain" if "domain" in path.parent.name else "condition"
+    told = {"domain": name["domain"] or ""}
     for line, row in rows:
         code = row[1].strip() if len(row) == 2 else None
         if code not in _CODES[kind]:
             raise DataError(f"{path}, line {line}: expected (file name, 0 or 1), found {row}")
-        yield Statement(
-            path, line, machine_type, base_name(row[0]), ClipTruth(**{kind: _CODES[kind][code]}), is_code=True
-        )
+        truth = ClipTruth(**{**told, kind: _CODES[kind][code]})
+        yield Statement(path, line, name["machine_type"], base_name(row[0]), truth, is_code=True)
 
 
 def _name_row(path: Path, rows: list[tuple[int, list[str]]], machine_type: str) -> Iterator[Statement]:

@@ -24,6 +24,7 @@ _FULL_NAMES = (
 )
 _SECTION = re.compile(r"^section_(?P<number>[0-9]{2})_|(?:^|_)(?P<id>id_[0-9]{2})_(?:[a-z]+_)?[0-9]+\.")
 NO_ATTRIBUTES = ("", "noAttribute")  # tails that stand for none
+_KEY = re.compile(r"^[A-Za-z]")
 # A key and a value run together: a number (spd1000), or one capital (BckgA) after a word.
 _RUN_TOGETHER = re.compile(r"^(?P<key>[A-Za-z]+)(?P<value>[0-9]+)$|^(?P<word>[A-Z]?[a-z]+)(?P<letter>[A-Z])$")
 
@@ -88,17 +89,22 @@ def attribute_pairs(attributes: str) -> list[tuple[str, str]]:
     """
     if attributes in NO_ATTRIBUTES:
         return []
-    words = attributes.split("_")
+    pairs = _pairs(attributes.split("_"))
+    keys = [key for key, _ in pairs]
+    is_list = pairs and len(set(keys)) == len(keys) and all(_KEY.match(key) for key in keys)
+    return pairs if is_list else [("tail", attributes)]
+
+
+def _pairs(words: list[str]) -> list[tuple[str, str]]:
+    """Words as pairs, one after the other or each run together; nothing where they are neither."""
+    if "" in words:
+        return []
     split = [_split(word) for word in words]
     if all(split):
         return [pair for pair in split if pair]
-    if len(words) % 2 and (last := split.pop()):
-        words.pop()
-    else:
-        last = None
-    if len(words) % 2 or "" in words:
-        return [("tail", attributes)]
-    return [*zip(words[::2], words[1::2], strict=True), *([last] if last else [])]
+    last = [split[-1]] if len(words) % 2 and split[-1] else []
+    rest = words[: len(words) - len(last)]
+    return [*zip(rest[::2], rest[1::2], strict=True), *last] if len(rest) % 2 == 0 else []
 
 
 def _split(word: str) -> tuple[str, str] | None:
