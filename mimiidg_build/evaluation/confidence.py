@@ -89,18 +89,19 @@ def resample(cells: Cells | Conditions, n_resamples: int, rng: np.random.Generat
     # all from one stream, so the order of the cells counts: another would change every interval
     if not isinstance(cells, Cells):
         return _domainless(*(rates(draw(scores)) for scores in cells))
-    source_normal, source_anomaly, target_normal, target_anomaly = map(draw, cells)
-    anomaly, everything = rates(source_anomaly + target_anomaly), rates(source_normal + target_normal)
-    domainless = _domainless(everything, anomaly)
+    source_normal, source_anomaly, target_normal, target_anomaly = drawn = tuple(map(draw, cells))
+    anomaly = rates(source_anomaly + target_anomaly)
+    domainless = _domainless(rates(source_normal + target_normal), anomaly)
+    own_source_normal, own_source_anomaly, own_target_normal, own_target_anomaly = map(rates, drawn)
     return {
-        "auc_source": partial_area(rates(source_normal), anomaly),
-        "auc_target": partial_area(rates(target_normal), anomaly),
+        "auc_source": partial_area(own_source_normal, anomaly),
+        "auc_target": partial_area(own_target_normal, anomaly),
         "auc_all": domainless["auc_all"],
-        "auc_source_within": partial_area(rates(source_normal), rates(source_anomaly)),
-        "auc_target_within": partial_area(rates(target_normal), rates(target_anomaly)),
+        "auc_source_within": partial_area(own_source_normal, own_source_anomaly),
+        "auc_target_within": partial_area(own_target_normal, own_target_anomaly),
         **domainless,
-        "pauc_source_within": mcclish(partial_area(rates(source_normal), rates(source_anomaly), MAX_FPR), MAX_FPR),
-        "pauc_target_within": mcclish(partial_area(rates(target_normal), rates(target_anomaly), MAX_FPR), MAX_FPR),
+        "pauc_source_within": mcclish(partial_area(own_source_normal, own_source_anomaly, MAX_FPR), MAX_FPR),
+        "pauc_target_within": mcclish(partial_area(own_target_normal, own_target_anomaly, MAX_FPR), MAX_FPR),
     }
 
 
