@@ -67,8 +67,9 @@ def evaluate(
     other = other_score(found, definition) if definition else {}
     missing = [str(section) for section in found.missing_sections]
     if as_json:
-        complete = not missing and not found.n_missing_clips
-        print_json(found.to_dict() | other | {"complete": complete, "missing_sections": missing})
+        partial = found.n_missing_clips > 0
+        lacks = {"complete": not missing and not partial, "partial": partial, "missing_sections": missing}
+        print_json(found.to_dict() | other | lacks)
         return
     print_table(f"{directory}: {_what(found)}", evaluation_rows(found, definition))
     if missing:

@@ -119,9 +119,12 @@ def _read_section(section: SectionId, files: SectionFiles, tables: Truth) -> pd.
         decisions = decisions_on(files.decisions.get(domain), scores["file_name"])
         parts.append(scored_section(section, scores["file_name"], truth, scores["score"], decisions))
     clips = pd.concat(parts, ignore_index=True)
-    if (twice := clips["file_name"].duplicated()).any():
-        names = " and ".join(path.name for path in files.scores.values())
-        raise DataError(f"{names} of {section} both score {clips.loc[twice, 'file_name'].iloc[0]}")
+    # in the files of both domains, or under two names that the truth gives it
+    released = pd.Series([tables.released_name(section.machine_type, name) for name in clips["file_name"]])
+    if (twice := released.duplicated(keep=False)).any():
+        first = clips.loc[released == released[twice].iloc[0], "file_name"]
+        names = ", ".join(path.name for path in files.scores.values())
+        raise DataError(f"{names}: {' and '.join(first)} are one clip of {section}, which has a score twice")
     return clips
 
 

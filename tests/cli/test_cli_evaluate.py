@@ -73,7 +73,7 @@ def test_partial_is_asked_for_and_stands_beside_every_number(scores: Path) -> No
     assert len(numbers) >= 4 and all("partial" in line for line in numbers)
     assert any("ToyCar/00 (partial: 2 of 20 clips missing)" in line for line in lines)
     content = json.loads(run(scores, "--partial", "--json").stdout)
-    assert content["complete"] is False and content["sections"][0]["n_missing"] == 2
+    assert (content["complete"], content["partial"]) == (False, True) and content["sections"][0]["n_missing"] == 2
 
 
 def test_unknown_choices_are_wrong_use(scores: Path) -> None:

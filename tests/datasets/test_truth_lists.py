@@ -116,7 +116,9 @@ def test_attributes_follow_from_a_list_to_the_correspondence(tmp_path):
     (tmp_path / "Drone/attributes_00_test_correspondence.csv").write_text(
         f"source_file_name,target_file_name\n{NAME}.wav,{HIDDEN}.wav\n"
     )
-    assert read_truth(tmp_path)["Drone", "section_00_0007.wav"] == TOLD
+    found = read_truth(tmp_path)
+    assert found["Drone", "section_00_0007.wav"] == TOLD
+    assert found.test_clips == {("Drone", "00"): {"section_00_0007.wav"}}, "one clip, whatever its names"
 
 
 # ---- The real lists --------------------------------------------------------------------------------------------------

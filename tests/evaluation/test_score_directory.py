@@ -145,6 +145,26 @@ def test_a_files_domain_is_its_clips(tmp_path: Path) -> None:
         read_directory(tmp_path)
 
 
+def test_a_clip_under_two_names_is_scored_twice(tmp_path: Path) -> None:
+    full = "section_00_source_test_normal_0003.wav"
+    (tmp_path / "eval_data_list_2030.csv").write_text(f"fan\nsection_00_0000.wav,{full}\n")
+    scores = tmp_path / "anomaly_score_fan_section_00_test.csv"
+    scores.write_text(f"section_00_0000.wav,1.0\n{full},2.0\n")
+    with pytest.raises(
+        DataError, match=f"section_00_0000.wav and {full} are one clip of fan/00, which has a score twice"
+    ):
+        evaluate_scores(tmp_path, tmp_path)
+
+
+def test_a_clip_in_the_files_of_both_domains(tmp_path: Path) -> None:
+    """2021, scored under names that hide the domain's condition, with lists that give no domain."""
+    for domain in ("source", "target"):
+        (tmp_path / f"anomaly_score_fan_section_00_{domain}_test.csv").write_text("section_00_0000.wav,1.0\n")
+    (tmp_path / "ground_truth_fan_section_00_test.csv").write_text("section_00_0000.wav,1\n")
+    with pytest.raises(DataError, match="section_00_0000.wav and section_00_0000.wav are one clip of fan/00"):
+        evaluate_scores(tmp_path, tmp_path)
+
+
 def test_a_leading_blank_line_and_paths(tmp_path: Path) -> None:
     names = [f"section_00_{d}_test_{c}_0000.wav" for d in ("source", "target") for c in ("normal", "anomaly")]
     path = tmp_path / "anomaly_score_fan_section_00_test.csv"
