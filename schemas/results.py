@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mimiidg_build.schemas.manifests import Strict
+from mimiidg_build.schemas.manifests import Protocol, Strict
 from mimiidg_build.schemas.sections import MachineType, SectionName
 
 Metric = Annotated[float, Field(ge=0, le=1)]
@@ -23,13 +23,15 @@ ClipCount = Annotated[int, Field(ge=1)]
 class SectionResult(Strict):
     """The metrics of one section; ``intervals`` by metric, empty where none were computed.
 
-    The columns of ``schemas.scores.SectionResults``, in the same order.
+    The columns of ``schemas.scores.SectionResults``, in the same order. Files of early versions lack those that have a
+    default.
     """
 
     machine_type: MachineType
     section: SectionName
     n_normal: ClipCount
     n_anomaly: ClipCount
+    n_missing: Annotated[int, Field(ge=0)] = 0
     auc_source: Metric | None
     auc_target: Metric | None
     auc_all: Metric
@@ -37,6 +39,8 @@ class SectionResult(Strict):
     auc_target_within: Metric | None
     pauc: Metric
     pauc_raw: Metric
+    pauc_source_within: Metric | None = None
+    pauc_target_within: Metric | None = None
     precision_source: Metric | None
     precision_target: Metric | None
     recall_source: Metric | None
@@ -76,9 +80,13 @@ class MachineTypeResult(Strict):
 
 
 class Results(Strict):
-    """All of a results file. ``means`` and ``official_score`` are over all sections of all machine types."""
+    """All of a results file. ``means`` and ``official_score`` are over all sections of all machine types.
+
+    ``protocol`` is how the year is judged: what the official score is made of.
+    """
 
     sections: list[SectionResult]
+    protocol: Protocol = "2022"
     official_score: Finite | None
     official_score_interval: Interval | None
     means: Means

@@ -18,7 +18,7 @@ def _metric(nullable: bool = False) -> Any:
 
 
 class ScoreTable(Table):
-    """An ``anomaly_score_<machine>_section_<NN>_test.csv`` as read. ``line`` is the line in the file, from 1."""
+    """A file of scores as read. ``line`` is the line in the file, from 1."""
 
     line: Series[int] = pa.Field(ge=1, unique=True)
     file_name: Series[str] = pa.Field(unique=True, str_length={"min_value": 1})
@@ -26,7 +26,7 @@ class ScoreTable(Table):
 
 
 class DecisionTable(Table):
-    """A ``decision_result_<machine>_section_<NN>_test.csv`` as read: 1 where the system says anomalous."""
+    """A file of decisions as read: 1 where the system says anomalous."""
 
     line: Series[int] = pa.Field(ge=1, unique=True)
     file_name: Series[str] = pa.Field(unique=True, str_length={"min_value": 1})
@@ -36,8 +36,8 @@ class DecisionTable(Table):
 class ScoredClips(Table):
     """Scored test clips with the truth: what every metric is computed from.
 
-    ``domain`` is ``""`` where it is unknown. ``attributes`` is the tail of the full file name
-    (``vel_6_f-n_A``), ``""`` where unknown. ``decision`` is 1 anomalous, 0 normal, -1 not given.
+    ``domain`` is ``""`` where it is unknown, or there are none. ``attributes`` is the JSON text of an object, as in the
+    clip table. ``decision`` is 1 anomalous, 0 normal, -1 not given.
     """
 
     machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
@@ -45,7 +45,7 @@ class ScoredClips(Table):
     file_name: Series[str]
     domain: Series[str] = pa.Field(isin=("source", "target", ""))
     condition: Series[str] = pa.Field(isin=CONDITIONS)
-    attributes: Series[str]
+    attributes: Series[str] = pa.Field(str_matches=r"^\{.*\}$")
     score: Series[float]
     decision: Series[int] = pa.Field(isin=(0, 1, -1))
 
@@ -55,12 +55,16 @@ class ScoredClips(Table):
 
 
 class SectionResults(Table):
-    """One row per section. NaN where a metric needs domains or decisions that are not there."""
+    """One row per section. NaN where a metric needs domains or decisions that are not there.
+
+    ``n_missing`` test clips have no score: the metrics are of the others.
+    """
 
     machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
     section: Series[str] = pa.Field(str_matches=SECTION)
     n_normal: Series[int] = pa.Field(ge=1)
     n_anomaly: Series[int] = pa.Field(ge=1)
+    n_missing: Series[int] = pa.Field(ge=0)
     auc_source: Series[float] = _metric(nullable=True)
     auc_target: Series[float] = _metric(nullable=True)
     auc_all: Series[float] = _metric()
@@ -68,6 +72,8 @@ class SectionResults(Table):
     auc_target_within: Series[float] = _metric(nullable=True)
     pauc: Series[float] = _metric()
     pauc_raw: Series[float] = _metric()
+    pauc_source_within: Series[float] = _metric(nullable=True)
+    pauc_target_within: Series[float] = _metric(nullable=True)
     precision_source: Series[float] = _metric(nullable=True)
     precision_target: Series[float] = _metric(nullable=True)
     recall_source: Series[float] = _metric(nullable=True)

@@ -15,7 +15,7 @@ from mimiidg_build.benchmark.runs import Run
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.evaluate import evaluate
 from mimiidg_build.evaluation.results import Evaluation
-from mimiidg_build.evaluation.scored_clips import read_with_clip_table
+from mimiidg_build.evaluation.scored_clips import notes_on, read_with_clip_table
 from mimiidg_build.storage.files import write_file
 
 
@@ -92,12 +92,13 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     found = {}
     for name in run.summaries()[0].scores:
         scored = read_with_clip_table(run.directory / name, test)
-        found[name] = evaluate(scored)
+        found[name] = evaluate(scored, protocol=run.store.attributes.protocol, notes=notes_on(test))
         # of the run's own files, whatever it is compared with now: any evaluator finds the same in them
         _write_if_changed(run.directory / name / RESULTS, found[name].to_json().encode())
         if left_out > run.known_anomalies:
             # the anomalies that this run knew are among them: a smaller number's are the first of a larger's
-            found[name] = evaluate(_without(scored, replace(run, known_anomalies=left_out).known_clips()))
+            compared = _without(scored, replace(run, known_anomalies=left_out).known_clips())
+            found[name] = evaluate(compared, protocol=run.store.attributes.protocol, notes=notes_on(test))
     return found
 
 

@@ -176,7 +176,7 @@ def read_release(
         members[key] = {name: info.size_bytes for name, info in archive.members.items()}
         names = [name for name in archive.members if layout.is_attribute_table(name)]
         tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
-    reading = layout.read_clips(dataset, members, tables, truth or {})
+    reading = layout.read_clips(dataset, members, tables, Truth() if truth is None else truth)
     reading.findings += check_sizes(dataset, reading.read_clips(), members)
     clips, findings = build_clip_table(reading, recipe_of(dataset), dataset.counts)
     # demoted, not dropped: what was allowed is still reported

@@ -23,28 +23,33 @@ from statistics import NormalDist
 
 import numpy as np
 
-from mimiidg_build.evaluation.means import OFFICIAL, harmonic_mean
 from mimiidg_build.evaluation.roc import MAX_FPR, Floats, at_levels, mcclish, partial_area, rates
 from mimiidg_build.evaluation.section_metrics import Cells
 from mimiidg_build.schemas.sections import SectionId
+
+Conditions = tuple[Floats, Floats]
+"""Scores of normal and of anomalous clips, of a section without domains."""
 
 LEVEL = 0.95
 N_RESAMPLES = 1000
 
 
-def bootstrap(sections: Mapping[SectionId, Cells], n_resamples: int = N_RESAMPLES, seed: int = 0) -> dict[str, Floats]:
+def bootstrap(
+    sections: Mapping[SectionId, Cells | Conditions], n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> dict[str, Floats]:
     """Resampled metrics of every section.
 
     Parameters
     ----------
-    sections : mapping of SectionId to Cells
+    sections : mapping of SectionId to Cells, or to (normal scores, anomalous scores) where there are no domains
+        All of one kind.
     n_resamples : int, 1 or larger
     seed : int, 0 or larger
 
     Returns
     -------
     dict of str to np.ndarray [shape=(n_resamples, n_sections)]
-        One array per name of ``section_metrics.SECTION_AUCS``, sections in the order given.
+        One array per name of ``section_metrics.SECTION_AUCS``, or of ``DOMAINLESS_AUCS``, sections in the order given.
 
     Raises
     ------
@@ -57,19 +62,19 @@ def bootstrap(sections: Mapping[SectionId, Cells], n_resamples: int = N_RESAMPLE
     return {name: np.stack([column[name] for column in columns], axis=1) for name in columns[0]}
 
 
-def resample(cells: Cells, n_resamples: int, rng: np.random.Generator) -> dict[str, Floats]:
+def resample(cells: Cells | Conditions, n_resamples: int, rng: np.random.Generator) -> dict[str, Floats]:
     """Every AUC and pAUC of one section under resampling.
 
     Parameters
     ----------
-    cells : Cells
+    cells : Cells, or (normal scores, anomalous scores)
     n_resamples : int, 1 or larger
     rng : np.random.Generator
 
     Returns
     -------
     dict of str to np.ndarray [shape=(n_resamples,)]
-        One array per name of ``section_metrics.SECTION_AUCS``.
+        One array per name of ``section_metrics.SECTION_AUCS``, or of ``DOMAINLESS_AUCS``.
     """
     levels = np.unique(np.concatenate([*cells]))[::-1]
 
@@ -82,23 +87,32 @@ def resample(cells: Cells, n_resamples: int, rng: np.random.Generator) -> dict[s
         return drawn
 
     # all from one stream, so the order of the cells counts: another would change every interval
-    source_normal, source_anomaly, target_normal, target_anomaly = map(draw, cells)
-    anomaly, everything = rates(source_anomaly + target_anomaly), rates(source_normal + target_normal)
-    partial = partial_area(everything, anomaly, MAX_FPR)
+    if not isinstance(cells, Cells):
+        return _domainless(*(rates(draw(scores)) for scores in cells))
+    source_normal, source_anomaly, target_normal, target_anomaly = drawn = tuple(map(draw, cells))
+    anomaly = rates(source_anomaly + target_anomaly)
+    domainless = _domainless(rates(source_normal + target_normal), anomaly)
+    own_source_normal, own_source_anomaly, own_target_normal, own_target_anomaly = map(rates, drawn)
     return {
-        "auc_source": partial_area(rates(source_normal), anomaly),
-        "auc_target": partial_area(rates(target_normal), anomaly),
-        "auc_all": partial_area(everything, anomaly),
-        "auc_source_within": partial_area(rates(source_normal), rates(source_anomaly)),
-        "auc_target_within": partial_area(rates(target_normal), rates(target_anomaly)),
-        "pauc": mcclish(partial, MAX_FPR),
-        "pauc_raw": partial / MAX_FPR,
+        "auc_source": partial_area(own_source_normal, anomaly),
+        "auc_target": partial_area(own_target_normal, anomaly),
+        "auc_all": domainless["auc_all"],
+        "auc_source_within": partial_area(own_source_normal, own_source_anomaly),
+        "auc_target_within": partial_area(own_target_normal, own_target_anomaly),
+        **domainless,
+        "pauc_source_within": mcclish(partial_area(own_source_normal, own_source_anomaly, MAX_FPR), MAX_FPR),
+        "pauc_target_within": mcclish(partial_area(own_target_normal, own_target_anomaly, MAX_FPR), MAX_FPR),
     }
 
 
-def official_score_samples(samples: Mapping[str, Floats]) -> Floats:
-    """The official score of every resample of ``bootstrap``: np.ndarray [shape=(n_resamples,)]."""
-    return harmonic_mean(np.concatenate([samples[name] for name in OFFICIAL], axis=1), axis=1)
+def _domainless(normal: Floats, anomaly: Floats) -> dict[str, Floats]:
+    """What needs no domains, of rates [shape=(n_resamples, n_levels)]."""
+    partial = partial_area(normal, anomaly, MAX_FPR)
+    return {
+        "auc_all": partial_area(normal, anomaly),
+        "pauc": mcclish(partial, MAX_FPR),
+        "pauc_raw": partial / MAX_FPR,
+    }
 
 
 def interval(samples: Floats, level: float = LEVEL) -> tuple[float, float]:

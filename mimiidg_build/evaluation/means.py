@@ -1,4 +1,4 @@
-"""Means of metrics over sections, and DCASE 2022's official score.
+"""Means of metrics over sections. Official scores: :mod:`.protocols`.
 
 Metrics are in [0, 1]; NaN stands for a metric that a section does not have, and makes every mean over it NaN. Harmonic
 means floor their values at 2.2e-16, as the DCASE 2022 Task 2 evaluator does: ``scipy.stats.hmean`` has no such floor,
@@ -8,7 +8,7 @@ and gives 0 where a single value is 0.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,6 @@ from mimiidg_build.evaluation.section_metrics import SECTION_AUCS
 
 # The evaluator's floor of denominators, and of values under a harmonic mean: one zero pulls the mean to about zero.
 FLOOR = sys.float_info.epsilon
-OFFICIAL = ("auc_source", "auc_target", "pauc")  # what the official score is made of
 _DECISION_METRICS = tuple(
     f"{name}_{domain}" for name in ("precision", "recall", "f1") for domain in ("source", "target")
 )
@@ -55,7 +54,8 @@ def means(sections: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]
     Returns
     -------
     {"arithmetic": {metric: mean}, "harmonic": {metric: mean}}
-        ``auc``, ``precision``, ``recall`` and ``f1`` without a domain are over sections and both domains.
+        ``auc``, ``precision``, ``recall`` and ``f1`` without a domain are over sections and both domains, and so are
+        ``auc_within`` and ``pauc_within``.
 
     Examples
     --------
@@ -64,6 +64,7 @@ def means(sections: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]
     """
     groups: dict[str, tuple[str, ...]] = {name: (name,) for name in (*SECTION_AUCS, *_DECISION_METRICS)}
     groups |= {name: (f"{name}_source", f"{name}_target") for name in ("auc", "precision", "recall", "f1")}
+    groups |= {f"{name}_within": (f"{name}_source_within", f"{name}_target_within") for name in ("auc", "pauc")}
     averaged = {
         mean: [section[name] for name in names for section in sections]
         for mean, names in groups.items()
@@ -73,12 +74,3 @@ def means(sections: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]
         "arithmetic": {mean: float(arithmetic_mean(values)) for mean, values in averaged.items()},
         "harmonic": {mean: float(harmonic_mean(values)) for mean, values in averaged.items()},
     }
-
-
-def official_score(sections: Iterable[Mapping[str, float]]) -> float:
-    """DCASE 2022's official score: harmonic mean of {AUC source, AUC target, pAUC} of all machine types and sections.
-
-    >>> official_score([{"auc_source": 0.5, "auc_target": 0.5, "pauc": 0.5}])
-    0.5
-    """
-    return float(harmonic_mean([row[name] for row in sections for name in OFFICIAL]))

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.evaluation.confidence import LEVEL
+from mimiidg_build.schemas.manifests import Protocol
 from mimiidg_build.schemas.results import MachineTypeResult, Means, Results, SectionResult, ValueResult
 from mimiidg_build.schemas.scores import SectionResults, ValueResults
 from mimiidg_build.schemas.sections import SectionId
@@ -40,13 +41,17 @@ class Evaluation:
     means : {"arithmetic": {metric: value}, "harmonic": {metric: value}}
         Over all sections.
     official_score : float
-        NaN where a section's domains are unknown.
+        Of the protocol; NaN where a section lacks what it is made of.
     section_intervals : dict of SectionId to {metric: (low, high)}
     mean_intervals : dict of metric to (low, high)
         Of the arithmetic mean over all sections.
     official_score_interval : (low, high)
     notes : tuple of str
         What a reader of the numbers should know.
+    protocol : {"mimii", "2020", "2021", "2022"}
+        How the year is judged (:mod:`.protocols`).
+    missing_sections : tuple of SectionId
+        Sections that an official score is over as well, and that have no scores.
     """
 
     sections: pd.DataFrame
@@ -58,12 +63,20 @@ class Evaluation:
     mean_intervals: dict[str, Interval] = field(default_factory=dict)
     official_score_interval: Interval = (NAN, NAN)
     notes: tuple[str, ...] = ()
+    protocol: Protocol = "2022"
+    missing_sections: tuple[SectionId, ...] = ()
+
+    @property
+    def n_missing_clips(self) -> int:
+        """Test clips that have no score, of all sections."""
+        return int(self.sections["n_missing"].sum())
 
     def to_results(self) -> Results:
         """The content of a results file."""
         low, high = self.official_score_interval
         return Results(
             sections=[self._section_result(row) for row in self.sections.to_dict("records")],
+            protocol=self.protocol,
             official_score=null_if_nan(self.official_score),
             official_score_interval=None if math.isnan(low) or math.isnan(high) else (low, high),
             means=Means(**{name: nullable(values) for name, values in self.means.items()}),
@@ -117,6 +130,7 @@ def read_results(path: Path) -> Evaluation:
         mean_intervals=results.mean_intervals,
         official_score_interval=results.official_score_interval or (NAN, NAN),
         notes=tuple(results.notes),
+        protocol=results.protocol,
     )
 
 

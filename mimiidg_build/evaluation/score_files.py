@@ -2,10 +2,9 @@
 
 Conventions
 -----------
-Per (machine type, section), two CSV files without a header, UTF-8, lines end with LF, one line per test clip:
-
-``anomaly_score_<machine>_section_<NN>_test.csv``    base name of the clip, anomaly score (larger = more anomalous)
-``decision_result_<machine>_section_<NN>_test.csv``  base name of the clip, 1 (anomalous) or 0 (normal)
+Per (machine type, section), two CSV files without a header, UTF-8, lines end with LF, one line per test clip: the base
+name of the clip, and its anomaly score (larger = more anomalous) or 1 (anomalous) or 0 (normal). How the files are
+called, :mod:`.score_names` says.
 
 Scores are written with as many digits as give the same float64 back. Reading also takes CRLF, a byte order mark and
 blank lines. A file appears whole or not at all.
@@ -24,48 +23,14 @@ from pathlib import Path
 import pandas as pd
 
 from mimiidg_build.datasets.rows import base_name, read_rows
-from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.datasets.truth import section_of_name
+from mimiidg_build.errors import DataError
+from mimiidg_build.evaluation.score_names import DECISION, SCORE, ScoreFileName, file_name
 from mimiidg_build.schemas.scores import DecisionTable, ScoreTable
-from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.files import write_file
 
-SCORE, DECISION = "anomaly_score", "decision_result"
-FILE_NAME = re.compile(
-    r"^(?P<kind>anomaly_score|decision_result)_(?P<machine_type>[A-Za-z0-9][A-Za-z0-9_-]*)"
-    r"_section_(?P<section>[0-9]{2})_test\.csv$"
-)
-LIKE_A_FILE_NAME = re.compile(r"^(anomaly_score|decision_result)_.*\.csv$", re.IGNORECASE)
-CLIP_SECTION = re.compile(r"^section_(?P<section>[0-9]{2})_.+\.wav$")
-
-
-def file_name(kind: str, machine_type: str, section: str) -> str:
-    """The name of a score or decision file.
-
-    Parameters
-    ----------
-    kind : {"anomaly_score", "decision_result"}
-    machine_type : str
-        Letters, digits, ``_`` and ``-``.
-    section : str
-        Two digits.
-
-    Raises
-    ------
-    ValueError
-        No score file can have that name.
-
-    Examples
-    --------
-    >>> file_name(SCORE, "fan", "00")
-    'anomaly_score_fan_section_00_test.csv'
-    """
-    name = f"{kind}_{machine_type}_section_{section}_test.csv"
-    if not FILE_NAME.match(name):
-        raise ValueError(
-            f"{name!r} is not the name of a score file: expected a machine type like 'fan' and a section like '00'"
-        )
-    return name
-
+SOUND_ENDINGS = (".wav", ".flac")
+_MIMII = re.compile(r"(?:^|/)(id_[0-9]{2})/(normal|abnormal)/([0-9]+\.wav)$")
 
 # ---- Write -----------------------------------------------------------------------------------------------------------
 
@@ -149,49 +114,6 @@ def _write(path: Path, clips: Sequence[str], values: Sequence[str]) -> Path:
 # ---- Read ------------------------------------------------------------------------------------------------------------
 
 
-def find(directory: Path) -> dict[SectionId, dict[str, Path]]:
-    """The score and decision files of a directory, by section, sorted: {section: {kind: path}}.
-
-    Raises
-    ------
-    UsageError
-        There is no such directory.
-    DataError
-        It holds no score file, one whose name no reader would find, or a section's decisions without its scores.
-    """
-    if not directory.is_dir():
-        raise UsageError(
-            f"{directory} is not a directory; expected one with files like {file_name(SCORE, 'fan', '00')}"
-        )
-    found: dict[SectionId, dict[str, Path]] = {}
-    for path in sorted(directory.iterdir()):
-        if match := FILE_NAME.match(path.name):
-            found.setdefault(SectionId(match["machine_type"], match["section"]), {})[match["kind"]] = path
-        elif LIKE_A_FILE_NAME.match(path.name):
-            # passed over, its section would be missing from every mean without a word
-            raise DataError(
-                f"{path}: not the name of a score or decision file; expected one like {file_name(SCORE, 'fan', '00')} "
-                f"or {file_name(DECISION, 'fan', '00')}. Rename it, or move it out of the directory"
-            )
-    if not found:
-        raise DataError(
-            f"{directory} holds no score files; expected names like {file_name(SCORE, 'fan', '00')}"
-            f"{_where_they_are(directory)}"
-        )
-    for section, files in found.items():
-        if SCORE not in files:
-            missing = file_name(SCORE, *section)
-            raise DataError(f"{directory} holds {files[DECISION].name}, but not {missing}")
-    return dict(sorted(found.items()))
-
-
-def _where_they_are(directory: Path) -> str:
-    """A folder within that has score files, as part of a message."""
-    folders = (path for path in sorted(directory.iterdir()) if path.is_dir())
-    near = next((path for path in folders if any(FILE_NAME.match(file.name) for file in path.iterdir())), None)
-    return f". {near} holds some: give that directory" if near else ""
-
-
 def read_scores(path: Path) -> pd.DataFrame:
     """Read a score file into a ``ScoreTable``, rows in the file's order.
 
@@ -215,28 +137,45 @@ def read_decisions(path: Path) -> pd.DataFrame:
 
 def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
     """(line, base name of the clip, text of the value) of every row."""
-    match = FILE_NAME.match(path.name)
-    section = match["section"] if match else None
+    said = ScoreFileName.parse(path.name)
+    section = said.section.section if said else None
     first_line: dict[str, int] = {}
     rows: list[tuple[int, str, str]] = []
     for line, row in read_rows(path):
         if len(row) != 2:
             raise DataError(f"{path}, line {line}: expected 2 values (file name, {what}), found {len(row)}: {row}")
-        clip = base_name(row[0])
+        clip = _clip_name(row[0])
         if clip in first_line:
             raise DataError(f"{path}, line {line}: {clip} is repeated; it is first on line {first_line[clip]}")
-        named = CLIP_SECTION.match(clip)
-        if named is None or (section is not None and named["section"] != section):
-            expected = f"section_{section or 'NN'}_....wav"
-            header = " Likely it is a header, which official files do not have." if not rows and named is None else ""
+        if not _is_of(clip, section):
+            header = " Likely it is a header, which official files do not have." if not rows and "." not in clip else ""
             raise DataError(
-                f"{path}, line {line}: expected a clip of the file's section, {expected}, found {clip!r}.{header}"
+                f"{path}, line {line}: expected a clip of the file's section, {_example(section)}, found {clip!r}."
+                f"{header}"
             )
         first_line[clip] = line
         rows.append((line, clip, row[1].strip()))
     if not rows:
         raise DataError(f"{path} is empty: expected a line (file name, {what}) for every test clip")
     return rows
+
+
+def _clip_name(path: str) -> str:
+    """The base name of a clip; MIMII's, whose folders alone tell clips apart, with these: ``id_00_normal_0.wav``."""
+    folders = _MIMII.search(path.strip().replace("\\", "/"))
+    return "_".join(folders.groups()) if folders else base_name(path)
+
+
+def _is_of(clip: str, section: str | None) -> bool:
+    """Whether a clip can be of a section: what its name says, if it says any; any sound file's may be of one's own."""
+    named = section_of_name(clip)
+    return clip.lower().endswith(SOUND_ENDINGS) and (None in (named, section) or named == section)
+
+
+def _example(section: str | None) -> str:
+    if section is None or re.fullmatch("[0-9]{2}", section):
+        return f"section_{section or 'NN'}_....wav"
+    return f"{section}_....wav" if section.startswith("id_") else "a sound file's name"
 
 
 def _finite(path: Path, line: int, clip: str, text: str) -> float:

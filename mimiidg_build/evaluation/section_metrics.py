@@ -1,9 +1,9 @@
-"""The AUCs of one section, as the MIMII DG paper and the DCASE 2022 evaluator compute them.
+"""The AUCs of one section, as the papers and the organisers' scripts of every year compute them.
 
 Conventions
 -----------
-A *section* is (machine type, section number). Its test clips fall into four cells, domain (source, target) times
-condition (normal, anomaly); a cell is a 1-d array of scores, in any order. All values are in [0, 1].
+A *section* is (machine type, section number or machine ID). Its test clips fall into four cells, domain (source,
+target) times condition (normal, anomaly); a cell is a 1-d array of scores, in any order. All values are in [0, 1].
 
 =====================  =============================================================================================
 ``auc_source``         normal clips of source against ALL anomalous clips of the section; Eq. (1) of the paper
@@ -12,6 +12,7 @@ condition (normal, anomaly); a cell is a 1-d array of scores, in any order. All 
 ``auc_source_within``  normal against anomalous clips of source alone: another number, so another name
 ``pauc``               all clips, false positive rate up to p = 0.1, normalised after McClish: chance = 0.5
 ``pauc_raw``           the same area, divided by p: chance = 0.05
+``pauc_source_within`` the normalised area of the clips of source alone, as DCASE 2021 prints it
 =====================  =============================================================================================
 """
 
@@ -33,7 +34,10 @@ SECTION_AUCS = (
     "auc_target_within",
     "pauc",
     "pauc_raw",
+    "pauc_source_within",
+    "pauc_target_within",
 )
+DOMAINLESS_AUCS = ("auc_all", "pauc", "pauc_raw")
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def section_metrics(cells: Cells) -> dict[str, float]:
         "auc_target": auc(cells.target_normal, anomaly),
         "auc_source_within": auc(cells.source_normal, cells.source_anomaly),
         "auc_target_within": auc(cells.target_normal, cells.target_anomaly),
+        "pauc_source_within": pauc(cells.source_normal, cells.source_anomaly),
+        "pauc_target_within": pauc(cells.target_normal, cells.target_anomaly),
         **domainless_metrics(normal, anomaly),
     }
 

@@ -9,10 +9,15 @@ import pytest
 import scipy.stats
 
 from mimiidg_build.evaluation import confidence
-from mimiidg_build.evaluation.means import OFFICIAL, official_score
+from mimiidg_build.evaluation.protocols import PROTOCOLS, official_mean, official_score
 from mimiidg_build.evaluation.roc import auc
-from mimiidg_build.evaluation.section_metrics import SECTION_AUCS, Cells, section_metrics
+from mimiidg_build.evaluation.section_metrics import DOMAINLESS_AUCS, SECTION_AUCS, Cells, section_metrics
 from mimiidg_build.schemas.sections import SectionId
+
+
+def official_samples(samples, protocol, machine_types=("fan",)):
+    values = np.stack([samples[name] for name in PROTOCOLS[protocol].official])
+    return official_mean(values, machine_types, protocol)
 
 
 def section(seed: int = 0, n: int = 50, shift: float = 1.0) -> Cells:
@@ -75,13 +80,27 @@ def test_a_perfect_section_has_no_variance():
     cells = Cells(*map(np.array, ([0.0, 1.0], [5.0, 6.0], [2.0, 3.0], [7.0, 8.0])))
     samples = confidence.bootstrap({SectionId("fan", "00"): cells}, 50)
     assert all((values == 1.0).all() for values in samples.values())
-    assert confidence.interval(confidence.official_score_samples(samples)) == (1.0, 1.0)
+    assert confidence.interval(official_samples(samples, "2022")) == (1.0, 1.0)
 
 
-def test_official_score_samples_are_harmonic_means_over_sections():
-    samples = confidence.bootstrap({SectionId("fan", "00"): section(0), SectionId("fan", "01"): section(1)}, 10)
-    rows = [{name: samples[name][3, column] for name in OFFICIAL} for column in (0, 1)]
-    assert confidence.official_score_samples(samples)[3] == pytest.approx(official_score(rows))
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_official_score_samples_are_official_scores_over_sections(protocol):
+    ids = [SectionId("fan", "00"), SectionId("fan", "01"), SectionId("pump", "00")]
+    samples = confidence.bootstrap({key: section(number) for number, key in enumerate(ids)}, 10)
+    rows = [
+        {"machine_type": key.machine_type, **{name: values[3, column] for name, values in samples.items()}}
+        for column, key in enumerate(ids)
+    ]
+    found = official_samples(samples, protocol, [key.machine_type for key in ids])
+    assert found.shape == (10,) and found[3] == pytest.approx(official_score(rows, protocol))
+
+
+def test_without_domains_what_needs_none_is_resampled():
+    normal, anomaly = section().source_normal, section().source_anomaly
+    samples = confidence.resample((normal, anomaly), 400, np.random.default_rng(0))
+    assert set(samples) == set(DOMAINLESS_AUCS)
+    low, high = confidence.interval(samples["auc_all"])
+    assert low < auc(normal, anomaly) < high < low + 0.3
 
 
 def test_intervals_cover_the_true_auc_about_as_often_as_they_say():

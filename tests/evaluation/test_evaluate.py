@@ -12,8 +12,8 @@ import pytest
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation import score_files
 from mimiidg_build.evaluation.evaluate import evaluate, evaluate_scores
-from mimiidg_build.evaluation.means import official_score
-from mimiidg_build.evaluation.scored_clips import read_directory
+from mimiidg_build.evaluation.protocols import official_score
+from mimiidg_build.evaluation.score_directory import read_directory
 from mimiidg_build.schemas.sections import SectionId
 from tests.conftest import REAL
 
@@ -136,7 +136,7 @@ def test_hidden_names_give_the_same_results_as_full_names(tmp_path):
 def test_released_ground_truth_of_an_evaluation_section(tmp_path):
     names = [f"section_03_{index:04d}.wav" for index in range(200)]
     score_files.write_scores(tmp_path, "fan", "03", names, range(200))
-    scored = read_directory(tmp_path, ATTRIBUTES)
+    scored = read_directory(tmp_path, ATTRIBUTES).clips
     assert scored.groupby(["domain", "condition"]).size().tolist() == [50, 50, 50, 50]
     assert evaluate(scored, n_resamples=0).values.value.tolist() == ["W", "X", "Y", "Z"]
 
@@ -219,7 +219,7 @@ def test_a_clip_of_the_ground_truth_without_a_score(tmp_path):
     names = hidden_names("03")[:-1]
     score_files.write_scores(tmp_path, "fan", "03", names, range(len(names)))
     table = write_table(tmp_path / "tables", "fan", "03")
-    with pytest.raises(DataError, match="1 of 8 test clips have no score, the first is section_03_0007.wav"):
+    with pytest.raises(DataError, match="1 of 8 test clips of fan/03 have no score, the first is section_03_0007.wav"):
         evaluate_scores(tmp_path, table)
 
 

@@ -22,14 +22,6 @@ def test_means_are_over_sections_and_where_no_domain_is_named_over_domains():
     assert found["harmonic"]["pauc"] == pytest.approx(2 * means.FLOOR), "zero is floored, not divided by"
 
 
-def test_official_score_is_the_harmonic_mean_of_three_values_a_section():
-    sections = [
-        {"auc_source": 0.5, "auc_target": 1.0, "pauc": 1.0, "auc_all": 0.1},
-        {"auc_source": 1.0, "auc_target": 1.0, "pauc": 0.5, "auc_all": 0.1},
-    ]
-    assert means.official_score(sections) == pytest.approx(6 / 8)
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_harmonic_mean_is_scipys_and_never_above_the_arithmetic(values):
     harmonic = means.harmonic_mean(values)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.evaluation import score_files
+from mimiidg_build.evaluation import score_files, score_names
+from mimiidg_build.evaluation.score_names import SectionFiles
 from tests.conftest import REAL
 
 GOLDEN = REAL / "baseline_ae_results"
@@ -32,17 +33,17 @@ def test_bytes_are_the_official_ones(tmp_path):
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"the official run is not at {GOLDEN} (see its README)")
 def test_official_files_survive_a_round_trip_byte_for_byte(tmp_path):
-    found = score_files.find(GOLDEN)
+    found = score_names.find(GOLDEN)
     assert len(found) == 15
     for (machine_type, section), files in found.items():
-        scores = score_files.read_scores(files[score_files.SCORE])
-        decisions = score_files.read_decisions(files[score_files.DECISION])
+        scores = score_files.read_scores(files.scores[""])
+        decisions = score_files.read_decisions(files.decisions[""])
         written = score_files.write_scores(tmp_path, machine_type, section, list(scores.file_name), scores.score)
-        assert written.read_bytes() == files[score_files.SCORE].read_bytes()
+        assert written.read_bytes() == files.scores[""].read_bytes()
         written = score_files.write_decisions(
             tmp_path, machine_type, section, list(decisions.file_name), decisions.decision == 1
         )
-        assert written.read_bytes() == files[score_files.DECISION].read_bytes()
+        assert written.read_bytes() == files.decisions[""].read_bytes()
 
 
 @settings(deadline=None)  # it writes and flushes a file
@@ -98,6 +99,10 @@ def test_reading_takes_what_other_systems_write(tmp_path, data, reason):
             r"line 1: expected a clip of the file's section, section_00_\.\.\.\.wav, found 'file_name'",
         ),
         (
+            b"normal_id_00_00000000.wav,1\n",
+            "line 1: expected a clip of the file's section, section_00_.*'normal_id_00_00000000.wav'",
+        ),
+        (
             b"section_01_0000.wav,1\n",
             "line 1: expected a clip of the file's section, section_00_.*'section_01_0000.wav'",
         ),
@@ -138,9 +143,10 @@ def test_find_sorts_sections_and_leaves_other_files_alone(tmp_path):
     for name in ("anomaly_score_valve_section_01_test.csv", SCORES, DECISIONS, "result.csv", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "anomaly_score_ToyCar_section_03_test.csv").touch()
-    found = score_files.find(tmp_path)
+    found = score_names.find(tmp_path)
     assert list(found) == [("ToyCar", "03"), ("fan", "00"), ("valve", "01")]
-    assert found["fan", "00"] == {score_files.SCORE: tmp_path / SCORES, score_files.DECISION: tmp_path / DECISIONS}
+    expected = SectionFiles("section", scores={"": tmp_path / SCORES}, decisions={"": tmp_path / DECISIONS})
+    assert found["fan", "00"] == expected
 
 
 @pytest.mark.parametrize(
@@ -154,16 +160,17 @@ def test_find_says_what_is_missing(tmp_path, names, match):
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(DataError, match=match):
-        score_files.find(tmp_path)
+        score_names.find(tmp_path)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "anomaly_score_fan_section_00.csv",
-        "anomaly_score_fan_section_00_source_test.csv",
-        "anomaly_score_fan_section_1_test.csv",
-        "anomaly_score_fan_id_00.csv",
+        "anomaly_score_fan_section_1.csv",
+        "anomaly_score_fan_section_00_train.csv",
+        "anomaly_score_fan_section_00_source.csv",
+        "anomaly_score_fan_id_0.csv",
+        "anomaly_score_fan.csv",
         "Anomaly_Score_fan_section_01_test.csv",
         "decision_result_fan_section_00_test.CSV",
         "decision_result_fan_section_00_test (1).csv",
@@ -175,25 +182,25 @@ def test_a_name_that_no_reader_finds_is_not_passed_over(tmp_path, name):
     with pytest.raises(
         DataError, match=rf"{re.escape(name)}: not the name of a score or decision file; expected one l"
     ):
-        score_files.find(tmp_path)
+        score_names.find(tmp_path)
 
 
 def test_what_a_killed_writer_left_is_no_score_file(tmp_path):
     for name in (SCORES, f"{SCORES}.7.partial", f"._{SCORES}"):
         (tmp_path / name).touch()
-    assert list(score_files.find(tmp_path)) == [("fan", "00")]
+    assert list(score_names.find(tmp_path)) == [("fan", "00")]
 
 
 def test_find_names_the_folder_below_that_has_the_files(tmp_path):
     (tmp_path / "run 1").mkdir()
     (tmp_path / "run 1" / SCORES).touch()
     with pytest.raises(DataError, match="holds no score files; .*run 1 holds some: give that directory"):
-        score_files.find(tmp_path)
+        score_names.find(tmp_path)
 
 
 def test_find_refuses_what_is_no_directory(tmp_path):
     with pytest.raises(UsageError, match="is not a directory"):
-        score_files.find(tmp_path / "nowhere")
+        score_names.find(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -215,10 +222,12 @@ def test_writing_needs_as_many_scores_as_clips(tmp_path):
         score_files.write_scores(tmp_path, "fan", "00", CLIPS, [1.0])
 
 
-@pytest.mark.parametrize(("machine_type", "section"), [("fan", "0"), ("../fan", "00"), ("", "00")])
+@pytest.mark.parametrize(
+    ("machine_type", "section"), [("fan", "0 0"), ("fan", "00_source"), ("../fan", "00"), ("", "00")]
+)
 def test_names_that_no_reader_would_find_are_refused(machine_type, section):
     with pytest.raises(ValueError, match="is not the name of a score file"):
-        score_files.file_name(score_files.SCORE, machine_type, section)
+        score_names.file_name(score_names.SCORE, machine_type, section)
 
 
 def test_a_failed_rename_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -26,6 +26,8 @@ def test_auc_source_is_against_all_anomalies_and_within_is_another_number():
         "auc_all": pytest.approx(2 / 6),
         "pauc": pytest.approx(mcclish(np.array(0.0), 0.1)),
         "pauc_raw": 0.0,
+        "pauc_source_within": 1.0,
+        "pauc_target_within": pytest.approx(mcclish(np.array(0.0), 0.1)),
     }
     assert set(found) == set(SECTION_AUCS)
 
