@@ -132,7 +132,8 @@ class DatasetManifest(Strict):
     year is judged. ``machine_types``: those that it has; where the list is empty, archives' names say it. ``recipe``:
     what its sections hold and how they were mixed, where that is published. ``counts`` of clips in a section by
     ``[<domain>_]<split>_<condition>``, where published. ``noise``: the noise kinds that the dataset offers;
-    ``noise_from``: the dataset whose kinds stand in where a variant gives none.
+    ``noise_from``: the dataset whose kinds stand in where a variant gives none. ``truth``: files of its records that
+    say what clips are whose names hide it.
     """
 
     name: DatasetName
@@ -151,6 +152,7 @@ class DatasetManifest(Strict):
     noise: dict[str, NoiseSource] = Field(default_factory=dict)
     noise_note: str | None = None
     noise_from: str | None = None
+    truth: list[FileName] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod

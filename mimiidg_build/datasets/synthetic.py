@@ -1,7 +1,8 @@
 """Synthetic releases as datasets: names, archives, counts. Their sound is made in :mod:`mimiidg_build.synthesis`.
 
-A release is named ``synthetic[-<percent>pct][-seed<k>][-eval]``: ``percent`` of the 18,000 published clips, a seed, and
-whether sections 03-05 come too. Everything follows from that name.
+A release is named ``synthetic[-<family>][-<percent>pct][-seed<k>][-eval]``: the family of releases whose layout it has
+(MIMII DG's where none is named), ``percent`` of 1,200 clips a section, a seed, and whether the evaluation part comes
+too. Everything follows from that name.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import math
 import re
 from dataclasses import dataclass
 
+from mimiidg_build.datasets.synthetic_families import DEFAULT_FAMILY, FAMILIES
 from mimiidg_build.errors import UsageError
 
-MACHINES = ("bearing", "fan", "gearbox", "slider", "valve")
 NOISE_KINDS = {kind: f"factory_noise_{kind}/*.wav" for kind in "ABCD"} | {kind: f"pump_{kind}/*.wav" for kind in "WXYZ"}
 
-_GRAMMAR = "synthetic[-<percent>pct][-seed<k>][-eval]"
-_NAME = re.compile(r"synthetic(?:-([0-9]+(?:\.[0-9]+)?)pct)?(?:-seed([0-9]+))?(-eval)?")
+_GRAMMAR = "synthetic[-<family>][-<percent>pct][-seed<k>][-eval]"
+_NAME = re.compile(rf"synthetic(?:-({'|'.join(FAMILIES)}))?(?:-([0-9]+(?:\.[0-9]+)?)pct)?(?:-seed([0-9]+))?(-eval)?")
+TRUTH_LIST = "eval_data_list.csv"  # what evaluation clips are whose names hide it, as the organisers publish it
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,26 @@ class SyntheticSpec:
     ----------
     percent : size in percent of the published release, 1 to 100
     seed : non-negative; another seed draws everything anew
-    evaluation : whether sections 03-05 are made too
+    evaluation : whether the evaluation part is made too
+    family : the family of releases that it is laid out as, one of ``FAMILIES``
 
     Raises
     ------
-    UsageError : a percent or a seed out of range
+    UsageError : a percent or a seed out of range, or a family without an evaluation part
     """
 
     percent: float = 5.0
     seed: int = 0
     evaluation: bool = False
+    family: str = DEFAULT_FAMILY
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.percent) and 1 <= self.percent <= 100):
             raise UsageError(f"synthetic release: percent must be from 1 to 100, found {self.percent:g}")
         if self.seed < 0:
             raise UsageError(f"synthetic release: seed must be 0 or more, found {self.seed}")
+        if self.evaluation and not any(archive.part != "dev" for archive in FAMILIES[self.family].archives(True)):
+            raise UsageError(f"synthetic release: {self.family} has no evaluation part; leave -eval out")
 
     @property
     def name(self) -> str:
@@ -53,7 +59,8 @@ class SyntheticSpec:
         """
         # repr, unlike %g, loses no digit: two sizes never share a name
         percent = repr(float(self.percent)).removesuffix(".0")
-        return f"synthetic-{percent}pct-seed{self.seed}{'-eval' if self.evaluation else ''}"
+        family = "" if self.family == DEFAULT_FAMILY else f"{self.family}-"
+        return f"synthetic-{family}{percent}pct-seed{self.seed}{'-eval' if self.evaluation else ''}"
 
 
 def is_synthetic(name: str) -> bool:
@@ -79,8 +86,8 @@ def parse_name(name: str) -> SyntheticSpec:
     match = _NAME.fullmatch(name)
     if match is None:
         raise UsageError(f"{name!r} is not a synthetic release: expected {_GRAMMAR}, such as synthetic-5pct-seed0")
-    percent, seed, evaluation = match.groups()
-    return SyntheticSpec(float(percent or 5), int(seed or 0), evaluation is not None)
+    family, percent, seed, evaluation = match.groups()
+    return SyntheticSpec(float(percent or 5), int(seed or 0), evaluation is not None, family or DEFAULT_FAMILY)
 
 
 def archive_names(spec: SyntheticSpec) -> list[str]:
@@ -89,8 +96,11 @@ def archive_names(spec: SyntheticSpec) -> list[str]:
     >>> archive_names(SyntheticSpec())
     ['bearing.zip', 'fan.zip', 'gearbox.zip', 'slider.zip', 'valve.zip', 'noise.zip']
     """
-    names = [f"{machine}.zip" for machine in MACHINES] + ["noise.zip"]
-    return names + [f"{machine}_eval.zip" for machine in MACHINES if spec.evaluation]
+    machines = [archive.name for archive in FAMILIES[spec.family].archives(spec.evaluation)]
+    dev = [name for name in machines if not name.endswith("_eval.zip")]
+    # MIMII DG's evaluation archives came after its noise; all that a name means stays as it was
+    names = [*dev, "noise.zip", *(name for name in machines if name not in dev)]
+    return [*names, TRUTH_LIST] if spec.evaluation and spec.family != DEFAULT_FAMILY else names
 
 
 def noise_count(percent: float) -> int:

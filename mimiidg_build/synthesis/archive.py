@@ -17,13 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
+from mimiidg_build.datasets.synthetic import TRUTH_LIST, SyntheticSpec, archive_names
 from mimiidg_build.parallel.processes import process_pool
+from mimiidg_build.storage.files import write_file
 from mimiidg_build.synthesis.contents import ClipEntry, Entry, NoiseEntry, entries
-from mimiidg_build.synthesis.dsp import SAMPLE_RATE
+from mimiidg_build.synthesis.dsp import SAMPLE_RATE, stream
 from mimiidg_build.synthesis.factory import synthesize_noise
 from mimiidg_build.synthesis.machines import synthesize_clip
 from mimiidg_build.synthesis.zip_file import Packed, pack_member, write_zip
+
+PCM = bytes.fromhex("0100000000001000800000aa00389b71")  # the sub-format of WAVE_FORMAT_EXTENSIBLE
+ROOM_LEVEL = 0.02  # RMS of what the farthest microphone hears of the room, at full scale 1
+FARTHEST_M, SPEED_OF_SOUND = 2.0, 343.0  # m, m/s
 
 BATCH = 16  # entries a worker packs at once: 4 MB on their way back, a fifth of a second of work
 
@@ -31,29 +36,65 @@ Batch = tuple[str, list[Packed]]
 
 
 def encode_wav(samples: np.ndarray) -> bytes:
-    """A 16-bit mono WAV file of 44 header bytes and the samples.
+    """A 16-bit WAV file: of one channel 44 header bytes and the samples, of more in WAVE_FORMAT_EXTENSIBLE as MIMII's.
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(n_samples,)], float32 in [-1, 1]; values beyond full scale saturate
+    samples : np.ndarray [shape=(n_samples,) or (n_channels, n_samples)], float32 in [-1, 1]
+        Values beyond full scale saturate.
 
     >>> encode_wav(np.zeros(160000, np.float32))[:4], len(encode_wav(np.zeros(160000, np.float32)))
     (b'RIFF', 320044)
     """
     # times 32768 as it is read back; +1 itself is one step too much and saturates
-    data: bytes = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
-    chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
-    head = struct.pack("<4sI4s", b"RIFF", 36 + len(data), b"WAVE")
+    data: bytes = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").T.tobytes()
+    n_channels = 1 if samples.ndim == 1 else len(samples)
+    frame = 2 * n_channels
+    code = 1 if n_channels == 1 else 0xFFFE  # PCM, or WAVE_FORMAT_EXTENSIBLE
+    form = struct.pack("<HHIIHH", code, n_channels, SAMPLE_RATE, frame * SAMPLE_RATE, frame, 16)
+    if n_channels > 1:
+        form += struct.pack("<HHI", 22, 16, 0) + PCM
+    chunk = struct.pack("<4sI", b"fmt ", len(form)) + form
+    if n_channels > 1:
+        chunk += struct.pack("<4sII", b"fact", 4, len(data) // frame)
+    head = struct.pack("<4sI4s", b"RIFF", 4 + len(chunk) + 8 + len(data), b"WAVE")
     return head + chunk + struct.pack("<4sI", b"data", len(data)) + data
+
+
+def in_channels(samples: np.ndarray, n_channels: int, spec: SyntheticSpec, name: str) -> np.ndarray:
+    """A recording by several microphones: the first near the machine, the last far from it.
+
+    A microphone hears the machine later and more quietly than the one before it, and more of the room.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n_samples,)]
+        What the first one hears.
+    n_channels : int
+    spec : SyntheticSpec
+    name : str
+        What the room's noise depends on.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_channels, n_samples)], float32
+    """
+    room = stream(spec.seed, "room", name).normal(0, ROOM_LEVEL, samples.shape).astype(np.float32)
+    channels = [samples]
+    for number in range(1, n_channels):
+        distance = number / (n_channels - 1)
+        late = np.roll(samples, round(SAMPLE_RATE * FARTHEST_M * distance / SPEED_OF_SOUND))
+        channels.append((1 - 0.8 * distance) * late + distance * np.roll(room, 37 * number))
+    return np.stack(channels).astype(np.float32)
 
 
 def content(spec: SyntheticSpec, entry: Entry) -> bytes:
     """The bytes of one member."""
     if isinstance(entry, ClipEntry):
         attributes = dict(entry.attributes)
-        return encode_wav(
-            synthesize_clip(entry.machine_type, entry.section, entry.condition, attributes, spec.seed, entry.name)
-        )
+        samples = synthesize_clip(entry.machine_type, entry.section, entry.condition, attributes, spec.seed, entry.name)
+        samples = samples[: round(entry.seconds * SAMPLE_RATE)]
+        return encode_wav(samples if entry.channels == 1 else in_channels(samples, entry.channels, spec, entry.name))
     if isinstance(entry, NoiseEntry):
         return encode_wav(synthesize_noise(entry.kind, entry.index, spec.seed))
     return entry.text.encode()
@@ -110,7 +151,15 @@ def write_archive(
     """
     batches = (pack(spec, name, start) for start in range(0, len(entries(spec, name)), BATCH))
     directory.mkdir(parents=True, exist_ok=True)
+    if name == TRUTH_LIST:
+        return write_list(spec, directory)
     return write_zip(directory / name, (member for _, batch in batches for member in batch), on_progress)
+
+
+def write_list(spec: SyntheticSpec, directory: Path) -> Path:
+    """Write what evaluation clips are whose names hide it: a file of the record, beside its archives."""
+    write_file(directory / TRUTH_LIST, [content(spec, entry) for entry in entries(spec, TRUTH_LIST)])
+    return directory / TRUTH_LIST
 
 
 def _in_order(pool: ProcessPoolExecutor, jobs: list[tuple[SyntheticSpec, str, int]], window: int) -> Iterator[Batch]:
@@ -173,6 +222,9 @@ def write_release(
         for name in missing:
             write_archive(spec, name, directory, on_progress)
         return paths
+    if TRUTH_LIST in missing:
+        write_list(spec, directory)
+        missing.remove(TRUTH_LIST)
     jobs = [(spec, name, start) for name in missing for start in range(0, len(entries(spec, name)), BATCH)]
     with process_pool(workers) as pool:
         # write_zip uses up a group before the next is asked for, as groupby requires

@@ -1,17 +1,21 @@
 """What each archive of a synthetic release holds: every clip and every attribute table, decided before any is made.
 
-An archive is a tuple of entries in the order in which they are written: attribute tables, then clips. The names and
-tables are those of MIMII DG (sections 00-02) and of the DCASE 2022 Task 2 evaluation set (03-05): there, test clips
-are numbered through the section and the table alone gives domain, condition and attributes.
+An archive is a tuple of entries in the order in which they are written: attribute tables, then clips. Here are the
+names and tables of MIMII DG (sections 00-02) and of the DCASE 2022 Task 2 evaluation set (03-05): there, test clips
+are numbered through the section and the table alone gives domain, condition and attributes. Those of other families
+are in :mod:`mimiidg_build.synthesis.families`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.synthetic import NOISE_KINDS, SyntheticSpec, archive_names, clip_counts, noise_count
+from mimiidg_build.datasets.synthetic_families import DEFAULT_FAMILY
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.synthesis.dsp import stream
@@ -24,7 +28,10 @@ INTERIOR_TARGET_TRAIN = frozenset({("gearbox", "00"), ("bearing", "00"), ("slide
 
 @dataclass(frozen=True)
 class ClipEntry:
-    """One machine recording. ``name`` is the full stem, which seeds its randomness; ``member`` its path in the zip."""
+    """One machine recording. ``name`` is the full stem, which seeds its randomness; ``member`` its path in the zip.
+
+    Machine type and section are those of the physics. The file holds ``seconds`` of sound in ``channels``.
+    """
 
     machine_type: str
     section: str
@@ -34,6 +41,8 @@ class ClipEntry:
     attributes: tuple[tuple[str, str], ...]
     name: str
     member: str
+    seconds: float = 10.0
+    channels: int = 1
 
 
 @dataclass(frozen=True)
@@ -111,19 +120,50 @@ def draw_values(spec: SyntheticSpec, section: Section) -> dict[str, list[dict[st
     return drawn
 
 
+class Row(NamedTuple):
+    """One clip before it has a name: ``number`` counts from 0 within the domain, split and condition."""
+
+    domain: str
+    split: str
+    condition: str
+    number: int
+    values: dict[str, str]
+
+
+def section_rows(spec: SyntheticSpec, section: Section) -> list[Row]:
+    """Every clip of a section."""
+    rows = []
+    for cell, hand in draw_values(spec, section).items():
+        domain, split, condition = cell.split("_")
+        rows += [Row(domain, split, condition, index, values) for index, values in enumerate(hand)]
+    return rows
+
+
+def hidden_order(spec: SyntheticSpec, machine_type: str, section: str, rows: Sequence[Row]) -> dict[int, int]:
+    """The numbers that test clips get whose names hide what they are, by place in ``rows``.
+
+    Parameters
+    ----------
+    spec : SyntheticSpec
+    machine_type, section : str
+    rows : sequence of Row
+
+    Returns
+    -------
+    dict of int to int
+    """
+    test = [i for i, row in enumerate(rows) if row.split == "test"]
+    # shuffled: else the number of a clip would tell its condition
+    order = stream(spec.seed, "order", machine_type, section).permutation(len(test))
+    return dict(zip(test, order.tolist(), strict=True))
+
+
 def section_clips(spec: SyntheticSpec, section: Section) -> list[ClipEntry]:
     """Every clip of a section: training clips, then test clips, in the order of their member names."""
     machine_type, number = section.machine_type, section.section
-    rows: list[tuple[str, str, str, int, dict[str, str]]] = []
-    for cell, hand in draw_values(spec, section).items():
-        domain, split, condition = cell.split("_")
-        rows += [(domain, split, condition, index, values) for index, values in enumerate(hand)]
-    hidden_indices: dict[int, int] = {}
+    rows, hidden_indices = section_rows(spec, section), {}
     if number in EVALUATION_SECTIONS:
-        test = [i for i, row in enumerate(rows) if row[1] == "test"]
-        # shuffled: else the number of a clip would tell its condition
-        order = stream(spec.seed, "order", machine_type, number).permutation(len(test))
-        hidden_indices = dict(zip(test, order.tolist(), strict=True))
+        hidden_indices = hidden_order(spec, machine_type, number, rows)
     clips = []
     for i, (domain, split, condition, index, values) in enumerate(rows):
         index = hidden_indices.get(i, index)
@@ -186,6 +226,10 @@ def entries(spec: SyntheticSpec, name: str) -> tuple[Entry, ...]:
         raise UsageError(f"{spec.name} has no archive {name!r}, only {', '.join(archive_names(spec))}")
     if name == "noise.zip":
         return tuple(noise_entries(spec))
+    if spec.family != DEFAULT_FAMILY:
+        from mimiidg_build.synthesis.families import family_entries  # which names what is drawn here
+
+        return family_entries(spec, name)
     machine_type = name.removesuffix(".zip").removesuffix("_eval")
     tables: list[TableEntry] = []
     clips: list[ClipEntry] = []

@@ -24,6 +24,7 @@ from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_clips
 from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
+from mimiidg_build.datasets.synthetic_families import DEFAULT_FAMILY, FAMILIES
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.schemas.sections import SectionId
@@ -256,7 +257,7 @@ def test_attribute_tables_and_names(release: tuple[list[Path], int]) -> None:
             assert stem.split("_")[5] == Path(file_name).stem.split("_")[-1], "both names carry the same index"
 
 
-@pytest.mark.parametrize("machine_type", synthetic.MACHINES)
+@pytest.mark.parametrize("machine_type", list(FAMILIES[DEFAULT_FAMILY].machines))
 def test_clip_names_follow_the_grammar(machine_type: str) -> None:
     for name in (f"{machine_type}.zip", f"{machine_type}_eval.zip"):
         clips = [e for e in contents.entries(SyntheticSpec(10, 0, True), name) if isinstance(e, contents.ClipEntry)]
@@ -336,7 +337,7 @@ def test_level_and_shape(section: Section) -> None:
 
 
 def test_machine_types_differ_more_than_their_clips() -> None:
-    spectra = {machine: normals(machine, "00", 3) for machine in synthetic.MACHINES}
+    spectra = {machine: normals(machine, "00", 3) for machine in list(FAMILIES[DEFAULT_FAMILY].machines)}
     centred = {machine: colours(each) for machine, each in spectra.items()}
     spread = max(np.abs(each - each.mean(axis=0)).mean() for each in centred.values())
     means = [each.mean(axis=0) for each in centred.values()]
@@ -355,7 +356,7 @@ def test_anomalies_differ_from_normal_clips(section: Section) -> None:
     assert n_far >= 4
 
 
-@pytest.mark.parametrize("machine_type", synthetic.MACHINES)
+@pytest.mark.parametrize("machine_type", list(FAMILIES[DEFAULT_FAMILY].machines))
 def test_every_kind_of_anomaly_is_heard(machine_type: str) -> None:
     model = machines.MODELS[machine_type]
     values = next(s for s in SECTIONS if s.machine_type == machine_type).values("source")[0]
