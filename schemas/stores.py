@@ -7,7 +7,7 @@ the file. :class:`RenderedShard` is an entry of the journal of a build that is u
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -116,6 +116,21 @@ class NoiseSummary(_Frozen):
     other_files: dict[str, int]
 
 
+class Source(_Frozen):
+    """A dataset, or recordings of somebody's own, that a store was made from, and what must be said of it.
+
+    ``role`` is ``"recordings"`` for what holds the clips, ``"noise"`` for what was added to them. ``license`` is absent
+    of recordings that were given as files: what they are under only whoever gave them knows.
+    """
+
+    name: str
+    title: str
+    role: Literal["recordings", "noise"]
+    license: str | None = None
+    citation: str | None = None
+    url: str | None = None
+
+
 class Provenance(_Frozen):
     """What a store was built from: md5 by archive, digest by noise kind and recording, versions by package."""
 
@@ -130,7 +145,8 @@ class StoreAttributes(_Frozen):
     ``sections`` is by section (``"fan/00"``), ``objects`` by path within the store. ``noise`` is by noise kind, absent
     where no noise was added. ``layout``, ``protocol`` and ``recipe`` are the dataset's (``""``: it has no recipe);
     stores of format 1 have the defaults. ``seal`` is the digest of the file that these attributes stand in, written
-    last; it and ``objects`` are absent in stores of early versions.
+    last. ``sources`` are the dataset's records, then those of the noise. Seal, ``sources`` and ``noise`` are absent in
+    stores of early versions.
     """
 
     format_version: int
@@ -147,6 +163,7 @@ class StoreAttributes(_Frozen):
     variant: Variant
     provenance: Provenance
     noise: dict[str, NoiseSummary] | None = None
+    sources: list[Source] | None = None
     sections: dict[str, SectionSummary]
     objects: dict[str, ObjectRecord]
     seal: Digest | None = None

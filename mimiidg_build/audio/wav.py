@@ -91,17 +91,29 @@ def encode_wav(samples: Int16, sample_rate: int = 16_000) -> bytes:
     Written here rather than by libsndfile, whose bytes are the same: 0.22 ms a clip against 0.34, and
     :func:`decode_clip` needs the header anyway.
 
-    >>> len(encode_wav(np.zeros(160_000, np.int16)))
-    320044
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n_samples,) or (n_channels, n_samples)], int16
+    sample_rate : int, Hz
+
+    Returns
+    -------
+    bytes
+
+    >>> len(encode_wav(np.zeros(160_000, np.int16))), len(encode_wav(np.zeros((8, 160_000), np.int16)))
+    (320044, 2560044)
     """
-    return _header(sample_rate, len(samples)) + samples.astype("<i2", copy=False).tobytes()
+    channels, n_samples = samples.shape if samples.ndim == 2 else (1, len(samples))
+    interleaved = samples.T.astype("<i2", copy=False)  # of one channel, .T is the samples themselves
+    return _header(sample_rate, n_samples, channels) + interleaved.tobytes()
 
 
 @lru_cache(maxsize=8)
-def _header(sample_rate: int, n_samples: int) -> bytes:
-    """The header of a canonical WAV file of 16-bit mono samples."""
-    size = 2 * n_samples
+def _header(sample_rate: int, n_samples: int, channels: int = 1) -> bytes:
+    """The header of a canonical WAV file of 16-bit samples."""
+    frame_bytes = 2 * channels
+    size = frame_bytes * n_samples
     header = b"RIFF" + (36 + size).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
-    # format 1 (PCM), 1 channel, samples a second, bytes a second; then 2 bytes a frame, 16 bits a sample
-    header += b"\x01\x00\x01\x00" + sample_rate.to_bytes(4, "little") + (2 * sample_rate).to_bytes(4, "little")
-    return header + b"\x02\x00\x10\x00" + b"data" + size.to_bytes(4, "little")
+    header += b"\x01\x00" + channels.to_bytes(2, "little")  # format 1: PCM
+    header += sample_rate.to_bytes(4, "little") + (frame_bytes * sample_rate).to_bytes(4, "little")
+    return header + frame_bytes.to_bytes(2, "little") + b"\x10\x00" + b"data" + size.to_bytes(4, "little")

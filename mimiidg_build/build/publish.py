@@ -3,7 +3,7 @@
 Order matters and is what makes a kill at any moment harmless:
 
 1. shards, each noted in the journal after it is on the disk (:mod:`mimiidg_build.build.render`);
-2. tables, then the metadata of groups and arrays;
+2. tables, the metadata of groups and arrays, and the description for other programs (``croissant.json``);
 3. the root's metadata, with the digest of every object: first its copy, then itself, last of all;
 4. everything read once more and held against its digest, flushed, and the store renamed;
 5. ``latest`` moves; only then the journal goes.
@@ -24,6 +24,7 @@ from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.metadata import array_metadata
 from mimiidg_build.build.sections import RenderedSection
+from mimiidg_build.build.sources import stated_sources
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
@@ -32,6 +33,7 @@ from mimiidg_build.settings import __version__
 from mimiidg_build.storage import places
 from mimiidg_build.storage.files import hash_object, write_object
 from mimiidg_build.storage.places import Place, file_sizes, is_local, point, prepare, remove_partial, remove_tree
+from mimiidg_build.store.croissant import CROISSANT, store_description
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, sealed
 from mimiidg_build.store.store import Store, is_latest, open_store
 from mimiidg_build.store.tables import CLIPS, MIX_PLAN
@@ -79,12 +81,14 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     metadata = array_metadata(shapes, inputs.variant.features.dtype)
     root = json.loads(metadata.pop(METADATA))
     contents = tables(rendered) | metadata
+    attributes = _attributes(inputs, decision, rendered)
+    contents[CROISSANT] = store_description(attributes, contents)
     objects += [write_object(staging, name, content) for name, content in contents.items()]
     remove_partial(staging)  # left by a cluster's worker that was killed: another has done its work
     _check_complete(staging, objects)
     if is_local(staging):
         _check_content(staging, objects, run)
-    content = sealed(root, _attributes(inputs, decision, rendered, objects))
+    content = sealed(root, attributes.model_copy(update={"objects": _records(objects)}))
     for name in (METADATA_COPY, METADATA):
         write_object(staging, name, content)
     store = open_store(places.publish(staging))
@@ -138,9 +142,8 @@ def _others(n: int) -> str:
     return f", as with {n} more file{'s' * (n > 1)}" if n else ""
 
 
-def _attributes(
-    inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection], objects: list[StoredObject]
-) -> StoreAttributes:
+def _attributes(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> StoreAttributes:
+    """All but the records of the objects, one of which is made from it."""
     dataset = inputs.release.dataset
     noise = {kind: summary for section in rendered.values() for kind, summary in section.noise.items()}
     return StoreAttributes(
@@ -162,12 +165,15 @@ def _attributes(
             versions={"mimiidg_build": __version__} | {name: version(name) for name in VERSIONED},
         ),
         noise=dict(sorted(noise.items())) or None,
+        sources=stated_sources(inputs),
         sections={section_id: section.summary for section_id, section in rendered.items()},
-        objects={
-            obj.path: ObjectRecord(size_bytes=obj.size_bytes, blake3=obj.blake3)
-            for obj in sorted(objects, key=lambda o: o.path)
-        },
+        objects={},
     )
+
+
+def _records(objects: list[StoredObject]) -> dict[str, ObjectRecord]:
+    in_order = sorted(objects, key=lambda obj: obj.path)
+    return {obj.path: ObjectRecord(size_bytes=obj.size_bytes, blake3=obj.blake3) for obj in in_order}
 
 
 def move_latest(store: Store) -> None:

@@ -7,6 +7,7 @@ was recorded: a repair gives back the bytes that were lost, or says why it canno
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
@@ -26,6 +27,7 @@ from mimiidg_build.schemas.stores import RenderedShard
 from mimiidg_build.storage.files import hash_object, write_file, write_object
 from mimiidg_build.storage.locks import locked_variant
 from mimiidg_build.storage.places import Place, file_sizes, is_local, local, move, place, remove_tree
+from mimiidg_build.store.croissant import CROISSANT, store_description
 from mimiidg_build.store.damage import FOREIGN, find_damage
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
 from mimiidg_build.store.store import Store, open_store
@@ -148,12 +150,22 @@ def _restore(
                 write_object(decision.staging, name, content)
     _render(inputs, decision, planned, damaged, run, reporter)
     restored = []
-    for name in sorted(damaged):
+    # the description last: the tables' digests stand in it
+    for name in sorted(damaged, key=lambda name: (name == CROISSANT, name)):
+        if name == CROISSANT:
+            _describe(store, decision)
         made, recorded = decision.staging / name, store.attributes.objects[name].blake3
         if made.is_file() and hash_object(decision.staging, name).blake3 == recorded:
             move(made, store.path / name)
             restored.append(name)
     return restored
+
+
+def _describe(store: Store, decision: Decision) -> None:
+    """The store's description into the partial store, unless a table that it tells of could not be restored."""
+    with contextlib.suppress(DataError):
+        contents = {name: store.recorded.read(name) for name in TABLES}
+        write_object(decision.staging, CROISSANT, store_description(store.attributes, contents))
 
 
 def _render(

@@ -1,0 +1,101 @@
+"""The clips of a store as WAV files, read a shard at a time, and the table that says which is which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mimiidg_build.audio.wav import HEADER_BYTES, encode_wav
+from mimiidg_build.datasets.rows import records
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.store.store import Store
+
+CLIPS = "clips.parquet"
+SHARD_BYTES = 200_000_000  # of WAV files in a tar archive or a parquet file, roughly
+
+
+def wav_files(store: Store, clips: pd.DataFrame) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """The row and the WAV file of every clip, section by section in the order of the store's rows.
+
+    Parameters
+    ----------
+    store : Store
+    clips : pd.DataFrame
+        Rows of its clip table, with whatever columns more.
+
+    Yields
+    ------
+    tuple of dict and bytes
+    """
+    for (machine_type, section), rows in clips.groupby(["machine_type", "section"], sort=False):
+        array = store.audio(str(machine_type), str(section))
+        rate = sample_rate(store, SectionId(str(machine_type), str(section)))
+        n_clips = array.shards[0] if array.shards else array.chunks[0]
+        rows = rows.sort_values("row")
+        for _, block in rows.groupby(rows["row"] // n_clips):
+            start, stop = int(block["row"].iloc[0]), int(block["row"].iloc[-1]) + 1
+            samples = np.asarray(array[start:stop])
+            for row in records(block):
+                yield row, encode_wav(samples[row["row"] - start], rate)
+
+
+def clip_table(store: Store, **columns: Sequence[Any]) -> pd.DataFrame:
+    """The store's clip table, less where it was read from, with the shape of every clip and columns of an export's.
+
+    Parameters
+    ----------
+    store : Store
+    **columns : sequence
+        What the export adds, a value a clip.
+
+    Returns
+    -------
+    pd.DataFrame
+    """
+    clips = store.clips
+    section_ids = list(map(SectionId, clips["machine_type"], clips["section"]))
+    shapes = {section_id: _shape(store, section_id) for section_id in dict.fromkeys(section_ids)}
+    table = clips.drop(columns=["archive", "member", "row"])
+    for number, name in enumerate(("n_samples", "channels", "sample_rate")):
+        table[name] = [shapes[section_id][number] for section_id in section_ids]
+    return table.assign(**columns)
+
+
+def as_parquet(table: pd.DataFrame) -> bytes:
+    """A table as a file."""
+    return bytes(table.to_parquet(index=False))
+
+
+def wav_sizes(table: pd.DataFrame) -> list[int]:
+    """Bytes of every clip's WAV file, from :func:`clip_table`."""
+    return [int(size) for size in HEADER_BYTES + 2 * table["n_samples"] * table["channels"]]
+
+
+def parts(sizes: Sequence[int], most: int = SHARD_BYTES) -> list[slice]:
+    """Rows in parts of at most ``most`` bytes each; a row that is larger is a part of its own.
+
+    >>> parts([3, 3, 3, 9, 1], most=6)
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    found, start, total = [], 0, 0
+    for row, size in enumerate(sizes):
+        if total + size > most and row > start:
+            found.append(slice(start, row))
+            start, total = row, 0
+        total += size
+    return [*found, slice(start, len(sizes))] if len(sizes) > start else found
+
+
+def sample_rate(store: Store, section_id: SectionId) -> int:
+    """Samples a second of a section's clips."""
+    return _shape(store, section_id)[2]
+
+
+def _shape(store: Store, section_id: SectionId) -> tuple[int, int, int]:
+    """Samples of a clip, channels, samples a second."""
+    array = store.audio(*section_id)
+    channels = int(array.shape[1]) if array.ndim == 3 else 1
+    return int(array.shape[-1]), channels, int(array.attrs.get("sample_rate_hz", 16_000))
