@@ -15,7 +15,7 @@ Stores
     Store              what ``open_store`` gives
     verify_store       every byte against its digest; deep: every clip rendered anew
     repair_store       make anew what is damaged
-    export_store       back to WAV files and attribute tables
+    export_store       as WAV files and attribute tables, or for other libraries
     prune_stores       remove what nobody needs any more
 Training and evaluation
     ClipDataset        clips of a store as torch tensors

@@ -1,4 +1,4 @@
-"""What a store is made from, with the licence and the citation of each: the dataset's records, and those of the noise."""
+"""What a store is made from, with licences and citations: records of its dataset, and those that its noise is from."""
 
 from __future__ import annotations
 

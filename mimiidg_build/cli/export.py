@@ -1,4 +1,4 @@
-"""``mimiidg export``: a store as WAV files and attribute tables."""
+"""``mimiidg export``: a store as files that other programs read."""
 
 from __future__ import annotations
 
@@ -20,21 +20,54 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("store", shell_complete=complete.stores)
 @click.argument("directory", type=FilePath())
-@click.option("--zip", "as_zip", is_flag=True, help="As a release: one zip per machine type, md5 sums, a manifest.")
+@click.option("--zip", "as_zip", is_flag=True, help="As a release: its zip archives, md5 sums, a manifest.")
+@click.option(
+    "--layout",
+    type=click.Choice(["own", "dcase"]),
+    default="own",
+    show_default=True,
+    help="dcase: dev_data and eval_data as the organisers' baselines want them, and the evaluator's truth lists.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["wav", "webdataset", "huggingface"]),
+    default="wav",
+    show_default=True,
+    help="webdataset: tar archives; huggingface: parquet files, which load_dataset(DIRECTORY) reads.",
+)
 @common
-def export(store: str, directory: Path, as_zip: bool, root: Place, as_json: bool, quiet: bool) -> None:
-    """Write a store as WAV files and attribute tables.
+def export(
+    store: str,
+    directory: Path,
+    as_zip: bool,
+    layout: str,
+    file_format: str,
+    root: Place,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write a store as WAV files and attribute tables, or for other libraries.
 
-    The store is given by path or variant; the files are in the released layout, beside a README of provenance, the
-    variant and the mix plan. An export that was interrupted goes on with the same command.
+    The store is given by path or variant. Files are in the layout of the dataset's release; evaluation clips keep their
+    anonymous names, and tables or lists have their truth. Beside them stand a README of provenance and licences, a
+    table of all clips, a Croissant description, the variant and the mix plan. An export that was interrupted goes on
+    with the same command.
 
-    Example: mimiidg export demo exported --zip
+    Example: mimiidg export demo exported --layout dcase
     """
     from mimiidg_build.upkeep.export import export_store
 
     opened = named_store(store, root)
     with shown_progress(quiet) as reporter:
-        written = export_store(opened, directory, as_zip=as_zip, on_progress=reporter.step("export", len(opened.clips)))
+        written = export_store(
+            opened,
+            directory,
+            layout=layout,
+            file_format=file_format,
+            as_zip=as_zip,
+            on_progress=reporter.step("export", len(opened.clips)),
+        )
     if as_json:
         print_json([str(path) for path in written])
     else:

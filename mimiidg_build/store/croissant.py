@@ -107,7 +107,9 @@ def stated_sources(attributes: StoreAttributes) -> list[Source]:
     if attributes.sources:
         return attributes.sources
     title, citation = attributes.dataset_title, attributes.citation
-    return [Source(name=attributes.dataset, title=title, role="recordings", license=attributes.license, citation=citation)]
+    return [
+        Source(name=attributes.dataset, title=title, role="recordings", license=attributes.license, citation=citation)
+    ]
 
 
 def file_object(name: str, content: bytes | str, media_type: str) -> Node:

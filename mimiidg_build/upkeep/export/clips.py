@@ -10,7 +10,6 @@ import pandas as pd
 
 from mimiidg_build.audio.wav import HEADER_BYTES, encode_wav
 from mimiidg_build.datasets.rows import records
-from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 
 CLIPS = "clips.parquet"
@@ -32,7 +31,7 @@ def wav_files(store: Store, clips: pd.DataFrame) -> Iterator[tuple[dict[str, Any
     """
     for (machine_type, section), rows in clips.groupby(["machine_type", "section"], sort=False):
         array = store.audio(str(machine_type), str(section))
-        rate = sample_rate(store, SectionId(str(machine_type), str(section)))
+        rate = store.sections[f"{machine_type}/{section}"].audio.sample_rate
         n_clips = array.shards[0] if array.shards else array.chunks[0]
         rows = rows.sort_values("row")
         for _, block in rows.groupby(rows["row"] // n_clips):
@@ -56,12 +55,13 @@ def clip_table(store: Store, **columns: Sequence[Any]) -> pd.DataFrame:
     pd.DataFrame
     """
     clips = store.clips
-    section_ids = list(map(SectionId, clips["machine_type"], clips["section"]))
-    shapes = {section_id: _shape(store, section_id) for section_id in dict.fromkeys(section_ids)}
-    table = clips.drop(columns=["archive", "member", "row"])
-    for number, name in enumerate(("n_samples", "channels", "sample_rate")):
-        table[name] = [shapes[section_id][number] for section_id in section_ids]
-    return table.assign(**columns)
+    shapes = [store.sections[section_id].audio for section_id in clips["machine_type"] + "/" + clips["section"]]
+    return clips.drop(columns=["archive", "member", "row"]).assign(
+        n_samples=[shape.n_samples for shape in shapes],
+        channels=[shape.channels or 1 for shape in shapes],
+        sample_rate=[shape.sample_rate for shape in shapes],
+        **columns,
+    )
 
 
 def as_parquet(table: pd.DataFrame) -> bytes:
@@ -87,15 +87,3 @@ def parts(sizes: Sequence[int], most: int = SHARD_BYTES) -> list[slice]:
             start, total = row, 0
         total += size
     return [*found, slice(start, len(sizes))] if len(sizes) > start else found
-
-
-def sample_rate(store: Store, section_id: SectionId) -> int:
-    """Samples a second of a section's clips."""
-    return _shape(store, section_id)[2]
-
-
-def _shape(store: Store, section_id: SectionId) -> tuple[int, int, int]:
-    """Samples of a clip, channels, samples a second."""
-    array = store.audio(*section_id)
-    channels = int(array.shape[1]) if array.ndim == 3 else 1
-    return int(array.shape[-1]), channels, int(array.attrs.get("sample_rate_hz", 16_000))

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -81,31 +80,18 @@ def write(store: Store, clips: pd.DataFrame, target: Target) -> None:
                 target.on_progress(len(group))
 
 
-def front_matter(clips: pd.DataFrame, license: str) -> str:
-    """What stands at the top of ``README.md``: which files are which configuration and split. JSON is YAML, too.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        From :func:`table`.
-    license : str
-
-    Returns
-    -------
-    str
-    """
+def front_matter(clips: pd.DataFrame) -> str:
+    """What stands at the top of ``README.md``: which files are which configuration and split. JSON is YAML, too."""
     splits = {name: set(rows["split"]) for name, rows in clips.groupby("machine_type")}
     every = {"default": ("*", set(clips["split"]))} | {str(name): (str(name), found) for name, found in splits.items()}
     lines = ["---", "configs:"]
     for config, (folder, found) in every.items():
         files = [{"split": s, "path": f"data/{folder}/{s}-*.parquet"} for s in SPLITS if s in found]
         lines.append(f"- {json.dumps({'config_name': config, 'data_files': files}, ensure_ascii=False)}")
-    known = {"license": license} if license else {}
-    lines += [f"{key}: {json.dumps(value)}" for key, value in known.items()]
     return "\n".join([*lines, "task_categories: [audio-classification]", "---", "", ""])
 
 
-def distribution(clips: pd.DataFrame) -> Sequence[Node]:
+def distribution(clips: pd.DataFrame) -> list[Node]:
     """The files as Croissant names them."""
     return [file_set("parquet-files", ["data/*.parquet"], PARQUET, f"{len(clips):,} clips, a row each")]
 

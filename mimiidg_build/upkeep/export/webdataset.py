@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -57,19 +56,21 @@ def write(store: Store, clips: pd.DataFrame, target: Target) -> None:
     for name, rows in clips.groupby("shard"):
         if target.has(str(name), len(rows)):
             continue
-        with target.new_file(str(name)) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        with (
+            target.new_file(str(name)) as file,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+        ):
             for row, wav in wav_files(store, rows):
                 _add(tar, f"{row['key']}.json", json.dumps(_described(row), ensure_ascii=False).encode())
                 _add(tar, f"{row['key']}.wav", wav)
                 target.on_progress(1)
 
 
-def distribution(clips: pd.DataFrame, sums: dict[str, str]) -> Sequence[Node]:
-    """The archives, and the clips in them, as Croissant names them."""
-    shards = sorted(set(clips["shard"]))
+def distribution(sums: dict[str, str]) -> list[Node]:
+    """The archives, whose sha256 ``sums`` has by name, and the clips in them, as Croissant names them."""
     clip_files = file_set("wav-files", ["*.wav"], "audio/x-wav", "A clip each, named by its key in clips.parquet")
-    clip_files["containedIn"] = [{"@id": name} for name in shards]
-    return [*(file_object(name, sums[name], TAR) for name in shards), clip_files]
+    clip_files["containedIn"] = [{"@id": name} for name in sums]
+    return [*(file_object(name, sha256, TAR) for name, sha256 in sums.items()), clip_files]
 
 
 def label(condition: str) -> int:
