@@ -39,7 +39,8 @@ class Target:
     def write(self, name: str, content: bytes, n_clips: int = 0) -> None:
         """Write a file, whole or not at all."""
         write_file(self.directory / name, [content])
-        self.on_progress(n_clips)
+        if n_clips:
+            self.on_progress(n_clips)
 
     def write_all(self, files: Iterable[tuple[str, bytes]]) -> None:
         """Write small files, those that are there included."""
