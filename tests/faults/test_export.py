@@ -12,7 +12,16 @@ from tests.faults.injected import CRASHED, numbered
 from tests.faults.place import Place, files
 from tests.faults.summary import Tries
 
-ZIPPED = ["README.md", "dataset.toml", "md5sums.txt", "mix_plan.csv", "valve.zip", "variant.toml"]
+ZIPPED = ["README.md", "clips.parquet", "croissant.json", "dataset.toml", "md5sums.txt", "mix_plan.csv", "valve.zip"]
+ZIPPED += ["variant.toml"]
+OPTIONS = [
+    pytest.param([], id="folders"),
+    pytest.param(["--zip"], id="zip"),
+    *(
+        pytest.param(options, marks=pytest.mark.slow, id=options[1])
+        for options in (["--layout", "dcase"], ["--format", "webdataset"], ["--format", "huggingface"])
+    ),
+]
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ def is_moving(verb: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("every", [19, pytest.param(1, marks=pytest.mark.slow)], ids=["some steps", "every step"])
-@pytest.mark.parametrize("options", [[], ["--zip"]], ids=["folders", "zip"])
+@pytest.mark.parametrize("options", OPTIONS)
 def test_an_export_that_is_killed(place: Place, out: Path, fault: Tries, options: list[str], every: int) -> None:
     """The same command again ends with the very files; until then no README says that it is whole."""
     ended = place.run("export", "one", out, *options, list_steps=True)

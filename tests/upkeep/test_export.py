@@ -104,14 +104,14 @@ def test_evaluation_sections_keep_their_truth_in_the_table(tmp_path: Path) -> No
     store = build_variant(variant, tmp_path / "root").store
     assert set(store.clips["condition"]) == {"normal", "anomaly"}
     export_store(store, tmp_path / "out", as_zip=True)
-    archive = open_archive(tmp_path / "out/bearing.zip")
+    archive = open_archive(tmp_path / "out/bearing_eval.zip")
     table = archive.read("bearing/attributes_04.csv").decode()
     rows = list(csv.DictReader(io.StringIO(table)))
     assert len(rows) == 4 and all("section_04_0" in row["file_name"] for row in rows)
     dataset = load_dataset(str(tmp_path / "out/dataset.toml"))
     folder = tmp_path / "root2/archives" / dataset.records[0].id
     folder.mkdir(parents=True)
-    shutil.copy(tmp_path / "out/bearing.zip", folder)
+    shutil.copy(tmp_path / "out/bearing_eval.zip", folder)
     fetch_dataset(dataset, tmp_path / "root2", offline=True)
     clips = validate_dataset(dataset, tmp_path / "root2").clips
     columns = ["clip", "domain", "condition", "split", "index", "attributes", "full_name"]

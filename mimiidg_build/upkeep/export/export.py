@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from importlib.metadata import version
 from pathlib import Path
 
 from mimiidg_build.audio.zip_directory import name_problem
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.progress import OnProgress, no_progress
-from mimiidg_build.settings import __version__
 from mimiidg_build.storage.backend import write_errors
 from mimiidg_build.storage.locks import locked_directory
 from mimiidg_build.store.croissant import CROISSANT
@@ -130,7 +130,7 @@ def _write_whole(store: Store, directory: Path, form: Form, about: dict[str, byt
     """All of the export under :data:`WHOLE`, which appears at once."""
     partial = directory / PARTIAL
     # of another version the files might have other bytes
-    begin(partial, f"{store.fingerprint} {form.words}, written by mimiidg_build {__version__}\n")
+    begin(partial, f"{store.fingerprint} {form.words}, written by mimiidg_build {version('mimiidg_build')}\n")
     write_form(store, form, about, Target(partial, on_progress))
     with write_errors(directory):
         (partial / BEGUN).unlink()
