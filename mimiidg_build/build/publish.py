@@ -25,6 +25,7 @@ from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.metadata import array_metadata
 from mimiidg_build.build.sections import RenderedSection
 from mimiidg_build.build.sources import stated_sources
+from mimiidg_build.datasets.noise_choice import noise_sources
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
@@ -145,6 +146,7 @@ def _others(n: int) -> str:
 def _attributes(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> StoreAttributes:
     """All but the records of the objects, one of which is made from it."""
     dataset = inputs.release.dataset
+    mixed_in = noise_sources(inputs.variant, dataset, inputs.sections) if inputs.noise else {}
     noise = {kind: summary for section in rendered.values() for kind, summary in section.noise.items()}
     return StoreAttributes(
         format_version=FORMAT_VERSION,
@@ -165,7 +167,7 @@ def _attributes(inputs: Inputs, decision: Decision, rendered: dict[str, Rendered
             versions={"mimiidg_build": __version__} | {name: version(name) for name in VERSIONED},
         ),
         noise=dict(sorted(noise.items())) or None,
-        sources=stated_sources(inputs),
+        sources=stated_sources(dataset, inputs.release.checksums, mixed_in),
         sections={section_id: section.summary for section_id, section in rendered.items()},
         objects={},
     )

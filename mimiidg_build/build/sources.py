@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Literal
 
-from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.datasets.manifest import load_dataset
-from mimiidg_build.datasets.noise_choice import noise_sources
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Record
 from mimiidg_build.schemas.stores import Source
 
 
-def stated_sources(inputs: Inputs) -> list[Source]:
-    """Every record that the clips or the noise come from, and noise that was given as files; each of them once.
+def stated_sources(
+    dataset: DatasetManifest, archives: Iterable[str], noise: Mapping[str, Sequence[NoiseSource]]
+) -> list[Source]:
+    """Every record that clips or noise come from, and noise that was given as files; each of them once.
 
     Parameters
     ----------
-    inputs : Inputs
+    dataset : DatasetManifest
+    archives : iterable of str
+        Those that were read: ``<record id>/<file name>``.
+    noise : mapping of kind to sequence of NoiseSource
+        What was mixed in.
 
     Returns
     -------
     list of Source
+        The dataset's first, in its manifest's order.
     """
-    dataset = inputs.release.dataset
-    used = {key.split("/")[0] for key in inputs.release.checksums}
+    used = {key.split("/")[0] for key in archives}
     sources = [_of_record(dataset, record, "recordings") for record in dataset.records if record.id in used]
-    # the kinds that were listed are those that were mixed in: none where the variant adds no noise
-    given = noise_sources(inputs.variant, dataset, inputs.sections) if inputs.noise else {}
-    for kind in inputs.noise:
-        sources += [source for noise in given[kind] for source in _of_noise(kind, noise)]
+    sources += [source for kind, given in noise.items() for entry in given for source in _of_noise(kind, entry)]
     return list(dict.fromkeys(sources))
 
 
