@@ -1,14 +1,14 @@
-"""What each layout has beside its clips when a release is written: attribute tables, truth lists; and names for DCASE.
+"""What each layout has beside its clips when a release is written: tables and truth lists; and names for DCASE.
 
-Names come from the clip table, ``member`` and ``full_name``, and are never composed; what a clip's own name hides
-stands in a table or list, as the organisers publish it.
+Names come from the clip table, ``member`` and ``full_name``, and are never composed where the release has any. What a
+clip's own name hides stands in a table or list in the organisers' form: re-read with the release, or as ``--truth``.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -26,32 +26,22 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Writing:
-    """How releases of one layout are written.
+    """How releases of one layout are written; all functions are of rows of the clip table.
 
-    ``path`` is where a clip's file goes, ``tables`` gives what lies beside clips, by path (of rows of the clip table
-    with these paths as ``member``); ``dcase_name`` is a clip's file name where DCASE's toolkits look for it.
+    ``tables`` lie within a machine type's folder and archive, ``lists`` beside all of them; both by path.
+    ``hides_truth``: whether a clip's own name does not say what it is. ``dcase_name``: its file name where DCASE's
+    toolkits look for it.
     """
 
-    path: Callable[[Row], str]
     tables: Callable[[pd.DataFrame], Files]
+    lists: Callable[[pd.DataFrame], Files]
+    hides_truth: Callable[[Row], bool]
     dcase_name: Callable[[Row], str]
 
 
-def written_clips(clips: pd.DataFrame, layout: LayoutName) -> pd.DataFrame:
-    """Clips with the paths and names that their files are written under: what was FLAC is written as WAV.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        A store's clip table.
-    layout : LayoutName
-
-    Returns
-    -------
-    pd.DataFrame
-    """
-    paths = [_as_wav(WRITING[layout].path(row)) for row in records(clips)]
-    return clips.assign(member=paths, full_name=[_as_wav(name) for name in clips["full_name"]])
+def written_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clips with the names that their files are written under: what was FLAC is written as WAV."""
+    return clips.assign(**{name: [_as_wav(path) for path in clips[name]] for name in ("member", "full_name")})
 
 
 def _as_wav(path: str) -> str:
@@ -63,23 +53,18 @@ def _as_wav(path: str) -> str:
     return path if path.lower().endswith(".wav") else str(PurePosixPath(path).with_suffix(".wav"))
 
 
-def hides_truth(row: Row) -> bool:
-    """Whether a clip's own file name is not its full one.
+def own_name(row: Row) -> str:
+    """A clip's own file name."""
+    return base_name(row["member"])
 
-    >>> hides_truth({"member": "fan/test/section_03_0000.wav", "full_name": "section_03_source_test_normal_0000_.wav"})
+
+def is_named(row: Row) -> bool:
+    """Whether a list can give a clip's full name, which is not its own.
+
+    >>> is_named({"member": "fan/test/section_03_0000.wav", "full_name": "section_03_source_test_normal_0000_.wav"})
     True
     """
     return PurePosixPath(row["member"]).stem != PurePosixPath(base_name(row["full_name"])).stem
-
-
-def is_evaluation(row: Row) -> bool:
-    """Whether a clip's own name does not say what it is: it stands in a list, or nobody knows."""
-    return hides_truth(row) or not row["condition"]
-
-
-def own_name(row: Row) -> str:
-    """A clip's own file name."""
-    return PurePosixPath(row["member"]).name
 
 
 def is_contradicted(row: Row) -> bool:
@@ -88,52 +73,65 @@ def is_contradicted(row: Row) -> bool:
     return told is not None and (told.condition, told.domain) != (row["condition"], row["domain"])
 
 
+def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
+    """Rows as CSV text, with the organisers' line ends."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def by_section(clips: pd.DataFrame) -> list[list[Row]]:
+    """The rows of each section."""
+    return [records(rows) for _, rows in clips.groupby(["machine_type", "section"])]
+
+
 # ---- Attribute tables: MIMII DG, DCASE 2022 on -----------------------------------------------------------------------
 
 
-def attribute_tables(clips: pd.DataFrame) -> Files:
-    """``<machine>/attributes_NN.csv`` of every section that has attributes or hidden names.
-
-    The evaluator's lists of labels and domains come with them where published full names are known to be wrong.
-    """
-    tables: Files = {}
-    for (machine_type, section), rows in clips.groupby(["machine_type", "section"]):
-        clip_rows = records(rows)
-        if table := attribute_table(clip_rows):
-            tables[f"{machine_type}/attributes_{section}.csv"] = table
-        if any(map(is_contradicted, clip_rows)):
-            tables |= code_lists(clip_rows)
-    return tables
+def _attribute_tables(clips: pd.DataFrame) -> Files:
+    """``<machine>/attributes_NN.csv`` of every section."""
+    tables = {
+        f"{rows[0]['machine_type']}/attributes_{rows[0]['section']}.csv": _attribute_table(rows)
+        for rows in by_section(clips)
+    }
+    return {name: table for name, table in tables.items() if table}
 
 
-def attribute_table(rows: Sequence[Row]) -> bytes:
-    """One table: path, as many pairs of columns as a clip has at most, and the full name as last column where file
-    names hide the truth; such tables list those clips alone. Empty where there is nothing to say."""
-    hidden = [row for row in rows if hides_truth(row)]
-    rows = hidden or [row for row in rows if row["condition"]]
+def _attribute_table(rows: Sequence[Row]) -> bytes:
+    """Path, as many pairs of columns as a clip has at most, and the full name as last column where file names hide it:
+    such tables list those clips alone. Empty where nobody knows anything."""
+    named = [row for row in rows if is_named(row)]
+    rows = named or [row for row in rows if row["condition"]]
     pairs = [[cell for pair in row_attributes(row).items() for cell in pair] for row in rows]
     columns = [f"d{number // 2 + 1}{'pv'[number % 2]}" for number in range(max(map(len, pairs), default=0))]
-    if not hidden and not columns:
-        return b""
-    lines = [["file_name", *columns, *(["file_name_with_full_attributes"] if hidden else [])]]
+    lines = [["file_name", *columns, *(["file_name_with_full_attributes"] if named else [])]]
     for row, cells in zip(rows, pairs, strict=True):
-        last = [str(PurePosixPath(row["member"]).with_name(base_name(row["full_name"])))] if hidden else []
+        last = [str(PurePosixPath(row["member"]).with_name(base_name(row["full_name"])))] if named else []
         lines.append([row["member"], *cells, *[""] * (len(columns) - len(cells)), *last])
-    return csv_bytes(lines)
+    return csv_bytes(lines) if rows else b""
 
 
-# ---- Lists of an evaluator -------------------------------------------------------------------------------------------
+# ---- Lists -----------------------------------------------------------------------------------------------------------
 
 
 def code_lists(rows: Sequence[Row]) -> Files:
-    """``ground_truth_data/..`` (0 normal, 1 anomaly) and ``ground_truth_domain/..`` (0 source, 1 target) of a section's
-    clips whose names hide it. Without domains there is no second list."""
-    hidden = [row for row in rows if hides_truth(row)]
+    """The evaluator's lists: ``ground_truth_data`` (0 normal, 1 anomaly), ``ground_truth_domain`` (0 source, 1 target).
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Those clips of a section whose names hide what they are. Without domains there is no second list, without truth
+        none.
+
+    Returns
+    -------
+    Files
+    """
     lists = {"data": ("condition", CONDITIONS), "domain": ("domain", DOMAINS)}
     return {
-        list_path(kind, hidden[0]): csv_bytes([[own_name(row), words.index(row[column])] for row in hidden])
+        list_path(kind, rows[0]): csv_bytes([own_name(row), words.index(row[column])] for row in rows)
         for kind, (column, words) in lists.items()
-        if hidden and all(row[column] in words for row in hidden)
+        if rows and all(row[column] in words for row in rows)
     }
 
 
@@ -147,66 +145,39 @@ def list_path(kind: str, row: Row) -> str:
     return f"ground_truth_{kind}/ground_truth_{row['machine_type']}_{section}_test.csv"
 
 
-# ---- Lists of a year -------------------------------------------------------------------------------------------------
+def _what_names_leave_open(clips: pd.DataFrame) -> Files:
+    """The evaluator's lists of sections whose full names are not known, or known to be wrong."""
+    files: Files = {}
+    for rows in by_section(clips):
+        hidden = [row for row in rows if _is_anonymous(row)]
+        if not all(map(is_named, hidden)) or any(map(is_contradicted, hidden)):
+            files |= code_lists(hidden)
+    return files
 
 
-def year_list(clips: pd.DataFrame, *, with_codes: bool = False) -> bytes:
-    """``eval_data_list_20xx.csv``: a line with the machine type, then own and full name of every clip that hides it.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-    with_codes : bool
-        Whether a third column has 0 for normal, 1 for an anomaly, as in 2020.
-
-    Returns
-    -------
-    bytes
-        Empty where no clip's name hides anything.
-    """
+def _year_list(clips: pd.DataFrame, name: str, *, with_codes: bool = False) -> Files:
+    """``eval_data_list_20xx.csv``: a line with the machine type, then own and full name of every clip that hides it; in
+    2020 its code as well."""
     lines: list[list[object]] = []
     for machine_type, rows in clips.groupby("machine_type"):
-        hidden = [row for row in records(rows) if hides_truth(row)]
-        lines += [[machine_type]] if hidden else []
-        for row in hidden:
+        named = [row for row in records(rows) if is_named(row) and row["condition"]]
+        lines += [[machine_type]] if named else []
+        for row in named:
             code = [CONDITIONS.index(row["condition"])] if with_codes else []
             lines.append([own_name(row), base_name(row["full_name"]), *code])
-    return csv_bytes(lines)
-
-
-def csv_bytes(rows: Sequence[Sequence[object]]) -> bytes:
-    """Rows as CSV text, with the organisers' line ends."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    return ({name: csv_bytes(lines)} if lines else {}) | _what_names_leave_open(clips)
 
 
 # ---- One layout each -------------------------------------------------------------------------------------------------
 
 
-def _list_of_2020(clips: pd.DataFrame) -> Files:
-    return _named("eval_data_list_2020.csv", year_list(clips, with_codes=True))
-
-
-def _list_of_2021(clips: pd.DataFrame) -> Files:
-    return _named("eval_data_list_2021.csv", year_list(clips))
-
-
-def _named(name: str, content: bytes) -> Files:
-    return {name: content} if content else {}
-
-
-def _member(row: Row) -> str:
-    return str(row["member"])
-
-
-def _no_tables(clips: pd.DataFrame) -> Files:
+def _nothing(clips: pd.DataFrame) -> Files:
     return {}
 
 
-def _cut_recording(row: Row) -> str:
-    """Several clips may come from one recording, so their own names tell them apart."""
-    return f"{row['machine_type']}/{row['split']}/{row['clip']}.wav"
+def _is_anonymous(row: Row) -> bool:
+    """Whether a test clip's own name is that of an evaluation clip."""
+    return row["split"] == "test" and truth_of_name(_as_wav(own_name(row))) is None
 
 
 def _as_in_2020(row: Row) -> str:
@@ -218,10 +189,44 @@ def _as_in_2020(row: Row) -> str:
     return f"{row['condition']}_{row['section']}_{row['index']:08d}.wav"
 
 
+def _as_in_2022(row: Row) -> str:
+    """A name for a clip of one's own recordings, whose names say nothing: as the organisers' where there are domains.
+
+    >>> _as_in_2022({"condition": "normal", "section": "07", "domain": "source", "split": "test", "index": 7})
+    'section_07_source_test_normal_0007.wav'
+    """
+    if not row["domain"]:
+        return _as_in_2020(row)
+    return f"section_{row['section']}_{row['domain']}_{row['split']}_{row['condition']}_{row['index']:04d}.wav"
+
+
+def _clip_tables(clips: pd.DataFrame) -> Files:
+    """``<machine>/clips.csv``: of own recordings a table says everything."""
+    columns = ("section", "split", "domain", "condition", "index", "attributes")
+    return {
+        f"{machine_type}/clips.csv": csv_bytes(
+            [("file", *columns), *([row["member"], *(row[name] for name in columns)] for row in records(rows))]
+        )
+        for machine_type, rows in clips.groupby("machine_type")
+    }
+
+
+def _never(row: Row) -> bool:
+    return False
+
+
+def _list_of_2020(clips: pd.DataFrame) -> Files:
+    return _year_list(clips, "eval_data_list_2020.csv", with_codes=True)
+
+
+def _list_of_2021(clips: pd.DataFrame) -> Files:
+    return _year_list(clips, "eval_data_list_2021.csv")
+
+
 WRITING: Mapping[LayoutName, Writing] = {
-    "mimii": Writing(_member, _no_tables, _as_in_2020),
-    "dcase2020": Writing(_member, _list_of_2020, own_name),
-    "dcase2021": Writing(_member, _list_of_2021, own_name),
-    "dcase2022": Writing(_member, attribute_tables, own_name),
-    "recordings": Writing(_cut_recording, _no_tables, own_name),
+    "mimii": Writing(_nothing, _nothing, _never, _as_in_2020),
+    "dcase2020": Writing(_nothing, _list_of_2020, _is_anonymous, own_name),
+    "dcase2021": Writing(_nothing, _list_of_2021, _is_anonymous, own_name),
+    "dcase2022": Writing(_attribute_tables, _what_names_leave_open, _is_anonymous, own_name),
+    "recordings": Writing(_clip_tables, _nothing, _never, _as_in_2022),
 }

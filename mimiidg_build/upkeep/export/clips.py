@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mimiidg_build.audio.wav import HEADER_BYTES, encode_wav
+from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.store.store import Store
 
@@ -70,8 +70,8 @@ def as_parquet(table: pd.DataFrame) -> bytes:
 
 
 def wav_sizes(table: pd.DataFrame) -> list[int]:
-    """Bytes of every clip's WAV file, from :func:`clip_table`."""
-    return [int(size) for size in HEADER_BYTES + 2 * table["n_samples"] * table["channels"]]
+    """Bytes of every clip's samples, from :func:`clip_table`."""
+    return [int(size) for size in 2 * table["n_samples"] * table["channels"]]
 
 
 def parts(sizes: Sequence[int], most: int = SHARD_BYTES) -> list[slice]:

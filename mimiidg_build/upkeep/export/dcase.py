@@ -15,18 +15,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
 import pandas as pd
 
 from mimiidg_build.datasets.layouts.writing import (
     WRITING,
     Files,
+    Row,
+    Writing,
+    by_section,
     code_lists,
     csv_bytes,
-    hides_truth,
     is_contradicted,
-    is_evaluation,
+    is_named,
     list_path,
     own_name,
     written_clips,
@@ -49,18 +50,16 @@ def table(store: Store) -> pd.DataFrame:
     DataError
         Two clips would have one path.
     """
-    layout = store.attributes.layout
-    written = written_clips(store.clips, layout)
-    dcase_name = WRITING[layout].dcase_name
+    writing, written = WRITING[store.attributes.layout], written_clips(store.clips)
     paths, renamed = [""] * len(written), [""] * len(written)
     for _, rows in written.groupby(["machine_type", "section"]):
         clips = records(rows)
-        folder = f"{_part(clips)}/{clips[0]['machine_type']}"
+        folder = f"{_part(clips, writing)}/{clips[0]['machine_type']}"
         # under a name that says otherwise than the truth, the baseline would take it for the other
         can_rename = not any(map(is_contradicted, clips))
         for number, clip in zip(rows.index, clips, strict=True):
-            paths[number] = f"{folder}/{clip['split']}/{dcase_name(clip)}"
-            if clip["condition"] and hides_truth(clip) and can_rename and clip["split"] == "test":
+            paths[number] = f"{folder}/{clip['split']}/{writing.dcase_name(clip)}"
+            if writing.hides_truth(clip) and clip["condition"] and is_named(clip) and can_rename:
                 renamed[number] = f"{folder}/test_rename/{base_name(clip['full_name'])}"
     twice = [path for path, count in Counter([*paths, *filter(None, renamed)]).items() if count > 1]
     if twice:
@@ -88,31 +87,30 @@ def write(store: Store, clips: pd.DataFrame, target: Target) -> None:
 
 def files(store: Store, clips: pd.DataFrame) -> Files:
     """Attribute tables and lists, by path."""
-    layout, found = store.attributes.layout, Files()
-    written = written_clips(store.clips, layout)
+    writing, written = WRITING[store.attributes.layout], written_clips(store.clips)
+    found: Files = {}
     for part in (DEVELOPMENT, EVALUATION):
-        is_here = clips["path"].str.startswith(f"{part}/")
+        is_here = clips["path"].str.startswith(f"{part}/").to_numpy()
         # as in a release: a table names its clips from the machine type's folder on
         members = [PurePosixPath(path).relative_to(part).as_posix() for path in clips["path"][is_here]]
-        here = written[is_here.to_numpy()].assign(member=members)
-        tables = WRITING[layout].tables(here)
-        found |= {(f"{part}/{name}" if name.count("/") == 1 else name): content for name, content in tables.items()}
-    for _, rows in written.groupby(["machine_type", "section"]):
-        found |= dict(_evaluator_lists(records(rows)))
+        tables = writing.tables(written[is_here].assign(member=members))
+        found |= {f"{part}/{name}": content for name, content in tables.items()}
+    found |= writing.lists(written)
+    for rows in by_section(written):
+        found |= dict(_evaluator_lists([row for row in rows if writing.hides_truth(row)]))
     return found
 
 
-def _part(clips: list[dict[str, Any]]) -> str:
+def _part(clips: list[Row], writing: Writing) -> str:
     """Whether a section is one of the development or the evaluation part."""
     tests = [clip for clip in clips if clip["split"] == "test"]
-    return DEVELOPMENT if tests and not any(map(is_evaluation, tests)) else EVALUATION
+    return DEVELOPMENT if tests and not any(map(writing.hides_truth, tests)) else EVALUATION
 
 
-def _evaluator_lists(clips: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
-    """The evaluator's lists of one section: none where names say everything, or nobody knows the truth."""
-    hidden = [clip for clip in clips if hides_truth(clip)]
-    yield from code_lists(clips).items()
-    if hidden and all(clip["condition"] for clip in hidden):
+def _evaluator_lists(hidden: list[Row]) -> Iterator[tuple[str, bytes]]:
+    """The evaluator's lists of those clips of a section whose names hide what they are."""
+    yield from code_lists(hidden).items()
+    if hidden and all(clip["condition"] and is_named(clip) for clip in hidden):
         # without the suffix, as the evaluators of 2023 on have it
-        names = [[own_name(clip), PurePosixPath(base_name(clip["full_name"])).stem] for clip in hidden]
+        names = ([own_name(clip), PurePosixPath(base_name(clip["full_name"])).stem] for clip in hidden)
         yield list_path("attributes", hidden[0]), csv_bytes(names)

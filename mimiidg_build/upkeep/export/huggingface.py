@@ -115,7 +115,9 @@ def _row(row: dict[str, Any], wav: bytes) -> dict[str, Any]:
 def _schema(clips: pd.DataFrame) -> pa.Schema:
     """The columns, with the library's own words for their types."""
     rates = set(clips["sample_rate"])
-    features = {name: {"dtype": _DTYPES[kind], "_type": "Value"} for name, kind in _COLUMNS.items() if kind in _DTYPES}
+    features: dict[str, Any] = {
+        name: {"dtype": _DTYPES[kind], "_type": "Value"} for name, kind in _COLUMNS.items() if kind in _DTYPES
+    }
     features["audio"] = {"_type": "Audio"} | ({"sampling_rate": int(rates.pop())} if len(rates) == 1 else {})
     features["label"] = {"names": list(CONDITIONS), "_type": "ClassLabel"}
     text = {"dtype": "string", "_type": "Value"}

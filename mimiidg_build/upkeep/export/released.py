@@ -35,7 +35,7 @@ def table(store: Store) -> pd.DataFrame:
     DataError
         Two clips would have one path.
     """
-    paths = written_clips(store.clips, store.attributes.layout)["member"].tolist()
+    paths = written_clips(store.clips)["member"].tolist()
     if twice := [path for path, count in Counter(paths).items() if count > 1]:
         raise DataError(f"{store.path}/clips.parquet: {twice[0]!r} is more than one clip; nothing is written.")
     return clip_table(store, path=paths)
@@ -51,8 +51,8 @@ def write(store: Store, clips: pd.DataFrame, target: Target) -> None:
         From :func:`table`.
     target : Target
     """
-    layout = store.attributes.layout
-    target.write_all(WRITING[layout].tables(written_clips(store.clips, layout)).items())
+    writing, written = WRITING[store.attributes.layout], written_clips(store.clips)
+    target.write_all({**writing.tables(written), **writing.lists(written)}.items())
     write_wavs(store, clips["path"].tolist(), target)
 
 
@@ -72,8 +72,9 @@ def write_wavs(store: Store, paths: Sequence[str], target: Target) -> None:
 
 
 def write_zips(store: Store, target: Target) -> dict[str, str]:
-    """Write the archives that are not there yet, and their md5 sums; the sums by the archives' names."""
-    written = written_clips(store.clips, store.attributes.layout)
+    """Write lists, the archives that are not there yet, and their md5 sums; the sums by the archives' names."""
+    written = written_clips(store.clips)
+    target.write_all(WRITING[store.attributes.layout].lists(written).items())
     rows = written.assign(zip_name=[PurePosixPath(archive).name for archive in store.clips["archive"]])
     names = sorted(set(rows["zip_name"]))
     for name in names:
