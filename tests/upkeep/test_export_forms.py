@@ -186,7 +186,8 @@ def test_mimii_gets_the_names_of_2020(tmp_path: Path) -> None:
 def test_the_lists_of_2020_and_2021(tmp_path: Path, layout: str, own: str, full: str, expected: str) -> None:
     """As in ``real/truth/eval_data_list_*.csv``; in the release's folders, and no attribute table beside."""
     folder = "test" if layout == "dcase2020" else "source_test"
-    row = clip("fan", "03", f"fan/{folder}/{own}", full, split="test", condition="anomaly")
+    domain = "" if layout == "dcase2020" else "source"
+    row = clip("fan", "03", f"fan/{folder}/{own}", full, split="test", condition="anomaly", domain=domain)
     export_store(any_store(tmp_path / "root", [row], layout), out := tmp_path / "out")
     name = f"eval_data_list_{layout.removeprefix('dcase')}.csv"
     assert (out / name).read_text() == expected
