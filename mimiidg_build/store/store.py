@@ -3,6 +3,7 @@
 ROOT/variants/<variant>/<fingerprint>.zarr/
     zarr.json                            attributes: variant, provenance, sections, digest of every object, seal
     zarr.json.copy                       the same again: the digests are what everything else is repaired by
+    croissant.json                       files, licences and citations, for other programs
     clips.parquet, mix_plan.parquet      one row per clip; column ``row`` is the row in its section's arrays
     <machine>/section_<NN>/audio         int16   (clip, sample)
     <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB

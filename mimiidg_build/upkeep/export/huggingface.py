@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,7 +24,7 @@ from mimiidg_build.upkeep.export.clips import clip_table, parts, wav_files, wav_
 from mimiidg_build.upkeep.export.target import Target
 from mimiidg_build.upkeep.export.webdataset import label
 
-GROUP_CLIPS = 64  # a row group: what a reader takes at once
+GROUP_BYTES = 32_000_000  # of samples in a row group: what a reader takes at once, and what is in memory here
 
 _PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())]))
 _COLUMNS = {
@@ -74,9 +73,9 @@ def write(store: Store, clips: pd.DataFrame, target: Target) -> None:
         if target.has(str(name), len(rows)):
             continue
         with target.new_file(str(name)) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            read = wav_files(store, rows)
-            while group := list(islice(read, GROUP_CLIPS)):
-                writer.write_table(pa.Table.from_pylist([_row(*clip) for clip in group], schema=schema))
+            for part in parts(wav_sizes(rows), GROUP_BYTES):
+                group = [_row(*clip) for clip in wav_files(store, rows.iloc[part])]
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
                 target.on_progress(len(group))
 
 
