@@ -116,6 +116,35 @@ def test_all_sections_are_evaluated_with_the_export_as_truth(store: Store, tmp_p
     assert found["auc_source"].nunique() == 1 and (found["n_normal"] == 4).all()
 
 
+@pytest.mark.parametrize("layout", ["dcase2020", "dcase2021"])
+def test_earlier_years_are_evaluated_with_the_export_as_truth(tmp_path: Path, layout: str) -> None:
+    """Score files by machine ID, or by domain; a development section beside one that hides its labels."""
+    rows, run = [], tmp_path / "run"
+    run.mkdir()
+    for number, domain, index in ((n, d, i) for n in ("00", "03") for d in ("source", "target") for i in range(4)):
+        condition = ("normal", "anomaly")[index % 2]
+        if layout == "dcase2020":
+            section, domain, index = f"id_{number}", "", index + 4 * (domain == "target")
+            full, own = f"{condition}_id_{number}_{index:08d}.wav", f"id_{number}_{index:08d}.wav"
+            member, scores = "fan/test", f"anomaly_score_fan_id_{number}.csv"
+        else:
+            section = number
+            full = f"section_{number}_{domain}_test_{condition}_{index:04d}.wav"
+            own = f"section_{number}_{domain}_test_{index:04d}.wav"
+            member, scores = f"fan/{domain}_test", f"anomaly_score_fan_section_{number}_{domain}_test.csv"
+        name = full if number == "00" else own
+        given = {"split": "test", "domain": domain, "condition": condition, "index": index}
+        rows.append(clip("fan", section, f"{member}/{name}", full, **given))
+        with (run / scores).open("a") as file:
+            file.write(f"{name},{index}\n")
+    protocol = layout.removeprefix("dcase")
+    store = any_store(tmp_path / "root", rows, layout, protocol=protocol)
+    export_store(store, out := tmp_path / "out", layout="dcase")
+    found = evaluate_scores(run, [out]).sections
+    assert found["section"].tolist() == sorted({row["section"] for row in rows})
+    assert found["auc_all"].nunique() == 1 and (found["n_normal"] == 4).all()
+
+
 def test_wrong_full_names_do_not_become_labels(tmp_path: Path) -> None:
     """The published full names of 2022's toys are wrong: the lists have what is right, and nothing is renamed."""
     rows = two_parts()
