@@ -62,7 +62,16 @@ def form_of(layout: str, file_format: str, as_zip: bool) -> Form:
 
 
 def write_form(store: Store, form: Form, about: dict[str, bytes], target: Target) -> None:
-    """Write the clips in one form, and everything that stands beside them."""
+    """Write the clips in one form, and everything that stands beside them.
+
+    Parameters
+    ----------
+    store : Store
+    form : Form
+    about : dict of str to bytes
+        From :func:`about_form`.
+    target : Target
+    """
     clips = form.table(store)
     distribution = form.write(store, clips, target)
     table = as_parquet(clips)

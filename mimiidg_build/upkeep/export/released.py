@@ -103,7 +103,19 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def digest(target: Target, name: str, algorithm: str) -> str:
-    """The digest of a file that was written."""
+    """The digest of a file that was written.
+
+    Parameters
+    ----------
+    target : Target
+    name : str
+    algorithm : str
+        As :mod:`hashlib` calls it.
+
+    Returns
+    -------
+    str
+    """
     with (target.directory / name).open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
