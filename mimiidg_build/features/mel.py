@@ -75,7 +75,7 @@ def empty_bands(settings: FeatureSettings, sample_rate: int) -> npt.NDArray[np.i
     """Bands that hold no bin of the FFT, so that they would be silent whatever the sound.
 
     >>> empty_bands(FeatureSettings(n_fft=256), 16_000)[:3].tolist()
-    [0, 2, 4]
+    [0, 3, 6]
     """
     fft_hz, edges_hz = bins_hz(settings, sample_rate), _edges_hz(settings, sample_rate)
     # of a bin on an edge the weight is zero
