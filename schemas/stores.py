@@ -202,7 +202,8 @@ class RenderedShard(BaseModel):
 
     ``section`` is the path of the section's group, ``start`` the shard's first row. ``power`` and ``peak`` are the
     recording's, ``measured_snr_db`` is NaN where no noise was added, ``n_saturated`` counts clipped samples.
-    ``bands`` are the log-mel's. ``seal`` is the digest of the entry as it lies in the journal; none before it is written.
+    ``bands`` are the log-mel's. ``seal`` is the digest of the entry as it lies in the journal, none before it is
+    written.
     """
 
     # NaN as such: as JSON's null it could not be read again

@@ -85,6 +85,11 @@ class FeatureSettings(Strict):
         return {name: value for name, value in handler(self).items() if name == "dtype" or value != defaults[name]}
 
     @property
+    def values(self) -> dict[str, Any]:
+        """All that decides the values of a log-mel spectrogram, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in ("stft", "dtype")}
+
+    @property
     def arrays(self) -> tuple[str, ...]:
         """Names of the arrays that hold features."""
         return ("logmel", "stft") if self.stft else ("logmel",)

@@ -130,11 +130,11 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
     n_axes = 1 + len(task.audio.shape)
     measured, bands = [], BandTotals()
     with ExitStack() as opened:
-        audio = opened.enter_context(open_shard(store, f"{task.section}/audio", *rows, n_axes=n_axes))
         shards = {
             name: opened.enter_context(open_shard(store, f"{task.section}/{name}", *rows, n_axes=n_axes + 1))
             for name in task.features.arrays
         }
+        audio = opened.enter_context(open_shard(store, f"{task.section}/audio", *rows, n_axes=n_axes))
         for clip in task.clips:
             rendered = render_clip(task, clip)
             audio.append(rendered.samples.astype("<i2", copy=False))

@@ -8,10 +8,21 @@ Imports: schemas, kernels.
 
 from mimiidg_build.features.clip_features import clip_features, mistake, versions
 from mimiidg_build.features.mel import hz_from_mel, mel_filter_bank, mel_from_hz
-from mimiidg_build.features.parameters import DEFAULT, FLOOR, HOP, LOGMEL_VERSION, N_FFT, N_MELS, SAMPLE_RATE, n_frames
+from mimiidg_build.features.parameters import (
+    BASELINE,
+    DEFAULT,
+    FLOOR,
+    HOP,
+    LOGMEL_VERSION,
+    N_FFT,
+    N_MELS,
+    SAMPLE_RATE,
+    n_frames,
+)
 from mimiidg_build.features.spectrogram import is_compiled, logmel
 
 __all__ = [
+    "BASELINE",
     "DEFAULT",
     "FLOOR",
     "HOP",

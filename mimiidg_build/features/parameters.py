@@ -16,6 +16,8 @@ SAMPLE_RATE = 16_000  # Hz
 N_FFT = DEFAULT.n_fft  # samples of a window
 HOP = DEFAULT.hop_length  # samples from one frame to the next
 N_MELS = DEFAULT.n_mels
+# what decides the values of a log-mel spectrogram, by key
+BASELINE = DEFAULT.values | {"sample_rate": SAMPLE_RATE}
 FLOOR = sys.float_info.epsilon  # of mel power, at full scale 1: -156.5 dB
 # parts of a store's fingerprint: a change of one bit is a new version
 LOGMEL_VERSION, GENERAL_VERSION, STFT_VERSION = "logmel-3", "logmel-general-1", "stft-1"

@@ -79,8 +79,7 @@ def _row_and_weights(band: Float32) -> tuple[int, Float32] | None:
 
 def is_compiled(settings: FeatureSettings, sample_rate: int) -> bool:
     """Whether :func:`logmel` computes log-mel spectrograms of these settings."""
-    as_stored = {"dtype": DEFAULT.dtype, "stft": DEFAULT.stft}
-    return settings.model_copy(update=as_stored) == DEFAULT and _tables(sample_rate) is not None
+    return settings.values == DEFAULT.values and _tables(sample_rate) is not None
 
 
 def logmel(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Float32:

@@ -131,12 +131,23 @@ class Store:
         UsageError
             The store has no such section, or its variant did not ask for the STFT.
         """
-        if not self.attributes.variant.features.stft:
-            raise UsageError(
-                f"{self.path} holds no STFT. Build a variant with `stft = true` under [features]; this store has "
-                f"{', '.join(('audio', *self.attributes.variant.features.arrays))}."
-            )
+        self.check_holds("stft")
         return self._array(machine_type, section, "stft")
+
+    def check_holds(self, array: str) -> None:
+        """Refuse to read an array that the store's variant did not ask for.
+
+        Raises
+        ------
+        UsageError
+            It did not; the message says how to ask for it.
+        """
+        held = ("audio", *self.attributes.variant.features.arrays)
+        if array not in held:
+            raise UsageError(
+                f"{self.path} has no array {array}, but {', '.join(held)}. Build a variant with `{array} = true` under "
+                "[features]."
+            )
 
     def logmel_statistics(self, machine_type: str, section: str) -> tuple[Values, Values]:
         """Mean and standard deviation of each mel band over all frames of the section's training clips.
