@@ -160,9 +160,9 @@ def _first_of(topic: str, what: str, first: Mapping[str, Any], second: Mapping[s
 
 def _joined(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """The clips of both tables; columns that are not the key end in ``|1`` and ``|2``."""
-    return first.merge(
-        second, how="outer", on=KEY, suffixes=("|1", "|2"), indicator="of", sort=False, validate="one_to_one"
-    )
+    numbered = first.assign(number=range(len(first)))  # pandas would put them in the order of their names
+    joined = numbered.merge(second, how="outer", on=KEY, suffixes=("|1", "|2"), indicator="of", validate="one_to_one")
+    return joined.sort_values("number", kind="stable", ignore_index=True).drop(columns="number")
 
 
 def _rows(clips: pd.DataFrame) -> pd.DataFrame:
