@@ -32,9 +32,9 @@ def diff(first: str, second: str, root: Place, as_json: bool, quiet: bool) -> No
     """
     from mimiidg_build.upkeep.diff import diff_stores
 
-    stores = [named_store(name, root) for name in (first, second)]
+    one, other = (named_store(name, root) for name in (first, second))
     with shown_progress(quiet) as reporter:
-        found = diff_stores(*stores, reporter)
+        found = diff_stores(one, other, reporter)
     if as_json:
         print_json(found.content)
     else:

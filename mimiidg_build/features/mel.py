@@ -90,5 +90,5 @@ def bins_hz(settings: FeatureSettings, sample_rate: int) -> npt.NDArray[np.float
     [0.0, 3200.0, 6400.0]
     """
     if settings.n_fft % 2:
-        return np.fft.rfftfreq(settings.n_fft, 1 / sample_rate)
+        return np.fft.rfftfreq(settings.n_fft, 1 / sample_rate).astype(np.float64, copy=False)
     return np.linspace(0, sample_rate / 2, 1 + settings.n_fft // 2)

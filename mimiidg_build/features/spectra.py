@@ -17,7 +17,8 @@ from mimiidg_build.features.mel import mel_filter_bank
 from mimiidg_build.features.parameters import FLOOR
 from mimiidg_build.schemas.variants import FeatureSettings
 
-Float32, Float64 = npt.NDArray[np.float32], npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 FULL_SCALE = 32768
 BLOCK_VALUES = 2**16  # of frames that are transformed at once: half a megabyte, which the cache holds

@@ -86,8 +86,11 @@ def diff_stores(first: Store, second: Store, reporter: Reporter | None = None) -
 
 
 def _of_attributes(first: StoreAttributes, second: StoreAttributes) -> Iterator[Difference]:
-    yield from _of_mappings("dataset", *({key: getattr(a, key) for key in ATTRIBUTES} for a in (first, second)))
-    yield from _of_mappings("format", *({"format_version": a.format_version} for a in (first, second)))
+    named = [{key: getattr(a, key) for key in ATTRIBUTES} for a in (first, second)]
+    yield from _of_mappings("dataset", named[0], named[1])
+    yield from _of_mappings(
+        "format", {"format_version": first.format_version}, {"format_version": second.format_version}
+    )
 
 
 def _of_settings(first: Variant, second: Variant) -> Iterator[Difference]:
@@ -113,15 +116,16 @@ def _of_provenance(first: StoreAttributes, second: StoreAttributes) -> Iterator[
     yield from _first_of("archives", "md5", first.provenance.archives, second.provenance.archives)
     for kind in sorted({*first.provenance.noise, *second.provenance.noise}):
         recordings = [a.provenance.noise.get(kind, {}) for a in (first, second)]
-        yield from _first_of("noise recordings", f"digest in kind {kind}", *recordings)
+        yield from _first_of("noise recordings", f"digest in kind {kind}", recordings[0], recordings[1])
 
 
 def _of_sections(first: StoreAttributes, second: StoreAttributes) -> Iterator[Difference]:
     """Sections that one store lacks, and those whose clips have another shape."""
-    yield from _first_of("sections", "presence", *(dict.fromkeys(a.sections, THERE) for a in (first, second)))
-    shapes = [{name: a.sections[name].audio.model_dump() for name in a.sections} for a in (first, second)]
+    there = [dict.fromkeys(a.sections, THERE) for a in (first, second)]
+    yield from _first_of("sections", "presence", there[0], there[1])
     common = [name for name in first.sections if name in second.sections]
-    yield from _first_of("sections", "shape of clips", *({name: s[name] for name in common} for s in shapes))
+    shapes = [{name: a.sections[name].audio.model_dump() for name in common} for a in (first, second)]
+    yield from _first_of("sections", "shape of clips", shapes[0], shapes[1])
 
 
 def _of_statistics(first: StoreAttributes, second: StoreAttributes) -> Iterator[Difference]:
@@ -135,7 +139,7 @@ def _of_statistics(first: StoreAttributes, second: StoreAttributes) -> Iterator[
             for a in (first, second)
         ]
         yield Difference(
-            "statistics", "mean log-mel of the training clips", *said, n=len(odd), of=len(common), example=odd[0]
+            "statistics", "mean log-mel of the training clips", said, n=len(odd), of=len(common), example=odd[0]
         )
 
 
@@ -143,7 +147,7 @@ def _of_mappings(topic: str, first: Mapping[str, Any], second: Mapping[str, Any]
     """A difference for each key."""
     for key in dict.fromkeys([*first, *second]):
         if first.get(key) != second.get(key):
-            yield Difference(topic, key, *(_text(m[key]) if key in m else ABSENT for m in (first, second)))
+            yield Difference(topic, key, [_text(m[key]) if key in m else ABSENT for m in (first, second)])
 
 
 def _first_of(topic: str, what: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
@@ -151,8 +155,8 @@ def _first_of(topic: str, what: str, first: Mapping[str, Any], second: Mapping[s
     keys = list(dict.fromkeys([*first, *second]))
     odd = [key for key in keys if first.get(key) != second.get(key)]
     if odd:
-        said = (_text(m[odd[0]]) if odd[0] in m else ABSENT for m in (first, second))
-        yield Difference(topic, what, *said, n=len(odd), of=len(keys), example=odd[0])
+        said = [_text(m[odd[0]]) if odd[0] in m else ABSENT for m in (first, second)]
+        yield Difference(topic, what, said, n=len(odd), of=len(keys), example=odd[0])
 
 
 # ---- Tables ----------------------------------------------------------------------------------------------------------
@@ -175,7 +179,7 @@ def _only_in_one(clips: pd.DataFrame) -> Iterator[Difference]:
     for side, said in (("left_only", (THERE, ABSENT)), ("right_only", (ABSENT, THERE))):
         lone = clips[clips["of"] == side]
         if len(lone):
-            yield Difference("clips", "presence", *said, n=len(lone), of=len(clips), example=clip_name(lone.iloc[0]))
+            yield Difference("clips", "presence", said, n=len(lone), of=len(clips), example=clip_name(lone.iloc[0]))
 
 
 def _of_columns(joined: pd.DataFrame) -> Iterator[Difference]:
@@ -187,9 +191,9 @@ def _of_columns(joined: pd.DataFrame) -> Iterator[Difference]:
         odd = both[(first != second) & ~(first.isna() & second.isna())]
         if len(odd):
             row = odd.iloc[0]
-            said = (_text(row[f"{column}|{number}"]) for number in (1, 2))
+            said = [_text(row[f"{column}|{number}"]) for number in (1, 2)]
             topic = TOPIC_OF.get(column, "clips")
-            yield Difference(topic, column, *said, n=len(odd), of=len(both), example=clip_name(row))
+            yield Difference(topic, column, said, n=len(odd), of=len(both), example=clip_name(row))
 
 
 def _text(value: object) -> str:

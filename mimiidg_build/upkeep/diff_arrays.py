@@ -32,12 +32,12 @@ def compare_arrays(first: Store, second: Store, rows: pd.DataFrame, reporter: Re
     common = [name for name in names[0] if name in names[1]]
     for name in dict.fromkeys(names[0] + names[1]):
         if name not in common:
-            yield Difference(name, "array", *(THERE if name in own else ABSENT for own in names))
+            yield Difference(name, "array", [THERE if name in own else ABSENT for own in names])
     on_progress = reporter.step("compare", len(rows) * len(common))
     for name in common:
         found = _Found()
         for key, own in rows.groupby(["machine_type", "section"], sort=False):
-            pair = _Pair(first, second, SectionId(*map(str, key)), name)  # type: ignore[arg-type]  # pandas says Hashable
+            pair = _Pair(first, second, SectionId(*map(str, key)), name)
             found.compare(pair, own, on_progress)
         yield from found.differences(name, len(rows))
 
@@ -83,7 +83,7 @@ class _Found:
         shard_rows = (arrays[0].shards or arrays[0].chunks)[0]
         for shard, own in rows.sort_values("row|1").groupby(rows["row|1"] // shard_rows):
             same_rows = bool((own["row|1"] == own["row|2"]).all())
-            if not (same_rows and pair.is_recorded_equal(int(shard), arrays[0].ndim)):  # type: ignore[call-overload]
+            if not (same_rows and pair.is_recorded_equal(int(shard), arrays[0].ndim)):
                 self._compare_values(arrays, own)
             on_progress(len(own))
 
@@ -102,7 +102,7 @@ class _Found:
         if self.forms:
             section, form, _ = self.forms[0]
             n = sum(count for *_, count in self.forms)
-            yield Difference(name, "type and shape", *form, n=n, of=n_clips, example=section)
+            yield Difference(name, "type and shape", form, n=n, of=n_clips, example=section)
         if self.odd:
             n, example = len(self.odd), self.odd[0]
             yield Difference(name, "values", n=n, of=n_clips, example=example, largest=self.largest, unit=UNITS[name])

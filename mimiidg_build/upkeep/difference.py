@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,17 +16,17 @@ class Difference:
 
     topic          what it is about: settings, versions, clips, noise, gains, audio, logmel, ...
     what           the setting, package, column, ... that differs
-    first, second  its value in each store: of clips, sections and archives, that of the first that differs
+    values         its value in each store: of clips, sections and archives, that of the first that differs; none where
+                   there are thousands
     n, of          how many differ, and of how many; 0 of 0 where a store has one value
     example        the first of them
-    largest        of an array's content, the largest difference of two values
+    largest        of an array, the largest difference of two numbers
     unit           its unit
     """
 
     topic: str
     what: str
-    first: str = ""
-    second: str = ""
+    values: Sequence[str] = ()
     n: int = 0
     of: int = 0
     example: str = ""
@@ -35,9 +36,9 @@ class Difference:
     def __str__(self) -> str:
         """One line.
 
-        >>> print(Difference("settings", "seed", "0", "1"))
+        >>> print(Difference("settings", "seed", ["0", "1"]))
         settings: seed: 0 | 1
-        >>> print(Difference("noise", "noise_1_clip", "0", "7", 12, 60, "fan/00 section_00_0000"))
+        >>> print(Difference("noise", "noise_1_clip", ["0", "7"], 12, 60, "fan/00 section_00_0000"))
         noise: noise_1_clip: 12 of 60 differ, first fan/00 section_00_0000: 0 | 7
         >>> print(Difference("logmel", "values", n=1, of=60, example="fan/00 section_00_0000", largest=3.5, unit="dB"))
         logmel: values: 1 of 60 differs, first fan/00 section_00_0000; by 3.5 dB at most
@@ -45,8 +46,8 @@ class Difference:
         line = f"{self.topic}: {self.what}"
         if self.n:
             line += f": {self.n:,} of {self.of:,} differ{'s' * (self.n == 1)}, first {self.example}"
-        if self.first or self.second:
-            line += f": {self.first} | {self.second}"
+        if self.values:
+            line += f": {' | '.join(self.values)}"
         return line if self.largest is None else f"{line}; by {self.largest:.6g} {self.unit} at most"
 
 

@@ -259,8 +259,7 @@ def test_as_json(plain: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str
             {
                 "topic": "logmel",
                 "what": "values",
-                "first": "",
-                "second": "",
+                "values": [],
                 "n": 1,
                 "of": N_ALL,
                 "example": FIRST,
