@@ -16,6 +16,7 @@ from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.metadata import array_metadata
 from mimiidg_build.build.statistics import sums_of_shard
 from mimiidg_build.build.variant import build_variant
+from mimiidg_build.cli.printing import store_content
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
@@ -120,6 +121,12 @@ def test_statistics_are_of_the_stored_training_clips(built: Store) -> None:
     np.testing.assert_allclose(normalised.std(axis=(0, 1)), 1, atol=1e-5)
     with pytest.raises(UsageError, match=r"has no section valve/07"):
         built.logmel_statistics("valve", "07")
+
+
+def test_the_json_of_a_store_has_no_hundreds_of_numbers(built: Store) -> None:
+    (section,) = store_content(built)["sections"].values()
+    assert section["n_clips"] == 12
+    assert "logmel" not in section
 
 
 def test_stores_without_statistics_say_so(built: Store) -> None:
