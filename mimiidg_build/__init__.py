@@ -15,6 +15,7 @@ Stores
     Store              what ``open_store`` gives
     verify_store       every byte against its digest; deep: every clip rendered anew
     repair_store       make anew what is damaged
+    diff_stores        what differs between two stores
     export_store       as WAV files and attribute tables, or for other libraries
     prune_stores       remove what nobody needs any more
 Training and evaluation
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from mimiidg_build.store.listing import list_stores
     from mimiidg_build.store.store import Store, open_store
     from mimiidg_build.training.clip_dataset import ClipDataset
+    from mimiidg_build.upkeep.diff import diff_stores
     from mimiidg_build.upkeep.export import export_store
     from mimiidg_build.upkeep.prune import prune_stores
     from mimiidg_build.upkeep.repair import repair_store
@@ -57,6 +59,7 @@ __all__ = [
     "benchmark_models",
     "build_variant",
     "derive_variant",
+    "diff_stores",
     "evaluate_scores",
     "export_store",
     "fetch_dataset",
@@ -77,6 +80,7 @@ _HOMES = {
     "benchmark_models": "benchmark.stages",
     "build_variant": "build.variant",
     "derive_variant": "datasets.variant",
+    "diff_stores": "upkeep.diff",
     "evaluate_scores": "evaluation.evaluate",
     "export_store": "upkeep.export",
     "fetch_dataset": "fetch.dataset",

@@ -72,13 +72,25 @@ class SectionAudio(_Frozen):
         return (self.n_samples,) if self.channels is None else (self.channels, self.n_samples)
 
 
+class LogmelStatistics(_Frozen):
+    """Of each mel band, over all frames of the section's training clips: mean and standard deviation in dB.
+
+    ``n_clips`` are the training clips. Values are of what is stored, rounded to 1e-6 dB; where channels are kept, those
+    of one channel stand after those of the one before, ``n_mels`` each. The deviation is the population's.
+    """
+
+    n_clips: Annotated[int, Field(gt=0)]
+    mean_db: list[float]
+    std_db: list[float]
+
+
 class SectionSummary(_Frozen):
     """What a store says of one section.
 
     ``a`` is the mean power of its recordings (mean square, full scale 1), ``counts`` its clips per
     ``[<domain>_]<split>_<condition>``, ``attenuation`` the gain common to all of its clips. The two SNR fields are
     absent where no noise was added. ``audio`` is absent in stores of format 1, whose clips had the shape that is its
-    default.
+    default; ``logmel`` there, and where there are no training clips.
     """
 
     fingerprint: str
@@ -90,6 +102,7 @@ class SectionSummary(_Frozen):
     n_saturated_clips: Annotated[int, Field(ge=0)]
     planned_added_noise_snr_db: list[float] | None = None
     largest_snr_error_db: float | None = None
+    logmel: LogmelStatistics | None = None
 
 
 class NoiseSummary(_Frozen):
@@ -189,12 +202,25 @@ class StoreAttributes(_Frozen):
         return "SNR" if self.recording == "clean" else "added-noise SNR"
 
 
+class BandSums(BaseModel):
+    """Of a shard's training clips: their number, that of all their frames and, by mel band (channel by channel, where
+    channels are kept), the sum of the stored log-mel and of its squares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_clips: Annotated[int, Field(ge=0)]
+    n_frames: Annotated[int, Field(ge=0)]
+    totals: tuple[float, ...]
+    squares: tuple[float, ...]
+
+
 class RenderedShard(BaseModel):
     """A finished shard, as the build's journal notes it: its files, and what was measured of each clip.
 
     ``section`` is the path of the section's group, ``start`` the shard's first row. ``power`` and ``peak`` are the
     recording's, ``measured_snr_db`` is NaN where no noise was added, ``n_saturated`` counts clipped samples.
-    ``seal`` is the digest of the entry as it lies in the journal; none before it is written.
+    ``bands`` are the log-mel's. ``seal`` is the digest of the entry as it lies in the journal, none before it is
+    written.
     """
 
     # NaN as such: as JSON's null it could not be read again
@@ -207,4 +233,5 @@ class RenderedShard(BaseModel):
     peak: tuple[float, ...]
     measured_snr_db: tuple[float, ...]
     n_saturated: tuple[int, ...]
+    bands: BandSums
     seal: Digest | None = None

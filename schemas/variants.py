@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
 from mimiidg_build.schemas.manifests import NoiseSource, Strict
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION, SectionId
@@ -34,9 +34,82 @@ def _noise_source(entry: object) -> object:
 
 
 class FeatureSettings(Strict):
-    """Log-mel of the benchmark systems (librosa convention). ``dtype`` is how it is stored."""
+    """What is computed of each clip, in librosa's convention; as it stands, the log-mel of the benchmark systems.
 
+    n_fft          samples of the FFT, and of the window unless window_length says otherwise
+    hop_length     samples from one frame to the next
+    window         "hann", "hamming" or "blackman", periodic
+    window_length  samples of a window that is shorter than the FFT, with zeros on both sides
+    n_mels         mel bands
+    f_min_hz, f_max_hz  the range that they cover; f_max_hz is half of the sample rate where it is not given
+    power          2: bands of power, 1: of magnitude. Both are stored in dB, 20 / power log10
+    mel_scale      "slaney" or "htk"
+    mel_norm       "slaney": bands of unit area; "none": of unit peak
+    stft           also store the STFT's magnitude, linear, as the array ``stft`` (clip, frame, bin)
+    dtype          how features are stored
+    """
+
+    n_fft: Annotated[int, Field(ge=2, le=32_768)] = 1024
+    hop_length: Annotated[int, Field(ge=1, le=32_768)] = 512
+    window: Literal["hann", "hamming", "blackman"] = "hann"
+    window_length: Annotated[int, Field(ge=2)] | None = None
+    n_mels: Annotated[int, Field(ge=1, le=2048)] = 128
+    f_min_hz: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    f_max_hz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    power: Literal[1, 2] = 2
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    stft: bool = False
     dtype: Literal["float32", "float16"] = "float32"
+
+    @field_validator("window_length")
+    @classmethod
+    def _the_window_fits(cls, value: int | None, info: ValidationInfo) -> int | None:
+        n_fft = info.data.get("n_fft")  # absent where it is a mistake itself
+        if value is not None and n_fft is not None and value > n_fft:
+            raise ValueError(f"expected at most n_fft = {n_fft}, the samples of the FFT that the window is part of")
+        return None if value == n_fft else value
+
+    @field_validator("f_max_hz")
+    @classmethod
+    def _the_range_is_one(cls, value: float | None, info: ValidationInfo) -> float | None:
+        f_min_hz = info.data.get("f_min_hz")
+        if value is not None and f_min_hz is not None and value <= f_min_hz:
+            raise ValueError(f"expected more than f_min_hz = {f_min_hz:g}")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """All but ``dtype`` came later, and is left out where it is the default: stores then have their old bytes."""
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        return {name: value for name, value in handler(self).items() if name == "dtype" or value != defaults[name]}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All that decides the values of a log-mel spectrogram, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in ("stft", "dtype")}
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that hold features."""
+        return ("logmel", "stft") if self.stft else ("logmel",)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a clip, the first centred on its first sample.
+
+        >>> FeatureSettings().n_frames(160_000), FeatureSettings(n_fft=1023).n_frames(1024)
+        (313, 2)
+        """
+        # an odd FFT has half a sample less of padding on both sides
+        return 1 + (n_samples - self.n_fft % 2) // self.hop_length
+
+    def clip_shape(self, array: str, n_samples: int) -> tuple[int, int]:
+        """Frames, and mel bands or bins, of one channel of a clip.
+
+        >>> FeatureSettings().clip_shape("logmel", 160_000), FeatureSettings().clip_shape("stft", 96_000)
+        ((313, 128), (188, 513))
+        """
+        return self.n_frames(n_samples), self.n_mels if array == "logmel" else 1 + self.n_fft // 2
 
 
 class NoiseSettings(Strict):
@@ -78,7 +151,7 @@ class Variant(Strict):
     noise       where each noise kind comes from; if any is given, all that the sections use must be
     noise_from  a dataset whose noise stands in for kinds that are not given
     noise_settings  channel, split, offset and limits, by noise kind
-    features    how features are stored
+    features    settings of the log-mel spectrograms, and what else is stored
     """
 
     name: VariantName

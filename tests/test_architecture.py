@@ -26,7 +26,7 @@ ROOMS = {
     "datasets": "errors schemas storage audio",
     "synthesis": "errors schemas storage parallel datasets",
     "fetch": "errors schemas progress settings storage datasets synthesis",
-    "features": "kernels",
+    "features": "schemas kernels",
     "mixing": "errors schemas progress storage parallel kernels audio datasets",
     "store": "errors schemas progress storage datasets",
     "build": "errors schemas progress settings storage parallel audio datasets fetch features mixing store",

@@ -49,7 +49,8 @@ def plan_runs(
     Raises
     ------
     UsageError
-        An unknown model or profile, no seed, or known anomalies for a model that takes none or a store of too few.
+        An unknown model or profile, no seed, known anomalies for a model that takes none or a store of too few, or a
+        model that needs other features than the store's.
     """
     if seeds < 1 or (epochs is not None and epochs < 1):
         raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
@@ -63,6 +64,7 @@ def plan_runs(
     runs = []
     for model in dict.fromkeys(models):
         trains = _check_profile(model, profile, numbers[-1])
+        _check_features(model, store)
         # the profile's own number, given by hand, is the same run and has the same folder
         own = epochs if trains and epochs != model_class(model).profiles[profile].epochs else None
         n_seeds = seeds if trains else 1
@@ -77,6 +79,38 @@ def _check_profile(model: str, profile: str, known_anomalies: int) -> bool:
     if known_anomalies and not profiles[profile].tuning_epochs:
         raise UsageError(f"{model} takes no known anomalies in its profile {profile!r}")
     return profiles[profile].epochs > 0
+
+
+def _check_features(model: str, store: Store) -> None:
+    """Refuse a store whose features are not those that the model is made for."""
+    needs = model_class(model).needs
+    for section_id, section in store.sections.items():
+        audio = section.audio
+        if audio.channels is not None:
+            raise UsageError(
+                f"{model} takes one channel, and {section_id} of {store.path} has {audio.channels}. Build the variant "
+                "with `channels = 0`, or the number of another channel."
+            )
+        found = store.attributes.variant.features.values | {"sample_rate": audio.sample_rate}
+        if found["f_max_hz"] == audio.sample_rate / 2:
+            found["f_max_hz"] = None  # as if it were not given
+        if odd := [key for key in needs if found[key] != needs[key]]:
+            raise UsageError(
+                f"{model} is made for {_said(odd[0], needs[odd[0]])}, and {section_id} of {store.path} has "
+                f"{_said(odd[0], found[odd[0]])}. Build a variant with what it needs; nearest_neighbour takes any."
+            )
+
+
+def _said(key: str, value: object) -> str:
+    """A setting in a message.
+
+    >>> _said("n_mels", 128), _said("mel_scale", "htk"), _said("f_max_hz", None)
+    ('features.n_mels = 128', 'features.mel_scale = "htk"', 'features.f_max_hz not set')
+    """
+    name = key if key == "sample_rate" else f"features.{key}"
+    return (
+        f"{name} not set" if value is None else f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
+    )
 
 
 def trainings_of(runs: Sequence[Run]) -> list[Training]:

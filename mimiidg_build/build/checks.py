@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from mimiidg_build import features
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.findings import check_kinds
 from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
@@ -49,13 +50,15 @@ def check_build(variant: Variant, root: Place, *, allow: Collection[str] = (), r
     ------
     UsageError
         A value that a variant cannot have, an unknown dataset or kind of finding, a section that the dataset does not
-        have or whose SNR nobody states, or a name that a store of another definition has.
+        have or whose SNR nobody states, settings of features that do not fit the sample rate, or a name that a store of
+        another definition has.
     """
     variant = parse_variant(variant.model_dump(), f"variant {shown(variant.name)}")
     dataset = load_dataset(variant.dataset)
     check_kinds(allow)
     _check_sections(variant, dataset)
     check_noise(variant)
+    check_features(variant, {variant.sample_rate or dataset.audio.sample_rate})
     if not replace:
         # noise recordings may have moved without changing: that is for their digests to tell
         check_name_is_free(variant, root, except_for={"noise", "noise_from"})
@@ -132,6 +135,28 @@ def _has_snr(section: Section, variant: Variant) -> bool:
     except UsageError:
         return False
     return True
+
+
+# ---- Features --------------------------------------------------------------------------------------------------------
+
+
+def check_features(variant: Variant, sample_rates: Iterable[int]) -> None:
+    """Refuse settings of features that do not fit the sample rate.
+
+    Parameters
+    ----------
+    variant : Variant
+    sample_rates : iterable of int, Hz
+        Of the clips as they are stored.
+
+    Raises
+    ------
+    UsageError
+        Mel bands beyond half of a sample rate, or some that hold no bin of the FFT; the message says what would do.
+    """
+    for sample_rate in sample_rates:
+        if (mistake := features.mistake(variant.features, sample_rate)) is not None:
+            raise UsageError(f"variant {variant.name}: features.{mistake}")
 
 
 # ---- Names -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pandas as pd
 
 from mimiidg_build import features
 from mimiidg_build.build.audio import section_audio
-from mimiidg_build.build.checks import check_held, check_snrs
+from mimiidg_build.build.checks import check_features, check_held, check_snrs
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
@@ -114,6 +114,7 @@ def read_inputs(
     sections = tuple(row for row in held if variant.wants(*row.section_id))
     noise = _listed_noise(variant, sections, dataset, root) if variant.adds_noise else {}
     shapes = {key: section_audio(release, key, variant) for key in release.sections}
+    check_features(variant, {shapes[row.section_id].sample_rate for row in sections})
     inputs = Inputs(variant, release, noise, shapes, read_plan(plan) if plan else None, sections)
     return replace(inputs, fingerprints={row.id: section_fingerprint(inputs, row) for row in sections})
 
@@ -135,7 +136,11 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
     variant, clips = inputs.variant, inputs.clips(section)
     content: dict[str, Any] = {
         # Versions are raised by hand: without that, a store of the old code passes for one of the new.
-        "format": [FORMAT_VERSION, SHARD_CLIPS, features.LOGMEL_VERSION],
+        "format": [
+            FORMAT_VERSION,
+            SHARD_CLIPS,
+            *features.versions(variant.features, inputs.audio(section).sample_rate),
+        ],
         "features": variant.features.model_dump(),
         "clips": clips.drop(columns="archive").to_csv(index=False),
         "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},

@@ -10,46 +10,86 @@ from mimiidg_build import features
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionAudio
-from mimiidg_build.store.store import ARRAYS
+from mimiidg_build.schemas.variants import FeatureSettings
 
 if TYPE_CHECKING:
     import zarr
 
+LAST_AXIS = {"logmel": "mel", "stft": "bin"}
 
-# What an array holds, for whoever reads it without this program. No ``scale_factor``: xarray would apply it.
-DESCRIBED: dict[str, dict[str, Any]] = {
-    "audio": {
-        "long_name": "recording with the planned noise added",
-        "units": "1",
-        "full_scale": 32768,
-        "sample_rate_hz": features.SAMPLE_RATE,
-    },
-    "logmel": {
-        "long_name": "log-mel power spectrogram, 10 log10, not normalised; 0 dB: power 1 at full scale 1",
-        "units": "dB",
-        "sample_rate_hz": features.SAMPLE_RATE,
-        "n_fft": features.N_FFT,
-        "hop_length": features.HOP,
-        "window": "hann",
-        "n_mels": features.N_MELS,
-        "mel_scale": "slaney",
-        "f_min_hz": 0,
-        "f_max_hz": features.SAMPLE_RATE // 2,
-        "version": features.LOGMEL_VERSION,
-    },
-}
+
+def described_array(name: str, settings: FeatureSettings, sample_rate: int) -> dict[str, Any]:
+    """What an array holds, for whoever reads it without this program. No ``scale_factor``: xarray would apply it.
+
+    Parameters
+    ----------
+    name : {"audio", "logmel", "stft"}
+    settings : FeatureSettings
+    sample_rate : int, Hz
+
+    Returns
+    -------
+    dict
+        The array's attributes.
+    """
+    if name == "audio":
+        return {
+            "long_name": "recording with the planned noise added",
+            "units": "1",
+            "full_scale": 32768,
+            "sample_rate_hz": sample_rate,
+        }
+    transform = {
+        "sample_rate_hz": sample_rate,
+        "n_fft": settings.n_fft,
+        "hop_length": settings.hop_length,
+        "window": settings.window,
+    }
+    if settings.window_length is not None:
+        transform["window_length"] = settings.window_length
+    of_logmel, *of_stft = features.versions(settings, sample_rate)
+    if name == "stft":
+        return {"long_name": "magnitude of the STFT, at full scale 1", "units": "1", **transform, "version": of_stft[0]}
+    return {**_logmel_name(settings), **transform, **_bands(settings, sample_rate), "version": of_logmel}
+
+
+def _logmel_name(settings: FeatureSettings) -> dict[str, Any]:
+    factor, quantity = (10, "power") if settings.power == 2 else (20, "magnitude")
+    name = f"log-mel {quantity} spectrogram, {factor} log10, not normalised; 0 dB: {quantity} 1 at full scale 1"
+    return {"long_name": name, "units": "dB"}
+
+
+def _bands(settings: FeatureSettings, sample_rate: int) -> dict[str, Any]:
+    def plain(hz: float) -> float | int:
+        return int(hz) if hz == int(hz) else hz
+
+    bands = {
+        "n_mels": settings.n_mels,
+        "mel_scale": settings.mel_scale,
+        "f_min_hz": plain(settings.f_min_hz),
+        "f_max_hz": plain(settings.f_max_hz or sample_rate / 2),
+    }
+    return bands if settings.mel_norm == "slaney" else bands | {"mel_norm": settings.mel_norm}
+
+
+def feature_shape(settings: FeatureSettings, name: str, audio: SectionAudio) -> tuple[int, ...]:
+    """The shape of a clip's feature: (frame, band or bin), with an axis of channels in front where they are kept.
+
+    >>> feature_shape(FeatureSettings(), "logmel", SectionAudio(channels=8))
+    (8, 313, 128)
+    """
+    return (*audio.shape[:-1], *settings.clip_shape(name, audio.n_samples))
 
 
 def array_metadata(
-    sections: Mapping[str, tuple[int, SectionAudio]], feature_dtype: str, *, described: bool = True
+    sections: Mapping[str, tuple[int, SectionAudio]], settings: FeatureSettings, *, described: bool = True
 ) -> dict[str, bytes]:
     """The zarr metadata of a store, as zarr itself writes it.
 
     Parameters
     ----------
     sections : mapping of section id (``"fan/00"``) to its number of clips and their shape
-    feature_dtype : str
-        ``"float32"`` or ``"float16"``.
+    settings : FeatureSettings
     described : bool
         Whether arrays have attributes that say what they hold. Stores of version 0.1.0 have none.
 
@@ -65,7 +105,7 @@ def array_metadata(
     root = zarr.create_group(memory)
     for section_id, (n_clips, audio) in sections.items():
         group = root.require_group(SectionId.parse(section_id).group)
-        _create_arrays(group, n_clips, audio, feature_dtype, described)
+        _create_arrays(group, n_clips, audio, settings, described)
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification yet. With it, zarr lists the store without a
         # warning about the tables beside the groups, and a remote reader opens it with one request.
@@ -74,14 +114,16 @@ def array_metadata(
     return {path: bytes(buffer.to_bytes()) for path, buffer in sorted(buffers.items())}
 
 
-def _create_arrays(group: zarr.Group, n_clips: int, audio: SectionAudio, feature_dtype: str, described: bool) -> None:
+def _create_arrays(
+    group: zarr.Group, n_clips: int, audio: SectionAudio, settings: FeatureSettings, described: bool
+) -> None:
     """A section's arrays: one clip a chunk, as training reads them; uncompressed, so that they can be mapped."""
-    arrays: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
-        "audio": ((audio.n_samples,), "int16", ("clip", "sample")),
-        "logmel": ((features.n_frames(audio.n_samples), features.N_MELS), feature_dtype, ("clip", "frame", "mel")),
-    }
-    for name in ARRAYS:
-        shape, dtype, axes = arrays[name]
+    channel = () if audio.channels is None else ("channel",)
+    arrays = {"audio": (audio.shape, "int16", ("clip", *channel, "sample"))}
+    for name in settings.arrays:
+        axes = ("clip", *channel, "frame", LAST_AXIS[name])
+        arrays[name] = (feature_shape(settings, name, audio), settings.dtype, axes)
+    for name, (shape, dtype, axes) in arrays.items():
         group.create_array(
             name,
             shape=(n_clips, *shape),
@@ -92,5 +134,5 @@ def _create_arrays(group: zarr.Group, n_clips: int, audio: SectionAudio, feature
             filters=None,
             fill_value=0,
             dimension_names=axes,
-            attributes=DESCRIBED[name] if described else None,
+            attributes=described_array(name, settings, audio.sample_rate) if described else None,
         )

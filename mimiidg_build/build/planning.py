@@ -195,7 +195,8 @@ def _shard_tasks(
     banks: dict[str, NoiseBank],
 ) -> list[ShardTask]:
     """The section's shards, each with all it needs."""
-    clips = _clip_tasks(inputs, plan, clip_levels, banks)
+    is_training = (inputs.clips(section)["split"] == "train").tolist()
+    clips = _clip_tasks(inputs, plan, clip_levels, banks, is_training)
     return [
         ShardTask(
             staging=decision.staging,
@@ -206,7 +207,7 @@ def _shard_tasks(
             audio=inputs.audio(section),
             a=float(clip_levels["power"].mean()),
             attenuation=float(plan["attenuation"].iloc[0]),
-            feature_dtype=inputs.variant.features.dtype,
+            features=inputs.variant.features,
             clips=tuple(clips[start : start + SHARD_CLIPS]),
         )
         for start in range(0, len(clips), SHARD_CLIPS)
@@ -214,20 +215,24 @@ def _shard_tasks(
 
 
 def _clip_tasks(
-    inputs: Inputs, plan: pd.DataFrame, clip_levels: pd.DataFrame, banks: dict[str, NoiseBank]
+    inputs: Inputs,
+    plan: pd.DataFrame,
+    clip_levels: pd.DataFrame,
+    banks: dict[str, NoiseBank],
+    is_training: list[bool],
 ) -> list[ClipTask]:
     """A task for every row of the plan, in its order."""
     bank_rows = {
         kind: dict(zip(bank.table["noise_clip"], bank.table["row"], strict=True)) for kind, bank in banks.items()
     }
     tasks = []
-    known = zip(records(plan), clip_levels["power"].tolist(), clip_levels["peak"].tolist(), strict=True)
-    for row, power, peak in known:
+    columns = (clip_levels["power"].tolist(), clip_levels["peak"].tolist(), is_training)
+    for row, power, peak, trains in zip(records(plan), *columns, strict=True):
         layers = tuple(
             (banks[kind].path, bank_rows[kind][row[f"noise_{number}_clip"]], row[f"noise_{number}_gain"])
             for number in range(1, mix_plan.MAX_LAYERS + 1)
             if (kind := row[f"noise_{number}_kind"])
         )
         level = None if math.isnan(power) else (power, peak)  # None: measured when the clip is rendered
-        tasks.append(ClipTask(inputs.release.archives[row["archive"]], row["member"], layers, level))
+        tasks.append(ClipTask(inputs.release.archives[row["archive"]], row["member"], layers, level, trains))
     return tasks

@@ -79,7 +79,7 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     staging = decision.staging
     objects = [obj for section in rendered.values() for obj in section.objects]
     shapes = {key: (section.summary.n_clips, section.summary.audio) for key, section in rendered.items()}
-    metadata = array_metadata(shapes, inputs.variant.features.dtype)
+    metadata = array_metadata(shapes, inputs.variant.features)
     root = json.loads(metadata.pop(METADATA))
     contents = tables(rendered) | metadata
     attributes = _attributes(inputs, decision, rendered)

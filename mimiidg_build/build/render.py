@@ -1,4 +1,4 @@
-"""Rendering one shard of a section: inflate, decode, mix, log-mel, write both arrays' rows, note it in the journal.
+"""Rendering one shard of a section: inflate, decode, mix, features, write all arrays' rows, note it in the journal.
 
 One task, one shard, one writer. A task is plain data and needs nothing but the archives and noise banks it names, so it
 runs in any thread, process or machine, and gives the same bytes.
@@ -7,6 +7,7 @@ runs in any thread, process or machine, and gives the same bytes.
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,11 +18,13 @@ import numpy.typing as npt
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.features import logmel
+from mimiidg_build.build.statistics import BandTotals
+from mimiidg_build.features import clip_features
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
 from mimiidg_build.mixing.noise_bank import read_noise_clip
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.schemas.stores import RenderedShard, SectionAudio
+from mimiidg_build.schemas.variants import FeatureSettings
 from mimiidg_build.storage.files import hash_object, write_file
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.metadata import UNSEALED, is_sealed, seal
@@ -34,12 +37,14 @@ SHARD_CLIPS = 64
 
 @dataclass(frozen=True)
 class ClipTask:
-    """One clip: where its recording is, its noise layers as (noise bank, row, gain), and power and peak if known."""
+    """One clip: where its recording is, its noise layers as (noise bank, row, gain), power and peak if known, and
+    whether it is one to train on."""
 
     archive: Place
     member: str
     layers: tuple[tuple[Place, int, float], ...]
     level: tuple[float, float] | None = None
+    is_training: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class ShardTask:
     audio: SectionAudio
     a: float  # mean power of the section's recordings; NaN where no noise is added: no level is measured then
     attenuation: float
-    feature_dtype: str
+    features: FeatureSettings
     clips: tuple[ClipTask, ...]
 
     @property
@@ -63,10 +68,11 @@ class ShardTask:
         return self.journal / f"{self.section.replace('/', '-')}-{self.start // SHARD_CLIPS:04d}.json"
 
     @property
-    def objects(self) -> tuple[str, str]:
-        """Paths within the store of the shard's two files."""
-        number = self.start // SHARD_CLIPS
-        return f"{self.section}/audio/c/{number}/0", f"{self.section}/logmel/c/{number}/0/0"
+    def objects(self) -> tuple[str, ...]:
+        """Paths within the store of the shard's files, that of the samples first."""
+        number, tail = self.start // SHARD_CLIPS, "/0" * len(self.audio.shape)
+        features = (f"{self.section}/{name}/c/{number}{tail}/0" for name in self.features.arrays)
+        return f"{self.section}/audio/c/{number}{tail}", *features
 
 
 @lru_cache(maxsize=32)
@@ -79,7 +85,7 @@ class Rendered(NamedTuple):
     """A clip as stored, and what was measured of it: the recording's power and peak, the SNR, the samples clipped."""
 
     samples: npt.NDArray[np.int16]
-    logmel: npt.NDArray[np.float32]
+    features: dict[str, npt.NDArray[np.float32]]
     power: float
     peak: float
     measured_snr_db: float
@@ -94,14 +100,15 @@ def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     layers = [(read_noise_clip(path, k, task.audio.n_samples), gain) for path, k, gain in clip.layers]
     mixed = mix(recording, layers, task.attenuation)
     snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
-    # The log-mel is of the rounded samples, so that it can be computed again from the stored audio.
-    return Rendered(mixed.samples, logmel(mixed.samples), power, peak, snr_db, mixed.n_saturated)
+    # Features are of the rounded samples, so that they can be computed again from the stored audio.
+    features = clip_features(mixed.samples, task.features, task.audio.sample_rate)
+    return Rendered(mixed.samples, features, power, peak, snr_db, mixed.n_saturated)
 
 
 def render_shard(task: ShardTask) -> RenderedShard:
     """Render, write and journal a shard. Idempotent: run twice, the same bytes under the same names."""
     result = _render(task, task.staging)
-    # Last: the entry promises that both files are whole.
+    # Last: the entry promises that all files are whole.
     write_entry(task.entry, result)
     return result
 
@@ -118,27 +125,35 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
     there are, whatever the numeric libraries' settings.
     """
     keep_freed_memory()
-    feature_dtype = np.dtype(task.feature_dtype).newbyteorder("<")
+    feature_dtype = np.dtype(task.features.dtype).newbyteorder("<")
     rows = (task.start, len(task.clips), task.n_clips, SHARD_CLIPS)
-    measured = []
-    with (
-        open_shard(store, f"{task.section}/logmel", *rows, n_axes=3) as logmels,
-        open_shard(store, f"{task.section}/audio", *rows, n_axes=2) as audio,
-    ):
+    n_axes = 1 + len(task.audio.shape)
+    measured, bands = [], BandTotals()
+    with ExitStack() as opened:
+        shards = {
+            name: opened.enter_context(open_shard(store, f"{task.section}/{name}", *rows, n_axes=n_axes + 1))
+            for name in task.features.arrays
+        }
+        audio = opened.enter_context(open_shard(store, f"{task.section}/audio", *rows, n_axes=n_axes))
         for clip in task.clips:
             rendered = render_clip(task, clip)
             audio.append(rendered.samples.astype("<i2", copy=False))
-            logmels.append(rendered.logmel.astype(feature_dtype, copy=False))
+            stored = {name: rendered.features[name].astype(feature_dtype, copy=False) for name in shards}
+            for name, shard in shards.items():
+                shard.append(stored[name])
+            if clip.is_training:
+                bands.add(stored["logmel"])
             measured.append(rendered[2:])  # without the arrays
     power, peak, measured_snr_db, n_saturated = zip(*measured, strict=True)
     return RenderedShard(
         section=task.section,
         start=task.start,
-        objects=(audio.object, logmels.object),
+        objects=(audio.object, *(shard.object for shard in shards.values())),
         power=power,
         peak=peak,
         measured_snr_db=measured_snr_db,
         n_saturated=n_saturated,
+        bands=bands.sums,
     )
 
 

@@ -10,13 +10,23 @@ import pandas as pd
 
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
+from mimiidg_build.build.metadata import feature_shape
 from mimiidg_build.build.planning import PlannedSection
 from mimiidg_build.build.render import ShardTask, read_entry, render_shard, write_entry
+from mimiidg_build.build.statistics import logmel_statistics, sums_of_shard
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.manifests import Section
-from mimiidg_build.schemas.stores import NoiseSummary, RenderedShard, SectionSummary, StoreAttributes, StoredObject
+from mimiidg_build.schemas.stores import (
+    BandSums,
+    LogmelStatistics,
+    NoiseSummary,
+    RenderedShard,
+    SectionSummary,
+    StoreAttributes,
+    StoredObject,
+)
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import link
 from mimiidg_build.store.store import Store
@@ -116,10 +126,21 @@ def _link_shards(decision: Decision, section: Section, tasks: list[ShardTask], e
         if not _fits_levels(measured, task):
             continue
         fields: dict[str, Any] = {field: tuple(measured[column]) for column, field in MEASURED.items()}
-        shard = RenderedShard(section=task.section, start=task.start, objects=objects, **fields)
+        shard = RenderedShard(
+            section=task.section, start=task.start, objects=objects, bands=_bands_of(decision, task), **fields
+        )
         write_entry(task.entry, shard)
         linked.append(shard)
     return linked
+
+
+def _bands_of(decision: Decision, task: ShardTask) -> BandSums:
+    """The sums of a linked shard's log-mel."""
+    logmel = task.objects[1 + task.features.arrays.index("logmel")]
+    shape = feature_shape(task.features, "logmel", task.audio)
+    return sums_of_shard(
+        decision.staging / logmel, shape, task.features.dtype, [clip.is_training for clip in task.clips]
+    )
 
 
 def _fits_levels(measured: pd.DataFrame, task: ShardTask) -> bool:
@@ -170,7 +191,8 @@ def finished_section(inputs: Inputs, planned: PlannedSection, shards: list[Rende
     _check_snr(planned, measured)
     clips = planned.clips.assign(row=np.arange(len(planned.plan)), **{name: measured[name] for name in MEASURED})
     objects = tuple(found for shard in shards for found in shard.objects)
-    return RenderedSection(clips, planned.plan, objects, _summary(inputs, planned, measured), planned.noise)
+    summary = _summary(inputs, planned, measured, logmel_statistics([shard.bands for shard in shards]))
+    return RenderedSection(clips, planned.plan, objects, summary, planned.noise)
 
 
 def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:
@@ -187,7 +209,9 @@ def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:
         )
 
 
-def _summary(inputs: Inputs, planned: PlannedSection, measured: pd.DataFrame) -> SectionSummary:
+def _summary(
+    inputs: Inputs, planned: PlannedSection, measured: pd.DataFrame, logmel: LogmelStatistics | None
+) -> SectionSummary:
     wanted = planned.plan["added_noise_snr_db"]
     mixed = bool(wanted.notna().any())
     counts = planned.clips.groupby(["domain", "split", "condition"], sort=True).size()
@@ -201,4 +225,5 @@ def _summary(inputs: Inputs, planned: PlannedSection, measured: pd.DataFrame) ->
         n_saturated_clips=int((measured["n_saturated"] > 0).sum()),
         planned_added_noise_snr_db=sorted(set(wanted.tolist())) if mixed else None,
         largest_snr_error_db=float((measured["measured_added_noise_snr_db"] - wanted).abs().max()) if mixed else None,
+        logmel=logmel,
     )

@@ -25,6 +25,7 @@ from mimiidg_build.cli.benchmark import benchmark
 from mimiidg_build.cli.build import build
 from mimiidg_build.cli.completion import completion
 from mimiidg_build.cli.demo import demo
+from mimiidg_build.cli.diff import diff
 from mimiidg_build.cli.evaluate import evaluate
 from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.export import export
@@ -68,6 +69,7 @@ for command in (
     build,
     list_stores,
     verify,
+    diff,
     prune,
     export,
     benchmark,

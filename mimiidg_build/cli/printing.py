@@ -110,7 +110,8 @@ def print_json(content: object) -> None:
 
 def store_content(store: Store) -> dict[str, Any]:
     """A store as JSON output shows it."""
-    sections = {name: section.model_dump(mode="json") for name, section in store.sections.items()}
+    # without the statistics: hundreds of numbers a section, for `Store.logmel_statistics`
+    sections = {name: section.model_dump(mode="json", exclude={"logmel"}) for name, section in store.sections.items()}
     noise = {kind: summary.model_dump(mode="json") for kind, summary in (store.attributes.noise or {}).items()}
     return {"path": str(store.path), "fingerprint": store.fingerprint, "sections": sections, "noise": noise}
 

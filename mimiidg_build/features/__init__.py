@@ -1,23 +1,42 @@
-"""Features of clips: log-mel spectrograms, in the convention of the DCASE and MIMII DG baselines (librosa's).
+"""Features of clips: log-mel spectrograms and STFT magnitudes, in the convention of the DCASE and MIMII DG baselines
+(librosa's).
 
-In: samples, int16 [shape=(n_samples,)]. Out: log-mel in dB, float32 [shape=(n_frames, n_mels)].
-Imports: kernels.
+In: samples, int16 [shape=(n_samples,) or (n_channels, n_samples)], and a variant's settings. Out: log-mel in dB,
+float32 [shape=(n_frames, n_mels)], with an axis of channels in front where the samples have one, and STFT magnitudes.
+Imports: schemas, kernels.
 """
 
+from mimiidg_build.features.clip_features import clip_features, mistake, versions
 from mimiidg_build.features.mel import hz_from_mel, mel_filter_bank, mel_from_hz
-from mimiidg_build.features.parameters import FLOOR, HOP, LOGMEL_VERSION, N_FFT, N_MELS, SAMPLE_RATE, n_frames
-from mimiidg_build.features.spectrogram import logmel
+from mimiidg_build.features.parameters import (
+    BASELINE,
+    DEFAULT,
+    FLOOR,
+    HOP,
+    LOGMEL_VERSION,
+    N_FFT,
+    N_MELS,
+    SAMPLE_RATE,
+    n_frames,
+)
+from mimiidg_build.features.spectrogram import is_compiled, logmel
 
 __all__ = [
+    "BASELINE",
+    "DEFAULT",
     "FLOOR",
     "HOP",
     "LOGMEL_VERSION",
     "N_FFT",
     "N_MELS",
     "SAMPLE_RATE",
+    "clip_features",
     "hz_from_mel",
+    "is_compiled",
     "logmel",
     "mel_filter_bank",
     "mel_from_hz",
+    "mistake",
     "n_frames",
+    "versions",
 ]

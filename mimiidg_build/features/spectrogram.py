@@ -1,4 +1,4 @@
-"""Log-mel spectrogram of one clip; :mod:`.parameters` says which, and axes are (frame, mel): 313 frames in 10 s.
+"""Log-mel spectrogram of one clip with the default settings, compiled; axes are (frame, mel): 313 frames in 10 s.
 
 Features come from the stored samples (16-bit / 32768), so anyone can recompute them from a store alone. They are not
 normalised: level is information.
@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.features.mel import mel_filter_bank
-from mimiidg_build.features.parameters import FLOOR, N_FFT
+from mimiidg_build.features.parameters import DEFAULT, FLOOR, N_FFT, SAMPLE_RATE
+from mimiidg_build.schemas.variants import FeatureSettings
 
 Float32 = npt.NDArray[np.float32]
 
@@ -41,39 +42,53 @@ class _Tables(NamedTuple):
 
 
 @cache
-def _tables() -> _Tables:
-    """The window, and the filter bank without its zeros, 98.5 % of it."""
+def _tables(sample_rate: int) -> _Tables | None:
+    """The window, and the filter bank without its zeros, 98.5 % of it; None where a band does not fit the layout."""
     from mimiidg_build.kernels.layout import TAPS
 
     # half a window over full scale: 16-bit samples then need no scaling of their own
     # np.hanning is symmetric: of one sample more, without the last, it is the periodic window of the baselines
     window = (np.hanning(N_FFT + 1)[:-1] / 32768 / 2).astype(np.float32)
-    rows, weights = zip(*map(_row_and_weights, mel_filter_bank()), strict=True)
+    bands = list(map(_row_and_weights, mel_filter_bank(DEFAULT, sample_rate)))
+    if None in bands:
+        return None
+    rows, weights = zip(*filter(None, bands), strict=True)
     # the compiled code has no loop for a remainder: a band is whole steps of TAPS, the last one filled with zeros
     padded = [np.pad(band, (0, -len(band) % TAPS)) for band in weights]
     starts = np.cumsum([0, *map(len, padded)])
     return _Tables(window, np.float32(FLOOR), np.array(rows), starts, np.concatenate(padded))
 
 
-def _row_and_weights(band: Float32) -> tuple[int, Float32]:
+def _row_and_weights(band: Float32) -> tuple[int, Float32] | None:
     """The row of the compiled code's powers where a band of the filter bank begins, and its weights from there on.
 
     A band that reaches beyond the lower powers is taken from the upper ones, which come in descending order of bins.
+    None where it lies in neither, or holds no bin.
     """
     from mimiidg_build.kernels.layout import N_POINTS, N_POWERS, POWER_ROWS
 
     bins = np.flatnonzero(band)
+    if not len(bins):
+        return None
     first, last = int(bins[0]), int(bins[-1])
     weights = band[first : last + 1]
-    return (POWER_ROWS + N_POINTS - last, weights[::-1]) if last >= N_POWERS else (first, weights)
+    if last < N_POWERS:
+        return first, weights
+    return (POWER_ROWS + N_POINTS - last, weights[::-1]) if N_POINTS - first < N_POWERS else None
 
 
-def logmel(samples: npt.NDArray[np.int16]) -> Float32:
+def is_compiled(settings: FeatureSettings, sample_rate: int) -> bool:
+    """Whether :func:`logmel` computes log-mel spectrograms of these settings."""
+    return settings.values == DEFAULT.values and _tables(sample_rate) is not None
+
+
+def logmel(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Float32:
     """Log-mel spectrogram of one clip.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n_samples,)], int16
+    sample_rate : int, Hz
 
     Returns
     -------
@@ -82,7 +97,8 @@ def logmel(samples: npt.NDArray[np.int16]) -> Float32:
     Raises
     ------
     ValueError
-        Anything but one clip of int16 samples: floating-point samples have another full scale.
+        Anything but one clip of int16 samples: floating-point samples have another full scale. Or a sample rate at
+        which the mel bands do not fit the compiled code.
     """
     from mimiidg_build.kernels import (
         logmel as kernel,  # half a second of import that deciding upon a build does without
@@ -90,5 +106,8 @@ def logmel(samples: npt.NDArray[np.int16]) -> Float32:
 
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"expected one clip of int16 samples, got {samples.dtype} of shape {samples.shape}")
-    spectrogram: Float32 = kernel.logmel(np.ascontiguousarray(samples), *_tables())
+    tables = _tables(sample_rate)
+    if tables is None:
+        raise ValueError(f"the mel bands at {sample_rate} Hz do not fit the compiled code")
+    spectrogram: Float32 = kernel.logmel(np.ascontiguousarray(samples), *tables)
     return spectrogram

@@ -5,7 +5,7 @@ or in the user's cache folder. Three rules keep the bits independent of the proc
 
 - Every floating-point operation is a single IEEE one, in the order written. numba's ``fastmath`` stays off: it would
   allow fused multiply-adds, and sums in another order for every vector width.
-- No mathematical function of a library is called: their last bits differ. The logarithm is in :mod:`.logmel`.
+- No mathematical function of a library is called: their last bits differ. The logarithm is in :mod:`.decibels`.
 - Integer sums are exact, so these the compiler may reorder as it likes.
 """
 

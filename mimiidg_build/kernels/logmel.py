@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from mimiidg_build.kernels.compilation import FLOATS, INT16S, INTEGERS, Array, compiled, f32, i32, part
+from mimiidg_build.kernels.decibels import decibels_of
 from mimiidg_build.kernels.fft import power_of_bins, transform
 from mimiidg_build.kernels.frames import gather_frames
 from mimiidg_build.kernels.layout import (
@@ -49,36 +50,6 @@ def _mel_bands(work: Array, first_row: Array, first_weight: Array, weights: Arra
             k += TAPS * LANES
 
 
-@part
-def _decibels(values: Array, bits: Array, floor: float, exponents: Array, decibels: Array) -> None:
-    """10 log10(max(values, floor)), right to a unit in the last place of its natural logarithm.
-
-    Cephes' logf: the number is m 2^e with m from sqrt(1/2) to sqrt(2), and ln m a polynomial in m - 1. ``bits`` is the
-    memory of ``values`` as int32: e is found, and taken away, where the number's exponent lies. Short loops over all
-    values rather than one long: each is then one of vectors.
-    """
-    for i in range(len(values)):
-        # the bits rely on it: a zero or a subnormal number does not hold its exponent there
-        values[i] = max(values[i], floor)
-    for i in range(len(bits)):
-        exponents[i] = (bits[i] - i32(0x3F3504F3)) >> i32(23)  # bits of sqrt(1/2)
-        bits[i] -= exponents[i] << i32(23)
-    for i in range(len(values)):
-        x = values[i] - f32(1)
-        y = f32(7.0376836292e-2) * x - f32(1.1514610310e-1)
-        y = y * x + f32(1.1676998740e-1)
-        y = y * x - f32(1.2420140846e-1)
-        y = y * x + f32(1.4249322787e-1)
-        y = y * x - f32(1.6668057665e-1)
-        y = y * x + f32(2.0000714765e-1)
-        y = y * x - f32(2.4999993993e-1)
-        y = y * x + f32(3.3333331174e-1)
-        # x, the largest term, is added last: the small ones keep their digits
-        square = x * x
-        natural = x + (y * x * square - f32(0.5) * square)
-        decibels[i] = natural * f32(10 / np.log(10)) + f32(exponents[i]) * f32(10 * np.log10(2))
-
-
 @compiled((INT16S, FLOATS, numba.float32, INTEGERS, INTEGERS, FLOATS))
 def logmel(samples: Array, window: Array, floor: float, first_row: Array, first_weight: Array, weights: Array) -> Array:
     """10 log10(max(mel, floor)) of a clip, centred: frame k begins half a frame before sample 512 k, zeros beyond.
@@ -116,7 +87,7 @@ def logmel(samples: Array, window: Array, floor: float, first_row: Array, first_
         transform(work, window)
         power_of_bins(work)
         _mel_bands(work, first_row, first_weight, weights)
-        _decibels(mel, mel.view(np.int32), floor, exponents, decibels)
+        decibels_of(mel, mel.view(np.int32), floor, exponents, decibels)
         for lane in range(LANES):
             frame = first + lane % 2 * HALF_LANES + lane // 2  # lanes alternate between two halves
             if frame < n_frames:

@@ -41,6 +41,7 @@ class Autoencoder(Detector):
         "smoke": Settings(epochs=3, learning_rate=1e-3, batch_size=128, batch_norm_momentum=0.1),
     }
     width = WIDTH
+    needs = {"n_mels": N_MELS}
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)

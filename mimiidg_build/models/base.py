@@ -168,6 +168,8 @@ class Detector(nn.Module, ABC):
     scope          one model per machine type, per section, or one for all
     takes          the features that it takes: "logmel" or "audio"
     width          frames of a window; None: it takes whole clips
+    needs          settings of the features, and ``sample_rate``, that it is made for, by key: a store of others is
+                   refused; by default any will do
     uses_outliers  it also trains on the training clips of all other sections
 
     Parameters
@@ -184,6 +186,7 @@ class Detector(nn.Module, ABC):
     scope: ClassVar[Scope] = "machine_type"
     takes: ClassVar[Features] = "logmel"
     width: ClassVar[int | None]
+    needs: ClassVar[Mapping[str, object]] = {}
     uses_outliers: ClassVar[bool] = False
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimiidg_build.errors import UsageError
+from mimiidg_build.features import N_MELS
 from mimiidg_build.models.base import Detector, Labels, Settings
 from mimiidg_build.models.windows import Windows
 
@@ -54,6 +55,7 @@ class MobileNetV2(Detector):
         ),
     }
     width = WIDTH
+    needs = {"n_mels": N_MELS}
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)

@@ -7,6 +7,7 @@ ROOT/variants/<variant>/<fingerprint>.zarr/
     clips.parquet, mix_plan.parquet      one row per clip; column ``row`` is the row in its section's arrays
     <machine>/section_<NN>/audio         int16   (clip, sample)
     <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB
+    <machine>/section_<NN>/stft          float32 (clip, frame, bin), magnitudes, where the variant asks for them
 ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
 
 The *seal* is the digest of zarr.json itself: BLAKE3 of its bytes with the seal's 64 digits as zeros. What is read of a
@@ -36,10 +37,13 @@ from mimiidg_build.store.recorded import Recorded
 from mimiidg_build.store.tables import CLIPS, MIX_PLAN, read_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
     import zarr
 
-ARRAYS = ("audio", "logmel")
+    Values = npt.NDArray[np.float64]
+
 REQUESTS_AT_ONCE = 8  # on object storage, where each file that is checked is a request
 
 
@@ -64,7 +68,8 @@ class Store:
     """A finished store.
 
     ``store.clips`` is the clip table, ``store.mix_plan`` the plan, ``store.audio("fan", "00")`` and
-    ``store.logmel("fan", "00")`` the arrays in the clip table's row order, ``store.attributes`` everything else.
+    ``store.logmel("fan", "00")`` the arrays in the clip table's row order, ``store.logmel_statistics("fan", "00")`` the
+    mean and deviation of each mel band, ``store.attributes`` everything else.
     """
 
     path: Place
@@ -116,19 +121,82 @@ class Store:
         return self._array(machine_type, section, "audio")
 
     def logmel(self, machine_type: str, section: str) -> zarr.Array[Any]:
-        """Log-mel of a section [shape=(n_clips, n_frames, 128)], dB."""
+        """Log-mel of a section [shape=(n_clips, n_frames, n_mels)], dB, with ``attributes.variant.features``."""
         return self._array(machine_type, section, "logmel")
+
+    def stft(self, machine_type: str, section: str) -> zarr.Array[Any]:
+        """Magnitudes of a section's STFT [shape=(n_clips, n_frames, 1 + n_fft // 2)], at full scale 1.
+
+        Raises
+        ------
+        UsageError
+            The store has no such section, or its variant did not ask for the STFT.
+        """
+        self.check_holds("stft")
+        return self._array(machine_type, section, "stft")
+
+    def check_holds(self, array: str) -> None:
+        """Refuse to read an array that the store's variant did not ask for.
+
+        Raises
+        ------
+        UsageError
+            It did not; the message says how to ask for it.
+        """
+        held = ("audio", *self.attributes.variant.features.arrays)
+        if array not in held:
+            raise UsageError(
+                f"{self.path} has no array {array}, but {', '.join(held)}. Build a variant with `{array} = true` under "
+                "[features]."
+            )
+
+    def logmel_statistics(self, machine_type: str, section: str) -> tuple[Values, Values]:
+        """Mean and standard deviation of each mel band over all frames of the section's training clips.
+
+        What normalises a section: ``(logmel - mean) / std``. They are of the log-mel as stored, with the population's
+        standard deviation, and `mimiidg verify --deep` computes them anew.
+
+        Parameters
+        ----------
+        machine_type, section : str
+
+        Returns
+        -------
+        mean, std : np.ndarray [shape=(n_mels,)], float64, dB
+            [shape=(n_channels, 1, n_mels)] where channels are kept: both broadcast to a clip's log-mel.
+
+        Raises
+        ------
+        UsageError
+            The store has no such section, or the section no training clip.
+        DataError
+            The store is of an early version, which did not compute them.
+        """
+        import numpy as np
+
+        self._check_section(machine_type, section)
+        summary = self.sections[str(SectionId(machine_type, section))]
+        found = summary.logmel
+        if found is None:
+            if not any("train" in cell.split("_") for cell in summary.counts):
+                raise UsageError(f"{machine_type}/{section} of {self.path} has no training clips to compute them from.")
+            raise DataError(f"{self.path} was built by an early version, without statistics. Build its variant again.")
+        shape = (-1,) if summary.audio.channels is None else (summary.audio.channels, 1, -1)
+        return np.reshape(found.mean_db, shape), np.reshape(found.std_db, shape)
 
     def _array(self, machine_type: str, section: str, name: str) -> zarr.Array[Any]:
         import zarr
 
-        if str(SectionId(machine_type, section)) not in self.sections:
-            raise UsageError(f"{self.path} has no section {machine_type}/{section}; it has {', '.join(self.sections)}")
+        self._check_section(machine_type, section)
         path = f"{SectionId(machine_type, section).group}/{name}"
         array = self.group.get(path)
         if not isinstance(array, zarr.Array):
             raise DataError(f"{self.path / path} is not an array; run `mimiidg verify {self.path}`.")
         return array
+
+    def _check_section(self, machine_type: str, section: str) -> None:
+        if str(SectionId(machine_type, section)) not in self.sections:
+            raise UsageError(f"{self.path} has no section {machine_type}/{section}; it has {', '.join(self.sections)}")
 
     def check_small_files(self) -> None:
         """Check tables and the metadata of groups and arrays: all but the shards.

@@ -35,7 +35,7 @@ MEMORY_BUDGET_BYTES = 4 * 2**30  # the log-mels of all 18,000 clips of MIMII DG 
 CHUNK_BYTES = 256 * 2**20  # clips read at a time where they do not fit
 
 Access = Literal["memory", "mapped", "zarr"]
-Features = Literal["logmel", "audio"]
+Features = Literal["logmel", "stft", "audio"]
 Sections = SectionId | str | Iterable[SectionId | str] | None
 
 
@@ -66,7 +66,7 @@ class ClipDataset(Dataset[Batch]):
     conditions : {"normal", "anomaly"} or iterable of them, optional
     without : pd.DataFrame, optional
         Rows of the store's clip table that are left out.
-    features : {"logmel", "audio"}
+    features : {"logmel", "stft", "audio"}
     memory_budget_bytes : int
         Clips are held in memory if they take no more than this.
     seed : int, 0 or larger
@@ -84,7 +84,7 @@ class ClipDataset(Dataset[Batch]):
     Raises
     ------
     UsageError
-        A name that the store does not have, no clip at all, or sections whose clips differ in shape.
+        A name or array that the store does not have, no clip at all, or sections whose clips differ in shape.
     DataError
         A shard or an array's metadata cannot be read.
     """
@@ -140,7 +140,7 @@ class ClipDataset(Dataset[Batch]):
             The training clips of all other sections as well; their section is -1.
         known_anomalies : pd.DataFrame, optional
             Rows of the store's clip table: the only test clips that a training sees.
-        features : {"logmel", "audio"}
+        features : {"logmel", "stft", "audio"}
         memory_budget_bytes : int
             Clips are held in memory if they take no more than this.
         seed : int, 0 or larger
@@ -153,7 +153,7 @@ class ClipDataset(Dataset[Batch]):
         Raises
         ------
         UsageError
-            A name that the store does not have, no clip at all, or sections whose clips differ in shape.
+            A name or array that the store does not have, no clip at all, or sections whose clips differ in shape.
         DataError
             A shard or an array's metadata cannot be read.
         """
@@ -183,6 +183,7 @@ class ClipDataset(Dataset[Batch]):
 
     def _open(self, store: Store, features: Features, memory_budget_bytes: int) -> None:
         """Find the shard and row of each clip, and read all clips if they fit the budget."""
+        store.check_holds(features)
         self._hold = store.hold  # `mimiidg prune` leaves the store where it is while its clips are read
         names = section_names(self.clips)
         arrays = list(dict.fromkeys(names))

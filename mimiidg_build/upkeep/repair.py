@@ -145,7 +145,7 @@ def _restore(
     open_staging(decision)
     shapes = {s.section.id: (len(s.clips), inputs.audio(s.section)) for s in planned}
     for described in (True, False):  # stores of version 0.1.0 have arrays without attributes
-        for name, content in array_metadata(shapes, inputs.variant.features.dtype, described=described).items():
+        for name, content in array_metadata(shapes, inputs.variant.features, described=described).items():
             if name in damaged and blake3(content).hexdigest() == store.attributes.objects[name].blake3:
                 write_object(decision.staging, name, content)
     _render(inputs, decision, planned, damaged, run, reporter)

@@ -23,6 +23,7 @@ from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.publish import open_staging, publish
 from mimiidg_build.build.render import SHARD_CLIPS, ShardTask
 from mimiidg_build.build.sections import render_sections
+from mimiidg_build.build.statistics import BandTotals
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.features import N_MELS, n_frames
 from mimiidg_build.parallel.runner import runner
@@ -104,4 +105,5 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
         peak=(0.1,) * n,
         measured_snr_db=(math.nan,) * n,
         n_saturated=(0,) * n,
+        bands=BandTotals().sums,
     )

@@ -78,7 +78,8 @@ ALLOWED = (
         ('name = "v"\nzzz = 1', rf"zzz: unknown key {ALLOWED}"),
         (
             'name = "v"\n[features]\ndytpe = "float16"',
-            r"features.dytpe: unknown key; did you mean 'dtype'\? \(allowed: dtype\)",
+            r"features.dytpe: unknown key; did you mean 'dtype'\? \(allowed: n_fft, hop_length, window, window_length, "
+            r"n_mels, f_min_hz, f_max_hz, power, mel_scale, mel_norm, stft, dtype\)",
         ),
         (
             'name = "v"\n[noise]\nA = [{ foldr = "x" }]',
@@ -94,6 +95,27 @@ ALLOWED = (
             'name = "v"\n[features]\ndtype = "int8"',
             r"features.dtype: Input should be 'float32' or 'float16', found 'int8'",
         ),
+        (
+            'name = "v"\n[features]\nhop_length = 0',
+            r"features.hop_length: Input should be greater than or equal to 1, found 0",
+        ),
+        (
+            'name = "v"\n[features]\nn_fft = 1000000',
+            r"features.n_fft: Input should be less than or equal to 32768, found 1000000",
+        ),
+        (
+            'name = "v"\n[features]\nwindow_length = 2048',
+            r"features.window_length: expected at most n_fft = 1024, the samples of the FFT .*, found 2048",
+        ),
+        ('name = "v"\n[features]\nwindow = "kaiser"', r"features.window: Input should be 'hann', .*, found 'kaiser'"),
+        (
+            'name = "v"\n[features]\nf_min_hz = 500.0\nf_max_hz = 500.0',
+            r"features.f_max_hz: expected more than f_min_hz = 500, found 500",
+        ),
+        ('name = "v"\n[features]\nf_max_hz = nan', r"features.f_max_hz: Input should be .*, found nan"),
+        ('name = "v"\n[features]\npower = 3', r"features.power: Input should be 1 or 2, found 3"),
+        ('name = "v"\n[features]\nmel_scale = "bark"', r"features.mel_scale: Input should be 'slaney' or 'htk', found"),
+        ('name = "v"\n[features]\nstft = 1', r"features.stft: Input should be a valid boolean, found 1"),
         ('name = "v"\nseed = -1', r"seed: Input should be greater than or equal to 0, found -1"),
         ('name = "v"\nseed = 1.5', r"seed: Input should be a valid integer.*, found 1.5"),
         ('name = "v"\nsnr_offset_db = 61', r"snr_offset_db: Input should be less than or equal to 60, found 61"),

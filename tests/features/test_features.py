@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimiidg_build.features import FLOOR, hz_from_mel, logmel, mel_filter_bank, mel_from_hz, n_frames
+from mimiidg_build.schemas.variants import FeatureSettings
 
 TOLERANCE_DB = 1e-3
 SECONDS = np.arange(160_000) / 16_000
@@ -77,17 +78,17 @@ def test_equal_to_librosa_on_real_clips(real: Path) -> None:
     ("sample_rate", "n_fft", "n_mels"), [(16_000, 1024, 128), (16_000, 512, 64), (44_100, 2048, 40), (8000, 1024, 20)]
 )
 def test_filter_bank_is_librosas(sample_rate: int, n_fft: int, n_mels: int) -> None:
-    found = mel_filter_bank(sample_rate, n_fft, n_mels)
+    found = mel_filter_bank(FeatureSettings(n_fft=n_fft, n_mels=n_mels), sample_rate)
     expected = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
 
 
-@given(st.floats(0, 96_000))
-def test_the_mel_scale_is_librosas_and_invertible(frequency_hz: float) -> None:
-    mel = mel_from_hz(frequency_hz)
-    np.testing.assert_allclose(mel, librosa.hz_to_mel(frequency_hz), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(hz_from_mel(mel), frequency_hz, rtol=1e-12, atol=1e-9)
+@given(st.floats(0, 96_000), st.sampled_from(["slaney", "htk"]))
+def test_the_mel_scale_is_librosas_and_invertible(frequency_hz: float, scale: str) -> None:
+    mel = mel_from_hz(frequency_hz, scale)
+    np.testing.assert_allclose(mel, librosa.hz_to_mel(frequency_hz, htk=scale == "htk"), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(hz_from_mel(mel, scale), frequency_hz, rtol=1e-12, atol=1e-9)
 
 
 def test_silence_is_the_floor() -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.features import HOP, n_frames
+from mimiidg_build.features import HOP, SAMPLE_RATE, n_frames
 from mimiidg_build.models.arcface import arcface, cross_entropy
 from mimiidg_build.models.attention.inputs import AttentionMap, LogMel, Scale, Wavegram
 from mimiidg_build.models.attention.mobilefacenet import MobileFaceNet
@@ -37,6 +37,7 @@ class Attention(Detector):
     scope = "all"
     takes = "audio"
     width = None
+    needs: ClassVar = {"sample_rate": SAMPLE_RATE}
 
     def __init__(self, settings: AttentionSettings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.features import N_MELS
+from mimiidg_build.features import BASELINE, N_MELS
 from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable
 from mimiidg_build.models.batches import cycled
 from mimiidg_build.models.centroids.distances import EPSILON, distance_loss, squared_distances
@@ -28,6 +28,7 @@ class BCE(Detector):
     profiles: ClassVar = PROFILES
     scope = "section"
     width = None
+    needs: ClassVar = BASELINE  # levels are taken from the log-mel
     uses_outliers = True
     classifies: ClassVar[bool] = True
     n_centroids: ClassVar[int] = 0  # 1: c_p, fixed; 2: c_p and c_n, recomputed every epoch

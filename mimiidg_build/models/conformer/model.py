@@ -12,7 +12,7 @@ from numpy.linalg import LinAlgError
 from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.features import N_MELS
+from mimiidg_build.features import BASELINE, N_MELS
 from mimiidg_build.models.arcface import arcface, cross_entropy
 from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable
 from mimiidg_build.models.batches import cycled
@@ -41,6 +41,7 @@ class Conformer(Detector):
     settings: ConformerSettings
     profiles: ClassVar = PROFILES
     width = None
+    needs: ClassVar = BASELINE  # clips are augmented as log-mel
     uses_outliers = True
 
     # The names of buffers are part of saved weights: `deviation` is the standard deviation.
