@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from mimiidg_build.build.audio import check_channels
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.findings import check_kinds
 from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
 from mimiidg_build.datasets.noise_choice import check_noise, with_stated_rest
+from mimiidg_build.datasets.recipes import DEFAULT, certain_rows, check_machine_types, row_name
 from mimiidg_build.datasets.release import machine_types
 from mimiidg_build.datasets.variant import parse_variant
 from mimiidg_build.errors import DataError, UsageError, shown
@@ -54,6 +56,7 @@ def check_build(variant: Variant, root: Place, *, allow: Collection[str] = (), r
     variant = parse_variant(variant.model_dump(), f"variant {shown(variant.name)}")
     dataset = load_dataset(variant.dataset)
     check_kinds(allow)
+    check_channels(variant, dataset)
     _check_sections(variant, dataset)
     check_noise(variant)
     if not replace:
@@ -68,13 +71,15 @@ def check_build(variant: Variant, root: Place, *, allow: Collection[str] = (), r
 def _check_sections(variant: Variant, dataset: DatasetManifest) -> None:
     """Sections that the dataset cannot have, as its archives' names tell, and those without an SNR."""
     machines, recipe = machine_types(dataset), mixing_recipe(variant, dataset)
+    check_machine_types(variant, dataset, machines)
+    check_snrs(certain_rows(variant, dataset), variant)
     rows = [row for row in recipe.sections if row.machine_type in machines]
-    if recipe.default is not None:
-        return  # it has a row for every section, and which sections there are is known when the archives are read
+    if recipe.default is not None or set(machines) - {row.machine_type for row in rows}:
+        return  # which sections there are beside those that are listed is known when the archives are read
     if not dataset.synthetic:  # which sections it has is known when its archives are read
         check_held(variant, dataset, rows, machines)
         rows = [row for row in rows if row.id in variant.sections]
-    elif not synthetic.parse_name(dataset.name).evaluation:
+    elif not synthetic.parse_name(dataset.name).evaluation and variant.recipe is None:
         rows = [row for row in rows if row.in_paper]
         check_held(variant, dataset, rows, [row.id for row in rows])
     check_snrs(rows, variant)
@@ -109,19 +114,23 @@ def check_held(
 
 
 def check_snrs(sections: Iterable[Section], variant: Variant) -> None:
-    """Refuse sections that are to be mixed at an SNR which neither Table 1 nor the variant states.
+    """Refuse sections that are to be mixed at an SNR which neither the recipe nor the variant states.
 
     Raises
     ------
     UsageError
         The message names them all and says how to state one.
     """
-    mixed = [row for row in sections if variant.adds_noise and variant.wants(*row.section_id)]
-    lacking = [row.id for row in mixed if not _has_snr(row, variant)]
+    lacking = [row for row in sections if variant.adds_noise and row.noise and not _has_snr(row, variant)]
     if lacking:
+        said = "stated" if variant.recipe is not None else "published"
+        names = ", ".join(map(row_name, lacking))
+        under = ' or under [snr_db] in the variant, "MACHINE_TYPE/SECTION" = DB'
+        if lacking[0].section_id != DEFAULT:
+            under = f', or under [snr_db] in the variant, "{lacking[0].id}" = DB'
         raise UsageError(
-            f"no SNR is published for {', '.join(lacking)}. State one: --snr DB for all sections, or under [snr_db] in "
-            f'the variant, "{lacking[0]}" = DB; or leave those sections out (--section).'
+            f"no SNR is {said} for {names}. State one: --snr DB for all sections{under}; or leave those sections out "
+            "(--section)."
         )
 
 

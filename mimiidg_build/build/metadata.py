@@ -76,9 +76,12 @@ def array_metadata(
 
 def _create_arrays(group: zarr.Group, n_clips: int, audio: SectionAudio, feature_dtype: str, described: bool) -> None:
     """A section's arrays: one clip a chunk, as training reads them; uncompressed, so that they can be mapped."""
+    *channels, n_samples = audio.shape
+    axes = ("clip", "channel") if channels else ("clip",)
+    image = (*channels, features.n_frames(n_samples), features.N_MELS)
     arrays: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
-        "audio": ((audio.n_samples,), "int16", ("clip", "sample")),
-        "logmel": ((features.n_frames(audio.n_samples), features.N_MELS), feature_dtype, ("clip", "frame", "mel")),
+        "audio": (audio.shape, "int16", (*axes, "sample")),
+        "logmel": (image, feature_dtype, (*axes, "frame", "mel")),
     }
     for name in ARRAYS:
         shape, dtype, axes = arrays[name]
@@ -92,5 +95,5 @@ def _create_arrays(group: zarr.Group, n_clips: int, audio: SectionAudio, feature
             filters=None,
             fill_value=0,
             dimension_names=axes,
-            attributes=DESCRIBED[name] if described else None,
+            attributes=DESCRIBED[name] | {"sample_rate_hz": audio.sample_rate} if described else None,
         )

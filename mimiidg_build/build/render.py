@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.level import level
-from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.features import logmel
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
 from mimiidg_build.mixing.noise_bank import read_noise_clip
@@ -52,6 +52,7 @@ class ShardTask:
     start: int
     n_clips: int
     audio: SectionAudio
+    form: ClipFormat  # what the clips are held to, and what is kept of them
     a: float  # mean power of the section's recordings; NaN where no noise is added: no level is measured then
     attenuation: float
     feature_dtype: str
@@ -65,8 +66,8 @@ class ShardTask:
     @property
     def objects(self) -> tuple[str, str]:
         """Paths within the store of the shard's two files."""
-        number = self.start // SHARD_CLIPS
-        return f"{self.section}/audio/c/{number}/0", f"{self.section}/logmel/c/{number}/0/0"
+        number, within = self.start // SHARD_CLIPS, "/0" * len(self.audio.shape)
+        return f"{self.section}/audio/c/{number}{within}", f"{self.section}/logmel/c/{number}{within}/0"
 
 
 @lru_cache(maxsize=32)
@@ -89,13 +90,18 @@ class Rendered(NamedTuple):
 def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     """Inflate, decode, mix and transform one clip of the shard."""
     data = _archive(clip.archive).read(clip.member)
-    recording = decode_clip(data, f"{clip.archive.name}: {clip.member}", n_samples=task.audio.n_samples)
+    recording = task.form.decode(data, f"{clip.archive.name}: {clip.member}")
     power, peak = clip.level or level(recording)
     layers = [(read_noise_clip(path, k, task.audio.n_samples), gain) for path, k, gain in clip.layers]
     mixed = mix(recording, layers, task.attenuation)
     snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
     # The log-mel is of the rounded samples, so that it can be computed again from the stored audio.
-    return Rendered(mixed.samples, logmel(mixed.samples), power, peak, snr_db, mixed.n_saturated)
+    return Rendered(mixed.samples, _logmel(mixed.samples), power, peak, snr_db, mixed.n_saturated)
+
+
+def _logmel(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+    """Log-mel of a clip, channel by channel where it has an axis of them."""
+    return logmel(samples) if samples.ndim == 1 else np.stack([logmel(channel) for channel in samples])
 
 
 def render_shard(task: ShardTask) -> RenderedShard:
@@ -120,10 +126,10 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
     keep_freed_memory()
     feature_dtype = np.dtype(task.feature_dtype).newbyteorder("<")
     rows = (task.start, len(task.clips), task.n_clips, SHARD_CLIPS)
-    measured = []
+    measured, n_axes = [], 1 + len(task.audio.shape)
     with (
-        open_shard(store, f"{task.section}/logmel", *rows, n_axes=3) as logmels,
-        open_shard(store, f"{task.section}/audio", *rows, n_axes=2) as audio,
+        open_shard(store, f"{task.section}/logmel", *rows, n_axes=n_axes + 1) as logmels,
+        open_shard(store, f"{task.section}/audio", *rows, n_axes=n_axes) as audio,
     ):
         for clip in task.clips:
             rendered = render_clip(task, clip)

@@ -59,7 +59,9 @@ def mixing_recipe(variant: Variant, dataset: DatasetManifest) -> Recipe:
     UsageError
         As :func:`load_recipe`.
     """
-    return load_recipe(variant.mixing) if variant.adds_noise else recipe_of(dataset)
+    if not variant.adds_noise:
+        return recipe_of(dataset)
+    return variant.recipe or load_recipe(variant.mixing)
 
 
 def load_dataset(name: str) -> DatasetManifest:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import NamedTuple
 
 import pandas as pd
@@ -17,8 +16,8 @@ from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.clip_table.sizes import check_sizes
 from mimiidg_build.datasets.layouts import layout_of
-from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe, recipe_of
-from mimiidg_build.datasets.noise_choice import noise_sources
+from mimiidg_build.datasets.manifest import load_dataset, recipe_of
+from mimiidg_build.datasets.noise_choice import possible_sources
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
@@ -92,10 +91,8 @@ def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> No
 def needed_archives(variant: Variant) -> dict[str, list[str]]:
     """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
     dataset = load_dataset(variant.dataset)
-    sections = [row for row in mixing_recipe(variant, dataset).sections if variant.wants(*row.section_id)]
     needed = {dataset.name: [name for _, name in clip_archives(dataset, variant.wants_machine_type)]}
-    sources = noise_sources(variant, dataset, sections) if variant.adds_noise else {}
-    for source in chain.from_iterable(sources.values()):
+    for source in possible_sources(variant, dataset):
         # noise from folders and zips of the user's is on disk already
         if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
             needed[source.dataset].append(source.file)
