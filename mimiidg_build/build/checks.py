@@ -19,14 +19,13 @@ from mimiidg_build.datasets.recipes import DEFAULT, certain_rows, check_machine_
 from mimiidg_build.datasets.release import machine_types
 from mimiidg_build.datasets.variant import parse_variant
 from mimiidg_build.errors import DataError, UsageError, shown
-from mimiidg_build.mixing import mix_plan
-from mimiidg_build.schemas.manifests import DOMAINS, DatasetManifest, Section
+from mimiidg_build.schemas.manifests import DatasetManifest, MixRule, Recipe, Section
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store, open_store, variant_dir
 
 # keys that decide nothing where no noise is added
-WITHOUT_NOISE = {"seed", "snr_offset_db", "snr_db", "full_scale", "noise", "noise_from", "noise_settings"}
+WITHOUT_NOISE = {"seed", "snr_offset_db", "snr_db", "full_scale", "noise", "noise_from", "noise_settings", "recipe"}
 NOT_COMPARED = {"name", "title", "dataset"}  # the dataset is compared by its own name: it may be given in several ways
 
 
@@ -135,12 +134,8 @@ def check_snrs(sections: Iterable[Section], variant: Variant) -> None:
 
 
 def _has_snr(section: Section, variant: Variant) -> bool:
-    try:
-        for attributes in [combo for domain in DOMAINS for combo in section.values(domain)[:1]] or [{}]:
-            mix_plan.snr_db(section, attributes, variant)
-    except UsageError:
-        return False
-    return True
+    """Whether an SNR is stated for a section; which of several a clip gets, its attribute says."""
+    return variant.snr_of(section.section_id) is not None or section.snr_db is not None or bool(section.snr_db_by_value)
 
 
 # ---- Names -----------------------------------------------------------------------------------------------------------
@@ -189,8 +184,23 @@ def _differences(there: Store, variant: Variant) -> Iterable[tuple[str, str]]:
     unused = set() if old.adds_noise or variant.adds_noise else WITHOUT_NOISE
     for key in [key for key in Variant.model_fields if key not in NOT_COMPARED | unused]:
         before, after = _comparable(old, key), _comparable(variant, key)
-        if before != after:
+        if key == "recipe" and before and after:
+            yield from ((key, f"recipe: {row} differs") for row in _changed_rows(old, variant))
+        elif before != after:
             yield key, f"{key}: {shown(before)}, now {shown(after)}"
+
+
+def _changed_rows(old: Variant, variant: Variant) -> list[str]:
+    """The rows that mix otherwise in two recipes, or that one of them lacks; what they say beside is no difference."""
+    before, after = _rows(old), _rows(variant)
+    return [row for row in dict.fromkeys([*before, *after]) if before.get(row) != after.get(row)]
+
+
+def _rows(variant: Variant) -> dict[str, MixRule]:
+    """The rules of a variant's own recipe, by row."""
+    recipe = variant.recipe or Recipe()
+    rules = {f"row {row.id}": MixRule(**row.model_dump(include=set(MixRule.model_fields))) for row in recipe.sections}
+    return rules | ({"the default": recipe.default} if recipe.default is not None else {})
 
 
 def _comparable(variant: Variant, key: str) -> object:

@@ -47,14 +47,13 @@ def chosen_variants(
     UsageError
         There is no such variant, or a change is none that it can take.
     """
-    from mimiidg_build.datasets.manifest import load_dataset
     from mimiidg_build.datasets.noise_choice import kinds_used, refuse_unused_kinds
     from mimiidg_build.datasets.recipes import stated_rows
     from mimiidg_build.datasets.variant import derive_grid, with_noise
 
     variants, given = derive_grid(named_variant(name, root), name=variant_name, **choices), noise_by_kind(noise)
     variant = variants[0]  # all of them have the same sections
-    rows = stated_rows(variant, load_dataset(variant.dataset)) if variant.adds_noise else []
+    rows = stated_rows(variant) if variant.adds_noise else []
     # stricter than for a file, which may list the noise of all sections: what is named here is meant for this build
     if not any(row.open_attributes for row in rows):
         refuse_unused_kinds(given, kinds_used(rows), "--noise", "section that is built")

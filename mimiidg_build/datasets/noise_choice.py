@@ -71,8 +71,7 @@ def check_noise_kinds(variant: Variant, source: str, rows: Collection[Section] =
         The message begins with ``source``.
     """
     if variant.adds_noise and (variant.noise or variant.noise_settings):
-        everything = variant.model_copy(update={"sections": []})
-        stated = stated_rows(everything, load_dataset(variant.dataset))
+        stated = stated_rows(variant.model_copy(update={"sections": []}))
         known_ids = {row.id for row in rows}
         # where clips that were not read decide the kinds, any may be one of them
         if all(row.id in known_ids for row in stated if row.open_attributes and variant.wants(*row.section_id)):
@@ -130,7 +129,7 @@ def possible_sources(variant: Variant, dataset: DatasetManifest) -> list[NoiseSo
     """
     if not variant.adds_noise:
         return []
-    rows = stated_rows(variant, dataset)
+    rows = stated_rows(variant)
     sources = noise_sources(variant, dataset, rows)
     if any(row.open_attributes for row in rows):
         offered = default_noise(load_dataset(variant.noise_from) if variant.noise_from else dataset)

