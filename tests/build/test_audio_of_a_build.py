@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,17 @@ import soundfile as sf
 from mimiidg_build.audio.archive import Archive
 from mimiidg_build.audio.wav import decode_clip, encode_wav
 from mimiidg_build.build.variant import build_variant
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import logmel
+from mimiidg_build.fetch.dataset import fetch_dataset
+from mimiidg_build.report.gallery import make_gallery
+from mimiidg_build.report.tables import sections
 from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.store import Store, open_store
+from mimiidg_build.store.summary import section_rows
+from mimiidg_build.upkeep.export import export_store
 from mimiidg_build.upkeep.repair import repair_store
 from mimiidg_build.upkeep.verify import verify_store
 from tests.audio.sounds import wav
@@ -239,3 +248,46 @@ def test_real_clips_of_dcase_2020(real: Path, tmp_path: Path) -> None:
             )
     with zipfile.ZipFile(tmp_path / "archives/any/fan.zip") as archive:
         assert all(archive.read(name) == data for name, data in files["fan"].items()), "archives are never changed"
+
+
+# ---- What is made of a store afterwards ------------------------------------------------------------------------------
+
+
+def test_the_gallery_shows_the_first_channel_at_its_rate(tmp_path: Path) -> None:
+    data = [noise((2, 12_000), seed) for seed in range(6)]
+    files = {"fan": members("fan", "00", [encode_wav(samples, 8000) for samples in data])}
+    dataset = make_release(tmp_path, files, "audio = { sample_rate = 8000, channels = 2 }")
+    store = mixed(tmp_path, dataset, channels="all")
+    made = make_gallery(store, tmp_path, 10**7)
+    assert (made.duration_s, made.sample_rate, made.unknown) == (1.5, 8000, "")
+    assert [name for name, _ in made.ticks] == ["0.5", "1", "2"], "nothing above half of the rate"
+    (section,) = made.sections
+    assert [signal.kind for signal in section.examples[0].signals] == ["mixture", "machine", "noise"]
+    sound = section.examples[0].signals[1].sound.removeprefix("data:audio/ogg;base64,")
+    heard, rate = sf.read(io.BytesIO(base64.b64decode(sound)))
+    row = store.clips[store.clips["clip"] == section.examples[0].clip].iloc[0]
+    first = data[int(row["clip"].split("_")[5])][0]
+    assert rate == 8000 and np.corrcoef(heard[:12_000], first)[0, 1] > 0.9
+
+
+def test_tables_say_what_clips_are_where_that_is_not_usual(tmp_path: Path) -> None:
+    files = {"fan": members("fan", "00", clips((2, 176_000))), "pump": members("pump", "00", clips((2, 8000)))}
+    store = build(tmp_path, make_release(tmp_path, files, "audio = { channels = 2 }"), channels="all")
+    assert [row["of"] for row in section_rows(store)] == ["11 s, 16 kHz, 2 channels", "0.5 s, 16 kHz, 2 channels"]
+    assert sections(store).rows[1][0].text == "pump/00"
+
+
+def test_an_export_of_all_channels_is_a_release_again(tmp_path: Path) -> None:
+    files = {"fan": members("fan", "00", clips((8, N)))}
+    store = build(tmp_path, make_release(tmp_path, files, "audio = { channels = 8 }"), channels="all")
+    export_store(store, tmp_path / "out", as_zip=True)
+    (tmp_path / "again/archives").mkdir(parents=True)
+    manifest = load_dataset(str(tmp_path / "out/dataset.toml"))
+    shutil.copytree(tmp_path / "out", tmp_path / "again/archives" / manifest.records[0].id)
+    fetch_dataset(manifest, tmp_path / "again", offline=True)
+    again = build(tmp_path / "again", str(tmp_path / "out/dataset.toml"), channels="all")
+    for name in ("audio", "logmel"):
+        path = f"fan/section_00/{name}/c/0/0/0" + ("/0" if name == "logmel" else "")
+        assert again.attributes.objects[path] == store.attributes.objects[path]
+    with zipfile.ZipFile(tmp_path / "out/fan.zip") as archive:
+        assert all(archive.read(member) == data for member, data in files["fan"].items()), "header and all"
