@@ -71,9 +71,9 @@ def _check_sections(variant: Variant, dataset: DatasetManifest) -> None:
     """Sections that the dataset cannot have, as its archives' names tell, and those without an SNR."""
     machines, recipe = machine_types(dataset), mixing_recipe(variant, dataset)
     check_machine_types(variant, dataset, machines)
-    check_snrs(certain_rows(variant, dataset), variant)
     rows = [row for row in recipe.sections if row.machine_type in machines]
     if recipe.default is not None or set(machines) - {row.machine_type for row in rows}:
+        check_snrs(certain_rows(variant, dataset), variant)
         return  # which sections there are beside those that are listed is known when the archives are read
     if not dataset.synthetic:  # which sections it has is known when its archives are read
         check_held(variant, dataset, rows, machines)

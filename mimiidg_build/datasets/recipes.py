@@ -59,9 +59,16 @@ def with_recipe(content: dict[str, Any], source: object, folder: Path) -> dict[s
         )
     if not is_path(mixing):
         return content
-    path = folder / Path(mixing).expanduser()
-    recipe = read_toml(path)
-    validated(Recipe, recipe, path)
+    try:
+        path = folder / Path(mixing).expanduser()
+        recipe = read_toml(path)
+        validated(Recipe, recipe, path)
+    except UsageError as error:
+        raise UsageError(f"{source}: its recipe {error}") from None
+    except RuntimeError:  # "~name", and there is no such user
+        raise UsageError(
+            f"{source}: mixing = {shown(mixing)}: no user of that name has a home directory here"
+        ) from None
     taken = path.stem in ("none", *shipped_names("recipes"))
     return content | {"mixing": f"own-{path.stem}" if taken else path.stem, "recipe": recipe}
 
@@ -76,14 +83,10 @@ def check_choices(variant: Variant, source: str) -> None:
     UsageError
         The message begins with ``source``, where the variant comes from.
     """
-    others: set[str] = set()
-    if variant.adds_noise:
-        recipe, name = noise_recipe(variant), variant.mixing
-    else:
-        dataset = load_dataset(variant.dataset)
-        recipe, name = recipe_of(dataset), dataset.recipe or ""
-        # as they are, recordings need no row: the recipe may say nothing of some machine types
-        others = set(dataset.machine_types) - {section.machine_type for section in recipe.sections}
+    try:
+        recipe, name, others = _recipe_to_check(variant)
+    except UsageError as error:  # there is no recipe or dataset of that name
+        raise UsageError(f"{source}: {error}") from None
     if recipe.default is not None:
         return
     ids = [section.id for section in recipe.sections]
@@ -96,6 +99,16 @@ def check_choices(variant: Variant, source: str) -> None:
                 f"{source}: {shown(key)} is not a section of recipe {name}; it has {', '.join(sections)}."
                 f"{did_you_mean(key, known)}"
             )
+
+
+def _recipe_to_check(variant: Variant) -> tuple[Recipe, str, set[str]]:
+    """The recipe that lists a variant's sections, its name, and machine types beside those that it lists."""
+    if variant.adds_noise:
+        return noise_recipe(variant), variant.mixing, set()
+    dataset = load_dataset(variant.dataset)
+    recipe = recipe_of(dataset)
+    # as they are, recordings need no row: the recipe may say nothing of some machine types
+    return recipe, dataset.recipe or "", set(dataset.machine_types) - {row.machine_type for row in recipe.sections}
 
 
 # ---- Before archives are read ----------------------------------------------------------------------------------------
