@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from mimiidg_build.schemas.manifests import NoiseSource, Recipe, Strict
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION, SectionId
@@ -108,6 +108,14 @@ class Variant(Strict):
         if not isinstance(value, dict):
             return value
         return {k: [_noise_source(e) for e in (v if isinstance(v, list) else [v])] for k, v in value.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_recipe(cls, content: Any) -> Any:
+        """A recipe of one's own is called that where ``mixing`` gives it no name."""
+        if isinstance(content, dict) and content.get("recipe") is not None and "mixing" not in content:
+            return content | {"mixing": "own"}
+        return content
 
     @field_validator("snr_db", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +51,9 @@ def resample(samples: Float64, rate: int, sample_rate: int, n_samples: int) -> F
 
     common = math.gcd(rate, sample_rate)
     up, down = sample_rate // common, rate // common
+    window: Any = _filter(up, down)  # scipy's stubs do not know of taps
     # resample_poly rounds lengths up
-    return np.asarray(resample_poly(samples, up, down, axis=-1, window=_filter(up, down))[..., :n_samples])
+    return np.asarray(resample_poly(samples, up, down, axis=-1, window=window)[..., :n_samples])
 
 
 @lru_cache(maxsize=8)

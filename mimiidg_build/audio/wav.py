@@ -7,7 +7,7 @@ bits and of floating-point samples are rounded to 16, those of other sample rate
 from __future__ import annotations
 
 import io
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -126,13 +126,12 @@ def _decode(data: bytes, name: str, wanted: ClipFormat) -> Int16:
     kept = _kept(frames, wanted.channel)
     if found.sample_rate != wanted.sample_rate:
         kept = resample(kept.astype(np.float64), found.sample_rate, wanted.sample_rate, wanted.n_samples)
-    if kept.dtype == np.int16:
-        return kept
     # resampled samples may pass full scale by a little, between two of the file's: never wrapped
-    return np.clip(np.rint(kept), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    rounded: Int16 = np.clip(np.rint(kept), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return rounded
 
 
-def _kept(frames: npt.NDArray[np.generic], channel: int | Literal["all"]) -> npt.NDArray[np.generic]:
+def _kept(frames: npt.NDArray[Any], channel: int | Literal["all"]) -> npt.NDArray[Any]:
     """One channel of frames [shape=(n_samples, n_channels)], or all of them with the channels first."""
     return np.ascontiguousarray(frames.T if channel == "all" else frames[:, channel])
 
@@ -148,7 +147,7 @@ def _check(found: _Found, wanted: ClipFormat, name: str) -> None:
         )
 
 
-def _read_declared(sound: sf.SoundFile, data: bytes, name: str) -> npt.NDArray[np.generic]:
+def _read_declared(sound: sf.SoundFile, data: bytes, name: str) -> npt.NDArray[Any]:
     """All frames of a file, int16 or float64 in steps of 16 bits, whose header must declare as many bytes as there are.
 
     libsndfile does not insist on it, and a byte lost or added before the samples shifts every one of them.

@@ -77,7 +77,7 @@ def array_metadata(
 def _create_arrays(group: zarr.Group, n_clips: int, audio: SectionAudio, feature_dtype: str, described: bool) -> None:
     """A section's arrays: one clip a chunk, as training reads them; uncompressed, so that they can be mapped."""
     *channels, n_samples = audio.shape
-    axes = ("clip", "channel") if channels else ("clip",)
+    axes: tuple[str, ...] = ("clip", "channel") if channels else ("clip",)
     image = (*channels, features.n_frames(n_samples), features.N_MELS)
     arrays: dict[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
         "audio": (audio.shape, "int16", (*axes, "sample")),

@@ -48,8 +48,6 @@ def with_recipe(content: dict[str, Any], source: object, folder: Path) -> dict[s
     """
     mixing = content.get("mixing")
     has_own = content.get("recipe") is not None
-    if has_own and "mixing" not in content:
-        return content | {"mixing": "own"}
     if not isinstance(mixing, str):
         return content
     if has_own and (is_path(mixing) or mixing in ("none", *shipped_names("recipes"))):
