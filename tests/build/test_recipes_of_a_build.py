@@ -122,9 +122,9 @@ def test_an_exported_recipe_of_many_rows_is_read_again(written: Path) -> None:
     (written / "recipes/hall.toml").write_text(RECIPE)
     store = build(written)
     attributes = store.attributes.model_copy(update={"variant": variant.model_copy(update={"name": "hall"})})
-    from mimiidg_build.upkeep.export_about import VARIANT, about_files
+    from mimiidg_build.upkeep.export.about import VARIANT, about_files
 
-    content = about_files(Store(store.path, attributes), as_zip=False)[VARIANT]
+    content = about_files(Store(store.path, attributes), "folders")[VARIANT]
     (written / "again.toml").write_bytes(content)
     assert load_variant(str(written / "again.toml")).recipe == variant.recipe
 
