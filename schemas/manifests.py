@@ -106,22 +106,23 @@ class AudioFormat(Strict):
     """What the recordings of a dataset are: every file is held to it.
 
     sample_rate   Hz, which other rates are resampled to
-    channels      of a file
+    channels      of a file; ``"any"``: files may differ
     clip_seconds  of a clip; a table gives it by machine type. Absent: as the first clip of each section says
     """
 
     sample_rate: Annotated[int, Field(ge=1_000, le=1_000_000)] = 16_000
-    channels: Annotated[int, Field(ge=1, le=1024)] = 1
+    channels: Annotated[int, Field(ge=1, le=1024)] | Literal["any"] = 1
     clip_seconds: ClipSeconds | dict[MachineType, ClipSeconds] | None = None
 
-    def clip_samples(self, machine_type: str) -> int | None:
-        """Samples of a machine type's clips, None where nobody stated it.
+    def clip_samples(self, machine_type: str, sample_rate: int | None = None) -> int | None:
+        """Samples of a machine type's clips at a sample rate, by default the dataset's; None where nobody stated it.
 
-        >>> AudioFormat(clip_seconds={"ToyCar": 11.0}).clip_samples("ToyCar")
-        176000
+        >>> toys = AudioFormat(clip_seconds={"ToyCar": 11.0})
+        >>> toys.clip_samples("ToyCar"), toys.clip_samples("ToyCar", 8000), toys.clip_samples("ToyTrain")
+        (176000, 88000, None)
         """
         seconds = self.clip_seconds.get(machine_type) if isinstance(self.clip_seconds, dict) else self.clip_seconds
-        return None if seconds is None else round(seconds * self.sample_rate)
+        return None if seconds is None else round(seconds * (sample_rate or self.sample_rate))
 
 
 class DatasetManifest(Strict):
@@ -165,7 +166,10 @@ class DatasetManifest(Strict):
 
 
 class NoiseLayer(Strict):
-    """One noise layer of a section: drawn among kinds, for any or each domain, or named by the clip's attribute."""
+    """One noise layer of a section: drawn among kinds, for any or each domain, or named by the clip's attribute.
+
+    Beside an attribute, ``kinds`` are the values that it may have; where they are not stated, those that clips have.
+    """
 
     kinds: list[str] | None = None
     source: list[str] | None = None
@@ -180,8 +184,8 @@ class NoiseLayer(Strict):
     @model_validator(mode="after")
     def _drawn_or_named(self) -> NoiseLayer:
         # kinds for one domain alone would leave the other without noise
-        by_domain = bool(self.source) and bool(self.target)
-        ways = (bool(self.kinds), by_domain, self.attribute is not None)
+        by_domain, by_attribute = bool(self.source) and bool(self.target), self.attribute is not None
+        ways = (bool(self.kinds) and not by_attribute, by_domain, by_attribute)
         if ways.count(True) != 1 or bool(self.source) != bool(self.target):
             raise ValueError(
                 "a layer has either kinds, or source and target kinds, or an attribute that names the kind"
@@ -243,8 +247,13 @@ class Section(MixRule):
         """Every noise kind that the section may use, sorted."""
         return sorted({kind for layer in self.noise for kind in self._kinds_of(layer)})
 
+    @property
+    def open_attributes(self) -> list[str]:
+        """Attributes that name a layer's noise kind, of which only the clips say what kinds those are."""
+        return [layer.attribute for layer in self.noise if layer.attribute and not self._kinds_of(layer)]
+
     def _kinds_of(self, layer: NoiseLayer) -> set[str]:
-        if layer.attribute:
+        if layer.attribute and not layer.kinds:
             values = (combo.get(layer.attribute) for domain in DOMAINS for combo in self.values(domain))
             return {value for value in values if value}
         return {kind for domain in (*DOMAINS, "") for kind in layer.drawn_for(domain)}
@@ -274,9 +283,9 @@ class Section(MixRule):
 
 class Recipe(Strict):
     """Noise and SNR of every section, as in Table 1 of the MIMII DG paper; ``default`` is the rule of all sections that
-    are not listed."""
+    are not listed. ``source`` says in words where it is from."""
 
-    source: str
+    source: str = ""
     default: MixRule | None = None
     sections: list[Section] = Field(default_factory=list)
 

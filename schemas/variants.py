@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from mimiidg_build.schemas.manifests import NoiseSource, Strict
+from mimiidg_build.schemas.manifests import NoiseSource, Recipe, Strict
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION, SectionId
 
 SECTION_CHOICE = re.compile(f"{MACHINE_TYPE[1:-1]}(/{SECTION[1:-1]})?")
@@ -140,6 +147,8 @@ class Variant(Strict):
     dataset     a dataset manifest's name, or ``synthetic[-<percent>pct][-seed<k>]``
     mixing      the recipe that says noise and SNR of each section: ``"table1"``, the paper's, another's name, or the
                 path of a TOML file; ``"none"``: the recordings as they are
+    recipe      a recipe of one's own in place of a named one, which ``mixing`` then only gives a name; the content of
+                a recipe's file is put here when the variant is read, so a store holds it
     sections    machine types and sections to build, as ``"fan"`` or ``"fan/00"``; empty: all the dataset holds
     snr_offset_db  added to every clip's SNR of the recipe
     snr_db      SNR instead of the recipe's: one for all, or by machine type (``"fan"``) or section (``"fan/00"``);
@@ -158,6 +167,7 @@ class Variant(Strict):
     title: str = ""
     dataset: str = "mimii_dg"
     mixing: Annotated[str, Field(min_length=1, max_length=1000)] = "table1"
+    recipe: Recipe | None = None
     sections: list[str] = Field(default_factory=list)
     snr_offset_db: SnrDb = 0.0
     snr_db: dict[str, SnrDb] = Field(default_factory=dict)
@@ -179,6 +189,14 @@ class Variant(Strict):
             return value
         return {k: [_noise_source(e) for e in (v if isinstance(v, list) else [v])] for k, v in value.items()}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_recipe(cls, content: Any) -> Any:
+        """A recipe of one's own is called that where ``mixing`` gives it no name."""
+        if isinstance(content, dict) and content.get("recipe") is not None and "mixing" not in content:
+            return content | {"mixing": "own"}
+        return content
+
     @field_validator("snr_db", mode="before")
     @classmethod
     def _one_for_all(cls, value: object) -> object:
@@ -196,8 +214,11 @@ class Variant(Strict):
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Keys that came later are left out where they are not used: stores then have the bytes that they had."""
-        later = ("noise_from", "noise_settings", "channels", "sample_rate")
-        return {name: value for name, value in handler(self).items() if value or name not in later}
+        later = ("noise_from", "noise_settings", "channels", "sample_rate", "recipe")
+        content = {name: value for name, value in handler(self).items() if value or name not in later}
+        if self.recipe is not None:  # as it was written: a row has a dozen keys, most of them for Table 1
+            content["recipe"] = self.recipe.model_dump(exclude_unset=True, exclude_none=True)
+        return content
 
     @property
     def adds_noise(self) -> bool:

@@ -1,8 +1,8 @@
 """Level of a clip: power and peak, both at full scale 1.
 
-A clip is int16 [shape=(n_samples,)], 16 kHz, mono. Its power is the mean square and its peak the largest absolute value
-of samples / 32768. Samples that were never 16-bit (noise that was resampled, or recorded as floats) are float32, and
-full scale is 1 there.
+A clip is int16 [shape=(n_samples,) or (n_channels, n_samples)]. Its power is the mean square and its peak the largest
+absolute value of samples / 32768, over all of its channels. Samples that were never 16-bit (noise that was resampled,
+or recorded as floats) are float32, and full scale is 1 there.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def level(samples: Int16 | Float32) -> tuple[float, float]:
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(n_samples,)], int16, or float32 at full scale 1
+    samples : np.ndarray [shape=(n_samples,) or (n_channels, n_samples)], int16, or float32 at full scale 1
 
     Returns
     -------
     power : float
-        Mean square.
+        Mean square over all channels and samples.
     peak : float
-        Largest absolute value.
+        Largest absolute value in any channel.
 
     >>> level(np.array([16384, -32768], np.int16))
     (0.625, 1.0)
@@ -39,8 +39,8 @@ def level(samples: Int16 | Float32) -> tuple[float, float]:
         # half a second of import, which deciding what to build does without
         from mimiidg_build.kernels.level import sum_and_peak
 
-        total, peak = sum_and_peak(np.ascontiguousarray(samples))
-        return total / len(samples) / FULL_SCALE**2, peak / FULL_SCALE
-    values = samples.astype(np.float64)
+        total, peak = sum_and_peak(np.ascontiguousarray(samples).reshape(-1))
+        return total / samples.size / FULL_SCALE**2, peak / FULL_SCALE
+    values = samples.astype(np.float64).reshape(-1)
     # not np.dot: BLAS would start threads of its own in every worker, and sum floats in an order of its choice
     return float(np.einsum("i,i->", values, values)) / len(values), max(float(values.max()), -float(values.min()))

@@ -23,6 +23,7 @@ import numpy as np
 import soundfile as sf
 
 from mimiidg_build.audio.level import Float32, Int16
+from mimiidg_build.audio.resampling import resampled_length
 from mimiidg_build.audio.seekable import open_seekable
 from mimiidg_build.audio.sound_files import open_sound
 from mimiidg_build.errors import DataError
@@ -134,7 +135,7 @@ def _length_in_samples(sound: sf.SoundFile, name: str, sample_rate: int) -> int:
         raise DataError(
             f"{name}: a sample rate of {sound.samplerate} Hz; expected {low} to {high}. Likely the header is damaged."
         )
-    length = _resampled_length(sound.frames, sound.samplerate, sample_rate)
+    length = resampled_length(sound.frames, sound.samplerate, sample_rate)
     if length == 0:
         raise DataError(f"{name}: the noise recording is empty. Remove it or replace it.")
     return length
@@ -143,15 +144,6 @@ def _length_in_samples(sound: sf.SoundFile, name: str, sample_rate: int) -> int:
 def _repeated(piece: Int16 | Float32, n_samples: int) -> Int16 | Float32:
     """A short recording again and again, to a clip's length."""
     return piece[np.arange(n_samples) % len(piece)] if len(piece) < n_samples else piece
-
-
-def _resampled_length(n_frames: int, rate: int, sample_rate: int) -> int:
-    """Whole samples after resampling.
-
-    >>> _resampled_length(480_000, 48_000, 16_000)
-    160000
-    """
-    return n_frames * sample_rate // rate
 
 
 def _read_piece(
@@ -175,8 +167,8 @@ def _read_piece(
 
     resampled = resample_poly(block, up, down)
     offset = start - first * up
-    # resample_poly rounds a length up, _resampled_length down: at the recording's end, one sample may be left out
-    end = min(offset + n_samples, _resampled_length(len(block), sound.samplerate, sample_rate))
+    # resample_poly rounds a length up, resampled_length down: at the recording's end, one sample may be left out
+    end = min(offset + n_samples, resampled_length(len(block), sound.samplerate, sample_rate))
     return np.ascontiguousarray(resampled[offset:end], dtype=np.float32)
 
 

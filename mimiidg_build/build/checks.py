@@ -11,21 +11,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from mimiidg_build import features
+from mimiidg_build.build.audio import check_channels
 from mimiidg_build.datasets import synthetic
 from mimiidg_build.datasets.findings import check_kinds
 from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
 from mimiidg_build.datasets.noise_choice import check_noise, with_stated_rest
+from mimiidg_build.datasets.recipes import DEFAULT, certain_rows, check_machine_types, row_name
 from mimiidg_build.datasets.release import machine_types
 from mimiidg_build.datasets.variant import parse_variant
 from mimiidg_build.errors import DataError, UsageError, shown
-from mimiidg_build.mixing import mix_plan
-from mimiidg_build.schemas.manifests import DOMAINS, DatasetManifest, Section
+from mimiidg_build.schemas.manifests import DatasetManifest, MixRule, Recipe, Section
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store, open_store, variant_dir
 
 # keys that decide nothing where no noise is added
-WITHOUT_NOISE = {"seed", "snr_offset_db", "snr_db", "full_scale", "noise", "noise_from", "noise_settings"}
+WITHOUT_NOISE = {"seed", "snr_offset_db", "snr_db", "full_scale", "noise", "noise_from", "noise_settings", "recipe"}
 NOT_COMPARED = {"name", "title", "dataset"}  # the dataset is compared by its own name: it may be given in several ways
 
 
@@ -56,6 +57,7 @@ def check_build(variant: Variant, root: Place, *, allow: Collection[str] = (), r
     variant = parse_variant(variant.model_dump(), f"variant {shown(variant.name)}")
     dataset = load_dataset(variant.dataset)
     check_kinds(allow)
+    check_channels(variant, dataset)
     _check_sections(variant, dataset)
     check_noise(variant)
     check_features(variant, {variant.sample_rate or dataset.audio.sample_rate})
@@ -71,13 +73,15 @@ def check_build(variant: Variant, root: Place, *, allow: Collection[str] = (), r
 def _check_sections(variant: Variant, dataset: DatasetManifest) -> None:
     """Sections that the dataset cannot have, as its archives' names tell, and those without an SNR."""
     machines, recipe = machine_types(dataset), mixing_recipe(variant, dataset)
+    check_machine_types(variant, dataset, machines)
     rows = [row for row in recipe.sections if row.machine_type in machines]
-    if recipe.default is not None:
-        return  # it has a row for every section, and which sections there are is known when the archives are read
+    if recipe.default is not None or set(machines) - {row.machine_type for row in rows}:
+        check_snrs(certain_rows(variant, dataset), variant)
+        return  # which sections there are beside those that are listed is known when the archives are read
     if not dataset.synthetic:  # which sections it has is known when its archives are read
         check_held(variant, dataset, rows, machines)
         rows = [row for row in rows if row.id in variant.sections]
-    elif not synthetic.parse_name(dataset.name).evaluation:
+    elif not synthetic.parse_name(dataset.name).evaluation and variant.recipe is None:
         rows = [row for row in rows if row.in_paper]
         check_held(variant, dataset, rows, [row.id for row in rows])
     check_snrs(rows, variant)
@@ -112,29 +116,29 @@ def check_held(
 
 
 def check_snrs(sections: Iterable[Section], variant: Variant) -> None:
-    """Refuse sections that are to be mixed at an SNR which neither Table 1 nor the variant states.
+    """Refuse sections that are to be mixed at an SNR which neither the recipe nor the variant states.
 
     Raises
     ------
     UsageError
         The message names them all and says how to state one.
     """
-    mixed = [row for row in sections if variant.adds_noise and variant.wants(*row.section_id)]
-    lacking = [row.id for row in mixed if not _has_snr(row, variant)]
+    lacking = [row for row in sections if variant.adds_noise and row.noise and not _has_snr(row, variant)]
     if lacking:
+        said = "stated" if variant.recipe is not None else "published"
+        names = ", ".join(map(row_name, lacking))
+        under = ' or under [snr_db] in the variant, "MACHINE_TYPE/SECTION" = DB'
+        if lacking[0].section_id != DEFAULT:
+            under = f', or under [snr_db] in the variant, "{lacking[0].id}" = DB'
         raise UsageError(
-            f"no SNR is published for {', '.join(lacking)}. State one: --snr DB for all sections, or under [snr_db] in "
-            f'the variant, "{lacking[0]}" = DB; or leave those sections out (--section).'
+            f"no SNR is {said} for {names}. State one: --snr DB for all sections{under}; or leave those sections out "
+            "(--section)."
         )
 
 
 def _has_snr(section: Section, variant: Variant) -> bool:
-    try:
-        for attributes in [combo for domain in DOMAINS for combo in section.values(domain)[:1]] or [{}]:
-            mix_plan.snr_db(section, attributes, variant)
-    except UsageError:
-        return False
-    return True
+    """Whether an SNR is stated for a section; which of several a clip gets, its attribute says."""
+    return variant.snr_of(section.section_id) is not None or section.snr_db is not None or bool(section.snr_db_by_value)
 
 
 # ---- Features --------------------------------------------------------------------------------------------------------
@@ -205,8 +209,23 @@ def _differences(there: Store, variant: Variant) -> Iterable[tuple[str, str]]:
     unused = set() if old.adds_noise or variant.adds_noise else WITHOUT_NOISE
     for key in [key for key in Variant.model_fields if key not in NOT_COMPARED | unused]:
         before, after = _comparable(old, key), _comparable(variant, key)
-        if before != after:
+        if key == "recipe" and before and after:
+            yield from ((key, f"recipe: {row} differs") for row in _changed_rows(old, variant))
+        elif before != after:
             yield key, f"{key}: {shown(before)}, now {shown(after)}"
+
+
+def _changed_rows(old: Variant, variant: Variant) -> list[str]:
+    """The rows that mix otherwise in two recipes, or that one of them lacks; what they say beside is no difference."""
+    before, after = _rows(old), _rows(variant)
+    return [row for row in dict.fromkeys([*before, *after]) if before.get(row) != after.get(row)]
+
+
+def _rows(variant: Variant) -> dict[str, MixRule]:
+    """The rules of a variant's own recipe, by row."""
+    recipe = variant.recipe or Recipe()
+    rules = {f"row {row.id}": MixRule(**row.model_dump(include=set(MixRule.model_fields))) for row in recipe.sections}
+    return rules | ({"the default": recipe.default} if recipe.default is not None else {})
 
 
 def _comparable(variant: Variant, key: str) -> object:

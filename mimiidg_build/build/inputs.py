@@ -16,12 +16,14 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build import features
-from mimiidg_build.build.audio import section_audio
+from mimiidg_build.audio.wav import ClipFormat
+from mimiidg_build.build.audio import clip_format, section_shapes
 from mimiidg_build.build.checks import check_features, check_held, check_snrs
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.datasets.findings import raise_on_errors
-from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.noise_choice import check_noise_kinds, choose_noise
+from mimiidg_build.datasets.recipes import section_rows
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.dataset import noise_archive, validate_dataset
@@ -77,6 +79,16 @@ class Inputs:
         """The shape of the section's clips as stored."""
         return self.shapes[section.section_id]
 
+    @property
+    def any_clip_format(self) -> ClipFormat:
+        """What clips of all sections are held to and what is kept of them: all but their length."""
+        stated, variant = self.release.dataset.audio, self.variant
+        return clip_format(stated, variant, SectionAudio(sample_rate=variant.sample_rate or stated.sample_rate))
+
+    def clip_format(self, section: Section) -> ClipFormat:
+        """What the section's clips are held to, and what is kept of them."""
+        return clip_format(self.release.dataset.audio, self.variant, self.audio(section))
+
 
 def read_inputs(
     variant: Variant,
@@ -108,12 +120,11 @@ def read_inputs(
     if release is None:
         release = validate_dataset(dataset, root, variant.wants_machine_type, allow)
     raise_on_errors(release.findings)
-    recipe = mixing_recipe(variant, dataset)
-    held = [row for key in release.sections if (row := recipe.row(key)) is not None]
-    check_held(variant, dataset, held, [str(key) for key in release.sections])
-    sections = tuple(row for row in held if variant.wants(*row.section_id))
+    held = [Section(machine_type=key.machine_type, section=key.section) for key in release.sections]
+    check_held(variant, dataset, held, [row.id for row in held])
+    sections = section_rows(variant, dataset, release.sections, release.clips)
     noise = _listed_noise(variant, sections, dataset, root) if variant.adds_noise else {}
-    shapes = {key: section_audio(release, key, variant) for key in release.sections}
+    shapes = section_shapes(release, variant)
     check_features(variant, {shapes[row.section_id].sample_rate for row in sections})
     inputs = Inputs(variant, release, noise, shapes, read_plan(plan) if plan else None, sections)
     return replace(inputs, fingerprints={row.id: section_fingerprint(inputs, row) for row in sections})
@@ -124,7 +135,7 @@ def _listed_noise(
 ) -> dict[str, ListedNoise]:
     """What is there of every noise kind that the sections use."""
     check_snrs(sections, variant)  # before any noise is looked for
-    check_noise_kinds(variant, f"variant {variant.name}")
+    check_noise_kinds(variant, f"variant {variant.name}", sections)
     return {
         kind: list_noise(kind, given, lambda name, file: noise_archive(root, name, file))
         for kind, given in choose_noise(variant, dataset, sections).items()
@@ -146,6 +157,8 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
         "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},
         "audio": inputs.audio(section).model_dump(),
     }
+    if variant.channels not in (0, "all"):  # which one is stored, of several
+        content["channel"] = variant.channels
     # Only here, so that a new version of the mix or another seed leaves stores without added noise valid.
     if variant.adds_noise:
         content |= {
@@ -161,6 +174,7 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
                     inputs.noise[kind].recordings,
                     inputs.audio(section).n_samples,
                     noise_bank.cutting_of(variant, kind),
+                    inputs.audio(section).sample_rate,
                 )
                 for kind in section.noise_kinds
             },

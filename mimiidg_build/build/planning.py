@@ -79,14 +79,18 @@ def plan_sections(
 
 
 def _noise_banks(inputs: Inputs, root: Place) -> dict[int, dict[str, NoiseBank]]:
-    """The noise bank of every kind, none of it below its limit, by length of the clips that it is cut for."""
+    """The noise bank of every kind, none of it below its limit, by length of the clips that it is cut for.
+
+    All clips of a store have one sample rate, so lengths tell banks apart.
+    """
+    rates = {inputs.audio(row).n_samples: inputs.audio(row).sample_rate for row in inputs.sections}
     wanted = {(inputs.audio(row).n_samples, kind) for row in inputs.sections for kind in row.noise_kinds}
     keys = [(n_samples, kind) for n_samples, kind in sorted(wanted) if kind in inputs.noise]
 
     def load(key: tuple[int, str]) -> NoiseBank:
         n_samples, kind = key
         cutting = cutting_of(inputs.variant, kind)
-        bank = load_noise_bank(kind, inputs.noise[kind].recordings, root, n_samples, cutting)
+        bank = load_noise_bank(kind, inputs.noise[kind].recordings, root, n_samples, cutting, rates[n_samples])
         refuse_quiet(kind, bank.table, inputs.variant.settings_of(kind))
         return bank
 
@@ -111,7 +115,7 @@ def _noise_summaries(inputs: Inputs, section: Section, banks: dict[str, NoiseBan
 def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
     """Power and peak of every clip of the archives that the sections need; columns archive, member, power, peak."""
     known = []
-    clips = inputs.release.clips
+    clips, form = inputs.release.clips, inputs.any_clip_format
     for key in sorted(set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])):
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
         own = clips[clips["archive"] == key]
@@ -124,7 +128,7 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress) -> pd.Dat
             path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
             sections = map(SectionId, own["machine_type"], own["section"])
             lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, sections, strict=True)}
-            measured = levels.load_levels(path, checksum, lengths, run, on_progress)
+            measured = levels.load_levels(path, checksum, lengths, run, on_progress, form)
         known.append(measured.reset_index(drop=True).assign(archive=key))
     return pd.concat(known, ignore_index=True)
 
@@ -205,6 +209,7 @@ def _shard_tasks(
             start=start,
             n_clips=len(clips),
             audio=inputs.audio(section),
+            form=inputs.clip_format(section),
             a=float(clip_levels["power"].mean()),
             attenuation=float(plan["attenuation"].iloc[0]),
             features=inputs.variant.features,

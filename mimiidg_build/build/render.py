@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.level import level
-from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.build.statistics import BandTotals
 from mimiidg_build.features import clip_features
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
@@ -57,6 +57,7 @@ class ShardTask:
     start: int
     n_clips: int
     audio: SectionAudio
+    form: ClipFormat  # what the clips are held to, and what is kept of them
     a: float  # mean power of the section's recordings; NaN where no noise is added: no level is measured then
     attenuation: float
     features: FeatureSettings
@@ -95,7 +96,7 @@ class Rendered(NamedTuple):
 def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     """Inflate, decode, mix and transform one clip of the shard."""
     data = _archive(clip.archive).read(clip.member)
-    recording = decode_clip(data, f"{clip.archive.name}: {clip.member}", n_samples=task.audio.n_samples)
+    recording = task.form.decode(data, f"{clip.archive.name}: {clip.member}")
     power, peak = clip.level or level(recording)
     layers = [(read_noise_clip(path, k, task.audio.n_samples), gain) for path, k, gain in clip.layers]
     mixed = mix(recording, layers, task.attenuation)

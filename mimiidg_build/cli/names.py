@@ -47,16 +47,16 @@ def chosen_variants(
     UsageError
         There is no such variant, or a change is none that it can take.
     """
-    from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe
     from mimiidg_build.datasets.noise_choice import kinds_used, refuse_unused_kinds
+    from mimiidg_build.datasets.recipes import stated_rows
     from mimiidg_build.datasets.variant import derive_grid, with_noise
 
     variants, given = derive_grid(named_variant(name, root), name=variant_name, **choices), noise_by_kind(noise)
     variant = variants[0]  # all of them have the same sections
-    recipe = mixing_recipe(variant, load_dataset(variant.dataset))
-    wanted = kinds_used(row for row in recipe.sections if variant.wants(*row.section_id))
+    rows = stated_rows(variant) if variant.adds_noise else []
     # stricter than for a file, which may list the noise of all sections: what is named here is meant for this build
-    refuse_unused_kinds(given, wanted if variant.adds_noise else (), "--noise", "section that is built")
+    if not any(row.open_attributes for row in rows):
+        refuse_unused_kinds(given, kinds_used(rows), "--noise", "section that is built")
     return [with_noise(variant, given, "--noise") for variant in variants]
 
 

@@ -59,7 +59,18 @@ def mixing_recipe(variant: Variant, dataset: DatasetManifest) -> Recipe:
     UsageError
         As :func:`load_recipe`.
     """
-    return load_recipe(variant.mixing) if variant.adds_noise else recipe_of(dataset)
+    return noise_recipe(variant) if variant.adds_noise else recipe_of(dataset)
+
+
+def noise_recipe(variant: Variant) -> Recipe:
+    """The recipe of a variant that adds noise: its own, or the one that it names.
+
+    Raises
+    ------
+    UsageError
+        As :func:`load_recipe`.
+    """
+    return variant.recipe or load_recipe(variant.mixing)
 
 
 def load_dataset(name: str) -> DatasetManifest:

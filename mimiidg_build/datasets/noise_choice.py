@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from mimiidg_build.datasets.manifest import default_noise, load_dataset, load_recipe, mixing_recipe
+from mimiidg_build.datasets.manifest import default_noise, load_dataset
+from mimiidg_build.datasets.recipes import certain_rows, row_name, stated_rows
 from mimiidg_build.errors import UsageError, did_you_mean
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseSource, Section
 from mimiidg_build.schemas.variants import Variant
 
 
 def kinds_used(sections: Iterable[Section]) -> dict[str, list[str]]:
-    """The noise kinds that sections use, each with the ids of those that do."""
+    """The noise kinds that sections use, each with the names of those that do."""
     kinds: dict[str, list[str]] = {}
     for section in sections:
         for kind in section.noise_kinds:
-            kinds.setdefault(kind, []).append(section.id)
+            kinds.setdefault(kind, []).append(row_name(section))
     return dict(sorted(kinds.items()))
 
 
@@ -51,19 +52,31 @@ def refuse_unused_kinds(
             )
 
 
-def check_noise_kinds(variant: Variant, source: str) -> None:
+def check_noise_kinds(variant: Variant, source: str, rows: Collection[Section] = ()) -> None:
     """Refuse noise and noise settings for kinds that the variant's recipe does not have, and an unknown ``noise_from``.
 
     A kind of the recipe that the variant's sections leave out is allowed: a file may list the noise of all sections.
 
+    Parameters
+    ----------
+    variant : Variant
+    source : str
+        Where it comes from, for messages.
+    rows : collection of Section
+        Those of the sections that are built, once they are known: the clips may tell kinds that the recipe does not.
+
     Raises
     ------
     UsageError
-        The message begins with ``source``, where the variant comes from.
+        The message begins with ``source``.
     """
     if variant.adds_noise and (variant.noise or variant.noise_settings):
-        known = kinds_used(load_recipe(variant.mixing).sections)
-        refuse_unused_kinds([*variant.noise, *variant.noise_settings], known, source)
+        stated = stated_rows(variant.model_copy(update={"sections": []}))
+        known_ids = {row.id for row in rows}
+        # where clips that were not read decide the kinds, any may be one of them
+        if all(row.id in known_ids for row in stated if row.open_attributes and variant.wants(*row.section_id)):
+            known = kinds_used([*stated, *rows])
+            refuse_unused_kinds([*variant.noise, *variant.noise_settings], known, source)
     if variant.noise_from is not None:
         load_dataset(variant.noise_from)
 
@@ -71,7 +84,7 @@ def check_noise_kinds(variant: Variant, source: str) -> None:
 def check_noise(variant: Variant) -> None:
     """What can be said of a variant's noise before any archive is read or made.
 
-    Which sections a dataset has is known only of those that the variant names and of synthetic releases.
+    Which sections it builds is known of some only: :func:`mimiidg_build.datasets.recipes.certain_rows`.
 
     Raises
     ------
@@ -82,13 +95,7 @@ def check_noise(variant: Variant) -> None:
     dataset = load_dataset(variant.dataset)
     if not variant.adds_noise:
         return
-    certain = [
-        section
-        for section in mixing_recipe(variant, dataset).sections
-        if section.id in variant.sections
-        or (dataset.synthetic and section.in_paper and variant.wants(section.machine_type, section.section))
-    ]
-    choose_noise(variant, dataset, certain)
+    choose_noise(variant, dataset, certain_rows(variant, dataset))
 
 
 def noise_sources(
@@ -115,6 +122,22 @@ def noise_sources(
     return {kind: variant.noise.get(kind) or ([rest[kind]] if kind in rest else []) for kind in kinds_used(sections)}
 
 
+def possible_sources(variant: Variant, dataset: DatasetManifest) -> list[NoiseSource]:
+    """Where noise may come from that the variant needs, before any archive is read.
+
+    Where clips decide which kinds there are, that is all that is given and offered.
+    """
+    if not variant.adds_noise:
+        return []
+    rows = stated_rows(variant)
+    sources = noise_sources(variant, dataset, rows)
+    if any(row.open_attributes for row in rows):
+        offered = default_noise(load_dataset(variant.noise_from) if variant.noise_from else dataset)
+        rest = offered if variant.noise_from or not variant.noise else {}
+        sources = {kind: [source] for kind, source in rest.items()} | sources | variant.noise
+    return [source for given in sources.values() for source in given]
+
+
 def choose_noise(
     variant: Variant, dataset: DatasetManifest, sections: Collection[Section]
 ) -> dict[str, list[NoiseSource]]:
@@ -137,10 +160,12 @@ def choose_noise(
             f"sections use, or say where the rest comes from: {dataset.name} offers {', '.join(offered)} "
             f"(--noise-from {variant.dataset}, or noise_from in the variant)."
         )
+    own = f"with --noise {missing[0]}=FOLDER or under [noise] in the variant"
+    if variant.recipe is not None:
+        raise UsageError(f"no noise is given for {named}. Give it {own}, or leave those sections out.")
     raise UsageError(
-        f"no noise is given for {named}. The factory noise of MIMII DG was never published: give your own with "
-        f"--noise {missing[0]}=FOLDER or under [noise] in the variant, leave those sections out, or try the synthetic "
-        "release (--dataset synthetic)."
+        f"no noise is given for {named}. The factory noise of MIMII DG was never published: give your own {own}, leave "
+        "those sections out, or try the synthetic release (--dataset synthetic)."
     )
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import NamedTuple
 
 import pandas as pd
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.datasets.clip_table.build import build_clip_table
+from mimiidg_build.datasets.clip_table.clips import Reading
 from mimiidg_build.datasets.clip_table.sizes import check_sizes
-from mimiidg_build.datasets.layouts import layout_of
-from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe, recipe_of
-from mimiidg_build.datasets.noise_choice import noise_sources
+from mimiidg_build.datasets.layouts import LAYOUTS, layout_of
+from mimiidg_build.datasets.manifest import load_dataset, recipe_of
+from mimiidg_build.datasets.noise_choice import possible_sources
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
@@ -72,6 +72,32 @@ def machine_types(dataset: DatasetManifest) -> list[str]:
     return list(dict.fromkeys(filter(None, found)))
 
 
+def held_sections(dataset: DatasetManifest, archives: Mapping[str, Place]) -> list[SectionId]:
+    """The sections that a dataset is known to have: those of its archives if all are there, else those of its recipe.
+
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    archives : mapping of ``<record id>/<file name>`` to Place
+        Where its archives would be. Their directories and tables are read, no clip is.
+
+    Returns
+    -------
+    list of SectionId
+        Sorted; none where neither says it, as of a dataset that is yet to be fetched.
+
+    Raises
+    ------
+    DataError
+        An archive has no readable directory.
+    """
+    needed = [f"{record.id}/{name}" for record, name in clip_archives(dataset)] if dataset.layout in LAYOUTS else []
+    if not needed or not all(key in archives and archives[key].is_file() for key in needed):
+        return sorted({row.section_id for row in recipe_of(dataset).sections})
+    reading, _ = _read_layout(dataset, {key: archives[key] for key in needed}, Truth())
+    return sorted({clip.section_id for clip in reading.read_clips()})
+
+
 def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> None:
     """Refuse machine types that a dataset does not have.
 
@@ -92,10 +118,8 @@ def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> No
 def needed_archives(variant: Variant) -> dict[str, list[str]]:
     """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
     dataset = load_dataset(variant.dataset)
-    sections = [row for row in mixing_recipe(variant, dataset).sections if variant.wants(*row.section_id)]
     needed = {dataset.name: [name for _, name in clip_archives(dataset, variant.wants_machine_type)]}
-    sources = noise_sources(variant, dataset, sections) if variant.adds_noise else {}
-    for source in chain.from_iterable(sources.values()):
+    for source in possible_sources(variant, dataset):
         # noise from folders and zips of the user's is on disk already
         if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
             needed[source.dataset].append(source.file)
@@ -167,22 +191,29 @@ def read_release(
     DataError
         An archive is damaged, its members' names are not safe, or its attribute tables are larger than any release's.
     """
-    layout = layout_of(dataset)
-    members: dict[str, Mapping[str, int]] = {}
-    tables: dict[tuple[str, str], bytes] = {}
-    for key, verified in archives.items():
-        archive = open_archive(verified.path)
-        # sizes are the zip directory's: nothing is unpacked for them
-        members[key] = {name: info.size_bytes for name, info in archive.members.items()}
-        names = [name for name in archive.members if layout.is_attribute_table(name)]
-        tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
-    reading = layout.read_clips(dataset, members, tables, Truth() if truth is None else truth)
+    paths = {key: verified.path for key, verified in archives.items()}
+    reading, members = _read_layout(dataset, paths, Truth() if truth is None else truth)
     reading.findings += check_sizes(dataset, reading.read_clips(), members)
     clips, findings = build_clip_table(reading, recipe_of(dataset), dataset.counts)
     # demoted, not dropped: what was allowed is still reported
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
-    paths = {key: verified.path for key, verified in archives.items()}
     return Release(dataset, paths, {key: verified.md5 for key, verified in archives.items()}, clips, findings)
+
+
+def _read_layout(
+    dataset: DatasetManifest, archives: Mapping[str, Place], truth: Truth
+) -> tuple[Reading, dict[str, Mapping[str, int]]]:
+    """What a dataset's layout reads of its archives, and the sizes of their members."""
+    layout = layout_of(dataset)
+    members: dict[str, Mapping[str, int]] = {}
+    tables: dict[tuple[str, str], bytes] = {}
+    for key, path in archives.items():
+        archive = open_archive(path)
+        # sizes are the zip directory's: nothing is unpacked for them
+        members[key] = {name: info.size_bytes for name, info in archive.members.items()}
+        names = [name for name in archive.members if layout.is_attribute_table(name)]
+        tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
+    return layout.read_clips(dataset, members, tables, truth), members
 
 
 def _read_tables(archive: Archive, names: Sequence[str], before: Sequence[bytes]) -> dict[str, bytes]:

@@ -7,11 +7,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.noise_choice import check_noise_kinds
+from mimiidg_build.datasets.recipes import check_choices, with_recipe
 from mimiidg_build.datasets.toml_files import find_file, is_path, read_toml, validated
-from mimiidg_build.errors import UsageError, did_you_mean, shown
-from mimiidg_build.schemas.variants import ALL, MAX_NAME, Variant, is_variant_name
+from mimiidg_build.errors import UsageError, shown
+from mimiidg_build.schemas.variants import MAX_NAME, Variant, is_variant_name
 from mimiidg_build.storage.places import place
 
 
@@ -24,20 +24,35 @@ def load_variant(name: str) -> Variant:
         No such variant, a mistake in the file, or a section that Table 1 does not have.
     """
     path = find_file("variants", name)
-    variant = parse_variant(read_toml(path), path)
-    return with_absolute_noise(variant, Path(name).resolve().parent) if is_path(name) else variant
+    if not is_path(name):
+        return parse_variant(read_toml(path), path)
+    folder = Path(name).resolve().parent
+    return with_absolute_noise(parse_variant(read_toml(path), path, folder), folder)
 
 
-def parse_variant(content: dict[str, Any], source: object = "variant") -> Variant:
+def parse_variant(content: dict[str, Any], source: object = "variant", folder: Path | None = None) -> Variant:
     """A variant from a variant file's content, as a flow's parameters carry it.
+
+    Parameters
+    ----------
+    content : dict
+    source : object
+        Where it stands, for messages.
+    folder : Path, optional
+        What the path of a recipe counts from; the current folder by default.
+
+    Returns
+    -------
+    Variant
+        With the content of its recipe's file, if it names one: what is built from it does not change with the file.
 
     Raises
     ------
     UsageError
-        A mistake in the content; ``source`` says where it stands.
+        A mistake in the content, or in the recipe's file.
     """
-    variant = validated(Variant, content, source)
-    check_sections(variant, str(source))
+    variant = validated(Variant, with_recipe(content, source, folder or Path.cwd()), source)
+    check_choices(variant, str(source))
     check_noise_kinds(variant, str(source))
     return variant
 
@@ -129,30 +144,6 @@ def _name_parts(changes: dict[str, Any]) -> list[str]:
         "full_scale": str,
     }
     return [part(changes[key]) for key, part in parts.items() if key in changes]
-
-
-def check_sections(variant: Variant, source: str) -> None:
-    """Refuse sections that the variant's recipe does not list, where it lists all.
-
-    What a recipe with a default says nothing of is known when the archives are read.
-
-    Raises
-    ------
-    UsageError
-        The message begins with ``source``, where the variant comes from.
-    """
-    name = variant.mixing if variant.adds_noise else load_dataset(variant.dataset).recipe
-    if name is None or (recipe := load_recipe(name)).default is not None:
-        return
-    ids = [section.id for section in recipe.sections]
-    known = [*dict.fromkeys(section.machine_type for section in recipe.sections), *ids]
-    for key in [*(key for key in variant.snr_db if key != ALL), *variant.sections]:
-        if key not in known:
-            sections = sorted(ids) if "/" in key else known
-            raise UsageError(
-                f"{source}: {shown(key)} is not a section of recipe {name}; it has {', '.join(sections)}."
-                f"{did_you_mean(key, known)}"
-            )
 
 
 def _absolute(base: Path, path: str) -> str:

@@ -1,7 +1,8 @@
 """Levels: power and peak of every clip of an archive, and the cross-power of noise layers that are added together.
 
 Measured once per archive and cached beside it, ROOT/archives/<record>/<file>.levels.parquet, under the archive's
-checksum: every variant of a dataset reads the same levels.
+checksum: every variant of a dataset reads the same levels. Those of another channel than the first, of all channels
+together, or at another rate than the files' are cached apart, in <file>.<what>.levels.parquet.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pandas as pd
 
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.level import level
-from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.mixing.draws import NoiseDraw
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.memory import keep_freed_memory
@@ -28,10 +29,13 @@ from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.places import Place
 
 LEVELS_VERSION = "levels-1"  # levels that another version measured are measured again
+FIRST_CHANNEL = ClipFormat()
 TASK_CLIPS = 64  # 0.1 s of work: long beside what handing out a task takes, short enough to spread evenly
 
 
-def measure_members(path: Place, lengths: Mapping[str, int]) -> list[tuple[str, float, float]]:
+def measure_members(
+    path: Place, lengths: Mapping[str, int], form: ClipFormat = FIRST_CHANNEL
+) -> list[tuple[str, float, float]]:
     """Measure some clips of an archive.
 
     Parameters
@@ -40,11 +44,13 @@ def measure_members(path: Place, lengths: Mapping[str, int]) -> list[tuple[str, 
         The archive.
     lengths : mapping of str to int
         The clips, each with the number of samples that it is expected to have.
+    form : ClipFormat
+        What else they are held to, and which channel of them is measured.
 
     Returns
     -------
     list of (member, power, peak)
-        Mean square and largest absolute value, at full scale 1.
+        Mean square and largest absolute value over what is kept of a clip, at full scale 1.
 
     Raises
     ------
@@ -54,7 +60,7 @@ def measure_members(path: Place, lengths: Mapping[str, int]) -> list[tuple[str, 
     keep_freed_memory()
     archive = open_archive(path)
     return [
-        (member, *level(decode_clip(archive.read(member), f"{path.name}: {member}", n_samples=n_samples)))
+        (member, *level(form._replace(n_samples=n_samples).decode(archive.read(member), f"{path.name}: {member}")))
         for member, n_samples in lengths.items()
     ]
 
@@ -65,6 +71,7 @@ def load_levels(
     lengths: Mapping[str, int],
     run: Runner,
     on_progress: OnProgress = no_progress,
+    form: ClipFormat = FIRST_CHANNEL,
 ) -> pd.DataFrame:
     """Levels of an archive's clips: from the cache, or measured and cached.
 
@@ -80,6 +87,8 @@ def load_levels(
         Where the tasks run.
     on_progress : callable
         Called with how many more clips are done.
+    form : ClipFormat
+        What else the clips are held to, and which channel of them is measured.
 
     Returns
     -------
@@ -91,22 +100,38 @@ def load_levels(
     DataError
         A clip cannot be read, or is not what the release says; then nothing is cached.
     """
-    cached = path.with_name(path.name + ".levels.parquet")
+    cached = path.with_name(f"{path.name}{_named(form)}.levels.parquet")
     # sorted: levels are looked up by member, so the order of the clips does not matter
-    identity = hashlib.sha256(json.dumps([LEVELS_VERSION, checksum, sorted(lengths.items())]).encode()).hexdigest()
+    content: list[object] = [LEVELS_VERSION, checksum, sorted(lengths.items())]
+    apart, usual = ([f.sample_rate, f.channel, f.channels] for f in (form, FIRST_CHANNEL))
+    if apart != usual:
+        content.append(apart)
+    identity = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     table = read_cached(cached, identity)
     if table is None:
-        table = _measure(path, lengths, run, on_progress)
+        table = _measure(path, lengths, form, run, on_progress)
         write_cached(cached, table, identity)
     else:
         on_progress(len(lengths))
     return table.set_index("member", drop=False)
 
 
-def _measure(path: Place, lengths: Mapping[str, int], run: Runner, on_progress: OnProgress) -> pd.DataFrame:
+def _named(form: ClipFormat) -> str:
+    """What tells the levels of some channels and rate apart from others, in a file's name.
+
+    >>> _named(FIRST_CHANNEL), _named(ClipFormat(sample_rate=8000, channel="all"))
+    ('', '.channel-all.8000Hz')
+    """
+    channel = "" if form.channel == FIRST_CHANNEL.channel else f".channel-{form.channel}"
+    return channel + ("" if form.sample_rate == FIRST_CHANNEL.sample_rate else f".{form.sample_rate}Hz")
+
+
+def _measure(
+    path: Place, lengths: Mapping[str, int], form: ClipFormat, run: Runner, on_progress: OnProgress
+) -> pd.DataFrame:
     """A Levels table of the clips, in their order, measured in tasks."""
     clips = list(lengths.items())
-    tasks = [(path, dict(clips[i : i + TASK_CLIPS])) for i in range(0, len(clips), TASK_CLIPS)]
+    tasks = [(path, dict(clips[i : i + TASK_CLIPS]), form) for i in range(0, len(clips), TASK_CLIPS)]
     measured = run(measure_members, tasks, lambda rows: on_progress(len(rows)))
     rows = [row for batch in measured for row in batch]
     return Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)

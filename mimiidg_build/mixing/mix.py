@@ -1,6 +1,8 @@
 """The mix of one clip: y = attenuation (x + sum of gain n), rounded to 16 bits. A pure function of its arguments.
 
-x is the clip, n a noise clip. Samples are int16 at full scale 32768, noise int16 as well or float32 at full scale 1.
+x is the clip, n a noise clip. A noise clip has one channel, which is added alike to every channel of the clip. Powers
+are means over all channels and samples: so the noise as added has the power of its one channel, and an SNR is that of
+the section's mean power over it. Samples are int16 at full scale 32768, noise int16 as well or float32 at full scale 1.
 Nothing ever wraps: what passes full scale (only under ``full_scale = "saturate"``) is saturated and counted.
 """
 
@@ -22,10 +24,10 @@ class Mixed(NamedTuple):
 
     Attributes
     ----------
-    samples : np.ndarray [shape=(n_samples,)], int16
+    samples : np.ndarray [shape of the clip], int16
     added_power : float
-        Mean square, at full scale 1, of y / attenuation - x: of the noise as it is in the stored samples, rounding and
-        saturation included.
+        Mean square, at full scale 1, of y / attenuation - x over all channels and samples: of the noise as it is in the
+        stored samples, rounding and saturation included.
     n_saturated : int
         Samples that passed full scale.
     """
@@ -40,9 +42,9 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
 
     Parameters
     ----------
-    clip : np.ndarray [shape=(n_samples,)], int16
+    clip : np.ndarray [shape=(n_samples,) or (n_channels, n_samples)], int16
     layers : sequence of (noise clip [shape=(n_samples,)], int16 or float32; gain)
-        Two at most.
+        Two at most; each is added to every channel.
     attenuation : float in (0, 1]
 
     Returns
@@ -56,22 +58,27 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
     """
     if not layers and attenuation == 1:
         return Mixed(clip, 0.0, 0)
-    if len(layers) > 2 or any(noise.shape != clip.shape for noise, _ in layers):
+    if len(layers) > 2 or any(noise.shape != clip.shape[-1:] for noise, _ in layers):
         found = ", ".join(str(noise.shape) for noise, _ in layers)
-        raise ValueError(f"expected at most two layers of noise of shape {clip.shape}, as the clip is, got {found}")
+        raise ValueError(
+            f"expected at most two layers of noise of shape {clip.shape[-1:]}, as the clip is, got {found}"
+        )
     # half a second of import, which deciding what to build does without
     from mimiidg_build.kernels import mixing
 
     clip = np.ascontiguousarray(clip)
-    (first, first_gain), (second, second_gain) = _two_layers(clip, layers, attenuation)
-    samples = np.empty_like(clip)
-    n_saturated, clip_clip, clip_mixed, mixed_mixed = mixing.mix(
-        clip, np.float32(attenuation), first, first_gain, second, second_gain, samples
-    )
+    channels = clip.reshape(-1, clip.shape[-1])
+    (first, first_gain), (second, second_gain) = _two_layers(channels[0], layers, attenuation)
+    samples = np.empty_like(channels)
+    sums = [
+        mixing.mix(channel, np.float32(attenuation), first, first_gain, second, second_gain, mixed)
+        for channel, mixed in zip(channels, samples, strict=True)
+    ]
+    n_saturated, clip_clip, clip_mixed, mixed_mixed = map(sum, zip(*sums, strict=True))
     # sum of (y / attenuation - x)^2, multiplied out: the three sums are exact, so nothing is lost in the difference
     added = mixed_mixed / attenuation**2 - 2 * clip_mixed / attenuation + clip_clip
     # never negative but for rounding, where next to nothing was added
-    return Mixed(samples, max(0.0, added) / len(clip) / FULL_SCALE**2, n_saturated)
+    return Mixed(samples.reshape(clip.shape), max(0.0, added) / clip.size / FULL_SCALE**2, n_saturated)
 
 
 def _two_layers(

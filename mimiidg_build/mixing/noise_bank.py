@@ -1,9 +1,9 @@
-"""Noise banks: a noise kind, prepared for mixing as clip-long noise clips at 16 kHz, of one channel.
+"""Noise banks: a noise kind, prepared for mixing as noise clips as long as the clips, at their rate, of one channel.
 
-The noise clips of a kind lie in one bank, ROOT/noise/<fingerprint>.{int16,float32} (end to end, little endian; int16
-where every recording is 16-bit at 16 kHz), beside a table of their levels. A bank is a cache. Its name is the digest of
-the recordings, of how they are cut and of :data:`NOISE_VERSION`, so it is never stale; its table holds the digest of
-its noise clips, so a damaged one is made again; and it can be deleted.
+The noise clips of a kind, of one length and rate, lie in one bank, ROOT/noise/<fingerprint>.{int16,float32} (end to
+end, little endian; int16 where every recording is 16-bit at that rate), beside a table of their levels. A bank is a
+cache. Its name is the digest of the recordings, of how they are cut and of :data:`NOISE_VERSION`, so it is never stale;
+its table holds the digest of its noise clips, so a damaged one is made again; and it can be deleted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mimiidg_build.storage.places import Place, cache_places, read_at
 
 NOISE_VERSION = "noise-1"  # part of a bank's and a store's fingerprint: a change of one bit is a new version
 TABLE_VERSION = "table-2"  # tables that another version wrote are made again, and their noise clips with them
-SAMPLE_RATE = 16_000  # Hz
+SAMPLE_RATE = 16_000  # Hz, of nearly every dataset
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,13 @@ def _as_float(samples: Int16 | Float32) -> Float32:
     return samples * scale if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
 
 
-def kind_fingerprint(kind: str, recordings: list[NoiseRecording], n_samples: int, cutting: Cutting = FIXED) -> str:
+def kind_fingerprint(
+    kind: str,
+    recordings: list[NoiseRecording],
+    n_samples: int,
+    cutting: Cutting = FIXED,
+    sample_rate: int = SAMPLE_RATE,
+) -> str:
     """Digest of everything that decides a bank's bytes.
 
     Parameters
@@ -108,6 +114,8 @@ def kind_fingerprint(kind: str, recordings: list[NoiseRecording], n_samples: int
     n_samples : int
         Length of a noise clip.
     cutting : Cutting
+    sample_rate : int, Hz
+        Of the noise clips.
 
     Returns
     -------
@@ -115,13 +123,21 @@ def kind_fingerprint(kind: str, recordings: list[NoiseRecording], n_samples: int
         32 hexadecimal digits.
     """
     content: list[object] = [NOISE_VERSION, kind, n_samples, [(r.name, r.digest) for r in recordings]]
-    if cutting != FIXED:  # only then, so that banks of early versions keep their fingerprints
+    # only then, so that banks of early versions keep their fingerprints
+    if cutting != FIXED:
         content.append([cutting.channel, cutting.seed])
+    if sample_rate != SAMPLE_RATE:
+        content.append(sample_rate)
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def load_noise_bank(
-    kind: str, recordings: list[NoiseRecording], root: Place, n_samples: int, cutting: Cutting = FIXED
+    kind: str,
+    recordings: list[NoiseRecording],
+    root: Place,
+    n_samples: int,
+    cutting: Cutting = FIXED,
+    sample_rate: int = SAMPLE_RATE,
 ) -> NoiseBank:
     """The noise bank of a kind, made where it does not exist yet or is damaged.
 
@@ -134,6 +150,8 @@ def load_noise_bank(
     n_samples : int
         Length of a noise clip.
     cutting : Cutting
+    sample_rate : int, Hz
+        Of the noise clips.
 
     Returns
     -------
@@ -145,7 +163,7 @@ def load_noise_bank(
         A recording that is unreadable, empty, silent, or another than was listed; or the bank cannot be written.
         Nothing is left then.
     """
-    fingerprint = kind_fingerprint(kind, recordings, n_samples, cutting)
+    fingerprint, shape = kind_fingerprint(kind, recordings, n_samples, cutting, sample_rate), (sample_rate, n_samples)
     for table_path in cache_places(root / "noise" / f"{fingerprint}.parquet"):  # to be made, it is made at the last
         paths = {dtype: table_path.with_suffix(f".{dtype}") for dtype in ("int16", "float32")}
         # which of the two types a bank has is known only once all its recordings have been read
@@ -153,9 +171,9 @@ def load_noise_bank(
             if path.is_file() and (table := read_cached(table_path, _identity(path))) is not None:
                 return NoiseBank(kind, fingerprint, path, n_samples, table)
     try:
-        path, rows = paths["int16"], _write_noise_clips(kind, recordings, paths["int16"], n_samples, cutting)
+        path, rows = paths["int16"], _write_noise_clips(kind, recordings, paths["int16"], shape, cutting)
     except _NotInt16:
-        path, rows = paths["float32"], _write_noise_clips(kind, recordings, paths["float32"], n_samples, cutting)
+        path, rows = paths["float32"], _write_noise_clips(kind, recordings, paths["float32"], shape, cutting)
     table = NoiseTable.validate(pd.DataFrame(rows), lazy=True)
     # The table comes last and holds the digest of the rest: a run that is killed in between leaves no bank.
     write_cached(table_path, table, _identity(path))
@@ -172,9 +190,9 @@ class _NotInt16(Exception):
 
 
 def _write_noise_clips(
-    kind: str, recordings: list[NoiseRecording], path: Place, n_samples: int, cutting: Cutting
+    kind: str, recordings: list[NoiseRecording], path: Place, shape: tuple[int, int], cutting: Cutting
 ) -> list[dict[str, object]]:
-    """Write every noise clip to the bank at ``path``, and return the table's rows.
+    """Write every noise clip, of (rate, samples), to the bank at ``path``, and return the table's rows.
 
     Raises
     ------
@@ -186,13 +204,13 @@ def _write_noise_clips(
     rows: list[dict[str, object]] = []
     with whole_file(path) as write:
         for recording in recordings:
-            rows += _write_recording(kind, recording, write, n_samples, dtype, cutting)
+            rows += _write_recording(kind, recording, write, shape, dtype, cutting)
     columns = list(NoiseTable.to_schema().columns)
     return [{name: (row | {"row": number})[name] for name in columns} for number, row in enumerate(rows)]
 
 
 def _write_recording(
-    kind: str, recording: NoiseRecording, write: Write, n_samples: int, dtype: np.dtype, cutting: Cutting
+    kind: str, recording: NoiseRecording, write: Write, shape: tuple[int, int], dtype: np.dtype, cutting: Cutting
 ) -> list[dict[str, object]]:
     """Write a recording's noise clips in the bank's type, and return their rows of the table.
 
@@ -205,7 +223,7 @@ def _write_recording(
     with recording.open() as file:
         info = sound_info(file, where)
         starts = None if cutting.seed is None else partial(_random_starts, f"{cutting.seed}/{kind}/{recording.name}")
-        pieces = read_pieces(file, where, SAMPLE_RATE, n_samples, channel=cutting.channel, starts=starts)
+        pieces = read_pieces(file, where, *shape, channel=cutting.channel, starts=starts)
         for index, piece in enumerate(pieces):
             if dtype == np.int16 and piece.dtype != np.int16:
                 # it leaves whole_file's block, which removes what was written
@@ -216,7 +234,7 @@ def _write_recording(
                 n_silent += 1
                 continue
             write(samples.astype(dtype, copy=False).tobytes())
-            band_limited = info.sample_rate < SAMPLE_RATE or is_band_limited(samples)
+            band_limited = info.sample_rate < shape[0] or is_band_limited(samples)
             measured = {"power": power, "peak": peak, "band_limited": band_limited}
             rows.append({"kind": kind, "noise_clip": f"{recording.name}#{index}", **measured})
     if not rows:

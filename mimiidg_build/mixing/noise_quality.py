@@ -39,7 +39,7 @@ def level_db(power: float) -> float:
 
 
 def upper_band_db(samples: Int16 | Float32) -> float:
-    """Power in the upper part of the band against the whole, in dB.
+    """Power in the upper part of the band, up to half the sample rate, against the whole, in dB.
 
     >>> upper_band_db(np.sin(np.arange(4096)).astype(np.float32)) < -20  # 2.5 kHz at 16 kHz
     True

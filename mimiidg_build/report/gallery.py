@@ -3,7 +3,7 @@
 Parts are as they stand in the mixture: y = machine + noise, machine = attenuation x with x from the archive, noise the
 difference, so what was added is measured and not assumed. Spectrograms are log-mel as the store's, over one range of
 levels a section; sounds are raised by one gain a section. So levels compare within a section. Samples are int16
-[shape=(n_samples,)].
+[shape=(n_samples,)], of clips that keep several channels those of the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import soundfile as sf
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
-from mimiidg_build.audio.wav import decode_clip
+from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.datasets.manifest import shift_of
 from mimiidg_build.datasets.rows import row_attributes
 from mimiidg_build.errors import DataError
@@ -89,13 +89,14 @@ class Gallery:
     sections: tuple[SectionExamples, ...]
     duration_s: float
     unknown: str
+    sample_rate: int = SAMPLE_RATE
     depth_db: float = DEPTH_DB
 
     @property
     def ticks(self) -> list[tuple[str, float]]:
         """Frequencies [kHz] and their height in a spectrogram, in %."""
-        top = float(mel_from_hz(SAMPLE_RATE / 2))
-        return [(f"{tick:g}", round(100 * float(mel_from_hz(1000 * tick)) / top, 2)) for tick in TICKS_KHZ]
+        top, ticks = self.sample_rate / 2, [tick for tick in TICKS_KHZ if 2000 * tick < self.sample_rate]
+        return [(f"{tick:g}", round(100 * float(mel_from_hz(1000 * tick) / mel_from_hz(top)), 2)) for tick in ticks]
 
 
 def shown_duration_s(n_signals: int, room_bytes: int, clip_s: float) -> float:
@@ -165,20 +166,23 @@ def make_gallery(
     mixing = bool(store.mix_plan["added_noise_snr_db"].notna().any())
     clip_s = max(section.audio.seconds for section in store.attributes.sections.values())
     shown_s = shown_duration_s(len(store.sections) * len(CELLS) * (3 if mixing else 1), room_bytes, clip_s)
-    reader = ClipReader(store, root, round(shown_s * SAMPLE_RATE), stopped)
+    reader = ClipReader(store, root, shown_s, stopped)
     sections = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoding sound is most of the work, and lets other threads run
         for section in pool.map(lambda name: _section(reader, *SectionId.parse(name)), store.sections):
             sections.append(section)
             on_progress(1)
-    return Gallery(tuple(sections), shown_s, reader.unknown if mixing else "")
+    return Gallery(tuple(sections), shown_s, reader.unknown if mixing else "", reader.sample_rate)
 
 
 class ClipReader:
     """Reads examples: rows of the clip table joined with the mix plan, samples, and what the archives add."""
 
-    def __init__(self, store: Store, root: Place, n_samples: int, stopped: Event | None = None) -> None:
-        self.store, self.root, self.n_samples = store, root, n_samples
+    def __init__(self, store: Store, root: Place, shown_s: float, stopped: Event | None = None) -> None:
+        self.store, self.root = store, root
+        # one for all sections: a variant's, or its dataset's
+        self.sample_rate = next(iter(store.sections.values())).audio.sample_rate
+        self.n_samples = round(shown_s * self.sample_rate)
         self._stopped = stopped or Event()
         columns = [name for name in store.mix_plan.columns if name not in store.clips.columns]
         self.table = pd.concat([store.clips, store.mix_plan[columns]], axis=1)
@@ -209,10 +213,11 @@ class ClipReader:
     def samples(self, row: pd.Series) -> dict[str, Int16]:
         """The clip's signals by kind (``Signal.kind``), as long as is shown."""
         self.go_on()
-        mixture: Int16 = np.asarray(self.store.audio(row["machine_type"], row["section"])[int(row["row"])])
+        stored: Int16 = np.asarray(self.store.audio(row["machine_type"], row["section"])[int(row["row"])])
+        mixture = _first_channel(stored)
         if np.isnan(row["added_noise_snr_db"]):
             return {"recording": mixture[: self.n_samples]}
-        recording = self._recording(row, len(mixture))
+        recording = self._recording(row)
         if recording is None:
             return {"mixture": mixture[: self.n_samples]}
         machine = np.rint(recording * row["attenuation"])
@@ -220,19 +225,26 @@ class ClipReader:
         signals = {"mixture": mixture, "machine": machine.astype(np.int16), "noise": noise.astype(np.int16)}
         return {kind: samples[: self.n_samples] for kind, samples in signals.items()}
 
-    def _recording(self, row: pd.Series, n_samples: int) -> Int16 | None:
+    def _recording(self, row: pd.Series) -> Int16 | None:
         """The clip before mixing, if the archive that the store was built from is present."""
         record, _, name = str(row["archive"]).partition("/")
         path = archive_path(self.root, record, name)
         if not path.is_file():
             self.unknown = f"{path} is not there: `mimiidg fetch {self.store.attributes.dataset}` brings it back."
             return None
-        member = str(row["member"])
-        samples = decode_clip(self._archive(path).read(member), f"{name}: {member}", n_samples=n_samples)
+        member, audio = str(row["member"]), self.store.sections[f"{row['machine_type']}/{row['section']}"].audio
+        # channels: what the file has to have is the dataset's to say, and does not stand in a store
+        form = ClipFormat(audio.sample_rate, audio.n_samples, self.store.attributes.variant.channels, channels=None)
+        samples = form.decode(self._archive(path).read(member), f"{name}: {member}")
         if level(samples)[0] != row["power"]:  # to the last bit: computed as the build did
             self.unknown = f"{path} is not the archive that the store was built from: {member} has another level."
             return None
-        return samples
+        return _first_channel(samples)
+
+
+def _first_channel(samples: Int16) -> Int16:
+    """Of samples [shape=(n_samples,) or (n_channels, n_samples)]."""
+    return samples if samples.ndim == 1 else samples[0]
 
 
 def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExamples:
@@ -240,7 +252,7 @@ def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExam
     sounds = [reader.samples(row) for row in rows]
     if not rows:
         raise DataError(f"{reader.store.path} has no test clips of {machine_type}/{section} to show.")
-    features = [{kind: logmel(samples) for kind, samples in signals.items()} for signals in sounds]
+    features = [{kind: logmel(samples, reader.sample_rate) for kind, samples in signals.items()} for signals in sounds]
     # one range of levels and one gain for the section, so that its clips compare
     top_db = max(float(drawn.max()) for signals in features for drawn in signals.values())
     peak = max(level(samples)[1] for signals in sounds for samples in signals.values())
@@ -257,7 +269,7 @@ def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExam
 
 def _signal(kind: str, reader: ClipReader, samples: Int16, drawn: Float32, top_db: float, gain_db: float) -> Signal:
     reader.go_on()
-    image, sound = _image(drawn, top_db), encode_sound(samples, gain_db)
+    image, sound = _image(drawn, top_db), encode_sound(samples, gain_db, reader.sample_rate)
     return Signal(kind, _title(kind, reader.store), image, sound, power_db(level(samples)[0]))
 
 
@@ -297,11 +309,11 @@ def _image(logmel_db: Float32, top_db: float) -> str:
     return _data_uri("image/webp", drawn.getvalue())
 
 
-def encode_sound(samples: Int16, gain_db: float) -> str:
+def encode_sound(samples: Int16, gain_db: float, sample_rate: int = SAMPLE_RATE) -> str:
     """A sound as Ogg Vorbis."""
     raised = samples.astype(np.float32) * np.float32(10 ** (gain_db / 20) / FULL_SCALE)
     encoded = io.BytesIO()
-    sf.write(encoded, raised, SAMPLE_RATE, format="OGG", subtype="VORBIS", compression_level=COMPRESSION)
+    sf.write(encoded, raised, sample_rate, format="OGG", subtype="VORBIS", compression_level=COMPRESSION)
     return _data_uri("audio/ogg", encoded.getvalue())
 
 

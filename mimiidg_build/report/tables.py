@@ -13,6 +13,7 @@ from mimiidg_build.datasets.manifest import shift_of
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.cells import Cell, PageTable, attribute_value, number, signed_db, with_minus
 from mimiidg_build.report.data_charts import GROUPS, ValueCount
+from mimiidg_build.schemas.manifests import DOMAINS
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, section_rows, snr_title
@@ -20,8 +21,7 @@ from mimiidg_build.store.summary import power_db, section_rows, snr_title
 
 def sections(store: Store) -> PageTable:
     """Every section: its shift, clips by domain and split, power, attenuation and SNR."""
-    counted = ("source_train_normal", "target_train_normal")
-    tested = ("source_test_normal", "source_test_anomaly", "target_test_normal", "target_test_anomaly")
+    counts_of = _train_columns(store)
     rows, title = [], snr_title(store)
     for row, (name, section) in zip(section_rows(store), store.sections.items(), strict=True):
         counts = section.counts
@@ -31,8 +31,8 @@ def sections(store: Store) -> PageTable:
                 Cell(name),
                 Cell(shift_of(SectionId.parse(name))),
                 number(section.n_clips),
-                *(number(counts.get(group, 0)) for group in counted),
-                number(sum(counts.get(group, 0) for group in tested)),
+                *(number(counts.get(group, 0)) for group in counts_of),
+                number(sum(n for group, n in counts.items() if "train" not in group.split("_"))),
                 number(power_db(section.a), 2),
                 # twice: power_db takes a power, and this is a gain of amplitude
                 number(2 * power_db(section.attenuation), 2),
@@ -41,11 +41,18 @@ def sections(store: Store) -> PageTable:
                 number(section.n_saturated_clips),
             )
         )
-    counts_of = ("Clips", "Train source", "Train target", "Test")
     snr = (f"Planned {title} [dB]", f"Measured {title} [dB]")
-    columns = ("Section", "Domain shift", *counts_of, "Power a [dB]", "Attenuation [dB]", *snr, "Saturated clips")
+    clips = ("Clips", *counts_of.values(), "Test")
+    columns = ("Section", "Domain shift", *clips, "Power a [dB]", "Attenuation [dB]", *snr, "Saturated clips")
     caption, fewest_first = "Sections: clips, mean power before mixing, attenuation and SNR", frozenset({columns[-1]})
     return PageTable(caption, columns, tuple(rows), smallest_first=fewest_first)
+
+
+def _train_columns(store: Store) -> dict[str, str]:
+    """Columns of training clips, by the group that they count: by domain, but where the release has none."""
+    groups = {group for section in store.sections.values() for group in section.counts}
+    by_domain = {f"{domain}_train_normal": f"Train {domain}" for domain in DOMAINS}
+    return by_domain if groups & by_domain.keys() or "train_normal" not in groups else {"train_normal": "Train"}
 
 
 def values(counts: Sequence[ValueCount]) -> PageTable:
@@ -85,6 +92,7 @@ def facts(store: Store) -> dict[str, Any]:
     size = attributes.size_bytes
     clips, hours = store.clips, sum(s.n_clips * s.audio.seconds for s in store.sections.values()) / 3600
     kinds = sorted(attributes.provenance.noise)
+    offset_to = "offset to Table 1" if variant.recipe is None else "offset to the recipe"
     return {
         "clips": f"{len(clips):,}",
         "sections": str(len(store.sections)),
@@ -94,7 +102,7 @@ def facts(store: Store) -> dict[str, Any]:
         "test clips": f"{int((clips['split'] == 'test').sum()):,}",
         "noise kinds": " ".join(kinds) or "none added",
         "size": f"{size / 1e6:,.0f} MB" if size < 1e10 else f"{size / 1e9:,.0f} GB",
-        "offset to Table 1": f"{signed_db(variant.snr_offset_db)} dB" if kinds else "",
+        offset_to: f"{signed_db(variant.snr_offset_db)} dB" if kinds else "",
     }
 
 

@@ -5,8 +5,8 @@ ROOT/variants/<variant>/<fingerprint>.zarr/
     zarr.json.copy                       the same again: the digests are what everything else is repaired by
     croissant.json                       files, licences and citations, for other programs
     clips.parquet, mix_plan.parquet      one row per clip; column ``row`` is the row in its section's arrays
-    <machine>/section_<NN>/audio         int16   (clip, sample)
-    <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB
+    <machine>/section_<NN>/audio         int16   (clip, sample), or (clip, channel, sample) where channels are kept
+    <machine>/section_<NN>/logmel        float32 (clip, frame, mel), dB, or (clip, channel, frame, mel)
     <machine>/section_<NN>/stft          float32 (clip, frame, bin), magnitudes, where the variant asks for them
 ROOT/variants/<variant>/latest           the fingerprint of the newest finished store
 
@@ -117,11 +117,15 @@ class Store:
         return zarr.open_group(checked_zarr(self.recorded), mode="r")
 
     def audio(self, machine_type: str, section: str) -> zarr.Array[Any]:
-        """Samples of a section [shape=(n_clips, n_samples)], int16."""
+        """Samples of a section [shape=(n_clips, n_samples)], int16; with ``channels = "all"`` [shape=(n_clips,
+        n_channels, n_samples)]. ``sections[...].audio`` says how many, and at which rate.
+        """
         return self._array(machine_type, section, "audio")
 
     def logmel(self, machine_type: str, section: str) -> zarr.Array[Any]:
-        """Log-mel of a section [shape=(n_clips, n_frames, n_mels)], dB, with ``attributes.variant.features``."""
+        """Log-mel of a section [shape=(n_clips, n_frames, n_mels)], dB, with ``attributes.variant.features``; with
+        ``channels = "all"`` [shape=(n_clips, n_channels, n_frames, n_mels)].
+        """
         return self._array(machine_type, section, "logmel")
 
     def stft(self, machine_type: str, section: str) -> zarr.Array[Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.store.listing import Listed
 from mimiidg_build.store.store import Store
 
@@ -16,7 +17,8 @@ def snr_title(store: Store) -> str:
 
 
 def section_rows(store: Store) -> list[dict[str, Any]]:
-    """One row per section: clips, a, attenuation, planned and measured SNR."""
+    """One row per section: clips, a, attenuation, planned and measured SNR; what clips are, where that is not usual."""
+    usual = all(section.audio == SectionAudio() for section in store.sections.values())
     clips, title = store.clips, snr_title(store)
     measured = clips.groupby(["machine_type", "section"])["measured_added_noise_snr_db"]
     spans = {
@@ -31,6 +33,7 @@ def section_rows(store: Store) -> list[dict[str, Any]]:
             {
                 "section": section_id,
                 "clips": section.n_clips,
+                **({} if usual else {"of": clip_in_words(section.audio)}),
                 "a [dB]": f"{power_db(section.a):.2f}",
                 # twice, as it is a factor of amplitudes
                 "attenuation [dB]": f"{2 * power_db(section.attenuation):.2f}",
@@ -39,6 +42,16 @@ def section_rows(store: Store) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def clip_in_words(audio: SectionAudio) -> str:
+    """Length, rate and channels of a section's clips.
+
+    >>> clip_in_words(SectionAudio()), clip_in_words(SectionAudio(n_samples=176_400, sample_rate=44_100, channels=8))
+    ('10 s, 16 kHz', '4 s, 44.1 kHz, 8 channels')
+    """
+    channels = "" if audio.channels is None else f", {audio.channels} channel{'s' * (audio.channels != 1)}"
+    return f"{audio.seconds:.4g} s, {audio.sample_rate / 1000:g} kHz{channels}"
 
 
 def power_db(power: float) -> float:

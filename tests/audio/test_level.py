@@ -43,3 +43,11 @@ def test_level_of_floats_is_summed_in_double() -> None:
     assert level(np.full(160_000, 0.1, np.float32)) == pytest.approx(
         (float(np.float32(0.1)) ** 2, np.float32(0.1)), 1e-12
     )
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_level_of_several_channels_is_that_of_all_their_samples(dtype: type) -> None:
+    channels = CLIP[:6000].reshape(3, 2000) if dtype is np.int16 else (CLIP[:6000] / 32768).reshape(3, 2000)
+    channels = channels.astype(dtype)
+    assert level(channels) == level(channels.reshape(-1))
+    assert level(channels)[0] == pytest.approx(np.mean([level(channel)[0] for channel in channels]), rel=1e-12)

@@ -17,6 +17,7 @@ from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.variant import derive_grid, derive_variant, load_variant
 from mimiidg_build.errors import UsageError
 from mimiidg_build.store.store import open_store
+from tests.build.any_release import make_release, members
 from tests.conftest import DATASET
 from tests.small_store import make_store
 
@@ -226,6 +227,28 @@ def test_a_new_variant_is_valid_and_explained(
     assert "is there already, and is left as it is" in capsys.readouterr().err
     assert (tmp_path / "workshop.toml").read_text() == text
     assert main(["new-variant", "other", "--dataset", "mimi_dg"]) == 2 and not (tmp_path / "other.toml").exists()
+
+
+def test_a_new_variant_of_any_dataset_names_its_sections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read from its archives where they are there; valid as it is, and with the recipe that stands in comments."""
+    monkeypatch.chdir(tmp_path)
+    files = members("Mixer", "00", [b"?"] * 6) | members("Mixer", "07", [b"?"] * 6)
+    dataset = make_release(tmp_path, {"Mixer": files})
+    assert main(["new-variant", "stirred", "--dataset", dataset, "--root", str(tmp_path)]) == 0
+    made, text = load_variant("stirred.toml"), (tmp_path / "stirred.toml").read_text()
+    assert (made.mixing, made.dataset) == ("none", dataset)
+    assert "# any has the sections Mixer/00, Mixer/07." in text and "Table 1" not in text and "fan" not in text
+    lines = text[text.index("# [recipe.default]") :].splitlines()
+    recipe = "\n".join(line.removeprefix("# ") for line in lines)
+    own = text.replace('mixing = "none"', "").replace("[noise]  ", '[noise]\nhall = "h"\nyard = "y"\n')
+    (tmp_path / "own.toml").write_text(own + recipe)
+    found = load_variant("own.toml")
+    assert found.recipe is not None and found.recipe.default is not None
+    assert [row.id for row in found.recipe.sections] == ["Mixer/00"]
+    assert main(["new-variant", "later", "--dataset", "dcase2020", "--root", str(tmp_path)]) == 0  # not fetched yet
+    assert load_variant("later.toml").mixing == "none"
 
 
 def test_list_says_what_a_store_is(built: Path, capsys: pytest.CaptureFixture[str]) -> None:

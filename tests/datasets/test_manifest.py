@@ -66,7 +66,7 @@ def test_commented_examples_of_the_paper_variant_are_valid(line: str, tmp_path: 
 
 
 ALLOWED = (
-    r"\(allowed: name, title, dataset, mixing, sections, snr_offset_db, snr_db, channels, sample_rate, seed, "
+    r"\(allowed: name, title, dataset, mixing, recipe, sections, snr_offset_db, snr_db, channels, sample_rate, seed, "
     r"full_scale, noise, noise_from, noise_settings, features\)"
 )
 

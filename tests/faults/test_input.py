@@ -126,9 +126,9 @@ def declare(data: bytes, n_bytes: int) -> bytes:
 AUDIO: dict[str, tuple[Change, str]] = {
     "8 kHz": (lambda data: wav(FULL, 8000), "found 8000 Hz"),
     "stereo": (lambda data: wav(np.stack([FULL, FULL], 1)), "found 16000 Hz, 2 channels"),
-    "24 bits": (lambda data: wav(FULL, subtype="PCM_24"), "PCM_24"),
     "8 bits": (lambda data: wav(FULL, subtype="PCM_U8"), "PCM_U8"),
     "NaN": (lambda data: wav(np.r_[np.nan, FULL[1:] / 32768], subtype="FLOAT"), "FLOAT"),
+    "beyond full scale": (lambda data: wav(FULL.astype(float), subtype="FLOAT"), "at most 1, full scale"),
     "no samples": (lambda data: data[:40] + bytes(4), "0 samples"),
     "nothing": (lambda data: b"", "not a readable WAV file"),
     "one sample short": (lambda data: wav(FULL[:-1]), "159999 samples.*truncated"),

@@ -133,3 +133,21 @@ def test_the_added_power_is_measured_from_the_stored_samples() -> None:
 )
 def test_added_noise_snr(a: float, added: float, expected: float, why: str) -> None:
     assert added_noise_snr_db(a, added) == pytest.approx(expected), why
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.int16, (3, 64)), layer_lists, st.floats(0.01, 1))
+def test_every_channel_gets_the_same_noise(
+    clip: np.ndarray, layers: list[tuple[np.ndarray, float]], attenuation: float
+) -> None:
+    """What is measured is the mean over all channels, what is counted their sum."""
+    mixed, alone = mix(clip, layers, attenuation), [mix(channel, layers, attenuation) for channel in clip]
+    np.testing.assert_array_equal(mixed.samples, [one.samples for one in alone])
+    assert mixed.added_power == pytest.approx(np.mean([one.added_power for one in alone]), rel=1e-9, abs=1e-12)
+    assert mixed.n_saturated == sum(one.n_saturated for one in alone)
+
+
+def test_noise_of_several_channels_is_refused() -> None:
+    clip = np.zeros((2, 6), np.int16)
+    with pytest.raises(ValueError, match=r"noise of shape \(6,\), as the clip is, got \(2, 6\)"):
+        mix(clip, [(clip, 1.0)])

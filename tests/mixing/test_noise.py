@@ -406,14 +406,28 @@ def test_whatever_changes_the_bytes_changes_the_bank(tmp_path: Path, monkeypatch
     recordings = of_folder(path)
     prints = [kind_fingerprint("A", recordings, N), kind_fingerprint("A", recordings, N + 1)]
     prints += [kind_fingerprint("B", recordings, N), kind_fingerprint("A", recordings[::-1], N)]
-    prints += [kind_fingerprint("A", recordings[:1], N)]
+    prints += [kind_fingerprint("A", recordings[:1], N), kind_fingerprint("A", recordings, N, sample_rate=8000)]
     folder(path, {"a.wav": encode_wav(samples(N, 3))})  # another content under the same name and size
     prints += [kind_fingerprint("A", of_folder(path), N)]
     (path / "a.wav").rename(path / "c.wav")
     prints += [kind_fingerprint("A", of_folder(path), N)]
     monkeypatch.setattr(noise_bank, "NOISE_VERSION", "noise-0")
     prints += [kind_fingerprint("A", of_folder(path), N)]
-    assert len(set(prints)) == len(prints) == 8
+    assert len(set(prints)) == len(prints) == 9
+
+
+def test_a_bank_is_at_the_rate_of_the_clips(tmp_path: Path) -> None:
+    """Recordings at that rate are taken as they are, others resampled, and band-limited is by that rate."""
+    tone = (8000 * np.sin(2 * np.pi * 1000 * np.arange(4 * N) / 16_000)).astype(np.int16)
+    recordings = of_folder(folder(tmp_path / "f", {"a.wav": encode_wav(tone)}))
+    as_they_are = load_noise_bank("A", recordings, tmp_path, N)
+    halved = load_noise_bank("A", recordings, tmp_path, N, sample_rate=8000)
+    assert (as_they_are.path.suffix, halved.path.suffix) == (".int16", ".float32")
+    assert (len(as_they_are.table), len(halved.table)) == (4, 2)
+    np.testing.assert_allclose(halved.read(0)[50:750], tone[100:1500:2] / 32768, atol=2e-3)
+    at_8 = of_folder(folder(tmp_path / "g", {"a.wav": encode_wav(samples(2 * N), 8000)}))
+    assert not load_noise_bank("A", at_8, tmp_path, N, sample_rate=8000).table["band_limited"].any()
+    assert load_noise_bank("A", at_8, tmp_path, N).table["band_limited"].all()
 
 
 def test_a_changed_recording_gives_another_bank_and_leaves_the_old_one(tmp_path: Path) -> None:

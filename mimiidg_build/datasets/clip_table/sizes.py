@@ -29,13 +29,13 @@ def check_sizes(
     Returns
     -------
     list of Finding
-        Of kind ``size``; none of a machine type whose clips have no stated length.
+        Of kind ``size``; none of clips that have no stated length or number of channels.
     """
     channels = dataset.audio.channels
     findings: list[Finding] = []
     for clip in clips:
         n_samples = dataset.audio.clip_samples(clip.section_id.machine_type)
-        if n_samples is None or not clip.file.member.lower().endswith(".wav"):
+        if n_samples is None or channels == "any" or not clip.file.member.lower().endswith(".wav"):
             continue
         found, clip_bytes = archives[clip.file.archive][clip.file.member], n_samples * channels * BYTES_PER_SAMPLE
         if found - clip_bytes not in (PLAIN, EXTENSIBLE):

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from mimiidg_build.datasets.toml_files import MAX_DOTS
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import StoreAttributes
 from mimiidg_build.store.croissant import NOT_STATED, stated_sources
@@ -104,7 +105,10 @@ def toml_value(value: object) -> str:
         case dict():
             return "{" + ", ".join(f"{toml_value(key)} = {toml_value(entry)}" for key, entry in value.items()) + "}"
         case list():
-            return "[" + ", ".join(map(toml_value, value)) + "]"
+            entries = list(map(toml_value, value))
+            # a recipe's rows come one a line: files of long lines are refused
+            is_long = sum(entry.count(".") for entry in entries) > MAX_DOTS / 2
+            return "[" + (",\n    " if is_long else ", ").join(entries) + "]"
         case _:
             return json.dumps(value, ensure_ascii=False)  # what JSON escapes, TOML reads the same
 
