@@ -24,8 +24,8 @@ MAX_GROUPS_SHOWN = 30
 ERROR_KINDS = (
     *("anomaly_in_train", "bad_header", "bad_name", "bad_quoting", "duplicate_clip", "duplicate_row", "empty_cell"),
     *("empty_table", "hidden_name", "long_line", "misplaced", "misplaced_row", "missing_table", "name_mismatch"),
-    *("no_audio", "no_clips", "not_utf8", "ragged_row", "unknown_key", "unknown_section", "unknown_value"),
-    "wrong_domain",
+    *("no_archive", "no_audio", "no_clips", "not_utf8", "other_truth", "ragged_row", "unknown_key"),
+    *("unknown_section", "unknown_value", "wrong_domain", "wrong_machine"),
 )
 
 

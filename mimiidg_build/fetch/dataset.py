@@ -6,7 +6,8 @@ fetches the real records. Its served copy is deleted once every archive is verif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 
 from mimiidg_build import settings
 from mimiidg_build.datasets import synthetic
@@ -18,6 +19,7 @@ from mimiidg_build.datasets.release import (
     needed_archives,
     read_release,
 )
+from mimiidg_build.datasets.truth import Truth, read_truth
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.fetch.lock import SERVED, guard, record_dir, served_dir
@@ -159,6 +161,9 @@ def validate_dataset(
     root: str | Place,
     wants: Callable[[str], bool] = lambda machine: True,
     allow: Collection[str] = (),
+    *,
+    sections: Collection[str] = (),
+    truth: Truth | str | Path | Iterable[str | Path] | None = None,
 ) -> Release:
     """Read and validate the fetched archives of a dataset; nothing is fetched, nothing unpacked.
 
@@ -172,6 +177,10 @@ def validate_dataset(
         Which machine types.
     allow : collection of str
         Kinds of findings that are warnings rather than errors.
+    sections : collection of str
+        Only archives that hold these machine types or sections, as ``"fan"`` or ``"fan/00"``; all by default.
+    truth : Truth, path or paths, optional
+        The organisers' lists of what clips are whose names hide it: files, or directories that are searched for them.
 
     Returns
     -------
@@ -180,15 +189,20 @@ def validate_dataset(
     Raises
     ------
     UsageError
-        The dataset has a layout that no module reads, so it can be fetched only.
+        The dataset has a layout that no module reads, so it can be fetched only; or truth is none.
     FetchError
         An archive is missing or not verified.
     DataError
-        An archive is damaged or its members' names are not safe.
+        An archive is damaged or its members' names are not safe; or a truth list cannot be read.
     """
     dataset, root = _loaded(dataset), place(root)
-    names = [name for _, name in clip_archives(dataset, wants)]
-    return read_release(dataset, _verified_archives(dataset, root, names), allow)
+    told = truth if truth is None or isinstance(truth, Truth) else read_truth(_paths(truth))
+    names = [name for _, name in clip_archives(dataset, wants, sections)]
+    return read_release(dataset, _verified_archives(dataset, root, names), allow, told)
+
+
+def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
 
 
 def _verified_archives(dataset: DatasetManifest, root: Place, names: Collection[str]) -> dict[str, VerifiedArchive]:
