@@ -327,7 +327,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         ("mimiidg build pap", {"paper"}),
         ("mimiidg build mi", {"mine-of-my-own"}),
         ("mimiidg fetch mimii_d", {"mimii_dg", "mimii_due"}),
-        ("mimiidg verify mi", {"mine-of-my-own", "mimii", "mimii_dg", "mimii_due"}),
+        ("mimiidg verify mi", {"mine-of-my-own", "mimii_-6_dB", "mimii_0_dB", "mimii_6_dB", "mimii_dg", "mimii_due"}),
         ("mimiidg build paper --section fan/0", {f"fan/0{k}" for k in range(6)}),
         ("mimiidg build paper --section va", {"valve", *(f"valve/0{k}" for k in range(6))}),
         ("mimiidg build paper --dataset synthetic-5", {"synthetic-5pct"}),
