@@ -21,6 +21,7 @@ from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.publish import tables
 from mimiidg_build.build.render import ShardTask, render_unwritten
 from mimiidg_build.build.sections import RenderedSection, finished_section
+from mimiidg_build.datasets.findings import ERROR_KINDS
 from mimiidg_build.datasets.noise_choice import refuse_unused_kinds, with_stated_rest
 from mimiidg_build.datasets.rows import base_name, records
 from mimiidg_build.datasets.truth import ClipTruth, Truth, truth_of_name
@@ -62,8 +63,9 @@ def same_inputs(
     """
     refuse_unused_kinds(noise or (), store.attributes.provenance.noise, "--noise", "section of the store")
     variant = with_noise(with_stated_rest(store.attributes.variant), noise or {}, "--noise")
-    # a store may have been built without labels; whether this one was is for the fingerprint to tell
-    inputs = read_inputs(variant, root, truth=_recorded_truth(store) if truth is None else truth, allow=["hidden_name"])
+    told = _recorded_truth(store) if truth is None else truth
+    # the store may have been built with any error allowed: whether the data are the same is for fingerprints to tell
+    inputs = read_inputs(variant, root, truth=told, allow=ERROR_KINDS)
     why = "".join(f"; {line}" for line in [*_changed_noise(store, inputs), *_untold(inputs)])
     return inputs, [
         f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version){why}"

@@ -68,7 +68,7 @@ class HiddenClips:
             clip,
             domain=found.domain or clip.domain,
             condition=found.condition,
-            attributes=self.read_tail(found.attributes),
+            attributes=self.read_tail(found.attributes) or clip.attributes,
             full_name=found.full_name or clip.full_name,
         )
 

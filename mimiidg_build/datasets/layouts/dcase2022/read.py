@@ -155,7 +155,9 @@ def _clip(file: ClipFile, name: ClipName, row: TableRow | None) -> Clip:
     section_id = SectionId(file.machine_type, name.section)
     domain, condition = name.domain or "", name.condition or ""
     head = (file, section_id, name.split, domain, condition, name.index)
-    return Clip(*head, name.attributes, name.file_name, row, is_hidden=name.is_hidden)
+    # a table without full names still tells the attributes that the name hides
+    listed = row.attributes if row is not None and name.is_hidden and not row.full_name else ()
+    return Clip(*head, name.attributes or listed, name.file_name, row, is_hidden=name.is_hidden)
 
 
 def _differences(clip: Clip, told: ClipTruth | None, listed: ClipTruth) -> list[Finding]:
