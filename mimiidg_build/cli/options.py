@@ -99,7 +99,7 @@ def truth_option(command: Command) -> Command:
         click.option(
             "--truth",
             multiple=True,
-            type=FilePath(),
+            type=FilePath(exists=True),
             help="Ground truth of clips whose names hide it: the organisers' lists or tables, or a folder of them.",
         ),
     )

@@ -10,7 +10,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,8 @@ from mimiidg_build.build.render import ShardTask, render_unwritten
 from mimiidg_build.build.sections import RenderedSection, finished_section
 from mimiidg_build.datasets.findings import ERROR_KINDS
 from mimiidg_build.datasets.noise_choice import refuse_unused_kinds, with_stated_rest
-from mimiidg_build.datasets.rows import base_name, records
-from mimiidg_build.datasets.truth import ClipTruth, Truth, truth_of_name
+from mimiidg_build.datasets.recorded_truth import truth_of_clips
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.datasets.variant import with_noise
 from mimiidg_build.errors import DataError, FetchError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path
@@ -77,19 +76,9 @@ def same_inputs(
 def _recorded_truth(store: Store) -> Truth:
     """What the store's clip table says of clips; nothing where the table is damaged."""
     try:
-        rows = records(store.clips)
+        return truth_of_clips(store.clips)
     except DataError:
         return Truth()
-    return Truth(
-        ((row["machine_type"], base_name(row["member"])), told)
-        for row in rows
-        if (told := _told(row)).condition and told.full_name != base_name(row["member"])
-    )
-
-
-def _told(row: dict[str, Any]) -> ClipTruth:
-    named = truth_of_name(row["full_name"], training=True)
-    return ClipTruth(row["domain"], row["condition"], named.attributes if named else "", row["full_name"])
 
 
 def _untold(inputs: Inputs) -> list[str]:

@@ -223,3 +223,16 @@ def test_a_repair_of_the_clip_table_asks_for_the_lists(built: Place, capsys: Out
 def test_lists_for_a_plain_verification_are_a_mistake(built: Place, capsys: Output) -> None:
     assert built.run("verify", "v", *built.truth) == 2
     assert "--truth" in capsys.readouterr().err
+
+
+def test_a_store_of_labels_and_domains_alone_verifies_too(place: Place) -> None:
+    (place.lists / place.case.list_name).unlink()
+    for folder, codes in (("ground_truth_data", "01"), ("ground_truth_domain", "10")):
+        (place.lists / folder).mkdir()
+        lines = (f"section_00_000{number}.wav,{code}" for number, code in enumerate(codes))
+        (place.lists / folder / place.case.list_name).write_text("\n".join(lines))
+    allow, variant = ["missing_table"], load_variant(str(place.variant))
+    store = build_variant(variant, place.root, allow=allow, truth=place.lists).store
+    test = store.clips[store.clips["split"] == "test"]
+    assert sorted(zip(test["domain"], test["condition"], strict=True)) == [("source", "anomaly"), ("target", "normal")]
+    assert verify_store(store, place.root, deep=True) == []
