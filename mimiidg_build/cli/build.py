@@ -90,9 +90,8 @@ def build(
     root = absolute_for_cluster(root, scheduler)
     for one in wanted:  # a mistake fails here, before a server starts or anything is built
         check_build(one, root, allow=allow, replace=replace)
-    options = {"scheduler": scheduler, "workers": workers, "plan": plan, "allow": list(allow), "replace": replace}
-    if truth:
-        options["truth"] = list(truth)
+    options: dict[str, Any] = {"scheduler": scheduler, "workers": workers, "plan": plan, "replace": replace}
+    options |= {"allow": list(allow), "truth": list(truth) or None}
     built = []
     with shown_progress(quiet) as reporter:
         make = _directly

@@ -143,9 +143,11 @@ def _read_clip(file: ClipFile, tables: Tables, hidden: HiddenClips) -> ClipReadi
         reading = hidden.complete(clip)
         return ClipReading(reading.clip, [*reading.findings, *_differences(clip, told, listed)])
     if told is not None:
-        attributes = tail_attributes(told.attributes)
-        known = {"domain": told.domain, "condition": told.condition, "full_name": told.full_name}
-        return ClipReading(replace(clip, attributes=attributes, **known), faults)
+        attributes, full_name = tail_attributes(told.attributes), told.full_name
+        told_clip = replace(
+            clip, domain=told.domain, condition=told.condition, attributes=attributes, full_name=full_name
+        )
+        return ClipReading(told_clip, faults)
     if not faults and clip.section_id not in tables.names:
         return hidden.complete(clip)
     return ClipReading(clip if faults and all(fault.kind == "hidden_name" for fault in faults) else None, faults)
