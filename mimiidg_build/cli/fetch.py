@@ -57,8 +57,8 @@ def fetch(
         check_choices(manifest, sections)
     wanted: dict[str, list[str] | None] = {}
     for name, manifest in zip(datasets, manifests, strict=True):
-        chosen = [file for _, file in clip_archives(manifest, choices=sections)] if sections else list(files)
-        wanted[name] = chosen or None
+        chosen = [*(file for _, file in clip_archives(manifest, choices=sections)), *manifest.truth]
+        wanted[name] = chosen if sections else list(files) or None
     fetched: dict[str, Place] = {}
     with shown_progress(quiet) as reporter:
         if as_flow(prefect):

@@ -15,11 +15,11 @@ import pandas as pd
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.datasets.clip_table.build import build_clip_table
-from mimiidg_build.datasets.clip_table.sizes import check_sizes
 from mimiidg_build.datasets.layouts import layout_of
 from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe, recipe_of
 from mimiidg_build.datasets.noise_choice import noise_sources
 from mimiidg_build.datasets.stated import check_stated
+from mimiidg_build.datasets.stated_audio import check_audio
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
@@ -138,7 +138,7 @@ def needed_archives(variant: Variant) -> dict[str, list[str]]:
     dataset = load_dataset(variant.dataset)
     sections = [row for row in mixing_recipe(variant, dataset).sections if variant.wants(*row.section_id)]
     archives = clip_archives(dataset, variant.wants_machine_type, variant.sections)
-    needed = {dataset.name: [name for _, name in archives]}
+    needed = {dataset.name: [*(name for _, name in archives), *dataset.truth]}
     sources = noise_sources(variant, dataset, sections) if variant.adds_noise else {}
     for source in chain.from_iterable(sources.values()):
         # noise from folders and zips of the user's is on disk already
@@ -223,11 +223,11 @@ def read_release(
         tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
     reading = layout.read_clips(dataset, members, tables, Truth() if truth is None else truth)
     found = reading.read_clips()
-    reading.findings += [*check_sizes(dataset, found, members), *check_stated(dataset, archives, found)]
+    paths = {key: verified.path for key, verified in archives.items()}
+    reading.findings += [*check_audio(dataset, found, members, paths), *check_stated(dataset, archives, found)]
     clips, findings = build_clip_table(reading, recipe_of(dataset), dataset.counts)
     # demoted, not dropped: what was allowed is still reported
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")
-    paths = {key: verified.path for key, verified in archives.items()}
     return Release(dataset, paths, {key: verified.md5 for key, verified in archives.items()}, clips, findings)
 
 

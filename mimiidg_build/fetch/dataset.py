@@ -6,8 +6,9 @@ fetches the real records. Its served copy is deleted once every archive is verif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mimiidg_build import settings
 from mimiidg_build.datasets import synthetic
@@ -27,7 +28,7 @@ from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.locks import locked
-from mimiidg_build.storage.places import Place, place, prepare, remove_tree
+from mimiidg_build.storage.places import Place, is_local, local, place, prepare, remove_tree
 
 
 def fetch_dataset(
@@ -181,6 +182,7 @@ def validate_dataset(
         Only archives that hold these machine types or sections, as ``"fan"`` or ``"fan/00"``; all by default.
     truth : Truth, path or paths, optional
         The organisers' lists of what clips are whose names hide it: files, or directories that are searched for them.
+        By default those that the dataset's records hold.
 
     Returns
     -------
@@ -196,9 +198,28 @@ def validate_dataset(
         An archive is damaged or its members' names are not safe; or a truth list cannot be read.
     """
     dataset, root = _loaded(dataset), place(root)
-    told = truth if truth is None or isinstance(truth, Truth) else read_truth(_paths(truth))
+    if truth is not None and not isinstance(truth, Truth):
+        truth = read_truth(_paths(truth))
     names = [name for _, name in clip_archives(dataset, wants, sections)]
-    return read_release(dataset, _verified_archives(dataset, root, names), allow, told)
+    if truth is None and dataset.truth:
+        truth = _fetched_truth(_verified_archives(dataset, root, dataset.truth))
+    return read_release(dataset, _verified_archives(dataset, root, names), allow, truth)
+
+
+def _fetched_truth(lists: Mapping[str, VerifiedArchive]) -> Truth:
+    """What lists tell that are files of the records."""
+    with TemporaryDirectory(prefix="mimiidg-truth-") as directory:
+        paths = [_on_disk(verified.path, Path(directory)) for verified in lists.values()]
+        return read_truth(paths)
+
+
+def _on_disk(path: Place, directory: Path) -> Path:
+    """The file, or a copy of it where it is on object storage."""
+    if is_local(path):
+        return local(path)
+    copy = directory / path.name
+    copy.write_bytes(path.read_bytes())
+    return copy
 
 
 def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:

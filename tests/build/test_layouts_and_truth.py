@@ -236,3 +236,43 @@ def test_a_store_of_labels_and_domains_alone_verifies_too(place: Place) -> None:
     test = store.clips[store.clips["split"] == "test"]
     assert sorted(zip(test["domain"], test["condition"], strict=True)) == [("source", "anomaly"), ("target", "normal")]
     assert verify_store(store, place.root, deep=True) == []
+
+
+def test_lists_that_a_record_holds_are_used_unasked(place: Place) -> None:
+    """As of the synthetic releases, whose evaluation part comes with its list."""
+    name = place.case.list_name
+    (place.root / "archives/d" / name).write_bytes((place.lists / name).read_bytes())
+    text = place.manifest.read_text().replace("files = [", f'files = [{{ name = "{name}" }}, ', 1)
+    place.manifest.write_text(text.replace("citation", f'truth = ["{name}"]\ncitation', 1))
+    assert place.run("fetch", place.manifest, "--section", "3DPrinter", "--offline", "--quiet") == 0
+    assert place.run("build", place.variant, "--allow", "missing_table", "--quiet") == 0
+    assert set(place.case.full_names) <= set(place.store.clips["full_name"])
+
+
+def test_lengths_that_are_not_what_the_manifest_states(tmp_path: Path, capsys: Output) -> None:
+    place = Place(tmp_path, CASES["dcase2020"])
+    place.manifest.write_text(place.manifest.read_text().replace("clip_seconds = 1.0", "clip_seconds = 2.0"))
+    capsys.readouterr()
+    for command in (["validate", place.manifest], ["build", place.variant, "--quiet"]):
+        assert place.run(*command, *place.truth) == 1
+        printed = capsys.readouterr()
+        told = " ".join((printed.out + printed.err).split())
+        assert (
+            "clip_length" in told
+            and "has 1 s, and not one of the 5 clips of fan/id_00 has the 2 s that d states" in told
+        )
+    assert not (place.root / "variants").exists()
+
+
+def test_one_clip_of_another_length_is_for_the_decoder(tmp_path: Path) -> None:
+    place = Place(tmp_path, CASES["dcase2020"])
+    member = "fan/train/normal_id_00_00000003.wav"
+    with zipfile.ZipFile(place.root / "archives/d/dev_data_fan.zip", "a") as archive:
+        archive.writestr(member, encode_wav(np.ones(15_999, np.int16)))
+    assert place.run("fetch", place.manifest, "--offline", "--quiet") == 1, "no longer the archive that was pinned"
+    (place.root / "archives/d/archives.lock.json").unlink()
+    assert place.run("fetch", place.manifest, "--offline", "--quiet") == 0
+    findings = validate_dataset(str(place.manifest), place.root, truth=place.lists).findings
+    assert findings[["severity", "kind"]].to_numpy().tolist() == [["warning", "size"]]
+    with pytest.raises(DataError, match=f"{member}: expected .*16000 samples, found .*15999 samples"):
+        build_variant(load_variant(str(place.variant)), place.root, truth=place.lists)

@@ -139,3 +139,10 @@ def test_lists_add_attributes_that_released_names_leave_out() -> None:
     assert [kind for kind in kinds if kind[0] == "error"] == []
     assert clips["attributes"].tolist() == ['{"pro":"A","wt":"200"}'] and clips["full_name"].tolist() == [full]
     assert clips["clip"].tolist() == [name.removesuffix(".wav")]
+
+
+def test_a_section_without_attributes_needs_no_table() -> None:
+    names = [f"RoboticArm/train/section_00_source_train_normal_000{index}_noAttribute.wav" for index in range(2)]
+    assert read(Truth(), names=names)[1] == []
+    names.append("RoboticArm/train/section_00_target_train_normal_0000_weight_15.wav")
+    assert read(Truth(), names=names)[1] == [("error", "missing_table")]

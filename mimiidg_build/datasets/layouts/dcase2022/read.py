@@ -122,7 +122,9 @@ def _reading(files: Sequence[ClipFile], tables: Tables, hidden: HiddenClips, fin
     for clip in reading.read_clips():
         if clip.section_id not in tables.names and clip.section_id not in hidden.untold and not clip.is_hidden:
             tableless.setdefault(clip.section_id, []).append(clip)
-    reading.missing_tables = [_missing_table(key, clips) for key, clips in tableless.items()]
+    # where no name has an attribute there is nothing that a table could say
+    lacking = {key: clips for key, clips in tableless.items() if any(clip.attributes for clip in clips)}
+    reading.missing_tables = [_missing_table(key, clips) for key, clips in lacking.items()]
     return reading
 
 
