@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from mimiidg_build.datasets.clip_table.clips import Attributes
 from mimiidg_build.datasets.truth import attribute_pairs
-
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9.+-]*")
 
 
 @lru_cache(maxsize=2**12)  # thousands of clips have some dozens of tails
@@ -24,11 +21,7 @@ def tail_attributes(tail: str) -> Attributes:
     >>> tail_attributes("serial_no_000_water")
     (('tail', 'serial_no_000_water'),)
     """
-    pairs = attribute_pairs(tail)
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) == len(keys) and all(_KEY.fullmatch(key) for key in keys):
-        return tuple(pairs)
-    return (("tail", tail),)
+    return tuple(attribute_pairs(tail))
 
 
 def free_text(tail: str) -> Attributes:

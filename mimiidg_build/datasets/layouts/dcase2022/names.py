@@ -21,7 +21,6 @@ from functools import lru_cache
 
 from mimiidg_build.datasets.clip_table.clips import Attributes
 from mimiidg_build.datasets.layouts.tails import tail_attributes
-from mimiidg_build.datasets.truth import attribute_pairs
 from mimiidg_build.errors import DataError
 
 GRAMMAR = "section_SS_(source|target)_(train|test)_(normal|anomaly)_NNNN[_<key>_<value>...].wav or section_SS_NNNN.wav"
@@ -113,7 +112,8 @@ def _fields(base: str) -> _Fields | None:
     """The fields of a base name, None where it does not fit the grammar."""
     if match := _FULL.fullmatch(base):
         section, domain, split, condition, index, tail = match.groups()
-        keys = [key for key, _ in attribute_pairs(tail or "")]
+        words = (tail or "").split("_")
+        keys = words[::2] if len(words) % 2 == 0 else []
         return (section, domain, split, condition, int(index), tail) if len(set(keys)) == len(keys) else None
     if match := _HIDDEN.fullmatch(base):
         return match[1], None, "test", None, int(match[2]), None
