@@ -65,10 +65,6 @@ def section_choices() -> tuple[str, ...]:
 
 
 def _machine_types(ctx: click.Context) -> list[str]:
-    """Those of the dataset that stands on the command line already, else all."""
-    if (name := ctx.params.get("dataset")) in _shipped("datasets"):
-        text = (files("mimiidg_build") / "data_manifests" / "datasets" / f"{name}.toml").read_text(encoding="utf-8")
-        return list(tomllib.loads(text)["machine_types"])
     return [choice for choice in section_choices() if "/" not in choice]
 
 

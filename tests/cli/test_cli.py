@@ -335,7 +335,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         ("mimiidg build paper --scheduler p", {"processes"}),
         ("mimiidg benchmark demo --model nearest_neighbour_", {"nearest_neighbour_max"}),
         ("mimiidg benchmark demo --profile sm", {"smoke"}),
-        ("mimiidg validate mimii_dg --machine-type v", {"valve"}),
+        ("mimiidg validate mimii_dg --machine-type v", {"valve", "valveEmu"}),
         ("mimiidg validate mimii_dg --allow missing", {"missing_table"}),
         ("mimiidg fetch mimii_dg --file fa", {"fan.zip"}),
         ("mimiidg report mi", {"mine-of-my-own"}),
