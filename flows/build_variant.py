@@ -77,6 +77,7 @@ def build_variant(
     plan: Path | None = None,
     allow: list[str] | None = None,
     replace: bool = False,
+    truth: list[Path] | None = None,
 ) -> Place:
     """Build a variant, or find it built; see :func:`mimiidg_build.build.variant.build_variant`.
 
@@ -98,6 +99,8 @@ def build_variant(
         Kinds of validation findings that are warnings rather than errors.
     replace : bool
         Whether it may take its name over from a store of another definition.
+    truth : list of Path, optional
+        The organisers' lists of what clips are whose names hide it.
 
     Returns
     -------
@@ -112,6 +115,7 @@ def build_variant(
         plan=plan,
         allow=allow or [],
         replace=replace,
+        truth=truth,
         reporter=settings.reporter(),
         executor=Tasks(),
     )

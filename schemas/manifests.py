@@ -61,13 +61,22 @@ class RecordFile(Strict):
 
 
 class Record(Strict):
-    """One Zenodo record. File names repeat across records, so an archive's key is (record id, file name)."""
+    """One Zenodo record. File names repeat across records, so an archive's key is (record id, file name).
+
+    ``sections``: those that its archives hold clips of, for all machine types or by machine type; empty where nobody
+    stated them.
+    """
 
     id: RecordId
     title: str
     license: str
     doi: str | None = None
+    sections: list[SectionName] | dict[MachineType, list[SectionName]] = Field(default_factory=list)
     files: list[RecordFile] = Field(min_length=1)
+
+    def sections_of(self, machine_type: str) -> list[str]:
+        """The sections of a machine type that its archives hold; empty where nobody stated them."""
+        return self.sections.get(machine_type, []) if isinstance(self.sections, dict) else self.sections
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Record:

@@ -7,7 +7,7 @@ absolute, both of samples in [-1, 1].
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import pandas as pd
 import pandera.pandas as pa
@@ -51,8 +51,8 @@ class Table(pa.DataFrameModel):
 class AttributeTable(Table):
     """An ``attributes_NN.csv`` as read: every row of the table, short rows completed.
 
-    ``line`` is the line in the file, counted from 1 with the header. ``full_name`` is the last column of the
-    evaluation sections' tables, ``""`` where the table has none.
+    ``line`` is the line in the file, counted from 1 with the header. A third and a fourth pair are there where the
+    table has them. ``full_name`` is the last column of the evaluation sections' tables, ``""`` where it is not there.
     """
 
     line: Series[int] = pa.Field(ge=2, unique=True)
@@ -61,6 +61,10 @@ class AttributeTable(Table):
     d1v: Series[str]
     d2p: Series[str]
     d2v: Series[str]
+    d3p: Optional[Series[str]]  # noqa: UP045 (pandera knows an optional column by this form alone)
+    d3v: Optional[Series[str]]  # noqa: UP045
+    d4p: Optional[Series[str]]  # noqa: UP045
+    d4v: Optional[Series[str]]  # noqa: UP045
     full_name: Series[str]
 
 

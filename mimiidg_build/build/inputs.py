@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.noise_choice import check_noise_kinds, choose_noise
 from mimiidg_build.datasets.recipes import section_rows
 from mimiidg_build.datasets.release import Release
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.dataset import noise_archive, validate_dataset
 from mimiidg_build.mixing import mix, mix_plan, noise_bank
@@ -97,6 +98,7 @@ def read_inputs(
     plan: Path | None = None,
     allow: Collection[str] = (),
     release: Release | None = None,
+    truth: Truth | Path | Sequence[Path] | None = None,
 ) -> Inputs:
     """Read archives' directories, tables and noise recordings' names: what a fingerprint needs.
 
@@ -110,6 +112,8 @@ def read_inputs(
         Kinds of findings that are warnings rather than errors.
     release : Release, optional
         The dataset, if it was read already.
+    truth : Truth, path or paths, optional
+        The organisers' lists of what clips are whose names hide it.
 
     Raises
     ------
@@ -118,7 +122,8 @@ def read_inputs(
     """
     dataset = load_dataset(variant.dataset)
     if release is None:
-        release = validate_dataset(dataset, root, variant.wants_machine_type, allow)
+        wants = variant.wants_machine_type
+        release = validate_dataset(dataset, root, wants, allow, sections=variant.sections, truth=truth)
     raise_on_errors(release.findings)
     held = [Section(machine_type=key.machine_type, section=key.section) for key in release.sections]
     check_held(variant, dataset, held, [row.id for row in held])

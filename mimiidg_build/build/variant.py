@@ -21,6 +21,7 @@ from mimiidg_build.build.publish import move_latest, open_staging, publish
 from mimiidg_build.build.sections import RenderedSection, render_sections
 from mimiidg_build.datasets.findings import findings_frame
 from mimiidg_build.datasets.release import Release
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.fetch.dataset import make_synthetic
 from mimiidg_build.mixing.noise_quality import noise_findings
@@ -62,6 +63,7 @@ def build_variant(
     allow: Collection[str] = (),
     replace: bool = False,
     release: Release | None = None,
+    truth: Truth | Path | Sequence[Path] | None = None,
     reporter: Reporter | None = None,
     executor: BuildExecutor | None = None,
 ) -> Built:
@@ -88,6 +90,9 @@ def build_variant(
         noise, ...) has: see :mod:`mimiidg_build.build.checks`.
     release : Release, optional
         The dataset, if it was read already.
+    truth : Truth, path or paths, optional
+        The organisers' lists of what clips are whose names hide it: files, or directories that are searched for them.
+        Without them such clips are an error, ``hidden_name``; where that is allowed they have no condition.
     reporter : Reporter, optional
         Shows progress.
     executor : Executor, optional
@@ -110,7 +115,7 @@ def build_variant(
     variant = load_variant(variant) if isinstance(variant, str) else variant
     variant = check_build(variant, root, allow=allow, replace=replace)
     build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or BuildExecutor())
-    inputs = build.executor.run("validate", lambda: build.read(plan, allow, release))
+    inputs = build.executor.run("validate", lambda: build.read(plan, allow, release, truth))
     decision = _decided(inputs, root, replace)
     # Without the lock, so that a read-only ROOT is enough. A journal is an interrupted run's, which this one finishes.
     if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
@@ -153,10 +158,16 @@ class _Build:
     reporter: Reporter
     executor: BuildExecutor
 
-    def read(self, plan: Path | None, allow: Collection[str], release: Release | None) -> Inputs:
+    def read(
+        self,
+        plan: Path | None,
+        allow: Collection[str],
+        release: Release | None,
+        truth: Truth | Path | Sequence[Path] | None,
+    ) -> Inputs:
         """Have a synthetic release on disk; read and validate everything that decides the store's bytes."""
         make_synthetic(self.variant, self.root, self.reporter)
-        return read_inputs(self.variant, self.root, plan=plan, allow=allow, release=release)
+        return read_inputs(self.variant, self.root, plan=plan, allow=allow, release=release, truth=truth)
 
     def make(self, inputs: Inputs, decision: Decision) -> Store:
         """Plan, render and publish a store that is not there yet."""

@@ -24,6 +24,7 @@ import click
 from mimiidg_build.cli.benchmark import benchmark
 from mimiidg_build.cli.build import build
 from mimiidg_build.cli.completion import completion
+from mimiidg_build.cli.datasets import datasets
 from mimiidg_build.cli.demo import demo
 from mimiidg_build.cli.diff import diff
 from mimiidg_build.cli.evaluate import evaluate
@@ -63,6 +64,7 @@ def cli() -> None:
 
 for command in (
     demo,
+    datasets,
     fetch,
     validate,
     new_variant,

@@ -9,7 +9,14 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import absolute_for_cluster, chosen_variants
-from mimiidg_build.cli.options import allow_option, common, replace_option, run_options, variant_options
+from mimiidg_build.cli.options import (
+    allow_option,
+    common,
+    replace_option,
+    run_options,
+    truth_option,
+    variant_options,
+)
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_store, shown_progress, store_content
 from mimiidg_build.cli.values import FilePath, SweepCommand
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 @replace_option
 @run_options
 @click.option("--plan", type=FilePath(exists=True), help="Render this mix plan (parquet or CSV).")
+@truth_option
 @allow_option
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
@@ -45,6 +53,7 @@ def build(
     scheduler: str,
     workers: int | None,
     plan: Path | None,
+    truth: tuple[Path, ...],
     allow: tuple[str, ...],
     prefect: bool,
     root: Place,
@@ -58,6 +67,8 @@ def build(
     interrupted build resumes where it stopped; a finished one is not built again.
 
     A store of that name and another definition (dataset, sections, SNR, ...) is not superseded without --replace.
+    Evaluation clips, whose names hide what they are, need the organisers' lists (--truth); without them, with --allow
+    hidden_name, they are stored and scored and left out of every metric.
 
     Example: mimiidg build paper --noise A=factory_a --noise B=factory_b --section valve --snr-offset -6 0 6
     """
@@ -79,7 +90,8 @@ def build(
     root = absolute_for_cluster(root, scheduler)
     for one in wanted:  # a mistake fails here, before a server starts or anything is built
         check_build(one, root, allow=allow, replace=replace)
-    options = {"scheduler": scheduler, "workers": workers, "plan": plan, "allow": list(allow), "replace": replace}
+    options: dict[str, Any] = {"scheduler": scheduler, "workers": workers, "plan": plan, "replace": replace}
+    options |= {"allow": list(allow), "truth": list(truth) or None}
     built = []
     with shown_progress(quiet) as reporter:
         make = _directly

@@ -49,10 +49,19 @@ def _built(ctx: click.Context) -> list[str]:
 
 @lru_cache(maxsize=1)
 def section_choices() -> tuple[str, ...]:
-    """Machine types, and sections of Table 1. Read without the schemas, whose import takes time."""
-    content = tomllib.loads((files("mimiidg_build") / "data_manifests" / "recipes" / "table1.toml").read_text())
-    rows = [(row["machine_type"], row["section"]) for row in content["sections"]]
-    return (*dict.fromkeys(machine for machine, _ in rows), *(f"{machine}/{section}" for machine, section in rows))
+    """Machine types and sections of Table 1 and of the datasets. Read without the schemas, whose import takes time."""
+    folder = files("mimiidg_build") / "data_manifests"
+    rows = tomllib.loads((folder / "recipes" / "table1.toml").read_text())["sections"]
+    found = {f"{row['machine_type']}/{row['section']}": None for row in rows}
+    machines = dict.fromkeys(row["machine_type"] for row in rows)
+    for name in _shipped("datasets"):
+        content = tomllib.loads((folder / "datasets" / f"{name}.toml").read_text(encoding="utf-8"))
+        machines |= dict.fromkeys(content["machine_types"])
+        for record in content["records"]:
+            stated = record.get("sections", [])
+            by_machine = stated if isinstance(stated, dict) else dict.fromkeys(content["machine_types"], stated)
+            found |= {f"{machine}/{section}": None for machine, its in by_machine.items() for section in its}
+    return (*machines, *found)
 
 
 def _machine_types(ctx: click.Context) -> list[str]:

@@ -7,25 +7,29 @@ from typing import TYPE_CHECKING
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import common
+from mimiidg_build.cli.options import common, section_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_table, shown_progress
+from mimiidg_build.cli.values import SweepCommand
+from mimiidg_build.errors import UsageError
 
 if TYPE_CHECKING:
     from mimiidg_build.storage.places import Place
 
 
-@click.command()
+@click.command(cls=SweepCommand)
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", shell_complete=complete.datasets)
 @click.option(
     "--file", "files", multiple=True, help="Only this file of the dataset.", shell_complete=complete.archive_files
 )
+@section_option
 @click.option("--offline", is_flag=True, help="Fetch nothing; use and verify existing archives.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
 def fetch(
     datasets: tuple[str, ...],
     files: tuple[str, ...],
+    sections: tuple[str, ...],
     offline: bool,
     prefect: bool,
     root: Place,
@@ -37,25 +41,34 @@ def fetch(
     An interrupted transfer resumes where it stopped; verified archives are not fetched again; a file downloaded by
     hand into ROOT/archives/<record>/ is verified and used.
 
-    Example: mimiidg fetch mimii_dg --file fan.zip --file valve.zip
+    `mimiidg datasets` lists what there is.
+
+    Example: mimiidg fetch dcase2022 --section fan/00 fan/01 fan/02
     """
     from mimiidg_build.datasets.manifest import load_dataset
-    from mimiidg_build.datasets.release import check_files
+    from mimiidg_build.datasets.release import check_choices, check_files, clip_archives
     from mimiidg_build.fetch.dataset import fetch_dataset
 
     manifests = [load_dataset(name) for name in datasets]
     check_files(manifests, files)
-    names = list(files) or None
+    if files and sections:
+        raise UsageError("--file names archives and --section chooses them: give one of them.")
+    for manifest in manifests:
+        check_choices(manifest, sections)
+    wanted: dict[str, list[str] | None] = {}
+    for name, manifest in zip(datasets, manifests, strict=True):
+        chosen = [*(file for _, file in clip_archives(manifest, choices=sections)), *manifest.truth]
+        wanted[name] = chosen if sections else list(files) or None
     fetched: dict[str, Place] = {}
     with shown_progress(quiet) as reporter:
         if as_flow(prefect):
             start_prefect(root, "fetch_archives")
             from mimiidg_build.flows.fetch_archives import fetch_archives
 
-            fetched = fetch_archives(dict.fromkeys(datasets, names), str(root), offline)
+            fetched = fetch_archives(wanted, str(root), offline)
         else:
-            for manifest in manifests:
-                fetched |= fetch_dataset(manifest, root, names=names, offline=offline, reporter=reporter)
+            for name, manifest in zip(datasets, manifests, strict=True):
+                fetched |= fetch_dataset(manifest, root, names=wanted[name], offline=offline, reporter=reporter)
     if as_json:
         print_json({key: str(path) for key, path in fetched.items()})
     else:

@@ -9,7 +9,7 @@ import click
 
 from mimiidg_build import settings
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.values import Device, Known, Root
+from mimiidg_build.cli.values import Device, FilePath, Known, Root
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
@@ -88,6 +88,33 @@ def allow_option(command: Command) -> Command:
             metavar="KIND",
             help="Take validation errors of this kind as warnings.",
             shell_complete=complete.error_kinds,
+        ),
+    )
+
+
+def truth_option(command: Command) -> Command:
+    """The organisers' lists of what clips are whose names hide it."""
+    return _with_options(
+        command,
+        click.option(
+            "--truth",
+            multiple=True,
+            type=FilePath(exists=True),
+            help="Ground truth of clips whose names hide it: the organisers' lists or tables, or a folder of them.",
+        ),
+    )
+
+
+def section_option(command: Command) -> Command:
+    """Machine types and sections of a dataset."""
+    return _with_options(
+        command,
+        click.option(
+            "--section",
+            "sections",
+            multiple=True,
+            help="Only archives that hold these machine types or sections: fan valve/02.",
+            shell_complete=complete.sections,
         ),
     )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import allow_option, common
+from mimiidg_build.cli.options import allow_option, common, section_option, truth_option
 from mimiidg_build.cli.printing import counted, print_json, print_table
+from mimiidg_build.cli.values import SweepCommand
 
 if TYPE_CHECKING:
     from mimiidg_build.storage.places import Place
 
 
-@click.command()
+@click.command(cls=SweepCommand)
 @click.argument("dataset", shell_complete=complete.datasets)
 @click.option(
     "--machine-type",
@@ -24,28 +26,43 @@ if TYPE_CHECKING:
     shell_complete=complete.machine_types,
 )
 @click.option("--machine", "machines", multiple=True, hidden=True)  # what --machine-type was called in 0.1.0
+@section_option
+@truth_option
 @allow_option
 @common
 def validate(
-    dataset: str, machines: tuple[str, ...], allow: tuple[str, ...], root: Place, as_json: bool, quiet: bool
+    dataset: str,
+    machines: tuple[str, ...],
+    sections: tuple[str, ...],
+    truth: tuple[Path, ...],
+    allow: tuple[str, ...],
+    root: Place,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Validate a fetched dataset.
 
-    Names, attribute tables, audio members and Table 1 against each other. Warnings are the known disagreements of a
-    release; an error exits with 1.
+    Names, attribute tables, audio members and what is published of the dataset against each other. Warnings are the
+    known disagreements of a release; an error exits with 1. Evaluation clips, whose names hide what they are, need the
+    organisers' lists (--truth); without them, --allow hidden_name.
 
     Example: mimiidg validate mimii_dg --machine-type valve
     """
     from mimiidg_build.datasets.findings import check_kinds, summarise
     from mimiidg_build.datasets.manifest import load_dataset
-    from mimiidg_build.datasets.release import check_machine_types
+    from mimiidg_build.datasets.release import check_choices, check_machine_types
     from mimiidg_build.datasets.rows import records
     from mimiidg_build.fetch.dataset import validate_dataset
 
     manifest = load_dataset(dataset)
     check_machine_types(manifest, machines)
+    check_choices(manifest, sections)
     check_kinds(allow)
-    release = validate_dataset(manifest, root, lambda machine: not machines or machine in machines, allow)
+
+    def wants(machine: str) -> bool:
+        return not machines or machine in machines
+
+    release = validate_dataset(manifest, root, wants, allow, sections=sections, truth=truth or None)
     findings = release.findings
     errors = int((findings["severity"] == "error").sum())
     if as_json:

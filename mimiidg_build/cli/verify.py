@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import absolute_for_cluster, named_dataset, noise_by_kind, store_path
-from mimiidg_build.cli.options import common, noise_option, run_options
+from mimiidg_build.cli.options import common, noise_option, run_options, truth_option
 from mimiidg_build.cli.printing import counted, print_json, print_lines, shown_progress
 from mimiidg_build.errors import UsageError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--deep", is_flag=True, help="Make every clip and table anew from the archives and compare.")
 @click.option("--repair", "with_repair", is_flag=True, help="Restore what is damaged, and only that.")
 @noise_option
+@truth_option
 @run_options
 @common
 def verify(
@@ -32,6 +34,7 @@ def verify(
     deep: bool,
     with_repair: bool,
     noise: tuple[str, ...],
+    truth: tuple[Path, ...],
     scheduler: str,
     workers: int | None,
     root: Place,
@@ -42,7 +45,8 @@ def verify(
 
     A store is given by path or variant. A store's files are compared with their digests, the archives that were
     fetched with their checksums. --repair renders damaged shards again from the archives, or fetches damaged archives
-    again, and verifies anew. Noise that was moved since the build is found with --noise.
+    again, and verifies anew. Noise that was moved since the build is found with --noise. What truth lists told of the
+    clips stands in the store; --truth gives the lists again where that table is damaged.
 
     Example: mimiidg verify demo --repair
     """
@@ -53,13 +57,15 @@ def verify(
     dataset, given = named_dataset(name, root), noise_by_kind(noise)
     if given and (dataset is not None or not (deep or with_repair)):
         raise UsageError("--noise says where a store's noise is now: it goes with a store, and --deep or --repair.")
+    if truth and (dataset is not None or not (deep or with_repair)):
+        raise UsageError("--truth tells of a store's clips again: it goes with a store, and --deep or --repair.")
     with shown_progress(quiet) as reporter:
         if dataset is not None:
             verified = _verify_archives(dataset, root, with_repair, reporter)
         else:
             path = store_path(name, root, also=shipped_names("datasets"))
             run = runner(scheduler, workers, root)
-            verified = _verify_store(path, root, with_repair, deep, given, run, reporter)
+            verified = _verify_store(path, root, with_repair, deep, given, list(truth) or None, run, reporter)
     verified.show(as_json)
     if verified.problems:
         raise click.exceptions.Exit(1)
@@ -91,6 +97,7 @@ def _verify_store(
     with_repair: bool,
     deep: bool,
     given: dict[str, list[str]],
+    truth: list[Path] | None,
     run: Runner,
     reporter: Reporter,
 ) -> _Verified:
@@ -98,9 +105,9 @@ def _verify_store(
     from mimiidg_build.upkeep.repair import repair_store
     from mimiidg_build.upkeep.verify import verify_store
 
-    restored = repair_store(path, root, run, reporter, noise=given) if with_repair else []
+    restored = repair_store(path, root, run, reporter, noise=given, truth=truth) if with_repair else []
     store = open_store(path, check=False)  # only now: before the repair its metadata may be damaged
-    problems = verify_store(store, root, deep=deep, run=run, reporter=reporter, noise=given)
+    problems = verify_store(store, root, deep=deep, run=run, reporter=reporter, noise=given, truth=truth)
     return _Verified(str(path), counted(len(store.attributes.objects), "object"), restored, problems)
 
 

@@ -15,10 +15,11 @@ import pandas as pd
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.datasets.clip_table.build import build_clip_table
 from mimiidg_build.datasets.clip_table.clips import Reading
-from mimiidg_build.datasets.clip_table.sizes import check_sizes
 from mimiidg_build.datasets.layouts import LAYOUTS, layout_of
 from mimiidg_build.datasets.manifest import load_dataset, recipe_of
 from mimiidg_build.datasets.noise_choice import possible_sources
+from mimiidg_build.datasets.stated import check_stated
+from mimiidg_build.datasets.stated_audio import check_audio
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
@@ -41,9 +42,18 @@ class VerifiedArchive(NamedTuple):
 
 
 def clip_archives(
-    dataset: DatasetManifest, wants: Callable[[str], bool] = lambda machine: True
+    dataset: DatasetManifest, wants: Callable[[str], bool] = lambda machine: True, choices: Collection[str] = ()
 ) -> list[tuple[Record, str]]:
-    """(record, file name) of every archive that holds clips of a wanted machine type.
+    """(record, file name) of every archive that holds clips of a wanted machine type and section.
+
+    Parameters
+    ----------
+    dataset : DatasetManifest
+    wants : callable
+        Which machine types.
+    choices : collection of str
+        Only these machine types and sections, as ``"fan"`` or ``"fan/00"``; all by default. An archive is left out
+        where its record states which sections it holds, and none of them is wanted.
 
     Raises
     ------
@@ -55,8 +65,42 @@ def clip_archives(
         (record, file.name)
         for record in dataset.records
         for file in record.files
-        if (machine := layout.machine_type_of(dataset, file.name)) and wants(machine)
+        if (machine := layout.machine_type_of(dataset, file.name))
+        and wants(machine)
+        and _holds(machine, record.sections_of(machine), choices)
     ]
+
+
+def _holds(machine_type: str, sections: Collection[str], choices: Collection[str]) -> bool:
+    """Whether an archive of a machine type holds something that is chosen; ``sections`` are empty where unknown.
+
+    >>> _holds("fan", ["00", "01"], ["fan/03", "valve"]), _holds("fan", [], ["fan/03"]), _holds("fan", ["00"], ["fan"])
+    (False, True, True)
+    """
+    if not choices or machine_type in choices:
+        return True
+    chosen = [choice.partition("/")[2] for choice in choices if choice.partition("/")[0] == machine_type]
+    return bool(chosen if not sections else set(chosen) & set(sections))
+
+
+def check_choices(dataset: DatasetManifest, choices: Collection[str]) -> None:
+    """Refuse machine types and sections that a dataset does not have, as far as its manifest tells.
+
+    Raises
+    ------
+    UsageError
+        The message lists those that it has.
+    """
+    check_machine_types(dataset, [choice.partition("/")[0] for choice in choices])
+    for machine_type, _, section in (choice.partition("/") for choice in choices):
+        known = list(
+            dict.fromkeys(name for record, _ in clip_archives(dataset) for name in record.sections_of(machine_type))
+        )
+        if section and known and section not in known:
+            raise UsageError(
+                f"{dataset.name} has no section {shown(section)} of {machine_type}.{did_you_mean(section, known)} It "
+                f"has {', '.join(known)}."
+            )
 
 
 def machine_types(dataset: DatasetManifest) -> list[str]:
@@ -118,7 +162,8 @@ def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> No
 def needed_archives(variant: Variant) -> dict[str, list[str]]:
     """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
     dataset = load_dataset(variant.dataset)
-    needed = {dataset.name: [name for _, name in clip_archives(dataset, variant.wants_machine_type)]}
+    archives = clip_archives(dataset, variant.wants_machine_type, variant.sections)
+    needed = {dataset.name: [*(name for _, name in archives), *dataset.truth]}
     for source in possible_sources(variant, dataset):
         # noise from folders and zips of the user's is on disk already
         if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):
@@ -193,7 +238,8 @@ def read_release(
     """
     paths = {key: verified.path for key, verified in archives.items()}
     reading, members = _read_layout(dataset, paths, Truth() if truth is None else truth)
-    reading.findings += check_sizes(dataset, reading.read_clips(), members)
+    found = reading.read_clips()
+    reading.findings += [*check_audio(dataset, found, members, paths), *check_stated(dataset, archives, found)]
     clips, findings = build_clip_table(reading, recipe_of(dataset), dataset.counts)
     # demoted, not dropped: what was allowed is still reported
     findings["severity"] = findings["severity"].mask(findings["kind"].isin(list(allow)), "warning")

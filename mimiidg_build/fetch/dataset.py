@@ -6,7 +6,9 @@ fetches the real records. Its served copy is deleted once every archive is verif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mimiidg_build import settings
 from mimiidg_build.datasets import synthetic
@@ -18,6 +20,7 @@ from mimiidg_build.datasets.release import (
     needed_archives,
     read_release,
 )
+from mimiidg_build.datasets.truth import Truth, read_truth
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.fetch.lock import SERVED, guard, record_dir, served_dir
@@ -25,7 +28,7 @@ from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.locks import locked
-from mimiidg_build.storage.places import Place, place, prepare, remove_tree
+from mimiidg_build.storage.places import Place, is_local, local, place, prepare, remove_tree
 
 
 def fetch_dataset(
@@ -159,6 +162,9 @@ def validate_dataset(
     root: str | Place,
     wants: Callable[[str], bool] = lambda machine: True,
     allow: Collection[str] = (),
+    *,
+    sections: Collection[str] = (),
+    truth: Truth | str | Path | Iterable[str | Path] | None = None,
 ) -> Release:
     """Read and validate the fetched archives of a dataset; nothing is fetched, nothing unpacked.
 
@@ -172,6 +178,11 @@ def validate_dataset(
         Which machine types.
     allow : collection of str
         Kinds of findings that are warnings rather than errors.
+    sections : collection of str
+        Only archives that hold these machine types or sections, as ``"fan"`` or ``"fan/00"``; all by default.
+    truth : Truth, path or paths, optional
+        The organisers' lists of what clips are whose names hide it: files, or directories that are searched for them.
+        By default those that the dataset's records hold.
 
     Returns
     -------
@@ -180,15 +191,39 @@ def validate_dataset(
     Raises
     ------
     UsageError
-        The dataset has a layout that no module reads, so it can be fetched only.
+        The dataset has a layout that no module reads, so it can be fetched only; or truth is none.
     FetchError
         An archive is missing or not verified.
     DataError
-        An archive is damaged or its members' names are not safe.
+        An archive is damaged or its members' names are not safe; or a truth list cannot be read.
     """
     dataset, root = _loaded(dataset), place(root)
-    names = [name for _, name in clip_archives(dataset, wants)]
-    return read_release(dataset, _verified_archives(dataset, root, names), allow)
+    if truth is not None and not isinstance(truth, Truth):
+        truth = read_truth(_paths(truth))
+    names = [name for _, name in clip_archives(dataset, wants, sections)]
+    if truth is None and dataset.truth:
+        truth = _fetched_truth(_verified_archives(dataset, root, dataset.truth))
+    return read_release(dataset, _verified_archives(dataset, root, names), allow, truth)
+
+
+def _fetched_truth(lists: Mapping[str, VerifiedArchive]) -> Truth:
+    """What lists tell that are files of the records."""
+    with TemporaryDirectory(prefix="mimiidg-truth-") as directory:
+        paths = [_on_disk(verified.path, Path(directory)) for verified in lists.values()]
+        return read_truth(paths)
+
+
+def _on_disk(path: Place, directory: Path) -> Path:
+    """The file, or a copy of it where it is on object storage."""
+    if is_local(path):
+        return local(path)
+    copy = directory / path.name
+    copy.write_bytes(path.read_bytes())
+    return copy
+
+
+def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
 
 
 def _verified_archives(dataset: DatasetManifest, root: Place, names: Collection[str]) -> dict[str, VerifiedArchive]:

@@ -32,7 +32,7 @@ from mimiidg_build.store.damage import FOREIGN, find_damage
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, is_sealed
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.store.tables import CLIPS, MIX_PLAN
-from mimiidg_build.upkeep.verify import Noise, same_inputs
+from mimiidg_build.upkeep.verify import Lists, Noise, same_inputs
 
 TABLES = (CLIPS, MIX_PLAN)
 
@@ -65,6 +65,7 @@ def repair_store(
     run: Runner | None = None,
     reporter: Reporter | None = None,
     noise: Noise | None = None,
+    truth: Lists | None = None,
 ) -> list[str]:
     """Make what is damaged in a store anew.
 
@@ -80,6 +81,8 @@ def repair_store(
         Shows progress.
     noise : mapping of kind to path or paths, optional
         Where noise is now that was moved since the build.
+    truth : path or paths, optional
+        The truth lists that the store was built with; what its clip table says by default, which may be damaged.
 
     Returns
     -------
@@ -106,7 +109,7 @@ def repair_store(
         beside = Decision(store.fingerprint, None, path.with_suffix(".zarr.partial"), path.with_suffix(".journal"))
         if damaged:
             _refuse_links(path, damaged)
-            restored += _restore(store, root, beside, damaged, run, reporter, noise)
+            restored += _restore(store, root, beside, damaged, run, reporter, noise, truth)
         remove_tree(beside.staging)  # also without damage: an interrupted run may have left it
         remove_tree(beside.journal)
         return restored
@@ -136,9 +139,10 @@ def _restore(
     run: Runner,
     reporter: Reporter,
     noise: Noise | None,
+    truth: Lists | None,
 ) -> list[str]:
     """Make the damaged objects in a partial store and put in place those that come out as recorded; their names."""
-    inputs, changed = same_inputs(store, root, noise)
+    inputs, changed = same_inputs(store, root, noise, truth)
     if changed:
         raise DataError(f"{store.path} cannot be repaired:\n" + "\n".join(changed))
     planned = plan_sections(inputs, decision, root, run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,10 @@ from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.publish import tables
 from mimiidg_build.build.render import ShardTask, render_unwritten
 from mimiidg_build.build.sections import RenderedSection, finished_section
+from mimiidg_build.datasets.findings import ERROR_KINDS
 from mimiidg_build.datasets.noise_choice import refuse_unused_kinds, with_stated_rest
+from mimiidg_build.datasets.recorded_truth import truth_of_clips
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.datasets.variant import with_noise
 from mimiidg_build.errors import DataError, FetchError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path
@@ -33,10 +37,13 @@ from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.tables import read_table
 
+Lists = Path | Sequence[Path]  # of truth: files, or folders of them
 Noise = Mapping[str, str | Sequence[str]]  # where the noise of each kind is
 
 
-def same_inputs(store: Store, root: Place, noise: Noise | None = None) -> tuple[Inputs, list[str]]:
+def same_inputs(
+    store: Store, root: Place, noise: Noise | None = None, truth: Lists | None = None
+) -> tuple[Inputs, list[str]]:
     """What a store was built from, read anew, and one line for every section whose inputs have changed.
 
     Parameters
@@ -45,6 +52,8 @@ def same_inputs(store: Store, root: Place, noise: Noise | None = None) -> tuple[
     root : Place
     noise : mapping of kind to path or paths, optional
         Where noise is now that was moved.
+    truth : path or paths, optional
+        The truth lists that the store was built with; what its own clip table says by default.
 
     Raises
     ------
@@ -52,13 +61,31 @@ def same_inputs(store: Store, root: Place, noise: Noise | None = None) -> tuple[
         The archives or the noise are missing; or noise is given that the store does not hold.
     """
     refuse_unused_kinds(noise or (), store.attributes.provenance.noise, "--noise", "section of the store")
-    inputs = read_inputs(with_noise(with_stated_rest(store.attributes.variant), noise or {}, "--noise"), root)
-    of_noise = "".join(f"; {line}" for line in _changed_noise(store, inputs))
+    variant = with_noise(with_stated_rest(store.attributes.variant), noise or {}, "--noise")
+    told = _recorded_truth(store) if truth is None else truth
+    # the store may have been built with any error allowed: whether the data are the same is for fingerprints to tell
+    inputs = read_inputs(variant, root, truth=told, allow=ERROR_KINDS)
+    why = "".join(f"; {line}" for line in [*_changed_noise(store, inputs), *_untold(inputs)])
     return inputs, [
-        f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version){of_noise}"
+        f"{section_id}: its inputs changed since it was built (archives, noise, settings or program version){why}"
         for section_id, section in store.sections.items()
         if inputs.fingerprints.get(section_id) != section.fingerprint
     ]
+
+
+def _recorded_truth(store: Store) -> Truth:
+    """What the store's clip table says of clips; nothing where the table is damaged."""
+    try:
+        return truth_of_clips(store.clips)
+    except DataError:
+        return Truth()
+
+
+def _untold(inputs: Inputs) -> list[str]:
+    """What to do where clips have no condition because nobody gave their truth."""
+    n_clips = int((inputs.release.clips["condition"] == "").sum())
+    told = f"{n_clips} clips hide their condition: give the truth lists that it was built with (--truth FOLDER)"
+    return [told] if n_clips else []
 
 
 def _changed_noise(store: Store, inputs: Inputs) -> list[str]:
@@ -81,6 +108,7 @@ def verify_store(
     run: Runner | None = None,
     reporter: Reporter | None = None,
     noise: Noise | None = None,
+    truth: Lists | None = None,
 ) -> list[str]:
     """Compare every file of a store with its recorded digest and, deep, render every clip anew.
 
@@ -97,6 +125,8 @@ def verify_store(
         Shows progress.
     noise : mapping of kind to path or paths, optional
         Where noise is now that was moved since the build, for a deep verification.
+    truth : path or paths, optional
+        The truth lists that the store was built with, for a deep verification; what its clip table says by default.
 
     Returns
     -------
@@ -113,12 +143,17 @@ def verify_store(
     if deep:
         at = store.root if root is None else place(root)
         n_clips = sum(section.n_clips for section in store.sections.values())
-        problems += render_again(store, at, run or runner(), reporter.step("render", n_clips), noise)
+        problems += render_again(store, at, run or runner(), reporter.step("render", n_clips), noise, truth)
     return problems
 
 
 def render_again(
-    store: Store, root: Place, run: Runner, on_progress: OnProgress = no_progress, noise: Noise | None = None
+    store: Store,
+    root: Place,
+    run: Runner,
+    on_progress: OnProgress = no_progress,
+    noise: Noise | None = None,
+    truth: Lists | None = None,
 ) -> list[str]:
     """Plan and render the store's variant anew from the archives and noise, and compare with what is stored.
 
@@ -132,6 +167,8 @@ def render_again(
         Called with the number of clips that are compared.
     noise : mapping of kind to path or paths, optional
         Where noise is now that was moved.
+    truth : path or paths, optional
+        The truth lists that the store was built with; what its own clip table says by default.
 
     Returns
     -------
@@ -143,7 +180,7 @@ def render_again(
     DataError, FetchError, UsageError
         The archives or the noise are missing.
     """
-    inputs, changed = same_inputs(store, root, noise)
+    inputs, changed = same_inputs(store, root, noise, truth)
     if changed:
         return changed
     unused = Decision(store.fingerprint, None, store.path, store.path)  # the tasks' paths are not written to here

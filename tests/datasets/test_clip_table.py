@@ -17,6 +17,7 @@ from mimiidg_build.datasets.findings import raise_on_errors
 from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_clips, validate_tables
 from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
 from mimiidg_build.datasets.manifest import load_dataset, load_recipe
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
 from mimiidg_build.schemas.sections import SectionId
@@ -33,7 +34,7 @@ def clip_table(
     archives: dict[str, dict[str, int]], tables: dict[tuple[str, str], bytes], counts: dict[str, int] | None = None
 ):
     """The clip table of archives in MIMII DG's layout; its counts by default."""
-    reading = read_clips(MIMII_DG, archives, tables, {})
+    reading = read_clips(MIMII_DG, archives, tables, Truth())
     reading.findings += check_sizes(MIMII_DG, reading.read_clips(), archives)
     return build_clip_table(reading, TABLE1, MIMII_DG.counts if counts is None else counts)
 
@@ -69,7 +70,8 @@ def release(sections: list[str], counts: dict[str, int] = COUNTS) -> Release:
             for index in range(count):
                 number = hidden if split == "test" and not section.in_paper else index
                 attributes = tuple(values[index % len(values)].items())
-                full = ClipName(section.section, domain, split, condition, number, attributes).file_name
+                tail = "_".join(word for pair in attributes for word in pair)
+                full = ClipName(section.section, domain, split, condition, number, tail).file_name
                 base = full
                 if split == "test" and not section.in_paper:
                     base, hidden = f"section_{section.section}_{hidden:04d}.wav", hidden + 1
@@ -330,7 +332,9 @@ def test_hidden_names_without_table_are_one_error(hidden):
     clips, findings = hidden.build({})
     assert kinds(findings) == [("error", "hidden_name")]
     assert "and 8 clips hide domain and condition in their names" in findings.message[0]
-    assert (clips.split == "train").all() and len(clips) == 20
+    assert "no truth list tells of fan/03" in findings.message[0] and "(--truth FOLDER)" in findings.message[0]
+    assert (clips.split == "train").sum() == 20
+    assert (clips[clips.split == "test"][["domain", "condition"]] == "").all(axis=None) and len(clips) == 28
 
 
 @pytest.mark.parametrize(

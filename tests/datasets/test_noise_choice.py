@@ -98,7 +98,8 @@ def test_stores_of_early_versions_say_where_their_rest_came_from() -> None:
     early = variant("mimii_dg", noise={"A": "hall", "B": "yard"})
     assert with_stated_rest(early).noise_from == "mimii_dg"
     assert choose_noise(with_stated_rest(early), load_dataset("mimii_dg"), sections("fan/00"))["W"][0].dataset
-    for as_it_is in (variant(), variant(noise={"A": "x"}, noise_from="mimii_due"), variant("mimii", noise={"A": "x"})):
+    of_mimii = variant("mimii_0_dB", noise={"A": "x"})
+    for as_it_is in (variant(), variant(noise={"A": "x"}, noise_from="mimii_due"), of_mimii):
         assert with_stated_rest(as_it_is) == as_it_is
 
 

@@ -13,7 +13,7 @@ from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.datasets.layouts.dcase2022.read import read_clips
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import VerifiedArchive, read_release
-from mimiidg_build.datasets.truth import read_truth
+from mimiidg_build.datasets.truth import Truth, read_truth
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.score_files import read_decisions, read_scores
 
@@ -38,7 +38,7 @@ def test_a_zip_of_any_folder_is_validated_and_no_recording_is_lost(real: Path, f
 @pytest.mark.parametrize(("listed", "machines"), [("dcase2023.txt", set()), ("dcase2026.txt", {"fan"})])
 def test_names_of_other_releases_are_read_or_findings(real: Path, listed: str, machines: set[str]) -> None:
     names = (real / "names" / listed).read_text().split()
-    reading = read_clips(load_dataset("mimii_dg"), {"1/fan.zip": dict.fromkeys(names, 320_044)}, {}, {})
+    reading = read_clips(load_dataset("mimii_dg"), {"1/fan.zip": dict.fromkeys(names, 320_044)}, {}, Truth())
     assert [clip.file.member for clip in reading.read_clips()] == [n for n in names if n.split("/")[0] in machines]
     assert "other_machine" in {finding.kind for finding in reading.findings}
     errors = {finding.kind for finding in reading.findings if finding.severity == "error"}

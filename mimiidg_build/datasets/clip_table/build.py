@@ -15,7 +15,7 @@ from mimiidg_build.schemas.manifests import Recipe, Section
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.tables import ClipTable, Findings
 
-Verdicts = dict[tuple[SectionId, str, Attributes], Fault | None]
+Verdicts = dict[tuple[SectionId, str, Attributes, bool], Fault | None]
 
 
 def build_clip_table(
@@ -70,9 +70,10 @@ def judge_clips(reading: Reading, recipe: Recipe) -> tuple[DataFrame[ClipTable],
 
 def _against_recipe(clip: Clip, section: Section, verdicts: Verdicts) -> list[Finding]:
     # A release has thousands of clips and some dozens of combinations: each is judged once.
-    key = (clip.section_id, clip.domain, clip.attributes)
+    key = (clip.section_id, clip.domain, clip.attributes, clip.is_hidden)
     if key not in verdicts:
-        verdicts[key] = judge(section, clip.domain, dict(clip.attributes))
+        is_untold = clip.is_hidden and not clip.attributes  # of which lists give no more than a label
+        verdicts[key] = None if is_untold else judge(section, clip.domain, dict(clip.attributes))
     findings = []
     if (fault := verdicts[key]) is not None:
         message = f"{clip.full_name}: {fault.message}"

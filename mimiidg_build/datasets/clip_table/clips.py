@@ -81,7 +81,11 @@ class ClipFile:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip. ``full_name`` is its file name with nothing hidden, which may differ from the file's own."""
+    """One clip. ``full_name`` is its file name with nothing hidden, which may differ from the file's own.
+
+    ``is_hidden``: the file's own name does not tell the condition. ``clip`` is what the clip table calls it where the
+    stem of the file's name is not unique within the machine type.
+    """
 
     file: ClipFile
     section_id: SectionId
@@ -92,15 +96,22 @@ class Clip:
     attributes: Attributes
     full_name: str
     row: TableRow | None = None
+    is_hidden: bool = False
+    clip: str = ""
+
+    @property
+    def base_name(self) -> str:
+        """The file's own base name."""
+        return self.file.path.rpartition("/")[2]
 
     @property
     def stem(self) -> str:
-        """The file's own base name without ``.wav``."""
-        return self.file.path.rpartition("/")[2].removesuffix(".wav")
+        """The clip's name in the clip table: the file's base name without ``.wav``, or ``clip``."""
+        return self.clip or self.base_name.removesuffix(".wav")
 
 
 class ClipReading(NamedTuple):
-    """A clip's file as read; ``clip`` is None where the name cannot be read, or stays hidden."""
+    """A clip's file as read; ``clip`` is None where the name cannot be read, or what tells of it is wrong."""
 
     clip: Clip | None
     findings: list[Finding]

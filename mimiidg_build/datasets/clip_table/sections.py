@@ -13,7 +13,7 @@ from mimiidg_build.schemas.sections import SectionId
 
 
 def check_sections(clips: Iterable[Clip], recipe: Recipe, expected_counts: Mapping[str, int]) -> list[Finding]:
-    """Check every section of Table 1 that has clips.
+    """Check every section that has clips and a row in the recipe.
 
     Parameters
     ----------
@@ -35,9 +35,11 @@ def check_sections(clips: Iterable[Clip], recipe: Recipe, expected_counts: Mappi
     for clip in clips:
         groups.setdefault(clip.section_id, []).append(clip)
     findings: list[Finding] = []
-    for section in recipe.sections:
-        own = groups.get(section.section_id, [])
-        if own:
+    # sections of the recipe in its order, then those that its default stands for
+    listed = [section.section_id for section in recipe.sections]
+    for key in [key for key in listed if key in groups] + [key for key in groups if key not in listed]:
+        section, own = recipe.row(key), groups[key]
+        if section is not None:
             findings += _counts(section, own, expected_counts)
             findings += _indices(section, own)
             findings += _not_printed(section, own)
@@ -54,7 +56,7 @@ def _warning(section: Section, kind: str, message: str, column: str, value: str,
 def _counts(section: Section, clips: Sequence[Clip], expected: Mapping[str, int]) -> list[Finding]:
     if not expected:
         return []
-    found = Counter(f"{clip.domain}_{clip.split}_{clip.condition}" for clip in clips)
+    found = Counter(_cell(clip) for clip in clips)
     cells = dict.fromkeys([*expected, *sorted(found)])
     wrong = [(cell, found[cell], expected.get(cell, 0)) for cell in cells if found[cell] != expected.get(cell, 0)]
     return [
@@ -63,18 +65,28 @@ def _counts(section: Section, clips: Sequence[Clip], expected: Mapping[str, int]
     ]
 
 
+def _cell(clip: Clip) -> str:
+    """What a clip is counted under: domain, split and condition, those that it has."""
+    return "_".join(part for part in (clip.domain, clip.split, clip.condition) if part)
+
+
 def _indices(section: Section, clips: Sequence[Clip]) -> list[Finding]:
     findings: list[Finding] = []
+    whole: dict[tuple[str, str], list[int]] = {}  # MIMII numbers clips through, and is split afterwards
+    for clip in clips:
+        whole.setdefault((clip.domain, clip.condition), []).append(clip.index)
     for split in SPLITS:
         groups: dict[str, list[int]] = {}
+        through: dict[str, bool] = {}
         for clip in clips:
             if clip.split == split:
-                groups.setdefault(f"{clip.domain}_{split}_{clip.condition}", []).append(clip.index)
+                groups.setdefault(_cell(clip), []).append(clip.index)
+                through[_cell(clip)] = _is_contiguous(whole[clip.domain, clip.condition])
         # evaluation sections number the whole test split through, the others each domain and condition by itself
         if _is_contiguous([index for group in groups.values() for index in group]):
             continue
         for cell, indices in groups.items():
-            if not _is_contiguous(indices):
+            if not _is_contiguous(indices) and not through[cell]:
                 found, expected = f"{min(indices)} to {max(indices)}", f"0 to {len(indices) - 1}"
                 message = f"{len(indices)} clips of {cell} are numbered {found} with gaps, expected {expected}"
                 findings.append(_warning(section, "index_gap", message, "index", found, expected))

@@ -1,9 +1,9 @@
 """Attribute tables: ``attributes_NN.csv`` as released.
 
-A header ``file_name,d1p,d1v[,d2p,d2v][,LAST]``, then one row per clip: path of the clip in its archive, one or two
+A header ``file_name,d1p,d1v[,d2p,d2v...][,LAST]``, then one row per clip: path of the clip in its archive, up to four
 attributes (d1p the key, d1v its value), and, in the evaluation sections, the clip's full name. LAST is
-``file_name_with_full_attributes`` or ``file_name_with_attributes``. A byte order mark, CRLF and blank rows are
-accepted.
+``file_name_with_full_attributes`` or ``file_name_with_attributes``. A clip whose name says that it has no attributes
+has none in its row. A byte order mark, CRLF and blank rows are accepted.
 
 Every line is read by itself, so that a stray quote or a broken byte costs its own line and not the rest of the table,
 and every line is accounted for: good rows + lines with an *error* + ``blank_row`` warnings + the header = lines.
@@ -12,8 +12,10 @@ and every line is accounted for: good rows + lines with an *error* + ``blank_row
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import pandas as pd
 from pandera.typing.pandas import DataFrame
@@ -21,16 +23,21 @@ from pandera.typing.pandas import DataFrame
 from mimiidg_build.datasets.findings import Finding, findings_frame
 from mimiidg_build.schemas.tables import AttributeTable, Findings
 
-_FIRST = ("file_name", "d1p", "d1v")
-_SECOND = ("d2p", "d2v")
+_MAX_PAIRS = 4  # of a released name: car_G1_spd_34V_mic_1_noise_6
+_PAIRS = tuple((f"d{number}p", f"d{number}v") for number in range(1, _MAX_PAIRS + 1))
 _LASTS = ("file_name_with_full_attributes", "file_name_with_attributes")
-_HEADERS = tuple((*_FIRST, *second, *last) for second in ((), _SECOND) for last in ((), *((x,) for x in _LASTS)))
+_HEADERS = tuple(
+    ("file_name", *chain.from_iterable(_PAIRS[:n_pairs]), *last)
+    for n_pairs in range(_MAX_PAIRS + 1)
+    for last in ((), *((name,) for name in _LASTS))
+)
 _EXPECTED_HEADER = "file_name,d1p,d1v[,d2p,d2v][," + "|".join(_LASTS) + "]"
+_NO_ATTRIBUTES = re.compile(r".*_(?:noAttribute)?\.wav")
 _MAX_LINE_BYTES = 4096  # as long as a path may be; a released line has some 150
 _BOM = b"\xef\xbb\xbf"
 
-_Cells = tuple[str, str, str, str, str, str]
-TableRow = tuple[int, *_Cells]  # the columns of `AttributeTable`
+_Cells = tuple[str, ...]
+TableRow = tuple[int, *_Cells]  # the columns of `AttributeTable`: of two pairs, or as many as the header has
 
 
 class _BadLine(Exception):
@@ -58,8 +65,7 @@ def read_attribute_table(data: bytes, name: str) -> tuple[DataFrame[AttributeTab
     findings : DataFrame[Findings]
         Errors, one per line that had to be left out: ``bad_header`` or ``empty_table`` (nothing is read), ``not_utf8``,
         ``long_line``, ``bad_quoting``, ``ragged_row``, ``empty_cell``, ``duplicate_row``. Warnings: ``short_row`` (a
-        two-attribute header over a row that leaves d2p and d2v out, so that its last cell stands under d2p),
-        ``blank_row``.
+        row that leaves the last pairs of the header out, so that its last cell stands under d2p), ``blank_row``.
 
     Examples
     --------
@@ -69,7 +75,8 @@ def read_attribute_table(data: bytes, name: str) -> tuple[DataFrame[AttributeTab
     (['W'], ['blank_row'])
     """
     rows, findings = parse_attribute_table(data, name)
-    columns = list(AttributeTable.to_schema().columns)
+    n_cells = len(rows[0]) if rows else 0
+    columns = ["line", "file_name", *chain.from_iterable(_PAIRS[: max(2, (n_cells - 3) // 2)]), "full_name"]
     types = {column: "int64" if column == "line" else "str" for column in columns}
     table = AttributeTable.validate(pd.DataFrame(rows, columns=columns).astype(types))
     return table, findings_frame(findings)
@@ -119,7 +126,7 @@ def _read_rows(
             continue
         seen[cells[0]] = line
         rows.append((line, *cells))
-        if len(found) < len(header):
+        if len(found) < len(header) and cells[2]:
             findings.append(_short_row(name, line, found, header))
     return rows, findings
 
@@ -156,27 +163,43 @@ def _header(raw: bytes) -> list[str]:
 def _fit(cells: Sequence[str], header: Sequence[str]) -> _Cells:
     """The line's cells in the order of `AttributeTable`, absent ones ``""``; the known short row is completed."""
     has_last = header[-1] in _LASTS
-    # a short row with a last column must end in a file name: else its d2p stands without a d2v
-    leaves_out_second = "d2p" in header and len(cells) == len(header) - len(_SECOND)
-    if leaves_out_second and (not has_last or cells[-1].endswith(".wav")):
-        cells = [*cells[:3], "", "", *cells[3:]]
+    if _NO_ATTRIBUTES.fullmatch(cells[0]) and all(cell in ("", "noAttribute") for cell in cells[1:]):
+        return cells[0], *[""] * (len(_padded(header)) - 1)
+    n_missing = len(header) - len(cells)
+    # a short row with a last column must end in a file name: else a key of it stands without its value
+    leaves_out_pairs = n_missing > 0 and n_missing % 2 == 0 and len(cells) - has_last >= 3
+    if leaves_out_pairs and (not has_last or cells[-1].endswith(".wav")):
+        end = len(cells) - has_last
+        cells = [*cells[:end], *[""] * n_missing, *cells[end:]]
     if len(cells) != len(header):
         message = f"{len(cells)} cells under a header of {len(header)}: {','.join(cells)!r}"
         raise _BadLine("ragged_row", message, "", ",".join(cells), f"{len(header)} cells")
     row = dict(zip(header, cells, strict=True))
-    required = [column for column in header if column not in _SECOND]
-    if row.get("d2p") or row.get("d2v"):
-        required += _SECOND
-    for column in required:
+    for column in _required(row):
         if not row[column]:
             raise _BadLine("empty_cell", f"{column} is empty: {','.join(cells)!r}", column, "", "a value")
     full_name = row[header[-1]] if has_last else ""
-    return row["file_name"], row["d1p"], row["d1v"], row.get("d2p", ""), row.get("d2v", ""), full_name
+    return *(row.get(column, "") for column in _padded(header)[:-1]), full_name
+
+
+def _padded(header: Sequence[str]) -> list[str]:
+    """The columns that rows under a header have: those of two pairs at least."""
+    n_pairs = max(2, sum(column.endswith("p") and column[0] == "d" for column in header))
+    return ["file_name", *chain.from_iterable(_PAIRS[:n_pairs]), "full_name"]
+
+
+def _required(row: Mapping[str, str]) -> list[str]:
+    """The columns that must not be empty: all but pairs after the first that are empty as a whole."""
+    absent = {column for pair in _PAIRS[1:] if not any(row.get(column) for column in pair) for column in pair}
+    return [column for column in row if column not in absent]
 
 
 def _short_row(name: str, line: int, cells: Sequence[str], header: Sequence[str]) -> Finding:
-    message = f"{len(cells)} cells under a header of {len(header)}: d2p and d2v are left out, read as one attribute"
-    return Finding("warning", "short_row", name, message, line, "d2p", ",".join(cells), f"{len(header)} cells")
+    absent = [column for column in header if column not in _LASTS][-(len(header) - len(cells)) :]
+    n_pairs = (len(cells) - 1) // 2
+    read = "one attribute" if n_pairs == 1 else f"{n_pairs} attributes"
+    message = f"{len(cells)} cells under a header of {len(header)}: {' and '.join(absent)} are left out, read as {read}"
+    return Finding("warning", "short_row", name, message, line, absent[0], ",".join(cells), f"{len(header)} cells")
 
 
 def _blank(name: str, line: int) -> Finding:

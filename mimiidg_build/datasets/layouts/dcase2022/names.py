@@ -1,14 +1,16 @@
-"""Names of clips: the grammar of the MIMII DG release.
+"""Names of clips: the grammar of MIMII DG and of DCASE Task 2 from 2022 on.
 
 Two sorts of name, both of the base name alone (a folder called ``source`` says nothing about a domain):
 
-- ``section_SS_(source|target)_(train|test)_(normal|anomaly)_NNNN_<key>_<value>[_<key>_<value>].wav``
-- ``section_SS_NNNN.wav``, a test clip of the evaluation sections, whose truth stands in its attribute table.
+- ``section_SS_(source|target)_(train|test)_(normal|anomaly)_NNNN[_<tail>].wav``; the tail is a list of pairs,
+  ``<key>_<value>[_<key>_<value>...]``, the word ``noAttribute``, empty, or other words (``spd1000_BckgA``);
+- ``section_SS_NNNN.wav``, a test clip of the evaluation sections, whose truth stands in its attribute table or in a
+  truth list.
 
-SS is the section and NNNN the index, in digits. A key starts with a letter; keys and values hold letters, digits,
-``.``, ``+`` and ``-``, never ``_``. Values are strings: ``1.0``, ``0.10``, ``00`` and ``bs-c`` stay as written.
+SS is the section and NNNN the index, in digits. Words of the tail hold letters, digits, ``.``, ``+`` and ``-``, never
+``_``; no key stands twice. Values are strings: ``1.0``, ``0.10``, ``00``, ``40V`` and ``bs-c`` stay as written.
 
-Source: the released file names of MIMII DG and of the DCASE 2022 Task 2 evaluation set.
+Source: the released file names of MIMII DG and of DCASE Task 2, 2022 to 2026.
 """
 
 from __future__ import annotations
@@ -17,21 +19,19 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mimiidg_build.datasets.clip_table.clips import Attributes
+from mimiidg_build.datasets.layouts.tails import tail_attributes
 from mimiidg_build.errors import DataError
 
-GRAMMAR = (
-    "section_SS_(source|target)_(train|test)_(normal|anomaly)_NNNN_<key>_<value>[_<key>_<value>].wav "
-    "or section_SS_NNNN.wav"
-)
+GRAMMAR = "section_SS_(source|target)_(train|test)_(normal|anomaly)_NNNN[_<key>_<value>...].wav or section_SS_NNNN.wav"
 
-_KEY, _VALUE = "[A-Za-z][A-Za-z0-9.+-]*", "[A-Za-z0-9.+-]+"
+_WORD = "[A-Za-z0-9.+-]+"
 _FULL = re.compile(
-    rf"section_([0-9]{{2}})_(source|target)_(train|test)_(normal|anomaly)_([0-9]{{4}})"
-    rf"_({_KEY})_({_VALUE})(?:_({_KEY})_({_VALUE}))?\.wav"
+    rf"section_([0-9]{{2}})_(source|target)_(train|test)_(normal|anomaly)_([0-9]{{4}})(?:_((?:{_WORD}(?:_{_WORD})*)?))?\.wav"
 )
 _HIDDEN = re.compile(r"section_([0-9]{2})_([0-9]{4})\.wav")
 
-_Fields = tuple[str, str | None, str, str | None, int, tuple[tuple[str, str], ...]]
+_Fields = tuple[str, str | None, str, str | None, int, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class ClipName:
     split : "train" or "test"
     condition : "normal", "anomaly", or None where the name hides it
     index : int, 0 to 9999
-    attributes : pairs (key, value) in the order of the name; empty where the name hides them
+    tail : what stands behind the index, ``""`` in ``..._0000_.wav``, None where nothing does
 
     Examples
     --------
     >>> name = ClipName.parse("section_01_target_test_anomaly_0007_pat_05_panel_bs-c.wav")
     >>> name.domain, name.index, name.attributes
     ('target', 7, (('pat', '05'), ('panel', 'bs-c')))
-    >>> ClipName("03", None, "test", None, 12, ()).file_name
+    >>> ClipName("03", None, "test", None, 12).file_name
     'section_03_0012.wav'
     """
 
@@ -61,10 +61,10 @@ class ClipName:
     split: str
     condition: str | None
     index: int
-    attributes: tuple[tuple[str, str], ...]
+    tail: str | None = None
 
     def __post_init__(self) -> None:
-        fields = (self.section, self.domain, self.split, self.condition, self.index, self.attributes)
+        fields = (self.section, self.domain, self.split, self.condition, self.index, self.tail)
         if _fields(self.file_name) != fields:
             raise ValueError(f"no clip name can say {fields}; expected what fits {GRAMMAR}, with no key twice")
 
@@ -94,23 +94,27 @@ class ClipName:
         return self.domain is None
 
     @property
+    def attributes(self) -> Attributes:
+        """Pairs (key, value) in the order of the name; empty where it has none, or hides them."""
+        return tail_attributes(self.tail or "")
+
+    @property
     def file_name(self) -> str:
         """The base name, suffix included: what ``parse`` reads back."""
         if self.is_hidden:
             return f"section_{self.section}_{self.index:04d}.wav"
-        attributes = "".join(f"_{key}_{value}" for key, value in self.attributes)
-        return f"section_{self.section}_{self.domain}_{self.split}_{self.condition}_{self.index:04d}{attributes}.wav"
+        tail = "" if self.tail is None else f"_{self.tail}"
+        return f"section_{self.section}_{self.domain}_{self.split}_{self.condition}_{self.index:04d}{tail}.wav"
 
 
 @lru_cache(maxsize=2**12)  # a name read is at once checked against itself written: one match is enough for both
 def _fields(base: str) -> _Fields | None:
     """The fields of a base name, None where it does not fit the grammar."""
     if match := _FULL.fullmatch(base):
-        section, domain, split, condition, index, key, value, key_2, value_2 = match.groups()
-        if key == key_2:
-            return None
-        attributes = ((key, value),) if key_2 is None else ((key, value), (key_2, value_2))
-        return section, domain, split, condition, int(index), attributes
+        section, domain, split, condition, index, tail = match.groups()
+        words = (tail or "").split("_")
+        keys = words[::2] if len(words) % 2 == 0 else []
+        return (section, domain, split, condition, int(index), tail) if len(set(keys)) == len(keys) else None
     if match := _HIDDEN.fullmatch(base):
-        return match[1], None, "test", None, int(match[2]), ()
+        return match[1], None, "test", None, int(match[2]), None
     return None

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pandera.typing.pandas import DataFrame
 
+from mimiidg_build.audio.companions import is_companion
 from mimiidg_build.datasets.clip_table.build import judge_clips
 from mimiidg_build.datasets.clip_table.clips import Clip, ClipFile, ClipReading, Reading, TableRow
 from mimiidg_build.datasets.findings import Finding, findings_frame
-from mimiidg_build.datasets.layouts.dcase2022.full_names import Tables, find_full_name, read_tables
-from mimiidg_build.datasets.layouts.dcase2022.members import TableMember, clip_file, sort_members
+from mimiidg_build.datasets.layouts.dcase2022.full_names import Tables, read_tables, truth_of_row
 from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
-from mimiidg_build.datasets.truth import Truth
+from mimiidg_build.datasets.layouts.hidden import HiddenClips
+from mimiidg_build.datasets.layouts.members import Places, TableMember, sort_members
+from mimiidg_build.datasets.layouts.tails import tail_attributes
+from mimiidg_build.datasets.truth import ClipTruth, Truth
 from mimiidg_build.errors import DataError
 from mimiidg_build.schemas.manifests import DatasetManifest, Recipe
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.tables import ClipTable, Findings
+
+PLACES = Places("train|test", "{machine}/{train,test}/*.wav", has_tables=True)
+
+
+def is_attribute_table(member: str) -> bool:
+    """Whether an archive's member is an attribute table, whose bytes ``read_clips`` may need; in whatever folder.
+
+    Examples
+    --------
+    >>> is_attribute_table("fan/attributes_00.csv"), is_attribute_table("dev_data/fan/attributes_00.csv")
+    (True, True)
+    >>> is_attribute_table("ToyCar/attributes.csv"), is_attribute_table("__MACOSX/fan/attributes_00.csv")
+    (False, False)
+    """
+    name = "/".join(member.split("/")[-2:])
+    return PLACES.table is not None and PLACES.table.fullmatch(name) is not None and not is_companion(member)
 
 
 def read_clips(
@@ -47,7 +67,7 @@ def read_clips(
     ValueError
         The bytes of an attribute table were not given.
     """
-    members = sort_members(dataset, archives)
+    members = sort_members(dataset, archives, PLACES)
     for table in members.tables:
         if (table.archive, table.member) not in tables:
             raise ValueError(f"no bytes given for the attribute table {table.name}")
@@ -55,7 +75,10 @@ def read_clips(
     # over all archives: a table's clips may lie in another archive than the table
     present = {file.path for file in members.clips}
     absent = [_no_audio(row) for row in read.rows.values() if row.file_name not in present]
-    return _reading(members.clips, read, [*members.findings, *read.findings, *absent])
+    hidden = HiddenClips(truth, tail_attributes)
+    reading = _reading(members.clips, read, hidden, [*members.findings, *read.findings, *absent])
+    reading.missing_tables += hidden.findings(dataset)
+    return reading
 
 
 def validate_tables(
@@ -81,43 +104,73 @@ def validate_tables(
     files: list[ClipFile] = []
     misplaced: list[Finding] = []
     for row in read.rows.values():
-        if file := clip_file("", row.file_name):
+        if file := PLACES.clip_file("", row.file_name):
             files.append(file)
         else:
             expected = "{machine}/{train,test}/*.wav"
             message = f"{row.file_name!r} is not a clip's place; expected {expected}"
             misplaced.append(row.finding("error", "misplaced", message, "file_name", row.file_name, expected))
-    table, findings = judge_clips(_reading(files, read, [*read.findings, *misplaced]), recipe)
+    hidden = HiddenClips(Truth(), tail_attributes)
+    table, findings = judge_clips(_reading(files, read, hidden, [*read.findings, *misplaced]), recipe)
     return table, findings_frame(findings)
 
 
-def _reading(files: Sequence[ClipFile], tables: Tables, findings: list[Finding]) -> Reading:
+def _reading(files: Sequence[ClipFile], tables: Tables, hidden: HiddenClips, findings: list[Finding]) -> Reading:
     """Every clip with its full name, and one finding for each section that lacks its table."""
-    reading = Reading(findings=findings)
-    tableless: dict[SectionId, list[ClipFile]] = {}
-    for file in files:
-        row = tables.rows.get(file.path)
-        try:
-            name = ClipName.parse(file.path)
-        except DataError as error:
-            reading.clips.append(ClipReading(None, [file.error(row, "bad_name", str(error))]))
-            continue
-        section_id = SectionId(file.machine_type, name.section)
-        if section_id not in tables.names:
-            tableless.setdefault(section_id, []).append(file)
-        full_name, faults = find_full_name(file, name, tables)
-        reading.clips.append(ClipReading(_clip(file, full_name, row), faults))
-    reading.missing_tables = [_missing_table(key, files) for key, files in tableless.items()]
+    reading = Reading([_read_clip(file, tables, hidden) for file in files], findings)
+    tableless: dict[SectionId, list[Clip]] = {}
+    for clip in reading.read_clips():
+        if clip.section_id not in tables.names and clip.section_id not in hidden.untold and not clip.is_hidden:
+            tableless.setdefault(clip.section_id, []).append(clip)
+    # where no name has an attribute there is nothing that a table could say
+    lacking = {key: clips for key, clips in tableless.items() if any(clip.attributes for clip in clips)}
+    reading.missing_tables = [_missing_table(key, clips) for key, clips in lacking.items()]
     return reading
 
 
-def _clip(file: ClipFile, name: ClipName, row: TableRow | None) -> Clip | None:
-    if name.domain is None or name.condition is None:
-        return None
+def _read_clip(file: ClipFile, tables: Tables, hidden: HiddenClips) -> ClipReading:
+    row = tables.rows.get(file.path)
+    try:
+        name = ClipName.parse(file.path)
+    except DataError as error:
+        return ClipReading(None, [file.error(row, "bad_name", str(error))])
+    clip = _clip(file, name, row)
+    if name.split != file.folder:
+        message = f"{file.member} lies in {file.folder}, its name says {name.split}"
+        return ClipReading(None if name.is_hidden else clip, [file.error(row, "misplaced", message, name.split)])
+    told, faults = truth_of_row(clip, name, tables)
+    if not name.is_hidden:
+        return ClipReading(hidden.complete(clip).clip, faults)
+    if (listed := hidden.of(clip)) is not None:  # the lists are asked for by hand: they hold
+        reading = hidden.complete(clip)
+        return ClipReading(reading.clip, [*reading.findings, *_differences(clip, told, listed)])
+    if told is not None:
+        attributes, full_name = tail_attributes(told.attributes), told.full_name
+        told_clip = replace(
+            clip, domain=told.domain, condition=told.condition, attributes=attributes, full_name=full_name
+        )
+        return ClipReading(told_clip, faults)
+    if not faults and clip.section_id not in tables.names:
+        return hidden.complete(clip)
+    return ClipReading(clip if faults and all(fault.kind == "hidden_name" for fault in faults) else None, faults)
+
+
+def _clip(file: ClipFile, name: ClipName, row: TableRow | None) -> Clip:
     section_id = SectionId(file.machine_type, name.section)
-    return Clip(
-        file, section_id, name.split, name.domain, name.condition, name.index, name.attributes, name.file_name, row
-    )
+    domain, condition = name.domain or "", name.condition or ""
+    head = (file, section_id, name.split, domain, condition, name.index)
+    # a table without full names still tells the attributes that the name hides
+    listed = row.attributes if row is not None and name.is_hidden and not row.full_name else ()
+    return Clip(*head, name.attributes or listed, name.file_name, row, is_hidden=name.is_hidden)
+
+
+def _differences(clip: Clip, told: ClipTruth | None, listed: ClipTruth) -> list[Finding]:
+    """Where the archive's table says otherwise than the lists."""
+    if told is None or clip.row is None or (told.domain, told.condition) == (listed.domain, listed.condition):
+        return []
+    said, right = told.full_name, listed.full_name or f"{listed.domain} {listed.condition}"
+    message = f"the table says that {clip.file.member} is {said}, the truth lists say {right}; the lists are right"
+    return [clip.row.finding("warning", "truth_differs", message, "full_name", said, right)]
 
 
 def _table_name(section_id: SectionId) -> str:
@@ -131,11 +184,7 @@ def _no_audio(row: TableRow) -> Finding:
     return row.finding("error", "no_audio", message, "file_name", row.file_name, "a member of the archives")
 
 
-def _missing_table(section_id: SectionId, files: Sequence[ClipFile]) -> Finding:
-    table, archive = _table_name(section_id), files[0].archive
-    hidden = [file.member for file in files if ClipName.parse(file.path).is_hidden]
-    if hidden:
-        message = f"no {table}, and {len(hidden)} clips hide domain and condition in their names, as {hidden[0]} does"
-        return Finding("error", "hidden_name", archive, message, 0, "member", "", table)
-    message = f"no {table}; allow missing_table to take the attributes from the {len(files)} file names"
+def _missing_table(section_id: SectionId, clips: Sequence[Clip]) -> Finding:
+    table, archive = _table_name(section_id), clips[0].file.archive
+    message = f"no {table}; allow missing_table to take the attributes from the {len(clips)} file names"
     return Finding("error", "missing_table", archive, message, 0, "member", "", table)
