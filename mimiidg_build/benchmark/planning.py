@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.runs import Network, Run
+from mimiidg_build.benchmark.suitability import expanded
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import check_models, model_class
 from mimiidg_build.storage.places import Place
@@ -32,7 +33,8 @@ def plan_runs(
     root : Place
         Runs lie in ROOT/runs.
     models : sequence of str
-        Keys of ``models.MODELS`` or ``models.ABLATIONS``, or ``module:Class``; each counts once.
+        Keys of ``models.MODELS`` or ``models.ABLATIONS``, ``module:Class``, or one of ``models.GROUPS``, of
+        which those are run that the store suits; each counts once.
     profile : str
         One of ``models.PROFILES``, as far as every model has it.
     seeds : int
@@ -49,7 +51,10 @@ def plan_runs(
     Raises
     ------
     UsageError
-        An unknown model or profile, no seed, or known anomalies for a model that takes none or a store of too few.
+        An unknown model or profile, no seed, or known anomalies for a model that takes none or a store of too few; a
+        store that a model cannot be run on.
+    DataError
+        A model learns from other sections, and the store has none.
     """
     if seeds < 1 or (epochs is not None and epochs < 1):
         raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
@@ -61,7 +66,7 @@ def plan_runs(
     for section in store.sections if numbers[-1] else ():
         draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
     runs = []
-    for model in dict.fromkeys(models):
+    for model in expanded(store, models, profile):
         trains = _check_profile(model, profile, numbers[-1])
         # the profile's own number, given by hand, is the same run and has the same folder
         own = epochs if trains and epochs != model_class(model).profiles[profile].epochs else None

@@ -1,0 +1,151 @@
+"""Which models a store can be benchmarked with, and what a reader of the results should know of it. Trains nothing.
+
+The benchmark models read one channel at 16 kHz and the log-mel of the baselines. A network that classifies sections
+needs two of them, one that learns from outliers other sections, and every network clips of some length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mimiidg_build.benchmark.runs import Network, networks_of
+from mimiidg_build.benchmark.tested import sections_with
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, check_models, model_class
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.variants import FeatureSettings
+from mimiidg_build.store.store import Store
+
+SAMPLE_RATE = 16_000  # Hz
+Refusal = UsageError | DataError
+
+
+def expanded(store: Store, models: Sequence[str], profile: str) -> list[str]:
+    """The models that are meant, each once: of ``all`` and ``ablations`` those that the store suits.
+
+    Parameters
+    ----------
+    store : Store
+    models : sequence of str
+        Names of models and of ``GROUPS``.
+    profile : str
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UsageError
+        There is no such model or profile.
+    UsageError or DataError
+        A model that is named cannot be run on the store, or none of a group can.
+    """
+    names: list[str] = []
+    for model in models:
+        refused = {name: refusal(store, name, profile) for name in GROUPS.get(model, (model,))}
+        suited = [name for name, error in refused.items() if error is None]
+        if first := next(iter(error for error in refused.values() if error is not None and not suited), None):
+            raise first
+        names += suited
+    return list(dict.fromkeys(names))
+
+
+def left_out(store: Store, models: Sequence[str], profile: str) -> list[str]:
+    """Why members of ``all`` and ``ablations`` are not run on a store, a line each."""
+    members = dict.fromkeys(name for model in models for name in GROUPS.get(model, ()))
+    return [f"left out: {error}" for name in members if (error := refusal(store, name, profile))]
+
+
+def refusal(store: Store, model: str, profile: str) -> Refusal | None:
+    """Why a model cannot be run on a store; None where it can.
+
+    Raises
+    ------
+    UsageError
+        There is no such model, or it has no such profile.
+    """
+    check_models([model], profile)
+    return next(_refusals(store, model, profile), None)
+
+
+def _refusals(store: Store, model: str, profile: str) -> Iterator[Refusal]:
+    cls = model_class(model)
+    yield from (UsageError(f"{model}: {store.path} {what}") for what in _other_settings(store, model))
+    networks, trained = networks_of(store, cls.scope), sections_with(store, "train")
+    if not networks:
+        yield DataError(f"{model}: {store.path} has no test clips to score")
+    lengths, least = section_lengths(store, model), cls.min_length(cls.profiles[profile])
+    unit = "samples" if cls.takes == "audio" else "frames"
+    for network in networks:
+        own = [name for name in trained if network.serves(name)]
+        if own and len(own) < cls.min_sections:
+            yield UsageError(
+                f"{model} learns to classify sections: it needs two or more in a network, found {len(own)}, {own[0]}. "
+                f"Choose another model, or leave {own[0].split('/')[0]} out of the variant"
+            )
+        for name in own:
+            if lengths[name] < least:
+                yield UsageError(
+                    f"{model}, profile {profile}: the clips of {name} have {lengths[name]:,} {unit}, and its network "
+                    f"needs {least:,} or more. Choose another model, or leave the section out of the variant"
+                )
+        if cls.uses_outliers and len(own) == len(trained):
+            what = "of other machine types" if cls.scope == "machine_type" else "of other sections"
+            yield DataError(
+                f"{model}: its networks need outliers, the training clips {what}, to train on, and {store.path} has "
+                f"none beside {', '.join(own)}"
+            )
+
+
+def _other_settings(store: Store, model: str) -> Iterator[str]:
+    """What sets a store apart from those that a model takes."""
+    for name, section in store.sections.items():
+        if section.audio.channels is not None:
+            yield (
+                f"keeps {section.audio.channels} channels of every clip ({name}), and models take one. Build the "
+                'variant with one channel (channels = 0) rather than with channels = "all"'
+            )
+    if model not in MODELS | ABLATIONS:  # a model of one's own may be made for anything
+        return
+    for name, section in store.sections.items():
+        if section.audio.sample_rate != SAMPLE_RATE:
+            yield (
+                f"holds {name} at {section.audio.sample_rate:,} Hz, and the model is made for {SAMPLE_RATE:,} Hz. "
+                f"Build the variant with sample_rate = {SAMPLE_RATE}"
+            )
+    found, standard = store.attributes.variant.features.model_dump(), FeatureSettings().model_dump()
+    # dtype is how the same numbers are stored, and an stft lies beside the log-mel
+    others = [key for key in standard | found if key not in ("dtype", "stft") and found.get(key) != standard.get(key)]
+    if others and model_class(model).takes == "logmel":
+        said = ", ".join(f"{key} = {found[key]!r}" if key in found else f"no {key}" for key in others)
+        yield f"holds log-mels of other settings ({said}) than the model is made for. Build the variant without them"
+
+
+def section_lengths(store: Store, model: str) -> dict[str, int]:
+    """How long the clips of each section are in what a model takes: samples of audio, or frames."""
+    from mimiidg_build.training.clip_length import clip_lengths
+
+    return clip_lengths(store, model_class(model).takes)
+
+
+def cut_clips(store: Store, models: Sequence[str]) -> list[str]:
+    """What is said of networks that take only the beginning of some clips, a line each."""
+    return [
+        line
+        for model in dict.fromkeys(models)
+        for network in networks_of(store, model_class(model).scope)
+        for line in _cut(store, model, network)
+    ]
+
+
+def _cut(store: Store, model: str, network: Network) -> Iterator[str]:
+    lengths = section_lengths(store, model)
+    own = sorted((name for name in sections_with(store, "train") if network.serves(name)), key=lengths.__getitem__)
+    longer = [name for name in own if lengths[name] > lengths[own[0]]]
+    if longer:
+        seconds = store.sections[own[0]].audio.seconds
+        yield (
+            f"{model} takes the first {seconds:g} s of every clip, as long as those of {own[0]}: "
+            f"{len(longer)} of {len(own)} sections have longer clips, {SectionId.parse(longer[0])} among them"
+        )
