@@ -1,4 +1,4 @@
-"""A finished store of a release with machine IDs: no domains, no attributes, clips of several lengths, truth not told."""
+"""A finished store as of releases with machine IDs: no domains, no attributes, several lengths, truth not told."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class ModelResult:
 
     @property
     def shown(self) -> Mapping[str, str]:
-        """The metrics that tables show of it, by the title of their column: the protocol's, as far as there are domains."""
+        """The metrics that tables show, by the title of their column: the protocol's, where there are its domains."""
         protocol = PROTOCOLS[self.store.attributes.protocol]
         return protocol.shown if self.has_domains or not protocol.has_domains else WITHOUT_DOMAINS
 

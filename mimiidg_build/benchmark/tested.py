@@ -1,7 +1,7 @@
 """Which sections of a store are trained on, tested and evaluated: releases leave some without clips, or without truth.
 
-A section with training clips and no test clips (DCASE 2020's additional training data) is trained on. A test clip whose
-condition nobody told is scored, and evaluated by nobody; neither is a section that lacks normal or anomalous test clips.
+A section with training clips and no test clips (DCASE 2020's additional training data) is trained on alone. A test clip
+whose condition nobody told is scored and not evaluated; so is a section that lacks normal or anomalous test clips.
 """
 
 from __future__ import annotations

@@ -92,9 +92,8 @@ def _train_and_score_here(run: Run, network: Network, device: torch.device, repo
     from mimiidg_build.training import checkpoint, scoring
 
     begun = time.monotonic()
-    clips = _choose_clips(run, network)
-    n_sections, length = len(clips.training.section_ids), clips.training.n_frames
-    model = create(run.model, run.profile, n_sections, run.seed, length).to(device)
+    clips = choose_clips(run, network)
+    model = new_model(run, clips.training).to(device)
     if run.known_anomalies:
         checkpoint.load_weights(checkpoint.weights_path(run.base.directory, network.name), model)
     losses = _train(run, network, model, clips.pool, reporter)
@@ -109,8 +108,13 @@ def _train_and_score_here(run: Run, network: Network, device: torch.device, repo
     checkpoint.checkpoint_path(run.directory, network.name).unlink(missing_ok=True)
 
 
+def new_model(run: Run, training: ClipDataset) -> Detector:
+    """The untrained network of a run, for the sections and the length of its training clips."""
+    return create(run.model, run.profile, len(training.section_ids), run.seed, training.n_frames)
+
+
 @dataclass(frozen=True)
-class _Clips:
+class NetworkClips:
     """What one network is trained, fitted and tested with.
 
     ``training`` are the normal clips of its sections, ``pool`` everything that it is trained on: those, outliers, and
@@ -128,7 +132,14 @@ class _Clips:
         return len(self.pool) - len(self.training) - (0 if self.known is None else len(self.known))
 
 
-def _choose_clips(run: Run, network: Network) -> _Clips:
+def choose_clips(run: Run, network: Network) -> NetworkClips:
+    """The clips of a network, all of one length: see :mod:`~mimiidg_build.training.clip_length`.
+
+    Raises
+    ------
+    DataError
+        A section with test clips has no training clips.
+    """
     from mimiidg_build.training.clip_dataset import ClipDataset
     from mimiidg_build.training.clip_length import shortest
 
@@ -147,7 +158,7 @@ def _choose_clips(run: Run, network: Network) -> _Clips:
     pool = training
     if cls.uses_outliers or known is not None:
         pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)
-    return _Clips(training, test, pool, known)
+    return NetworkClips(training, test, pool, known)
 
 
 def _own_sections(store: Store, network: Network, split: str) -> list[SectionId]:
@@ -179,7 +190,7 @@ def _train(run: Run, network: Network, model: Detector, pool: ClipDataset, repor
 
 
 def _summary(
-    clips: _Clips,
+    clips: NetworkClips,
     model: Detector,
     losses: list[EpochLoss],
     thresholds: dict[str, dict[str, float]],

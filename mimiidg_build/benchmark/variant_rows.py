@@ -17,7 +17,7 @@ MEAN = "mean"
 def variant_titles(benchmarks: Sequence[Benchmark]) -> list[str]:
     """What sets variants apart in a column's title: their SNR offset where that does, else their names."""
     offsets = [benchmark.snr_offset_db for benchmark in benchmarks]
-    one_sweep = len({benchmark.base_variant for benchmark in benchmarks}) == 1 and len(set(offsets)) == len(offsets)
+    one_sweep = len({benchmark.base_variant for benchmark in benchmarks}) == 1 and len(set(offsets)) == len(offsets) > 1
     return [f"{b.snr_offset_db:+g} dB" if one_sweep else b.variant for b in benchmarks]
 
 

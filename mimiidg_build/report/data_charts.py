@@ -160,7 +160,8 @@ def _draw_levels(axes: Axes, store: Store) -> dict[str, str]:
                 continue
             low, middle, high = (float(v) for v in np.quantile(10 * np.log10(powers), [0.05, 0.5, 0.95]))
             gid = f"level-{row}-{domain}"
-            tips[gid] = f"{', '.join(filter(None, (name, domain)))}: median {middle:.1f} dB, 90 % of clips within {low:.1f} .. {high:.1f} dB"
+            what = f"{name}, {domain}" if domain else name
+            tips[gid] = f"{what}: median {middle:.1f} dB, 90 % of clips within {low:.1f} .. {high:.1f} dB"
             tips[f"{gid}-range"] = tips[gid]
             shade, y = shade_of(domain), row + 0.16 * side
             axes.plot([low, high], [y, y], color=shade, linewidth=3.5, alpha=0.35, gid=f"{gid}-range")

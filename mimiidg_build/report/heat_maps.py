@@ -24,9 +24,7 @@ def by_section(results: Sequence[ModelResult]) -> PageTable:
         for title, result in zip(titles(results), results, strict=True)
         for domain in _domains(result)
     ]
-    return PageTable(
-        "AUC by system and section in %", ("System", "Domain", *results[0].evaluated, "Mean"), tuple(rows)
-    )
+    return PageTable("AUC by system and section in %", ("System", "Domain", *results[0].evaluated, "Mean"), tuple(rows))
 
 
 def _domains(result: ModelResult) -> tuple[str, ...]:

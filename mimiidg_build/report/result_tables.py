@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mimiidg_build.benchmark.estimates import Estimate
 from mimiidg_build.benchmark.beside_papers import beside
+from mimiidg_build.benchmark.estimates import Estimate
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.rows import shown_of
 from mimiidg_build.datasets.rows import records
@@ -186,9 +186,7 @@ def other_variants(store: Store, results: Sequence[ModelResult], others: Sequenc
     return PageTable(caption, columns, tuple(rows)) if rows else None
 
 
-def _variant_row(
-    own: ModelResult, result: ModelResult, store: Store, aucs: Mapping[str, str]
-) -> tuple[Cell, ...]:
+def _variant_row(own: ModelResult, result: ModelResult, store: Store, aucs: Mapping[str, str]) -> tuple[Cell, ...]:
     change = 100 * (score(result).value - score(own).value)
     differs = "this report's" if result is own else ", ".join(differences(store, result.store)) or "name only"
     shown = Cell("") if result is own else Cell(with_minus(f"{change:+.2f}"), number=change, exact=(change,))

@@ -13,9 +13,9 @@ theta is the angle between a clip's embedding and a class; cosines are [shape=(n
 is lambda x_i + (1 - lambda) x_j, and the loss is lambda CE(l, y_i) + (1 - lambda) CE(l, y_j), where the logits l have
 the margin on y_i alone. The score is CE(l, y) of the unmixed clip.
 
-Parameters: 873,839 + 128 per class, for clips of 10 s. The released model includes a linear layer that nothing uses, 129 more per class;
-with the 41 classes of the DCASE 2020 task that is the paper's 884k. Where the paper does not say how a layer is
-initialised, it is PyTorch's default, and Glorot-uniform for ArcFace's classes.
+Parameters, for clips of 10 s: 873,839 + 128 per class. The released model includes a linear layer that nothing uses,
+129 more per class; with the 41 classes of the DCASE 2020 task that is the paper's 884k. Where the paper does not say
+how a layer is initialised, it is PyTorch's default, and Glorot-uniform for ArcFace's classes.
 """
 
 from mimiidg_build.models.attention.ablations import (
