@@ -13,7 +13,7 @@ from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.run_files import RESULTS
 from mimiidg_build.benchmark.runs import Run
-from mimiidg_build.benchmark.tested import evaluated_sections, not_evaluated, section_names
+from mimiidg_build.benchmark.tested import evaluated_sections, not_evaluated, tested_clips
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.evaluate import evaluate
 from mimiidg_build.evaluation.results import Evaluation
@@ -94,12 +94,11 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     """
     _check_finished(run)
     store, found = run.store, {}
-    test = store.clips[store.clips["split"] == "test"]
+    test = tested_clips(store)
     test = test.drop(index=run.known_clips().index)  # known clips keep their index in the clip table
     how: dict[str, Any] = {"protocol": store.attributes.protocol, "notes": not_evaluated(store)}
     for name in run.summaries()[0].scores:
         scored = read_with_clip_table(run.directory / name, test)
-        scored = scored[section_names(scored).isin(evaluated_sections(store))].reset_index(drop=True)
         found[name] = evaluate(scored, **how)
         # of the run's own files, whatever it is compared with now: any evaluator finds the same in them
         _write_if_changed(run.directory / name / RESULTS, found[name].to_json().encode())

@@ -17,7 +17,7 @@ import pandas as pd
 from mimiidg_build.benchmark.estimates import Estimate, combine
 from mimiidg_build.benchmark.published import PaperTable, domain_aucs, tables_beside
 from mimiidg_build.benchmark.run_files import profile_label
-from mimiidg_build.benchmark.tested import evaluated_sections
+from mimiidg_build.benchmark.tested import evaluated_sections, tested_clips
 from mimiidg_build.evaluation.protocols import PROTOCOLS
 from mimiidg_build.evaluation.results import NAN, Evaluation, null_if_nan, nullable
 from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
@@ -166,11 +166,10 @@ class ModelResult:
         return [self._scored_of(run) for run in self.runs]
 
     def _scored_of(self, run: SeedResult) -> Mapping[str, pd.DataFrame]:
-        test = self.store.clips[self.store.clips["split"] == "test"]
         # a run with known anomalies has no scores of them
-        scored = read_with_clip_table(run.directory / self.score, test, is_complete=False, with_decisions=False)
-        wanted = set(self.evaluated)
-        return {str(section): rows for section, rows in by_section(scored).items() if str(section) in wanted}
+        directory, clips = run.directory / self.score, tested_clips(self.store)
+        scored = read_with_clip_table(directory, clips, is_complete=False, with_decisions=False)
+        return {str(section): rows for section, rows in by_section(scored).items()}
 
     @cached_property
     def papers(self) -> list[PaperTable]:

@@ -21,19 +21,18 @@ def sections_with(store: Store, split: str) -> list[str]:
     return [name for name in store.sections if name in found]
 
 
-def evaluated_clips(store: Store) -> pd.DataFrame:
-    """Rows of the clip table that metrics are of: test clips of known condition, in sections that have both."""
-    clips = store.clips
-    known = clips[(clips["split"] == "test") & clips["condition"].isin(CONDITIONS)]
-    names = section_names(known)
-    n_conditions = known["condition"].groupby(names).nunique()
-    return known[names.map(n_conditions) == len(CONDITIONS)]
-
-
 def evaluated_sections(store: Store) -> list[str]:
-    """The sections that metrics are of, in the store's order."""
-    found = set(section_names(evaluated_clips(store)))
-    return [name for name in store.sections if name in found]
+    """The sections that metrics are of, in the store's order: those with normal and anomalous test clips."""
+    clips = store.clips
+    test = clips[clips["split"] == "test"]
+    both = [set(section_names(test[test["condition"] == condition])) for condition in CONDITIONS]
+    return [name for name in store.sections if all(name in names for names in both)]
+
+
+def tested_clips(store: Store) -> pd.DataFrame:
+    """Rows of the clip table: the test clips of the sections that metrics are of."""
+    clips = store.clips
+    return clips[(clips["split"] == "test") & section_names(clips).isin(evaluated_sections(store))]
 
 
 def not_evaluated(store: Store) -> list[str]:
