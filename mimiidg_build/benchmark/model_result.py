@@ -160,7 +160,7 @@ class ModelResult:
         """The first run's scored clips by evaluated section (``"fan/00"``): domain, condition, score."""
         return self._scored_of(self.runs[0])
 
-    @property
+    @cached_property
     def scored_by_seed(self) -> list[Mapping[str, pd.DataFrame]]:
         """The scored clips of every run."""
         return [self._scored_of(run) for run in self.runs]
