@@ -223,7 +223,7 @@ class ModelResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, numbers at full precision."""
-        official, shown = self.official_score, self.shown.values()
+        official, shown = self.official_score, dict.fromkeys([*self.shown.values(), *WITHOUT_DOMAINS.values()])
         return {
             "model": self.model,
             "score": self.score,

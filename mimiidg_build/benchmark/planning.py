@@ -51,10 +51,9 @@ def plan_runs(
     Raises
     ------
     UsageError
-        An unknown model or profile, no seed, or known anomalies for a model that takes none or a store of too few; a
-        store that a model cannot be run on.
-    DataError
-        A model learns from other sections, and the store has none.
+        An unknown model or profile, no seed, or known anomalies for a model that takes none or a store of too few.
+    UsageError or DataError
+        No model of a group can be run on the store.
     """
     if seeds < 1 or (epochs is not None and epochs < 1):
         raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")

@@ -39,16 +39,39 @@ def expanded(store: Store, models: Sequence[str], profile: str) -> list[str]:
     UsageError
         There is no such model or profile.
     UsageError or DataError
-        A model that is named cannot be run on the store, or none of a group can.
+        No model of a group can be run on the store.
     """
     names: list[str] = []
     for model in models:
-        refused = {name: refusal(store, name, profile) for name in GROUPS.get(model, (model,))}
+        refused = {name: refusal(store, name, profile) for name in GROUPS.get(model, ())}
         suited = [name for name, error in refused.items() if error is None]
-        if first := next(iter(error for error in refused.values() if error is not None and not suited), None):
+        if not suited and (first := next(iter(refused.values()), None)):
             raise first
-        names += suited
+        names += suited if model in GROUPS else [model]
     return list(dict.fromkeys(names))
+
+
+def check_suited(store: Store, models: Sequence[str], profile: str) -> None:
+    """Refuse models that are named and cannot be run on a store, before any work.
+
+    Parameters
+    ----------
+    store : Store
+    models : sequence of str
+        Names of models and of ``GROUPS``.
+    profile : str
+
+    Raises
+    ------
+    UsageError
+        There is no such model or profile; or the store has other settings than a model takes, clips that are too short,
+        or too few sections.
+    DataError
+        A model learns from other sections, and the store has none.
+    """
+    for model in models:
+        if model not in GROUPS and (error := refusal(store, model, profile)):
+            raise error
 
 
 def left_out(store: Store, models: Sequence[str], profile: str) -> list[str]:
@@ -75,6 +98,11 @@ def _refusals(store: Store, model: str, profile: str) -> Iterator[Refusal]:
     networks, trained = networks_of(store, cls.scope), sections_with(store, "train")
     if not networks:
         yield DataError(f"{model}: {store.path} has no test clips to score")
+    names = [network.name for network in networks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        yield UsageError(
+            f"{model}: two sections of {store.path} would have networks of one name, {twice}: rename one of them"
+        )
     lengths, least = section_lengths(store, model), cls.min_length(cls.profiles[profile])
     unit = "samples" if cls.takes == "audio" else "frames"
     for network in networks:

@@ -68,6 +68,7 @@ def _papers(model: ModelResult) -> dict[str, float]:
 
 def _cells(numbers: Mapping[str, float | None], titles: Sequence[str], prefix: str) -> Row:
     """Numbers by variant, and their mean where none is missing."""
-    known = [numbers[title] for title in titles if numbers.get(title) is not None]
-    cells = {f"{prefix}{title}": "" if numbers.get(title) is None else f"{numbers[title]:.2f}" for title in titles}
-    return cells | {f"{prefix}mean": f"{np.mean(known):.2f}" if len(known) == len(titles) else ""}
+    known = {title: value for title in titles if (value := numbers.get(title)) is not None}
+    cells = {f"{prefix}{title}": f"{known[title]:.2f}" if title in known else "" for title in titles}
+    mean = float(np.mean(list(known.values()))) if len(known) == len(titles) else None
+    return cells | {f"{prefix}mean": "" if mean is None else f"{mean:.2f}"}

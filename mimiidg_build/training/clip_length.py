@@ -80,7 +80,8 @@ def fitted(clips: Array, length: int, axis: int) -> Array:
     >>> fitted(clips, 2, -1).tolist(), fitted(clips, 5, -1).tolist()
     ([[1, 2]], [[1, 2, 3, 1, 2]])
     """
-    return clips.take(np.arange(length) % clips.shape[axis], axis=axis)
+    brought: Array = clips.take(np.arange(length) % clips.shape[axis], axis=axis)
+    return brought
 
 
 def open_fitted(

@@ -237,6 +237,7 @@ def test_without_any_truth_there_are_scores_alone(tmp_path: Path) -> None:
             DataError,
             "conformer: its networks need outliers, the training clips of other machine types, .* none beside fan/00",
         ),
+        ({"fan/a_b": 4.5, "fan_a/b": 4.5}, {}, ["bce"], UsageError, "networks of one name, fan_a_b: rename one"),
         ({"fan/00": (4.5, {TRAIN: 6})}, {}, ["autoencoder"], DataError, "autoencoder: .* has no test clips to score"),
         ({"fan/00": (4.5, {TRAIN: 6})}, {}, ["all"], DataError, "has no test clips to score"),
     ],

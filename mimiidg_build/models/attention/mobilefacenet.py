@@ -23,7 +23,9 @@ def left_after_strides(n: int) -> int:
     >>> left_after_strides(128), left_after_strides(313)
     (8, 20)
     """
-    return -(-n // 2**N_STRIDES)
+    for _ in range(N_STRIDES):
+        n = (n + 1) // 2
+    return n
 
 
 class MobileFaceNet(nn.Module):
