@@ -106,7 +106,7 @@ def benchmark(
     """
     from mimiidg_build.datasets.variant import derive_grid
 
-    choices = {"dataset": list(datasets), "snr_offset_db": sorted(snr_offsets)}
+    choices: dict[str, Any] = {"dataset": list(datasets), "snr_offset_db": sorted(snr_offsets)}
     wanted = [one for name in dict.fromkeys(variants) for one in derive_grid(named_variant(name, root), **choices)]
     wanted = list({one.name: one for one in wanted}.values())
     check_models([name for model in models for name in GROUPS.get(model, (model,))], profile)
