@@ -12,7 +12,6 @@ from mimiidg_build.benchmark.runs import Network, networks_of
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, check_models, model_class
-from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import FeatureSettings
 from mimiidg_build.store.store import Store
 
@@ -93,9 +92,8 @@ def refusal(store: Store, model: str, profile: str) -> Refusal | None:
 
 
 def _refusals(store: Store, model: str, profile: str) -> Iterator[Refusal]:
-    cls = model_class(model)
     yield from (UsageError(f"{model}: {store.path} {what}") for what in _other_settings(store, model))
-    networks, trained = networks_of(store, cls.scope), sections_with(store, "train")
+    networks = networks_of(store, model_class(model).scope)
     if not networks:
         yield DataError(f"{model}: {store.path} has no test clips to score")
     names = [network.name for network in networks]
@@ -103,26 +101,39 @@ def _refusals(store: Store, model: str, profile: str) -> Iterator[Refusal]:
         yield UsageError(
             f"{model}: two sections of {store.path} would have networks of one name, {twice}: rename one of them"
         )
-    lengths, least = section_lengths(store, model), cls.min_length(cls.profiles[profile])
-    unit = "samples" if cls.takes == "audio" else "frames"
+    trained = sections_with(store, "train")
     for network in networks:
         own = [name for name in trained if network.serves(name)]
-        if own and len(own) < cls.min_sections:
+        yield from _too_few(store, model, own, len(trained))
+        yield from _too_short(store, model, profile, own)
+
+
+def _too_few(store: Store, model: str, own: Sequence[str], n_trained: int) -> Iterator[Refusal]:
+    """A network without sections to tell apart, or without outliers; ``own`` are its sections with training clips."""
+    cls = model_class(model)
+    if own and len(own) < cls.min_sections:
+        yield UsageError(
+            f"{model} learns to classify sections: it needs two or more in a network, found {len(own)}, {own[0]}. "
+            f"Choose another model, or leave {own[0].split('/')[0]} out of the variant"
+        )
+    if cls.uses_outliers and len(own) == n_trained:
+        what = "of other machine types" if cls.scope == "machine_type" else "of other sections"
+        yield DataError(
+            f"{model}: its networks need outliers, the training clips {what}, to train on, and {store.path} has none "
+            f"beside {', '.join(own)}"
+        )
+
+
+def _too_short(store: Store, model: str, profile: str, own: Sequence[str]) -> Iterator[Refusal]:
+    """Sections whose clips are shorter than a network takes."""
+    cls = model_class(model)
+    lengths, least = section_lengths(store, model), cls.min_length(cls.profiles[profile])
+    unit = "samples" if cls.takes == "audio" else "frames"
+    for name in own:
+        if lengths[name] < least:
             yield UsageError(
-                f"{model} learns to classify sections: it needs two or more in a network, found {len(own)}, {own[0]}. "
-                f"Choose another model, or leave {own[0].split('/')[0]} out of the variant"
-            )
-        for name in own:
-            if lengths[name] < least:
-                yield UsageError(
-                    f"{model}, profile {profile}: the clips of {name} have {lengths[name]:,} {unit}, and its network "
-                    f"needs {least:,} or more. Choose another model, or leave the section out of the variant"
-                )
-        if cls.uses_outliers and len(own) == len(trained):
-            what = "of other machine types" if cls.scope == "machine_type" else "of other sections"
-            yield DataError(
-                f"{model}: its networks need outliers, the training clips {what}, to train on, and {store.path} has "
-                f"none beside {', '.join(own)}"
+                f"{model}, profile {profile}: the clips of {name} have {lengths[name]:,} {unit}, and its network needs "
+                f"{least:,} or more. Choose another model, or leave the section out of the variant"
             )
 
 
@@ -175,5 +186,5 @@ def _cut(store: Store, model: str, network: Network) -> Iterator[str]:
         seconds = store.sections[own[0]].audio.seconds
         yield (
             f"{model} takes the first {seconds:g} s of every clip, as long as those of {own[0]}: "
-            f"{len(longer)} of {len(own)} sections have longer clips, {SectionId.parse(longer[0])} among them"
+            f"{len(longer)} of {len(own)} sections have longer clips, {longer[0]} among them"
         )
