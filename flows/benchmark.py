@@ -77,7 +77,10 @@ class Tasks(BenchmarkExecutor):
 
 
 def report(found: Sequence[Benchmark]) -> None:
-    """The tables of every variant and of all of them, as artifacts of the run."""
+    """The tables of every variant and of all of them, as artifacts of the run; of those that have results."""
+    found = [benchmark for benchmark in found if benchmark.models]
+    if not found:
+        return
     for benchmark in found:
         key = artifacts.key("benchmark", benchmark.variant)
         create_table_artifact(key=key, table=result_rows(benchmark), description=benchmark.title)

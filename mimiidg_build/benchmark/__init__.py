@@ -4,8 +4,10 @@ In: finished stores, names of models. Out: run directories under ROOT/runs, and 
 Imports: errors, schemas, progress, storage, parallel, store, evaluation, models, training.
 
 From the top: ``stages`` (the one list of stages: ``benchmark_models`` on a store, ``benchmark_variants`` on several),
-``planning`` (which runs), ``trainers`` (several networks at once, each in a process), ``train_network`` (one of them),
-``evaluate_runs``; ``finished_runs`` gives the same results, read from the files of runs that were finished earlier.
-What they hand to each other: ``runs`` (a run's identity and where its files lie), ``run_files`` (those that say what it
-is), ``model_result`` and ``results`` (what was found), ``estimates``. For people: ``rows``, ``plots``, ``published``.
+``planning`` (which runs), ``suitability`` (which models a store suits), ``trainers`` (several networks at once, each in
+a process), ``train_network`` (one of them), ``evaluate_runs``; ``finished_runs`` gives the same results, read from the
+files of runs that were finished earlier. What they hand to each other: ``runs`` (a run's identity and where its files
+lie), ``run_files`` (those that say what it is), ``tested`` (which sections are trained on, tested, evaluated),
+``model_result`` and ``results`` (what was found), ``estimates``. For people: ``rows``, ``variant_rows``, ``plots``,
+``published`` and ``beside_papers`` (the papers' numbers).
 """

@@ -19,13 +19,17 @@ from mimiidg_build.evaluation.results import Interval
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and its 95 % interval; all in [0, 1]."""
+    """A mean over seeds and its 95 % interval; all in [0, 1], NaN where unknown."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
+        if math.isnan(self.value):
+            return ""
+        if math.isnan(self.low):
+            return f"{100 * self.value:.2f}"
         return f"{100 * self.value:.2f} ({100 * self.low:.1f} .. {100 * self.high:.1f})"
 
     def to_dict(self) -> dict[str, float]:
@@ -48,6 +52,8 @@ def combine(values: Sequence[float], intervals: Sequence[Interval]) -> Estimate:
     seeds, (low, high) = np.asarray(values, np.float64), np.asarray(intervals, np.float64).T
     quantile = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(seeds) - 1))
     spread, mean = quantile * float(seeds.std(ddof=1)) / math.sqrt(len(seeds)), float(seeds.mean())
+    if np.isnan([low, high]).any():  # max and min would make a bound of it
+        return Estimate(mean, math.nan, math.nan)
     # below and above apart: bootstrap intervals of AUCs near 1 reach further down than up
     below, above = math.hypot(float((seeds - low).mean()), spread), math.hypot(float((high - seeds).mean()), spread)
     return Estimate(mean, max(0.0, mean - below), min(1.0, mean + above))

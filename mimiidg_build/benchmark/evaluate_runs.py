@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,28 +13,35 @@ from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.run_files import RESULTS
 from mimiidg_build.benchmark.runs import Run
+from mimiidg_build.benchmark.tested import evaluated_sections, not_evaluated, tested_clips
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.evaluate import evaluate
 from mimiidg_build.evaluation.results import Evaluation
-from mimiidg_build.evaluation.scored_clips import notes_on, read_with_clip_table
+from mimiidg_build.evaluation.scored_clips import read_with_clip_table
 from mimiidg_build.storage.files import write_file
 
 
 def collect(runs: Sequence[Run]) -> Benchmark:
     """Evaluate finished runs on one store, and combine the seeds of a model, score by score.
 
-    All are evaluated on the test clips that none of their trainings knew.
+    All are evaluated on the test clips that none of their trainings knew; none is, where the condition of no test clip
+    is known.
 
     Raises
     ------
     DataError
         A run is not finished, or its files are damaged.
     """
+    store = runs[0].store
+    if not evaluated_sections(store):
+        for run in runs:
+            _check_finished(run)
+        return Benchmark(store, ())
     by_model: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         by_model.setdefault((run.model, run.known_anomalies), []).append(run)
     largest = max(run.known_anomalies for run in runs)
-    return Benchmark(runs[0].store, tuple(model for own in by_model.values() for model in _collect_seeds(own, largest)))
+    return Benchmark(store, tuple(model for own in by_model.values() for model in _collect_seeds(own, largest)))
 
 
 def _collect_seeds(runs: Sequence[Run], left_out: int) -> list[ModelResult]:
@@ -84,22 +92,27 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     DataError
         A network is not finished, or its files are damaged.
     """
-    unfinished = [network.name for network in run.networks() if not run.is_finished(network)]
-    if unfinished:
-        raise DataError(f"{run.directory}: {', '.join(unfinished)} not finished. Run the same benchmark again.")
-    test = run.store.clips[run.store.clips["split"] == "test"]
+    _check_finished(run)
+    store, found = run.store, {}
+    test = tested_clips(store)
     test = test.drop(index=run.known_clips().index)  # known clips keep their index in the clip table
-    found = {}
+    how: dict[str, Any] = {"protocol": store.attributes.protocol, "notes": not_evaluated(store)}
     for name in run.summaries()[0].scores:
         scored = read_with_clip_table(run.directory / name, test)
-        found[name] = evaluate(scored, protocol=run.store.attributes.protocol, notes=notes_on(test))
+        found[name] = evaluate(scored, **how)
         # of the run's own files, whatever it is compared with now: any evaluator finds the same in them
         _write_if_changed(run.directory / name / RESULTS, found[name].to_json().encode())
         if left_out > run.known_anomalies:
             # the anomalies that this run knew are among them: a smaller number's are the first of a larger's
             compared = _without(scored, replace(run, known_anomalies=left_out).known_clips())
-            found[name] = evaluate(compared, protocol=run.store.attributes.protocol, notes=notes_on(test))
+            found[name] = evaluate(compared, **how)
     return found
+
+
+def _check_finished(run: Run) -> None:
+    unfinished = [network.name for network in run.networks() if not run.is_finished(network)]
+    if unfinished:
+        raise DataError(f"{run.directory}: {', '.join(unfinished)} not finished. Run the same benchmark again.")
 
 
 def _write_if_changed(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
 from mimiidg_build.benchmark.run_files import CONFIG, RESULTS, epochs_asked_for, read_config, read_summaries
 from mimiidg_build.benchmark.runs import runs_directories
+from mimiidg_build.benchmark.tested import evaluated_sections
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.results import Evaluation, read_results
 from mimiidg_build.models import MODELS
@@ -49,6 +50,8 @@ def read_runs(store: Store, root: Place) -> FinishedRuns:
     DataError
         A finished run's files cannot be read, or are not of this store's sections.
     """
+    if not evaluated_sections(store):  # then no run on it has results
+        return FinishedRuns((), ())
     grouped: dict[_Key, list[SeedResult]] = {}
     unfinished = []
     for path in _configurations(store, root):
@@ -103,6 +106,6 @@ def _read_evaluation(path: Path, store: Store) -> Evaluation:
     evaluation = read_results(path)
     columns = (evaluation.sections[name] for name in ("machine_type", "section"))
     found = {str(SectionId(machine_type, section)) for machine_type, section in zip(*columns, strict=True)}
-    if found != set(store.sections):
+    if found != set(evaluated_sections(store)):
         raise DataError(f"{path} is of other sections than {store.path}: {', '.join(sorted(found))}.")
     return evaluation

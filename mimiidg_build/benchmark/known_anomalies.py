@@ -16,7 +16,7 @@ from mimiidg_build.store.store import Store
 
 
 def draw_anomalies(store: Store, section: str, k: int, seed: int) -> pd.DataFrame:
-    """Draw the known anomalies of a section, from each domain in turn.
+    """Draw the known anomalies of a section, from each domain in turn where there are domains.
 
     Parameters
     ----------
@@ -49,8 +49,9 @@ def draw_anomalies(store: Store, section: str, k: int, seed: int) -> pd.DataFram
     alternating = anomalies.groupby("domain").cumcount().sort_values(kind="stable").index
     known, left = anomalies.loc[alternating[:k]], anomalies.loc[alternating[k:]]
     if set(left["domain"]) != set(anomalies["domain"]):
+        of_a_domain = " of a domain" if set(anomalies["domain"]) != {""} else ""
         raise UsageError(
-            f"{section} of {store.path} has {len(anomalies)} anomalies: {k} known ones would leave none of a domain "
+            f"{section} of {store.path} has {len(anomalies)} anomalies: {k} known ones would leave none{of_a_domain} "
             "to test with"
         )
     return known

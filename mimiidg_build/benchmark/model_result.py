@@ -15,19 +15,22 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build.benchmark.estimates import Estimate, combine
-from mimiidg_build.benchmark.published import published
+from mimiidg_build.benchmark.published import PaperTable, domain_aucs, tables_beside
 from mimiidg_build.benchmark.run_files import profile_label
-from mimiidg_build.evaluation.results import Evaluation
+from mimiidg_build.benchmark.tested import evaluated_sections, tested_clips
+from mimiidg_build.evaluation.protocols import PROTOCOLS
+from mimiidg_build.evaluation.results import NAN, Evaluation, null_if_nan, nullable
 from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
 from mimiidg_build.schemas.runs import NetworkSummary
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 from mimiidg_build.training.loss_curve import read_loss_curves
 
-SHOWN = {"source": "auc_source", "target": "auc_target", "all": "auc_all", "pAUC": "pauc"}
-"""The metrics that tables show, by the title of their column."""
+SHOWN = PROTOCOLS["2022"].shown
+"""The metrics that tables show, by the title of their column, where clips have domains and the protocol is 2022's."""
 
-PAPERS_DATASET = "mimii_dg"
+WITHOUT_DOMAINS = PROTOCOLS["2020"].shown
+NO_INTERVAL = (NAN, NAN)
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,30 @@ class ModelResult:
 
     # ---- What was found ----------------------------------------------------------------------------------------------
 
+    @cached_property
+    def evaluated(self) -> list[str]:
+        """The sections (``"fan/00"``) that metrics are of, in the store's order."""
+        return evaluated_sections(self.store)
+
+    @cached_property
+    def has_domains(self) -> bool:
+        """Whether the clips that metrics are of have domains; releases before 2021 have none."""
+        return not self.sections["auc_source"].isna().all()
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """The metrics that tables show, by the title of their column: the protocol's, where there are its domains."""
+        protocol = PROTOCOLS[self.store.attributes.protocol]
+        return protocol.shown if self.has_domains or not protocol.has_domains else WITHOUT_DOMAINS
+
     def mean(self, metric: str) -> Estimate:
         """The arithmetic mean over sections."""
         values = [run.evaluation.means["arithmetic"][metric] for run in self.runs]
-        return combine(values, [run.evaluation.mean_intervals[metric] for run in self.runs])
+        return combine(values, [run.evaluation.mean_intervals.get(metric, NO_INTERVAL) for run in self.runs])
 
     @property
     def official_score(self) -> Estimate:
-        """Harmonic mean of AUC source, AUC target and pAUC of all sections."""
+        """The protocol's: since 2022 the harmonic mean of AUC source, AUC target and pAUC of all sections."""
         values = [run.evaluation.official_score for run in self.runs]
         return combine(values, [run.evaluation.official_score_interval for run in self.runs])
 
@@ -105,7 +124,8 @@ class ModelResult:
         """One section (``"fan/00"``)."""
         section = SectionId.parse(section_id)
         values = [float(table[metric].loc[tuple(section)]) for table in self._tables]
-        return combine(values, [run.evaluation.section_intervals[section][metric] for run in self.runs])
+        intervals = [run.evaluation.section_intervals.get(section, {}).get(metric, NO_INTERVAL) for run in self.runs]
+        return combine(values, intervals)
 
     @cached_property
     def sections(self) -> pd.DataFrame:
@@ -137,18 +157,31 @@ class ModelResult:
 
     @cached_property
     def scored(self) -> Mapping[str, pd.DataFrame]:
-        """The first run's scored clips by section (``"fan/00"``): domain, condition, score."""
-        test = self.store.clips[self.store.clips["split"] == "test"]
-        directory = self.runs[0].directory / self.score
+        """The first run's scored clips by evaluated section (``"fan/00"``): domain, condition, score."""
+        return self._scored_of(self.runs[0])
+
+    @cached_property
+    def scored_by_seed(self) -> list[Mapping[str, pd.DataFrame]]:
+        """The scored clips of every run."""
+        return [self._scored_of(run) for run in self.runs]
+
+    def _scored_of(self, run: SeedResult) -> Mapping[str, pd.DataFrame]:
         # a run with known anomalies has no scores of them
-        scored = read_with_clip_table(directory, test, is_complete=False, with_decisions=False)
+        directory, clips = run.directory / self.score, tested_clips(self.store)
+        scored = read_with_clip_table(directory, clips, is_complete=False, with_decisions=False)
         return {str(section): rows for section, rows in by_section(scored).items()}
+
+    @cached_property
+    def papers(self) -> list[PaperTable]:
+        """The papers' tables whose numbers may stand beside: of the same data and profile, and no known anomalies."""
+        if self.known_anomalies or self.epochs is not None:
+            return []
+        return tables_beside(self.store, self.model, self.profile, self.score)
 
     @property
     def published(self) -> dict[str, tuple[float, float]]:
         """The paper's source and target AUC in %, by section and ``average``; empty for another model or dataset."""
-        is_papers = self.store.attributes.dataset == PAPERS_DATASET and self.is_plain
-        return published(self.model) if is_papers else {}
+        return domain_aucs(self.papers, self.model)
 
     # ---- What was trained --------------------------------------------------------------------------------------------
 
@@ -190,7 +223,7 @@ class ModelResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, numbers at full precision."""
-        official = self.official_score
+        official, shown = self.official_score, dict.fromkeys([*self.shown.values(), *WITHOUT_DOMAINS.values()])
         return {
             "model": self.model,
             "score": self.score,
@@ -200,12 +233,12 @@ class ModelResult:
             "training_s": self.training_s,
             "profile": profile_label(self.profile, self.epochs, self.known_anomalies),
             "sections": [
-                {"machine_type": key[0], "section": key[1], **{m: float(row[m]) for m in SHOWN.values()}}
+                {"machine_type": key[0], "section": key[1], **nullable({m: float(row[m]) for m in shown})}
                 for key, row in zip(self.sections.index, self.sections.to_dict("records"), strict=True)
             ],
-            "means": {metric: self.mean(metric).to_dict() for metric in SHOWN.values()},
-            "official_score": official.value,
-            "official_score_interval": [official.low, official.high],
+            "means": {metric: nullable(self.mean(metric).to_dict()) for metric in shown},
+            "official_score": null_if_nan(official.value),
+            "official_score_interval": [null_if_nan(official.low), null_if_nan(official.high)],
             "runs": [
                 {"seed": run.seed, "directory": str(run.directory), **run.evaluation.to_dict()} for run in self.runs
             ],

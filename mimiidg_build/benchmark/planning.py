@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.runs import Network, Run
+from mimiidg_build.benchmark.suitability import expanded
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import check_models, model_class
 from mimiidg_build.storage.places import Place
@@ -32,7 +33,8 @@ def plan_runs(
     root : Place
         Runs lie in ROOT/runs.
     models : sequence of str
-        Keys of ``models.MODELS`` or ``models.ABLATIONS``, or ``module:Class``; each counts once.
+        Keys of ``models.MODELS`` or ``models.ABLATIONS``, ``module:Class``, or one of ``models.GROUPS``, of
+        which those are run that the store suits; each counts once.
     profile : str
         One of ``models.PROFILES``, as far as every model has it.
     seeds : int
@@ -51,6 +53,8 @@ def plan_runs(
     UsageError
         An unknown model or profile, no seed, known anomalies for a model that takes none or a store of too few, or a
         model that needs other features than the store's.
+    UsageError or DataError
+        No model of a group can be run on the store.
     """
     if seeds < 1 or (epochs is not None and epochs < 1):
         raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
@@ -62,9 +66,8 @@ def plan_runs(
     for section in store.sections if numbers[-1] else ():
         draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
     runs = []
-    for model in dict.fromkeys(models):
+    for model in expanded(store, models, profile):
         trains = _check_profile(model, profile, numbers[-1])
-        _check_features(model, store)
         # the profile's own number, given by hand, is the same run and has the same folder
         own = epochs if trains and epochs != model_class(model).profiles[profile].epochs else None
         n_seeds = seeds if trains else 1
@@ -79,38 +82,6 @@ def _check_profile(model: str, profile: str, known_anomalies: int) -> bool:
     if known_anomalies and not profiles[profile].tuning_epochs:
         raise UsageError(f"{model} takes no known anomalies in its profile {profile!r}")
     return profiles[profile].epochs > 0
-
-
-def _check_features(model: str, store: Store) -> None:
-    """Refuse a store whose features are not those that the model is made for."""
-    needs = model_class(model).needs
-    for section_id, section in store.sections.items():
-        audio = section.audio
-        if audio.channels is not None:
-            raise UsageError(
-                f"{model} takes one channel, and {section_id} of {store.path} has {audio.channels}. Build the variant "
-                "with `channels = 0`, or the number of another channel."
-            )
-        found = store.attributes.variant.features.values | {"sample_rate": audio.sample_rate}
-        if found["f_max_hz"] == audio.sample_rate / 2:
-            found["f_max_hz"] = None  # as if it were not given
-        if odd := [key for key in needs if found[key] != needs[key]]:
-            raise UsageError(
-                f"{model} is made for {_said(odd[0], needs[odd[0]])}, and {section_id} of {store.path} has "
-                f"{_said(odd[0], found[odd[0]])}. Build a variant with what it needs; nearest_neighbour takes any."
-            )
-
-
-def _said(key: str, value: object) -> str:
-    """A setting in a message.
-
-    >>> _said("n_mels", 128), _said("mel_scale", "htk"), _said("f_max_hz", None)
-    ('features.n_mels = 128', 'features.mel_scale = "htk"', 'features.f_max_hz not set')
-    """
-    name = key if key == "sample_rate" else f"features.{key}"
-    return (
-        f"{name} not set" if value is None else f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
-    )
 
 
 def trainings_of(runs: Sequence[Run]) -> list[Training]:

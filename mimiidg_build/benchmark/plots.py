@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOMAINS = {"auc_source": ("source", "-"), "auc_target": ("target", "--")}
+LINES = {"auc_source": ("source", "-"), "auc_target": ("target", "--")}
+ONE_LINE = {"auc_all": ("all clips", "-")}  # where there are no domains
 # colour-blind readers can tell these apart (Okabe and Ito)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LONGEST_NAMES = 100  # characters of all models' names in a file's name, which a file system bounds
@@ -50,9 +51,18 @@ def figure_name(variant: str, models: Sequence[ModelResult], shown: str) -> str:
 
 
 def snr_sweep_name(benchmarks: Sequence[Benchmark]) -> str:
-    """The file name of ``plot_snr_sweep``'s figure: variant, profile, models and SNR offsets."""
+    """The file name of ``plot_snr_sweep``'s figure: variant, profile, models, and SNR offsets or variants."""
+    if not _is_sweep(benchmarks):
+        variants = "+".join(benchmark.variant for benchmark in benchmarks)
+        names = variants if len(variants) <= LONGEST_NAMES else hashlib.sha256(variants.encode()).hexdigest()[:8]
+        return figure_name(names, benchmarks[0].models, "variants")
     offsets = "_".join(f"{offset:+g}" for offset in sorted(benchmark.snr_offset_db for benchmark in benchmarks))
     return figure_name(benchmarks[0].base_variant, benchmarks[0].models, f"snr{offsets}dB")
+
+
+def _is_sweep(benchmarks: Sequence[Benchmark]) -> bool:
+    """Whether variants differ in their SNR offset alone."""
+    return len({benchmark.base_variant for benchmark in benchmarks}) == 1
 
 
 def known_anomalies_name(benchmark: Benchmark) -> str:
@@ -62,18 +72,29 @@ def known_anomalies_name(benchmark: Benchmark) -> str:
 
 
 def plot_snr_sweep(benchmarks: Sequence[Benchmark], path: Path) -> Path:
-    """Draw mean AUC of source and target against the SNR offset, one colour per model, with 95 % intervals."""
+    """Draw mean AUC of source and target against the SNR offset, one colour per model, with 95 % intervals.
+
+    Variants that differ in something else stand side by side, in the order given.
+    """
     from matplotlib.figure import Figure  # not pyplot, which holds every figure until it is closed
 
-    ordered = sorted(benchmarks, key=lambda benchmark: benchmark.snr_offset_db)
-    offsets = [benchmark.snr_offset_db for benchmark in ordered]
+    is_sweep = _is_sweep(benchmarks)
+    ordered = sorted(benchmarks, key=lambda benchmark: benchmark.snr_offset_db) if is_sweep else list(benchmarks)
+    places = [benchmark.snr_offset_db if is_sweep else float(n) for n, benchmark in enumerate(ordered)]
+    curves: dict[tuple[str, str], list[tuple[float, ModelResult]]] = {}
+    for place, benchmark in zip(places, ordered, strict=True):
+        for model in benchmark.models:
+            curves.setdefault((model.name, model.label), []).append((place, model))
     figure = Figure(figsize=(7, 4.2), dpi=144, layout="constrained")
     axes = figure.subplots()
-    for number in range(len(ordered[0].models)):
-        _plot_means(axes, offsets, [benchmark.models[number] for benchmark in ordered], number)
-    axes.set_xlabel(f"offset to Table 1's {snr_title(ordered[0].store)} [dB]")
-    axes.set_title(f"{ordered[0].base_variant} ({ordered[0].store.attributes.data_kind})", fontsize=10)
-    axes.set_xticks(offsets)
+    for number, curve in enumerate(curves.values()):
+        _plot_means(axes, [place for place, _ in curve], [model for _, model in curve], number)
+    if is_sweep:
+        axes.set_xlabel(f"offset to the recipe's {snr_title(ordered[0].store)} [dB]")
+        axes.set_title(f"{ordered[0].base_variant} ({ordered[0].store.attributes.data_kind})", fontsize=10)
+        axes.set_xticks(places)
+    else:
+        axes.set_xticks(places, [benchmark.variant for benchmark in ordered])
     return save_figure(figure, path)
 
 
@@ -101,8 +122,8 @@ def plot_known_anomalies(benchmark: Benchmark, path: Path) -> Path:
 
 
 def _plot_means(axes: Axes, places: Sequence[float], models: Sequence[ModelResult], number: int) -> None:
-    """Mean AUC of one model along an axis: a line per domain, with 95 % intervals."""
-    for metric, (domain, line) in DOMAINS.items():
+    """Mean AUC of one model along an axis: a line per domain, or one where there are none, with 95 % intervals."""
+    for metric, (domain, line) in (LINES if all(model.has_domains for model in models) else ONE_LINE).items():
         means = [model.mean(metric) for model in models]
         below = [100 * (mean.value - mean.low) for mean in means]
         above = [100 * (mean.high - mean.value) for mean in means]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimiidg_build.benchmark.model_result import ModelResult
+from mimiidg_build.benchmark.suitability import cut_clips
+from mimiidg_build.benchmark.tested import not_evaluated
 from mimiidg_build.store.store import Store
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All models on one store."""
+    """All models on one store; none where nothing could be evaluated."""
 
     store: Store
     models: tuple[ModelResult, ...]
@@ -24,7 +26,7 @@ class Benchmark:
     @property
     def known_anomalies(self) -> int:
         """The largest number of anomalies of each section that a training knew: no model is tested on them."""
-        return max(model.known_anomalies for model in self.models)
+        return max((model.known_anomalies for model in self.models), default=0)
 
     @property
     def base_variant(self) -> str:
@@ -38,8 +40,15 @@ class Benchmark:
         return self.store.attributes.variant.snr_offset_db
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader of the results should know: clips that are cut, sections and clips that are not evaluated."""
+        return [*cut_clips(self.store, [model.model for model in self.models]), *not_evaluated(self.store)]
+
+    @property
     def title(self) -> str:
         """What was run on what; a synthetic release says so."""
+        if not self.models:
+            return f"{self.variant} ({self.store.attributes.data_kind}): no results"
         seeds = max(len(model.runs) for model in self.models)
         what = f"{self.models[0].label} profile, {seeds} seed{'s' * (seeds > 1)}, AUC in %"
         known = self.known_anomalies
@@ -56,5 +65,6 @@ class Benchmark:
             "synthetic": self.store.attributes.synthetic,
             "snr_offset_db": self.snr_offset_db,
             "known_anomalies": self.known_anomalies,
+            "notes": self.notes,
             "models": [model.to_dict() for model in self.models],
         }

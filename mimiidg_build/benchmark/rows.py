@@ -6,12 +6,12 @@ AUCs are in %. A row is by column title; all rows of a table have the same title
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from mimiidg_build.benchmark.model_result import SHOWN, ModelResult
+from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.summary import snr_title
@@ -21,20 +21,25 @@ Row = dict[str, Any]
 
 def result_rows(benchmark: Benchmark) -> list[Row]:
     """Every section, then means and official score with their intervals, model by model."""
-    with_paper = any(model.published for model in benchmark.models)
-    return [row for model in benchmark.models for row in _model_rows(model, with_paper)]
+    with_paper, shown = any(model.published for model in benchmark.models), shown_of(benchmark.models)
+    return [row for model in benchmark.models for row in _model_rows(model, shown, with_paper)]
 
 
-def _model_rows(model: ModelResult, with_paper: bool) -> list[Row]:
+def shown_of(models: Sequence[ModelResult]) -> dict[str, str]:
+    """The metrics that a table of several results shows, by the title of their column."""
+    return {title: metric for model in models for title, metric in model.shown.items()}
+
+
+def _model_rows(model: ModelResult, shown: Mapping[str, str], with_paper: bool) -> list[Row]:
     paper = model.published
     rows = []
     for key, values, spread in zip(model.sections.index, *map(_records, (model.sections, model.spread)), strict=True):
         name = str(SectionId(*key))
-        cells = {title: _cell(values[metric], spread[metric]) for title, metric in SHOWN.items()}
+        cells = {title: _cell(values[metric], spread[metric]) for title, metric in shown.items()}
         rows.append({"model": model.name, "section": name, **cells, **_paper_cells(with_paper, paper.get(name))})
-    cells = {title: str(model.mean(metric)) for title, metric in SHOWN.items()}
+    cells = {title: str(model.mean(metric)) for title, metric in shown.items()}
     rows.append({"model": model.name, "section": "mean", **cells, **_paper_cells(with_paper, paper.get("average"))})
-    cells = dict.fromkeys(SHOWN, "") | {"source": str(model.official_score)}
+    cells = dict.fromkeys(shown, "") | {next(iter(shown)): str(model.official_score)}
     rows.append({"model": model.name, "section": "official score", **cells, **_paper_cells(with_paper, None)})
     return rows
 
@@ -44,7 +49,7 @@ def _records(table: pd.DataFrame) -> list[Row]:
 
 
 def _cell(value: float, spread: float) -> str:
-    text = f"{100 * value:.2f}"
+    text = "" if math.isnan(value) else f"{100 * value:.2f}"
     return text if math.isnan(spread) else f"{text} ± {100 * spread:.2f}"
 
 
@@ -78,11 +83,12 @@ def compare_rows(benchmarks: Sequence[Benchmark]) -> list[Row]:
     A single variant is not named in every row.
     """
     ordered = sorted(benchmarks, key=lambda benchmark: benchmark.snr_offset_db)
+    shown = shown_of([model for benchmark in ordered for model in benchmark.models])
     return [
         (_variant_cells(benchmark) if len(ordered) > 1 else {})
         | {
             "model": model.name,
-            **{title: str(model.mean(metric)) for title, metric in SHOWN.items()},
+            **{title: str(model.mean(metric)) for title, metric in shown.items()},
             "official score": str(model.official_score),
             "parameters": f"{model.n_parameters:,} x {model.n_networks}",
             "training": duration(model.training_s),

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
 from mimiidg_build.storage.files import write_file
@@ -186,15 +187,15 @@ def read_summaries(directory: Path, store: Store) -> tuple[NetworkSummary, ...]:
     Raises
     ------
     DataError
-        One cannot be read, or together they do not serve every section of the store once.
+        One cannot be read, or together they do not serve every section of the store that is tested once.
     """
     found = [_read_summary(path) for path in sorted(directory.glob(summary_path(directory, "*").name))]
     served = [name for summary in found for name in summary.sections]
-    order = list(store.sections)
-    if sorted(served) != sorted(order):
+    order, tested = list(store.sections), sections_with(store, "test")
+    if len(set(served)) < len(served) or not set(tested) <= set(served) <= set(order):
         raise DataError(
             f"the summaries in {directory} are of the sections {', '.join(served) or 'none'}; expected each of "
-            f"{', '.join(order)} once. Remove {directory} to train again."
+            f"{', '.join(tested)} once. Remove {directory} to train again."
         )
     return tuple(sorted(found, key=lambda summary: order.index(summary.sections[0])))
 

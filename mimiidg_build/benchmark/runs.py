@@ -39,6 +39,7 @@ from mimiidg_build.benchmark.run_files import (
     summary_path,
     write_config,
 )
+from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import model_class
 from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
@@ -47,7 +48,7 @@ from mimiidg_build.storage.places import Place, cache_places, local
 from mimiidg_build.store.store import Store
 
 if TYPE_CHECKING:
-    from mimiidg_build.models.base import Settings
+    from mimiidg_build.models.base import Scope, Settings
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Network:
     name: str
     machine_types: tuple[str, ...]
     section: str | None = None
+
+    def serves(self, section_id: str) -> bool:
+        """True of the sections (``"fan/00"``) that are its own."""
+        machine_type, section = SectionId.parse(section_id)
+        return machine_type in self.machine_types and self.section in (None, section)
 
 
 @dataclass(frozen=True)
@@ -124,15 +130,7 @@ class Run:
 
     def networks(self) -> list[Network]:
         """The networks to train."""
-        # names are those of files: no slash in them
-        ids = [SectionId.parse(name) for name in self.store.sections]
-        types = tuple(dict.fromkeys(machine_type for machine_type, _ in ids))
-        scope = model_class(self.model).scope
-        if scope == "all":
-            return [Network("all", types)]
-        if scope == "section":
-            return [Network(f"{machine_type}_{section}", (machine_type,), section) for machine_type, section in ids]
-        return [Network(machine_type, (machine_type,)) for machine_type in types]
+        return networks_of(self.store, model_class(self.model).scope)
 
     def is_finished(self, network: Network) -> bool:
         """True if the network is trained and scored."""
@@ -141,6 +139,19 @@ class Run:
     def summaries(self) -> tuple[NetworkSummary, ...]:
         """What was written of each network of a finished run."""
         return tuple(read_summary(self.directory, network.name) for network in self.networks())
+
+
+def networks_of(store: Store, scope: Scope) -> list[Network]:
+    """The networks of a model on a store: a network without test clips of its own is not trained."""
+    # names are those of files: no slash in them
+    ids = [SectionId.parse(name) for name in sections_with(store, "test")]
+    types = tuple(dict.fromkeys(machine_type for machine_type, _ in ids))
+    if scope == "all":
+        every = tuple(dict.fromkeys(SectionId.parse(name).machine_type for name in store.sections))
+        return [Network("all", every)] if ids else []
+    if scope == "section":
+        return [Network(f"{machine_type}_{section}", (machine_type,), section) for machine_type, section in ids]
+    return [Network(machine_type, (machine_type,)) for machine_type in types]
 
 
 def runs_directories(store: Store, root: Place) -> list[Path]:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from mimiidg_build.benchmark.evaluate_runs import collect
 from mimiidg_build.benchmark.planning import Training, plan_runs, trainings_of
 from mimiidg_build.benchmark.results import Benchmark
+from mimiidg_build.benchmark.runs import Run
+from mimiidg_build.benchmark.suitability import check_suited
 from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.progress import Reporter
@@ -56,7 +58,7 @@ def benchmark_models(
     root : str or Place
         Runs go to ROOT/runs.
     models : sequence of str
-        See ``models.MODELS``; a model of one's own is named ``module:Class``.
+        See ``models.MODELS`` and ``models.GROUPS``; a model of one's own is named ``module:Class``.
     profile : str
         ``paper``, ``released``, ``cpu`` or ``smoke``.
     seeds : int
@@ -83,13 +85,19 @@ def benchmark_models(
     Raises
     ------
     UsageError
-        An unknown model, profile or device, numbers that do not fit, a directory that holds a run of other settings, or
-        a script without a guard.
+        An unknown model, profile or device, numbers that do not fit, a store that a model cannot be run on, a directory
+        that holds a run of other settings, or a script without a guard.
     DataError
         Training or scoring failed, a worker was killed, or a file is damaged or cannot be written.
     """
     root, executor, name = place(root), executor or BenchmarkExecutor(), store.attributes.variant.name
-    runs = executor.run("plan", lambda: plan_runs(store, root, models, profile, seeds, epochs, known_anomalies), name)
+
+    def plan() -> list[Run]:
+        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies)
+        check_suited(store, models, profile)
+        return runs
+
+    runs = executor.run("plan", plan, name)
     trainings = trainings_of(runs)
     threads = max((run.settings.threads for run, _ in trainings), default=1)
     with Trainers(device, workers, len(trainings), reporter or Reporter(), threads) as trainers:

@@ -13,11 +13,14 @@ import pandas as pd
 
 from mimiidg_build.benchmark.run_files import write_summary
 from mimiidg_build.benchmark.runs import Network, Run, check_config
+from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import create, model_class
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.runs import NetworkSummary
+from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.locks import file_lock
+from mimiidg_build.store.store import Store
 
 if TYPE_CHECKING:
     import torch
@@ -89,8 +92,8 @@ def _train_and_score_here(run: Run, network: Network, device: torch.device, repo
     from mimiidg_build.training import checkpoint, scoring
 
     begun = time.monotonic()
-    clips = _choose_clips(run, network)
-    model = create(run.model, run.profile, len(clips.training.section_ids), run.seed).to(device)
+    clips = choose_clips(run, network)
+    model = new_model(run, clips.training).to(device)
     if run.known_anomalies:
         checkpoint.load_weights(checkpoint.weights_path(run.base.directory, network.name), model)
     losses = _train(run, network, model, clips.pool, reporter)
@@ -105,8 +108,13 @@ def _train_and_score_here(run: Run, network: Network, device: torch.device, repo
     checkpoint.checkpoint_path(run.directory, network.name).unlink(missing_ok=True)
 
 
+def new_model(run: Run, training: ClipDataset) -> Detector:
+    """The untrained network of a run, for the sections and the length of its training clips."""
+    return create(run.model, run.profile, len(training.section_ids), run.seed, training.n_frames)
+
+
 @dataclass(frozen=True)
-class _Clips:
+class NetworkClips:
     """What one network is trained, fitted and tested with.
 
     ``training`` are the normal clips of its sections, ``pool`` everything that it is trained on: those, outliers, and
@@ -124,24 +132,37 @@ class _Clips:
         return len(self.pool) - len(self.training) - (0 if self.known is None else len(self.known))
 
 
-def _choose_clips(run: Run, network: Network) -> _Clips:
+def choose_clips(run: Run, network: Network) -> NetworkClips:
+    """The clips of a network, all of one length: see :mod:`~mimiidg_build.training.clip_length`.
+
+    Raises
+    ------
+    DataError
+        A section with test clips has no training clips.
+    """
     from mimiidg_build.training.clip_dataset import ClipDataset
+    from mimiidg_build.training.clip_length import shortest
 
     cls = model_class(run.model)
+    own = {split: _own_sections(run.store, network, split) for split in ("train", "test")}
+    if not set(own["test"]) <= set(own["train"]):
+        sections = [" ".join(map(str, own[split])) or "no section" for split in ("train", "test")]
+        raise DataError(f"{network.name}: training clips of {sections[0]}, test clips of {sections[1]}")
     choice: dict[str, Any] = {"machine_types": network.machine_types, "sections": network.section}
-    choice |= {"features": cls.takes, "seed": run.seed}
+    choice |= {"features": cls.takes, "seed": run.seed, "length": shortest(run.store, own["train"], cls.takes)}
     training = ClipDataset(run.store, split="train", **choice)
     known = run.known_clips(map(str, training.section_ids)) if run.known_anomalies else None
-    test = ClipDataset(run.store, split="test", without=known, **choice)
-    # models number their sections: with other sections in the two splits, a number would mean two sections
-    if training.section_ids != test.section_ids:
-        sections = [" ".join(map(str, clips.section_ids)) for clips in (training, test)]
-        raise DataError(f"{network.name}: training clips of {sections[0]}, test clips of {sections[1]}")
+    # models number their sections, and some of them may have no test clips
+    test = ClipDataset(run.store, split="test", without=known, numbered=training.section_ids, **choice)
     # the very same object where nothing is added: its clips are held in memory once
     pool = training
     if cls.uses_outliers or known is not None:
         pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)
-    return _Clips(training, test, pool, known)
+    return NetworkClips(training, test, pool, known)
+
+
+def _own_sections(store: Store, network: Network, split: str) -> list[SectionId]:
+    return [SectionId.parse(name) for name in sections_with(store, split) if network.serves(name)]
 
 
 def _train(run: Run, network: Network, model: Detector, pool: ClipDataset, reporter: Reporter) -> list[EpochLoss]:
@@ -169,7 +190,7 @@ def _train(run: Run, network: Network, model: Detector, pool: ClipDataset, repor
 
 
 def _summary(
-    clips: _Clips,
+    clips: NetworkClips,
     model: Detector,
     losses: list[EpochLoss],
     thresholds: dict[str, dict[str, float]],

@@ -13,7 +13,7 @@ from mimiidg_build.cli.options import common, device_option, replace_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import Known, ModelName, SweepCommand
-from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, check_models
+from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, check_models
 from mimiidg_build.storage.places import Place
 
 if TYPE_CHECKING:
@@ -24,14 +24,22 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=SweepCommand)
-@click.argument("variant", shell_complete=complete.variants)
+@click.argument("variants", nargs=-1, required=True, metavar="VARIANT...", shell_complete=complete.variants)
 @click.option(
     "--model",
     "models",
-    type=ModelName([*MODELS, *ABLATIONS, "all"]),
+    type=ModelName([*MODELS, *ABLATIONS, *GROUPS]),
     multiple=True,
     required=True,
-    help="May be given repeatedly. all: every model but the ablations (attention_...). Your own: module:Class.",
+    help="May be given repeatedly. all: every model that the data suits. ablations: attention, and all attention_.... "
+    "Your own: module:Class.",
+)
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="On this dataset instead of the variant's. May be given repeatedly: compare them.",
+    shell_complete=complete.datasets,
 )
 @click.option(
     "--profile",
@@ -64,8 +72,9 @@ if TYPE_CHECKING:
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
 def benchmark(
-    variant: str,
+    variants: tuple[str, ...],
     models: tuple[str, ...],
+    datasets: tuple[str, ...],
     profile: str,
     seeds: int,
     epochs: int | None,
@@ -82,20 +91,25 @@ def benchmark(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train, score and evaluate models on a variant, which is built first if needed.
+    """Train, score and evaluate models on variants, which are built first if needed.
 
     An interrupted run resumes after the last finished epoch; finished runs are reused. With several --snr-offset the
-    variant is built at each offset to Table 1's SNR, with the same noise, and AUC is plotted against SNR; with several
-    --known-anomalies, against their number. Runs go to ROOT/runs; where ROOT is read-only, to the work folder
-    ($MIMIIDG_WORK or ./mimiidg-work).
+    variant is built at each offset to its recipe's SNR, with the same noise, and AUC is plotted against SNR; with
+    several --known-anomalies, against their number. Several variants, or several --dataset, are printed side by side by
+    machine type, as papers print three SNRs. Where a paper has numbers of the same system, dataset and profile, they
+    stand beside. Runs go to ROOT/runs; where ROOT is read-only, to the work folder ($MIMIIDG_WORK or ./mimiidg-work).
+
+    A network takes the beginning of every clip, as long as the shortest of its sections; clips of other sections that
+    it learns from as outliers are cut, or repeated, to that length. Models take one channel at 16 kHz.
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
     from mimiidg_build.datasets.variant import derive_grid
 
-    wanted = derive_grid(named_variant(variant, root), snr_offset_db=sorted(snr_offsets))
-    models = tuple(MODELS) if "all" in models else models
-    check_models(models, profile)
+    choices: dict[str, Any] = {"dataset": list(datasets), "snr_offset_db": sorted(snr_offsets)}
+    wanted = [one for name in dict.fromkeys(variants) for one in derive_grid(named_variant(name, root), **choices)]
+    wanted = list({one.name: one for one in wanted}.values())
+    check_models([name for model in models for name in GROUPS.get(model, (model,))], profile)
     with shown_progress(quiet) as reporter:
         options: dict[str, Any] = {
             "models": list(models),
@@ -114,20 +128,44 @@ def benchmark(
         print_json({"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]})
         return
     _print_tables(found, sections, values)
-    print_lines(model.runs[0].directory.parent for result in found for model in result.models[:1])
+    print_lines(_notes(found, models, profile))
+    print_lines(_directory(result, root) for result in found)
     print_lines(figures)
 
 
-def _print_tables(found: list[Benchmark], sections: bool | None, values: bool) -> None:
-    from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
+def _notes(found: list[Benchmark], models: tuple[str, ...], profile: str) -> dict[str, None]:
+    """What is to be known of the tables, each once."""
+    from mimiidg_build.benchmark.suitability import left_out
 
+    return dict.fromkeys(note for each in found for note in [*each.notes, *left_out(each.store, models, profile)])
+
+
+def _directory(found: Benchmark, root: Place) -> Path:
+    """Where the runs lie."""
+    from mimiidg_build.benchmark.runs import runs_directories
+
+    own = [model.runs[0].directory.parent for model in found.models]
+    return own[0] if own else runs_directories(found.store, root)[-1]
+
+
+def _print_tables(found: list[Benchmark], sections: bool | None, values: bool) -> None:
+    from mimiidg_build.benchmark.beside_papers import rows_beside_papers
+    from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
+    from mimiidg_build.benchmark.variant_rows import variant_rows
+
+    found = [result for result in found if result.models]
     for result in found:
         if sections or (sections is None and len(result.models) == 1):
             print_table(result.title, result_rows(result))
         if values:
             print_table(f"{result.title}, per attribute value", value_rows(result))
-    title = found[0].title if len(found) == 1 else "AUC in %"
-    print_table(f"{title}: means over sections with 95 % intervals, parameters x networks", compare_rows(found))
+        if papers := rows_beside_papers(result.models):
+            print_table(f"{result.title}, beside the papers' numbers", papers)
+    if len(found) > 1:
+        print_table("AUC in % by machine type, means over their sections", variant_rows(found))
+    if found:
+        title = found[0].title if len(found) == 1 else "AUC in %"
+        print_table(f"{title}: means over sections with 95 % intervals, parameters x networks", compare_rows(found))
 
 
 def _directly(
@@ -159,7 +197,8 @@ def _figures(found: list[Benchmark], root: Place, losses: bool) -> list[Path]:
     """Draw what was asked for, under ROOT/reports."""
     from mimiidg_build.benchmark import plots
 
-    reports, drawn = plots.reports_directory(root), []
+    reports, drawn = plots.reports_directory(root), list[Path]()
+    found = [result for result in found if result.models]
     if len(found) > 1:
         drawn.append(plots.plot_snr_sweep(found, reports / plots.snr_sweep_name(found)))
     for result in found:

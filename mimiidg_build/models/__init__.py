@@ -10,7 +10,7 @@ The interface is ``models.base.Detector``. Classes are imported when asked for: 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ MODELS = {
     "attention": "attention:Attention",
     "conformer": "conformer:Conformer",
 }
-ABLATIONS = {  # a system without one of its ideas: for comparison with it, and not among "all"
+ABLATIONS = {  # a system without one of its ideas: for comparison with it, and not among "all" but "ablations"
     "attention_no_attention": "attention:NoAttention",
     "attention_plain": "attention:Plain",
     "attention_plain_no_attention": "attention:PlainNoAttention",
@@ -44,6 +44,8 @@ ABLATIONS = {  # a system without one of its ideas: for comparison with it, and 
     "attention_256": "attention:Embedding256",
     "attention_dense": "attention:Dense",
 }
+GROUPS = {"all": tuple(MODELS), "ablations": ("attention", *ABLATIONS)}
+"""Names that stand for several models: every model; and a system with all that are it without one of its ideas."""
 PROFILES = ("paper", "released", "cpu", "smoke")
 
 
@@ -107,7 +109,7 @@ def _own_class(name: str) -> type[Detector]:
     return found
 
 
-def create(name: str, profile: str, n_sections: int, seed: int) -> Detector:
+def create(name: str, profile: str, n_sections: int, seed: int, clip_length: int | None = None) -> Detector:
     """A new, untrained model.
 
     Parameters
@@ -120,6 +122,8 @@ def create(name: str, profile: str, n_sections: int, seed: int) -> Detector:
         Sections of the model's scope.
     seed : int
         Decides the initial weights.
+    clip_length : int, optional
+        Samples, or frames, of the clips, for a model whose layers depend on it; by default those of 10 s at 16 kHz.
 
     Returns
     -------
@@ -130,5 +134,8 @@ def create(name: str, profile: str, n_sections: int, seed: int) -> Detector:
     UsageError
         No model has that name, or the model does not have that profile.
     """
-    settings = _settings(name, profile)
-    return model_class(name)(settings, n_sections, seed)
+    settings, cls = _settings(name, profile), model_class(name)
+    if clip_length is not None and cls.sized_by_clips:
+        sized: Callable[..., Detector] = cls
+        return sized(settings, n_sections, seed, clip_length=clip_length)
+    return cls(settings, n_sections, seed)

@@ -79,7 +79,8 @@ class MahalanobisAutoencoder(Autoencoder):
     """The same network, scored by the Mahalanobis distance of a clip's residuals.
 
     Every frame of every window gives one residual of 128 values. Each domain has a covariance of its own, over its
-    training clips; score: the clip's mean squared Mahalanobis residual under each, the smaller of the two.
+    training clips; score: the clip's mean squared Mahalanobis residual under each, the smaller of the two. Where clips
+    have no domain, both are the covariance of all of them.
     """
 
     whitener: Tensor
@@ -124,7 +125,8 @@ class MahalanobisAutoencoder(Autoencoder):
         square = torch.zeros(2, N_MELS, N_MELS, dtype=torch.float64, device=device)
         for logmel, labels in chunks:
             for domain, is_target in enumerate((False, True)):
-                for residual in self._residuals(logmel[labels.is_target == is_target]):
+                wanted = (labels.is_target == is_target) | ~labels.has_domain
+                for residual in self._residuals(logmel[wanted]):
                     rows = residual.reshape(-1, N_MELS).double()
                     count[domain] += rows.shape[0]
                     total[domain] += rows.sum(dim=0)

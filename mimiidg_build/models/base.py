@@ -93,12 +93,13 @@ class Labels:
 
     section          Tensor of int64, number of the section within the model's scope; -1: a clip from elsewhere, which a
                      model may train on as an outlier
-    is_target        Tensor of bool, the domain
+    is_target        Tensor of bool, the domain; False, too, of a clip that has none
     training_row     Tensor of int64, row among the training clips; -1 for a clip that is none. By it a model that
                      stores its training clips does not compare a clip with itself
     known_anomaly    Tensor of bool, True for the few anomalies that a training may use
     origin           Tensor of int64, number of the section that a clip is from, elsewhere too: those of the scope come
                      first, with the numbers that they have as ``section``
+    has_domain       Tensor of bool, False for clips of releases without domains
     """
 
     section: Tensor
@@ -106,6 +107,7 @@ class Labels:
     training_row: Tensor
     known_anomaly: Tensor
     origin: Tensor
+    has_domain: Tensor
 
     @classmethod
     def of(
@@ -115,6 +117,7 @@ class Labels:
         training: bool,
         known_anomaly: Sequence[bool] | None = None,
         origin: Sequence[int] | None = None,
+        has_domain: Sequence[bool] | None = None,
     ) -> Labels:
         """Labels of all training clips (in order), or of test clips.
 
@@ -128,13 +131,16 @@ class Labels:
             None by default.
         origin : sequence of int [length=n], optional
             ``section`` by default.
+        has_domain : sequence of bool [length=n], optional
+            All of them by default.
         """
         n = len(section)
         rows = torch.arange(n) if training else torch.full((n,), -1)
         known = torch.zeros(n, dtype=torch.bool) if known_anomaly is None else torch.tensor(known_anomaly)
         sections = torch.tensor(section, dtype=torch.int64)
         origins = sections if origin is None else torch.tensor(origin, dtype=torch.int64)
-        return cls(sections, torch.tensor(is_target, dtype=torch.bool), rows, known, origins)
+        domains = torch.ones(n, dtype=torch.bool) if has_domain is None else torch.tensor(has_domain, dtype=torch.bool)
+        return cls(sections, torch.tensor(is_target, dtype=torch.bool), rows, known, origins, domains)
 
     def __len__(self) -> int:
         return len(self.section)
@@ -171,6 +177,8 @@ class Detector(nn.Module, ABC):
     needs          settings of the features, and ``sample_rate``, that it is made for, by key: a store of others is
                    refused; by default any will do
     uses_outliers  it also trains on the training clips of all other sections
+    min_sections   sections that its scope must have at least
+    sized_by_clips its layers depend on the clips' length, which its constructor then takes as ``clip_length``
 
     Parameters
     ----------
@@ -188,6 +196,13 @@ class Detector(nn.Module, ABC):
     width: ClassVar[int | None]
     needs: ClassVar[Mapping[str, object]] = {}
     uses_outliers: ClassVar[bool] = False
+    min_sections: ClassVar[int] = 1
+    sized_by_clips: ClassVar[bool] = False
+
+    @classmethod
+    def min_length(cls, settings: Settings) -> int:
+        """The shortest clip that it takes: frames of a log-mel, or samples of audio."""
+        return cls.width or 1
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__()

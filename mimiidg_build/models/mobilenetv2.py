@@ -56,6 +56,7 @@ class MobileNetV2(Detector):
     }
     width = WIDTH
     needs = {"n_mels": N_MELS}
+    min_sections = 2
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)

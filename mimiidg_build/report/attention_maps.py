@@ -21,6 +21,7 @@ import pandas as pd
 from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.run_files import summary_path
 from mimiidg_build.benchmark.runs import Run, check_config
+from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.benchmark.train_network import choose_device
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import create
@@ -157,11 +158,15 @@ class Explainer:
 
     def __init__(self, run: Run, device: str = "auto") -> None:
         from mimiidg_build.training import checkpoint
+        from mimiidg_build.training.clip_length import shortest
 
         (network,) = run.networks()
         keep_all_freed_memory()
         self.run, self._device = run, choose_device(device)
-        created: Any = create(run.model, run.profile, len(run.store.sections), run.seed)
+        own = [SectionId.parse(name) for name in sections_with(run.store, "train")]
+        # as when it was trained: its classes and its clips
+        self._length = shortest(run.store, own, "audio")
+        created: Any = create(run.model, run.profile, len(own), run.seed, self._length)
         if getattr(created, "attention", None) is None:
             raise UsageError(f"{run.model} has no attention map to show")
         checkpoint.load_weights(checkpoint.weights_path(run.directory, network.name), created)
@@ -178,7 +183,9 @@ class Explainer:
 
         section = str(SectionId(row["machine_type"], row["section"]))
         # no budget: the default would read the whole section for one clip
-        clips = ClipDataset(self.run.store, sections=section, features="audio", memory_budget_bytes=0)
+        clips = ClipDataset(
+            self.run.store, sections=section, features="audio", memory_budget_bytes=0, length=self._length
+        )
         numbers = np.flatnonzero(clips.clips["row"] == row["row"])
         images, maps = self._model.maps(clips.read(numbers).to(self._device))
         found = [batch[0].double().cpu().numpy() for batch in (images, maps)]
@@ -188,7 +195,7 @@ class Explainer:
         """Mean and standard deviation of the maps over the test set, by machine type (and of all) and condition."""
         from mimiidg_build.training.clip_dataset import ClipDataset
 
-        test = ClipDataset(self.run.store, split="test", features="audio", memory_budget_bytes=0)
+        test = ClipDataset(self.run.store, split="test", features="audio", memory_budget_bytes=0, length=self._length)
         on_progress = (reporter or Reporter()).step(f"{self.run.model} maps", len(test))
         # the mean square beside the mean, clip by clip: the maps of a whole test set would not fit in memory
         means, squares = [], []

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROW = 18  # px per line of a chart with one line a section or value
 PANEL = 190  # px, width of a small panel
 MAX_LABEL = 13
-MARKERS = {"source": "o", "target": "D"}
+MARKERS = {"source": "o", "target": "D", "": "s"}  # "": clips without a domain
 GROUPS = (  # split, condition: how a count is drawn, and what it is called
     ("train", "normal", "train"),
     ("test", "normal", "test, normal"),
@@ -67,18 +67,29 @@ def snr_charts(store: Store) -> list[Chart]:
     return [_snr_scatter(clips[mixed], planned[mixed], snr_title(store)), _snr_errors(store)]
 
 
+def domains_of(clips: pd.DataFrame) -> dict[str, float]:
+    """The domains of clips, and which way each is moved aside in a chart: source one way, target the other."""
+    found = [domain for domain in DOMAINS if (clips["domain"] == domain).any()]
+    return {domain: (-1.0, 1.0)[DOMAINS.index(domain)] for domain in found} or {"": 0.0}
+
+
+def shade_of(domain: str) -> str:
+    """The colour of a domain; of clips without one, the text's."""
+    return colour(domain or "ink")
+
+
 def _snr_scatter(clips: pd.DataFrame, planned: pd.Series, title: str) -> Chart:
     measured = clips["measured_added_noise_snr_db"]
     figure, axes = canvas(500, 330, left=42, bottom=36)
     ends = (float(planned.min()) - 2, float(planned.max()) + 2)
     axes.plot(ends, ends, color=colour("line"), zorder=0)
-    for domain, shift in zip(DOMAINS, (-0.35, 0.35), strict=True):
+    for domain, side in domains_of(clips).items():
         own = (clips["domain"] == domain).to_numpy()
         # most clips of a section share a point: drawn once, the page stays small
         points = sorted(set(zip(planned[own].round(3), measured[own].round(3), strict=True)))
         xs, ys = zip(*points, strict=True) if points else ((), ())
-        moved = [x + shift for x in xs]
-        axes.plot(moved, ys, MARKERS[domain], color=colour(domain), markersize=5, markeredgewidth=0)
+        moved = [x + 0.35 * side for x in xs]
+        axes.plot(moved, ys, MARKERS[domain], color=shade_of(domain), markersize=5, markeredgewidth=0)
     axes.set_xlabel(f"planned {title} [dB]")
     axes.set_ylabel(f"measured {title} [dB]")
     axes.grid(True)
@@ -143,15 +154,16 @@ def _draw_levels(axes: Axes, store: Store) -> dict[str, str]:
     clips = store.clips
     for row, name in enumerate(store.sections):
         own = clips[(clips["machine_type"] + "/" + clips["section"]) == name]
-        for domain, shift in zip(DOMAINS, (-0.16, 0.16), strict=True):
+        for domain, side in domains_of(own).items():
             powers = own.loc[(own["domain"] == domain) & (own["power"] > 0), "power"]  # silence has no level in dB
             if powers.empty:
                 continue
             low, middle, high = (float(v) for v in np.quantile(10 * np.log10(powers), [0.05, 0.5, 0.95]))
             gid = f"level-{row}-{domain}"
-            tips[gid] = f"{name}, {domain}: median {middle:.1f} dB, 90 % of clips within {low:.1f} .. {high:.1f} dB"
+            what = f"{name}, {domain}" if domain else name
+            tips[gid] = f"{what}: median {middle:.1f} dB, 90 % of clips within {low:.1f} .. {high:.1f} dB"
             tips[f"{gid}-range"] = tips[gid]
-            shade, y = colour(domain), row + shift
+            shade, y = shade_of(domain), row + 0.16 * side
             axes.plot([low, high], [y, y], color=shade, linewidth=3.5, alpha=0.35, gid=f"{gid}-range")
             axes.plot([middle], [y], MARKERS[domain], color=shade, markersize=5, gid=gid)
     return tips
@@ -179,7 +191,9 @@ def count_values(store: Store) -> list[ValueCount]:
     found: Counter[tuple[str, str, str, str, str, int]] = Counter()
     numbers = {(split, condition): number for number, (split, condition, _) in enumerate(GROUPS)}
     for clip in records(store.clips):
-        group = numbers[clip["split"], clip["condition"]]
+        group = numbers.get((clip["split"], clip["condition"]))
+        if group is None:  # a test clip whose condition nobody told
+            continue
         for name, value in row_attributes(clip).items():
             found[clip["machine_type"], clip["section"], name, value, clip["domain"], group] += 1
     keys = sorted({key[:5] for key in found}, key=lambda key: (*key[:3], *value_order(key[4], key[3])))
@@ -214,8 +228,8 @@ def _value_chart(number: int, name: str, counts: list[ValueCount]) -> Chart:
                 [n_clips],
                 [row],
                 (MARKERS[count.domain], MARKERS[count.domain], "x")[group],
-                color=colour(count.domain),
-                markerfacecolor=colour(count.domain) if group == 0 else "none",
+                color=shade_of(count.domain),
+                markerfacecolor=shade_of(count.domain) if group == 0 else "none",
                 markeredgewidth=1.2,
                 markersize=(6, 6, 5)[group],
                 clip_on=False,  # markers at 0 stand on the edge, and are drawn whole

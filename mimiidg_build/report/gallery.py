@@ -25,6 +25,7 @@ import soundfile as sf
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
 from mimiidg_build.audio.wav import ClipFormat
+from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.datasets.manifest import shift_of
 from mimiidg_build.datasets.rows import row_attributes
 from mimiidg_build.errors import DataError
@@ -38,6 +39,8 @@ from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, snr_title
 
 CELLS = (("source", "normal"), ("source", "anomaly"), ("target", "normal"), ("target", "anomaly"))
+# of releases without domains, and clips whose condition nobody told
+OTHER_CELLS = (("", "normal"), ("", "anomaly"), ("source", ""), ("target", ""), ("", ""))
 DEPTH_DB = 60.0  # shown below a section's loudest bin
 COMPRESSION = 0.9  # of Vorbis, which every current browser plays and which encodes thrice as fast as MP3
 SOUND_BYTES_PER_S = 4000  # at that compression, of noise, which takes most: an eighth of its WAV
@@ -167,9 +170,9 @@ def make_gallery(
     clip_s = max(section.audio.seconds for section in store.attributes.sections.values())
     shown_s = shown_duration_s(len(store.sections) * len(CELLS) * (3 if mixing else 1), room_bytes, clip_s)
     reader = ClipReader(store, root, shown_s, stopped)
-    sections = []
+    sections, shown = [], sections_with(store, "test")
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoding sound is most of the work, and lets other threads run
-        for section in pool.map(lambda name: _section(reader, *SectionId.parse(name)), store.sections):
+        for section in pool.map(lambda name: _section(reader, *SectionId.parse(name)), shown):
             sections.append(section)
             on_progress(1)
     return Gallery(tuple(sections), shown_s, reader.unknown if mixing else "", reader.sample_rate)
@@ -201,7 +204,7 @@ class ClipReader:
         is_section = (table["machine_type"] == machine_type) & (table["section"] == section)
         test = table[is_section & (table["split"] == "test")]
         first: dict[str, pd.Series] = {}
-        for domain, condition in CELLS:
+        for domain, condition in (*CELLS, *OTHER_CELLS):
             cell = test[(test["domain"] == domain) & (test["condition"] == condition)]
             if cell.empty:
                 continue

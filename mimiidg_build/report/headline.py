@@ -76,12 +76,10 @@ def _shown(found: Estimate) -> Cell:
 def weakest(result: ModelResult) -> tuple[str, Estimate]:
     """Where a system's AUC is lowest: the section and, where domains are known, the domain."""
     aucs = {
-        f"{name}, {domain}": result.section(name, f"auc_{domain}")
-        for name in result.store.sections
-        for domain in DOMAINS
+        f"{name}, {domain}": result.section(name, f"auc_{domain}") for name in result.evaluated for domain in DOMAINS
     }
     known = {where: auc for where, auc in aucs.items() if not math.isnan(auc.value)}
-    known = known or {name: result.section(name, "auc_all") for name in result.store.sections}
+    known = known or {name: result.section(name, "auc_all") for name in result.evaluated}
     return min(known.items(), key=lambda entry: entry[1].value)
 
 

@@ -18,15 +18,13 @@ def by_section(results: Sequence[ModelResult]) -> PageTable:
         (
             Cell(title),
             Cell(domain, tone=domain if domain in DOMAINS else ""),
-            *(heat(result.section(name, f"auc_{domain}").value) for name in result.store.sections),
+            *(heat(result.section(name, f"auc_{domain}").value) for name in result.evaluated),
             heat(result.mean(f"auc_{domain}").value),
         )
         for title, result in zip(titles(results), results, strict=True)
         for domain in _domains(result)
     ]
-    return PageTable(
-        "AUC by system and section in %", ("System", "Domain", *results[0].store.sections, "Mean"), tuple(rows)
-    )
+    return PageTable("AUC by system and section in %", ("System", "Domain", *results[0].evaluated, "Mean"), tuple(rows))
 
 
 def _domains(result: ModelResult) -> tuple[str, ...]:

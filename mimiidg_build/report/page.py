@@ -20,6 +20,7 @@ import pandas as pd
 
 from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.model_result import ModelResult
+from mimiidg_build.benchmark.tested import not_evaluated
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.recorded_truth import truth_of_clips
 from mimiidg_build.errors import MimiidgError
@@ -125,6 +126,7 @@ def render_page(store: Store, root: Place, reporter: Reporter) -> str:
         content = _data_content(store, root) | {
             "details": list(_details(plain, on_progress)),
             "unfinished": runs.unfinished,
+            "not_evaluated": not_evaluated(store),
             **_result_content(runs.models),
             **_others_content(store, root, runs.models),
             "gallery": gallery.result(),
@@ -207,6 +209,7 @@ def _result_content(results: Sequence[ModelResult]) -> dict[str, Any]:
     return {
         "headline": headline(results),
         "comparison": result_tables.comparison(results) if results else None,
+        "beside_papers": result_tables.beside_papers(results),
         "section_aucs": heat_maps.by_section(shown) if shown else None,
         "value_aucs": heat_maps.by_value(shown) if shown else None,
     }

@@ -16,7 +16,17 @@ from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.evaluation import roc
 from mimiidg_build.report.cells import signed_db
-from mimiidg_build.report.data_charts import MARKERS, PANEL, ROW, Chart, value_canvas, value_labels, value_order
+from mimiidg_build.report.data_charts import (
+    MARKERS,
+    PANEL,
+    ROW,
+    Chart,
+    domains_of,
+    shade_of,
+    value_canvas,
+    value_labels,
+    value_order,
+)
 from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.report.sweeps import Sweep
 from mimiidg_build.schemas.manifests import DOMAINS
@@ -29,19 +39,30 @@ N_BINS = 24
 AUC_TICKS = (0, 25, 50, 75, 100)
 
 
+def aucs_of(results: Sequence[ModelResult]) -> dict[str, str]:
+    """The AUCs that charts draw, by domain: of source and target; by ``""`` that of all clips, without domains."""
+    if all(result.has_domains for result in results):
+        return {domain: f"auc_{domain}" for domain in DOMAINS}
+    return {"": "auc_all"}
+
+
+def _what(*words: str) -> str:
+    return ", ".join(filter(None, words))
+
+
 def section_chart(number: int, result: ModelResult) -> Chart:
     """AUC of source and target by section with 95 % intervals; the paper's as hollow markers where it has one."""
-    names = list(result.store.sections)
+    names, aucs = result.evaluated, aucs_of([result])
     figure, axes = canvas(360, ROW * (len(names) + 1) * 1.3 + 40, left=78, bottom=36)
-    rows = [(name, {d: result.section(name, f"auc_{d}") for d in DOMAINS}) for name in names]
-    rows.append(("mean", {d: result.mean(f"auc_{d}") for d in DOMAINS}))
+    rows = [(name, {d: result.section(name, metric) for d, metric in aucs.items()}) for name in names]
+    rows.append(("mean", {d: result.mean(metric) for d, metric in aucs.items()}))
     tips: dict[str, str] = {}
     for row, (name, estimates) in enumerate(rows):
         # strict=False: empty where nothing is published
         paper = dict(zip(DOMAINS, result.published.get(name if name != "mean" else "average", ()), strict=False))
-        for domain, shift in zip(DOMAINS, (-0.17, 0.17), strict=True):
+        for domain, shift in zip(aucs, (-0.17, 0.17) if len(aucs) > 1 else (0.0,), strict=True):
             gid = f"auc-{row}-{domain}"
-            tips[gid] = f"{name}, {domain}: {estimates[domain]}"
+            tips[gid] = f"{_what(name, domain)}: {estimates[domain]}"
             _interval(axes, row + shift, estimates[domain], domain, gid)
             if domain in paper:
                 tips[f"{gid}-paper"] = f"{name}, {domain}, paper: {paper[domain]:.2f}"
@@ -51,19 +72,21 @@ def section_chart(number: int, result: ModelResult) -> Chart:
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("AUC [%]")
-    said = "; ".join(f"{name} source {both['source']}, target {both['target']}" for name, both in rows)
+    said = "; ".join(
+        f"{name} {_what(*(f'{domain} {auc}'.strip() for domain, auc in own.items()))}" for name, own in rows
+    )
     label = f"AUC in percent by section of {result.name}: {said}"
     return Chart(inline(figure, f"auc{number}", label, tips), result.name, result.label)
 
 
 def _hollow(axes: Axes, x: float, y: float, domain: str, gid: str) -> None:
-    shade, inside = colour(domain), colour("paper")
+    shade, inside = shade_of(domain), colour("paper")
     axes.plot([x], [y], MARKERS[domain], color=shade, markerfacecolor=inside, markersize=5, gid=gid)
 
 
 def _interval(axes: Axes, y: float, estimate: Estimate, domain: str, gid: str) -> None:
-    axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], color=colour(domain), linewidth=2, alpha=0.45)
-    axes.plot([100 * estimate.value], [y], MARKERS[domain], color=colour(domain), markersize=5, gid=gid)
+    axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], color=shade_of(domain), linewidth=2, alpha=0.45)
+    axes.plot([100 * estimate.value], [y], MARKERS[domain], color=shade_of(domain), markersize=5, gid=gid)
 
 
 def _auc_axis(axes: Axes, which: str) -> None:
@@ -88,11 +111,11 @@ def roc_charts(number: int, result: ModelResult) -> list[Chart]:
         anomaly = clips.loc[clips["condition"] == "anomaly", "score"].to_numpy()
         aucs = {}
         # as in the paper: each domain's normal clips against the anomalies of both
-        for domain, line in zip(DOMAINS, ("-", "--"), strict=True):
+        for domain, line in zip(domains_of(clips), ("-", "--"), strict=False):
             normal = clips.loc[(clips["condition"] == "normal") & (clips["domain"] == domain), "score"].to_numpy()
             fpr, tpr = roc.roc_curve(normal, anomaly)
             aucs[domain] = roc.auc(normal, anomaly)
-            axes.plot(100 * fpr, 100 * tpr, line, color=colour(domain), linewidth=1.8)
+            axes.plot(100 * fpr, 100 * tpr, line, color=shade_of(domain), linewidth=1.8)
         axes.axvspan(0, 100 * roc.MAX_FPR, color=colour("line"), alpha=0.5, linewidth=0)  # what the pAUC is of
         axes.set_xlim(-1, 101)
         axes.set_ylim(-1, 101)
@@ -100,7 +123,7 @@ def roc_charts(number: int, result: ModelResult) -> list[Chart]:
         axes.set_yticks([0, 50, 100])
         axes.set_xlabel("false positives [%]")
         axes.set_ylabel("true positives [%]")
-        note = " · ".join(f"{domain} {100 * aucs[domain]:.1f}" for domain in DOMAINS)
+        note = " · ".join(f"{domain} {100 * auc:.1f}".strip() for domain, auc in aucs.items())
         label = f"ROC curves of {name}, {result.name}. AUC in percent: {note}"
         charts.append(Chart(inline(figure, f"roc{number}-{place}", label), name, note))
     return charts
@@ -130,15 +153,16 @@ def _draw_histograms(axes: Axes, clips: pd.DataFrame, threshold: float) -> list[
     # a width of 1 where all scores and the threshold are one number
     edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, N_BINS + 1)
     highest, above = 1, []
-    for domain, sign in zip(DOMAINS, (1, -1), strict=True):
+    for domain, side in domains_of(clips).items():
+        sign = -1 if side > 0 else 1  # target downwards
         for condition in ("normal", "anomaly"):
             scores = clips.loc[(clips["domain"] == domain) & (clips["condition"] == condition), "score"]
             counts = np.histogram(scores, edges)[0]
             highest = max(highest, int(counts.max()))
-            above.append(f"{domain} {condition} {int((scores > threshold).sum())} of {len(scores)}")
+            above.append(f"{domain} {condition} ".lstrip() + f"{int((scores > threshold).sum())} of {len(scores)}")
             filled = condition == "normal"
             options: dict[str, Any] = {"alpha": 0.4, "linewidth": 0} if filled else {"linewidth": 1.4}
-            axes.stairs(sign * counts, edges, color=colour(domain), fill=filled, **options)
+            axes.stairs(sign * counts, edges, color=shade_of(domain), fill=filled, **options)
     axes.set_ylim(-1.08 * highest, 1.08 * highest)
     return above
 
@@ -146,7 +170,7 @@ def _draw_histograms(axes: Axes, clips: pd.DataFrame, threshold: float) -> list[
 def value_auc_charts(number: int, result: ModelResult) -> list[Chart]:
     """AUC per attribute value: the normal clips that carry it against all anomalous clips of the section."""
     charts, values = [], result.values
-    for place, name in enumerate(result.store.sections):
+    for place, name in enumerate(result.evaluated):
         rows = records(values[(values["machine_type"] + "/" + values["section"]) == name])
         if not rows:
             continue
@@ -158,7 +182,7 @@ def value_auc_charts(number: int, result: ModelResult) -> list[Chart]:
             gid = f"value-{line}"
             domain = row["domain"] if row["domain"] in DOMAINS else "faint"
             what = f"{row['attribute']} = {row['value']}"
-            tips[gid] = f"{what}, {row['domain']}: {100 * row['auc']:.2f}, {row['n_normal']} normal clips"
+            tips[gid] = f"{_what(what, row['domain'])}: {100 * row['auc']:.2f}, {row['n_normal']} normal clips"
             said.append(f"{what} {100 * row['auc']:.1f}")
             axes.plot([50, 100 * row["auc"]], [line, line], color=colour(domain), linewidth=2, alpha=0.4)  # from chance
             axes.plot([100 * row["auc"]], [line], MARKERS.get(domain, "s"), color=colour(domain), markersize=5, gid=gid)
@@ -200,7 +224,7 @@ def snr_sweep_charts(sweep: Sweep) -> list[Chart]:
     for number, ((model, label), results) in enumerate(sweep.items()):
         offsets = [result.snr_offset_db for result in results]
         axis = _Axis(
-            f"offset to Table 1's {snr_title(results[0].store)} [dB]",
+            f"offset to the recipe's {snr_title(results[0].store)} [dB]",
             offsets,
             [signed_db(offset) for offset in offsets],
         )
@@ -231,15 +255,15 @@ def _sweep_chart(name: str, results: Sequence[ModelResult], axis: _Axis, model: 
     """Mean AUC of source and target along an axis."""
     figure, axes = canvas(340, 240, left=40, bottom=36)
     tips, said = {}, []
-    for domain, line in zip(DOMAINS, ("-", "--"), strict=True):
-        means = [result.mean(f"auc_{domain}") for result in results]
-        axes.plot(axis.places, [100 * mean.value for mean in means], line, color=colour(domain), linewidth=1.6)
+    for (domain, metric), line in zip(aucs_of(results).items(), ("-", "--"), strict=False):
+        means = [result.mean(metric) for result in results]
+        axes.plot(axis.places, [100 * mean.value for mean in means], line, color=shade_of(domain), linewidth=1.6)
         for number, (at, tick, mean) in enumerate(zip(axis.places, axis.ticks, means, strict=True)):
             gid = f"{domain}-{number}"
-            tips[gid] = f"{domain} at {tick}: {mean}"
+            tips[gid] = f"{domain} at {tick}: {mean}".lstrip()
             said.append(tips[gid])
-            axes.plot([at, at], [100 * mean.low, 100 * mean.high], color=colour(domain), linewidth=2, alpha=0.45)
-            axes.plot([at], [100 * mean.value], MARKERS[domain], color=colour(domain), markersize=5, gid=gid)
+            axes.plot([at, at], [100 * mean.low, 100 * mean.high], color=shade_of(domain), linewidth=2, alpha=0.45)
+            axes.plot([at], [100 * mean.value], MARKERS[domain], color=shade_of(domain), markersize=5, gid=gid)
     axes.axhline(50, color=colour("faint"), linewidth=1, linestyle=":")
     axes.set_xticks(axis.places, axis.ticks)
     axes.set_xlabel(axis.title)

@@ -12,7 +12,7 @@ shards, or through zarr where a shard cannot be mapped; the bytes are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,9 +26,10 @@ from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 from mimiidg_build.training import clip_order
 from mimiidg_build.training.clip_choice import choose, leave_out, section_names
+from mimiidg_build.training.clip_length import FittedReader, open_fitted, time_axis
 from mimiidg_build.training.clip_loader import Batch, ClipLoader
 from mimiidg_build.training.clip_numbers import Index, Numbers, clip_numbers
-from mimiidg_build.training.shard_readers import ArrayLayout, MappedReader, open_reader
+from mimiidg_build.training.shard_readers import ArrayLayout, MappedReader, Reader, open_reader
 from mimiidg_build.training.stacked_here import StackedHere
 
 MEMORY_BUDGET_BYTES = 4 * 2**30  # the log-mels of all 18,000 clips of MIMII DG are 2.9 GB
@@ -66,6 +67,11 @@ class ClipDataset(Dataset[Batch]):
     conditions : {"normal", "anomaly"} or iterable of them, optional
     without : pd.DataFrame, optional
         Rows of the store's clip table that are left out.
+    numbered : sequence of SectionId, optional
+        The sections that ``section`` counts, in this order, where they are not the chosen ones; -1: none of them.
+    length : int, optional
+        Frames, or samples, of a clip: longer clips are cut to their beginning, shorter ones repeated from it. By
+        default clips are as long as they are, and must be of one length.
     features : {"logmel", "stft", "audio"}
     memory_budget_bytes : int
         Clips are held in memory if they take no more than this.
@@ -92,6 +98,8 @@ class ClipDataset(Dataset[Batch]):
     clips: pd.DataFrame
     section_ids: tuple[SectionId, ...]
     access: Access
+    _reader: Reader
+    _layout: ArrayLayout
 
     def __init__(
         self,
@@ -103,6 +111,8 @@ class ClipDataset(Dataset[Batch]):
         domains: str | Iterable[str] | None = None,
         conditions: str | Iterable[str] | None = None,
         without: pd.DataFrame | None = None,
+        numbered: Sequence[SectionId] | None = None,
+        length: int | None = None,
         features: Features = "logmel",
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
         seed: int = 0,
@@ -111,8 +121,8 @@ class ClipDataset(Dataset[Batch]):
         clips = choose(store, sections, **chosen)
         if without is not None:
             clips = leave_out(clips, without)
-        self._label(clips, clips, split, seed)
-        self._open(store, features, memory_budget_bytes)
+        self._label(clips, numbered or _sections_of(clips), split, seed)
+        self._open(store, features, memory_budget_bytes, length)
 
     @classmethod
     def training_pool(
@@ -123,6 +133,7 @@ class ClipDataset(Dataset[Batch]):
         sections: Sections = None,
         outliers: bool = False,
         known_anomalies: pd.DataFrame | None = None,
+        length: int | None = None,
         features: Features = "logmel",
         memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
         seed: int = 0,
@@ -140,6 +151,8 @@ class ClipDataset(Dataset[Batch]):
             The training clips of all other sections as well; their section is -1.
         known_anomalies : pd.DataFrame, optional
             Rows of the store's clip table: the only test clips that a training sees.
+        length : int, optional
+            As for ``ClipDataset``.
         features : {"logmel", "stft", "audio"}
         memory_budget_bytes : int
             Clips are held in memory if they take no more than this.
@@ -166,30 +179,35 @@ class ClipDataset(Dataset[Batch]):
         if known_anomalies is not None:
             parts.append(known_anomalies)
         pool = cls.__new__(cls)  # __init__ chooses from one split; a pool may hold test clips
-        pool._label(pd.concat(parts, ignore_index=True), own, "train", seed)
-        pool._open(store, features, memory_budget_bytes)
+        pool._label(pd.concat(parts, ignore_index=True), _sections_of(own), "train", seed)
+        pool._open(store, features, memory_budget_bytes, length)
         return pool
 
-    def _label(self, clips: pd.DataFrame, own: pd.DataFrame, split: str | None, seed: int) -> None:
-        """Take clips of a store; ``own`` are those whose sections are counted."""
+    def _label(self, clips: pd.DataFrame, sections: Sequence[SectionId], split: str | None, seed: int) -> None:
+        """Take clips of a store; ``sections`` are those that are counted."""
         self.clips, self.split, self.seed = clips, split, seed
-        self.section_ids = tuple(map(SectionId.parse, dict.fromkeys(section_names(own))))
+        self.section_ids = tuple(sections)
         number_of = {str(section): number for number, section in enumerate(self.section_ids)}
         self._section: Numbers = np.array([number_of.get(name, -1) for name in section_names(clips)], np.int64)
         self._is_target = (clips["domain"] == "target").to_numpy(bool)
+        self._has_domain = (clips["domain"] != "").to_numpy(bool)
         self._is_anomaly = (clips["condition"] == "anomaly").to_numpy(bool)
         # as objects: single texts out of a column of pandas take ten times as long
         self._texts = {column: clips[column].to_numpy(object) for column in ("clip", "machine_type", "attributes")}
 
-    def _open(self, store: Store, features: Features, memory_budget_bytes: int) -> None:
+    def _open(self, store: Store, features: Features, memory_budget_bytes: int, length: int | None) -> None:
         """Find the shard and row of each clip, and read all clips if they fit the budget."""
         store.check_holds(features)
         self._hold = store.hold  # `mimiidg prune` leaves the store where it is while its clips are read
         names = section_names(self.clips)
         arrays = list(dict.fromkeys(names))
-        groups = [SectionId.parse(name).group for name in arrays]
-        self._reader, layouts = open_reader(store.recorded, [f"{group}/{features}" for group in groups])
-        self._layout: ArrayLayout = layouts[0]
+        paths = [f"{SectionId.parse(name).group}/{features}" for name in arrays]
+        self._axis = time_axis(features)
+        if length is None:
+            self._reader, layouts = open_reader(store.recorded, paths)
+            self._layout = layouts[0]
+        else:
+            self._reader, layouts, self._layout = open_fitted(store.recorded, paths, length, self._axis)
         self._origin: Numbers = np.array(names.map({name: number for number, name in enumerate(arrays)}), np.int64)
         # open_reader numbers the shards of all arrays consecutively.
         first_shard = np.cumsum([0, *(len(layout.shards()) for layout in layouts[:-1])])
@@ -197,7 +215,8 @@ class ClipDataset(Dataset[Batch]):
         shard, self._row = np.divmod(self.clips["row"].to_numpy(np.int64), shard_rows)
         self._shard: Numbers = shard + first_shard[self._origin]
         self._resident: Tensor | None = None  # read() below looks at it
-        self.access = "mapped" if isinstance(self._reader, MappedReader) else "zarr"
+        maps = isinstance(self._reader, MappedReader) or (isinstance(self._reader, FittedReader) and self._reader.maps)
+        self.access = "mapped" if maps else "zarr"
         if self.size_bytes <= memory_budget_bytes:
             self._resident = self.read(np.arange(len(self)))
             self.access = "memory"
@@ -223,7 +242,7 @@ class ClipDataset(Dataset[Batch]):
     @property
     def n_frames(self) -> int:
         """Frames of a clip's log-mel, or samples of its audio."""
-        return self._layout.shape[1]
+        return self._layout.shape[self._axis]
 
     def read(self, index: Index) -> Tensor:
         """Features of some clips: Tensor [shape=(n, ...)], or of one; a copy. They are chosen as items are."""
@@ -267,7 +286,10 @@ class ClipDataset(Dataset[Batch]):
         """All clips' labels, as models take them; of clips that are not trained on, without their condition."""
         is_training = self.split == "train"
         known = self._is_anomaly.tolist() if is_training else None
-        return Labels.of(self._section.tolist(), self._is_target.tolist(), is_training, known, self._origin.tolist())
+        has_domain = self._has_domain.tolist()
+        return Labels.of(
+            self._section.tolist(), self._is_target.tolist(), is_training, known, self._origin.tolist(), has_domain
+        )
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> list[Numbers]:
         """Clip numbers in order, as many at a time as fit into ``chunk_bytes``."""
@@ -295,6 +317,10 @@ class ClipDataset(Dataset[Batch]):
             ``DataLoader``'s own.
         """
         return ClipLoader(self, batch_size, shuffle, num_workers=num_workers, **options)
+
+
+def _sections_of(clips: pd.DataFrame) -> tuple[SectionId, ...]:
+    return tuple(map(SectionId.parse, dict.fromkeys(section_names(clips))))
 
 
 def _items(batch: Batch) -> list[Batch]:

@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 from mimiidg_build.cli.benchmark import benchmark
 from mimiidg_build.cli.evaluate import evaluate
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.models import GROUPS
 from tests.conftest import DATASET
+from tests.plain_store import TRAIN, UNKNOWN, make_plain_store
 from tests.small_store import make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,9 +69,62 @@ def test_a_store_without_its_variant_file(tmp_path: Path) -> None:
         assert json.loads(done.stdout)["variants"][0]["path"] == str(store.path)
 
 
+def test_several_variants_side_by_side(tmp_path: Path) -> None:
+    """As a paper's three SNRs: by machine type, a column a variant. What is not evaluated is said."""
+    for name, seconds in (("quiet", 0.5), ("loud", 0.6)):
+        sections = {"fan/id_00": seconds, "pump/id_00": (seconds, {TRAIN: 6, UNKNOWN: 3})}
+        make_plain_store(tmp_path, sections, name=name, variant={"name": name, "mixing": "none"})
+    arguments = ["benchmark", "loud", "quiet", "loud", "--profile", "smoke", "--root", tmp_path, "--quiet"]
+    arguments += ["--workers", "1"]
+    done = run(*arguments, "--model", "nearest_neighbour", "--model", "nearest_neighbour_max")
+    assert done.exit_code == 0
+    (title,) = [number for number, line in enumerate(done.stdout.splitlines()) if "by machine type" in line]
+    head = done.stdout.splitlines()[title + 1 : title + 3]
+    assert any(line.split()[:5] == ["model", "machine", "type", "loud", "quiet"] for line in head)
+    assert done.stdout.count("3 of 11 test clips are scored and not evaluated: nobody told their condition") == 1
+    assert "loud+quiet-smoke-nearest_neighbour+nearest_neighbour_max-variants.png" in done.stdout
+    done = run(*arguments, "--model", "nearest_neighbour", "--json")
+    content = json.loads(done.stdout)
+    assert [variant["variant"] for variant in content["variants"]] == ["loud", "quiet"], "each once"
+    section = content["variants"][0]["models"][0]["sections"][0]
+    assert (section["section"], set(section)) == ("id_00", {"machine_type", "section", "auc_all", "pauc"})
+    assert content["variants"][0]["notes"][0].startswith("3 of 11 test clips")
+
+
+def test_without_any_truth_only_scores_are_written(tmp_path: Path) -> None:
+    make_plain_store(tmp_path, {"fan/00": (0.5, {TRAIN: 6, UNKNOWN: 3})}, variant={"name": "plain", "mixing": "none"})
+    arguments = ["--model", "nearest_neighbour", "--root", tmp_path, "--quiet", "--workers", "1"]
+    done = run("benchmark", "plain", *arguments, "--losses")
+    assert "3 of 3 test clips are scored and not evaluated" in done.stdout
+    directory = Path(done.stdout.splitlines()[-1])
+    assert (directory / "nearest_neighbour-paper-0/anomaly_score_fan_section_00_test.csv").is_file()
+
+
+def test_of_all_models_those_that_suit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are named, with the reason; a model that is asked for by name is refused instead."""
+    monkeypatch.setitem(GROUPS, "all", ("nearest_neighbour", "mobilenetv2"))
+    make_plain_store(tmp_path, {"fan/00": 0.5, "pump/00": 0.5}, variant={"name": "plain", "mixing": "none"})
+    arguments = ["--profile", "smoke", "--root", tmp_path, "--quiet", "--workers", "1"]
+    done = run("benchmark", "plain", "--model", "all", *arguments)
+    assert "left out: mobilenetv2 learns to classify sections" in done.stdout and "nearest_neighbour" in done.stdout
+    with pytest.raises(UsageError, match="mobilenetv2 learns to classify sections: it needs two or more"):
+        run("benchmark", "plain", "--model", "mobilenetv2", *arguments)
+
+
+def test_other_datasets_than_the_variants(root: Path, tmp_path: Path) -> None:
+    """Built under names that say so."""
+    arguments = ["benchmark", variant_file(tmp_path), "--model", "nearest_neighbour", "--profile", "smoke", "--quiet"]
+    arguments += ["--workers", "1"]
+    done = run(*arguments, "--dataset", DATASET, "--root", root, "--json")
+    assert [variant["variant"] for variant in json.loads(done.stdout)["variants"]] == ["mine"], "its own"
+    with pytest.raises(UsageError, match="no dataset is named 'mimii_-7_dB'"):
+        run(*arguments, "--dataset", DATASET, "--dataset", "mimii_-7_dB", "--root", root)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([], "Missing argument 'VARIANT...'"),
         (["demo"], "Missing option '--model'"),
         (["demo", "--model", "autoencodr"], "'autoencodr' is not one of 'autoencoder'"),
         (["demo", "--model", "autoencoder", "--profile", "big"], "'big' is not one of 'paper', 'released', 'cpu'"),

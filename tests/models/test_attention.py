@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import librosa
 import numpy as np
@@ -193,6 +194,17 @@ def test_mobilefacenet_starts_from_its_normal_distribution() -> None:
 def test_other_lengths_are_refused(n_samples: int) -> None:
     with pytest.raises(DataError, match=f"takes clips of 313 frames, 159,744 to 160,255 samples.*{n_samples}"):
         create("attention", "smoke", 3, 0).score(torch.zeros(1, n_samples, dtype=torch.int16), labels([0]))
+
+
+@pytest.mark.parametrize(("n_samples", "left"), [(96_000, 12), (160_000, 20), (288_000, 36)])
+def test_a_network_for_clips_of_another_length(n_samples: int, left: int) -> None:
+    """Only the last depthwise convolution differs: 512 filters that span what the strides leave."""
+    model: Any = create("attention", "paper", 3, 0, clip_length=n_samples)
+    assert model.n_trainable() == create("attention", "paper", 3, 0).n_trainable() + 512 * 8 * (left - 20)
+    clips = torch.randint(-999, 999, (2, n_samples), dtype=torch.int16)
+    assert torch.isfinite(model.score(clips, labels([0, 1]))).all()
+    with pytest.raises(DataError, match=f"takes clips of {1 + n_samples // 512} frames"):
+        model.score(clips[:, :-1024], labels([0, 1]))
 
 
 def test_one_section_cannot_be_classified() -> None:

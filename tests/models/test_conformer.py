@@ -26,6 +26,7 @@ from mimiidg_build.models.conformer import SCORES, Conformer, ConformerSettings,
 from mimiidg_build.models.conformer.augmentations import KINDS, augment
 from mimiidg_build.models.conformer.model import mean_and_whitener
 from mimiidg_build.models.conformer.network import AttentivePooling, Block
+from mimiidg_build.models.conformer.oracle import oracle_scores
 from mimiidg_build.models.conformer.settings import in_second_stage
 from mimiidg_build.training import train
 from mimiidg_build.training.clip_dataset import ClipDataset
@@ -598,3 +599,13 @@ def test_masks_by_hand() -> None:
     expected = given.clone()
     expected[0, :, 3:19], expected[1, :, 112:] = fill[3:19], fill[112:]
     assert torch.equal(augmentations.frequency_mask(given, torch.tensor([3, 112]), 16, fill), expected)
+
+
+def test_oracle_goes_by_clips_whose_condition_is_known() -> None:
+    """Sections that lack one of the two have no say; without any truth all sums are alike, and the first is taken."""
+    clips = pd.DataFrame({"section": ["00"] * 5 + ["01"] * 2, "condition": ["normal"] * 2 + ["anomaly"] * 2 + [""] * 3})
+    scores = {"a": np.array([3.0, 2, 1, 0, 9, 9, 9]), "b": np.array([0.0, 1, 2, 3, 0, 0, 0])}
+    table = ScoreTable(clips, scores)
+    assert oracle_scores(["a", "b"], table, table)[1].tolist() == scores["b"].tolist()
+    hidden = ScoreTable(clips.assign(condition=""), scores)
+    assert oracle_scores(["a", "b"], hidden, hidden)[1].tolist() == scores["a"].tolist()

@@ -354,6 +354,35 @@ def test_mahalanobis_needs_clips_of_both_domains(logmel, n_target, match):
         model.fit_after([(logmel, labels(4, n_target=n_target))])
 
 
+def test_mahalanobis_without_domains_has_one_covariance():
+    """That of all clips, as if they were of both domains."""
+    model = create("autoencoder_mahalanobis", "smoke", 3, seed=0)
+    logmel = noise(8)
+    plain = Labels.of([0] * 8, [False] * 8, training=True, has_domain=[False] * 8)
+    model.fit_after([(logmel, plain)])
+    assert torch.equal(model.whitener[0], model.whitener[1])
+    alone = create("autoencoder_mahalanobis", "smoke", 3, seed=0)
+    alone.fit_after([(torch.cat([logmel, logmel]), labels(16, n_target=8))])
+    torch.testing.assert_close(model.score(logmel, plain), alone.score(logmel, plain), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "least"),
+    [("autoencoder", "paper", 5), ("mobilenetv2", "paper", 64), ("conformer", "smoke", 7), ("bce", "smoke", 128)],
+)
+def test_the_shortest_clip_that_a_model_takes(name, profile, least):
+    """With one frame less it fails."""
+    cls = model_class(name)
+    assert cls.min_length(cls.profiles[profile]) == least
+    model = create(name, profile, 2, seed=0).eval()
+    known = Labels.of([0, 0, 1], [False] * 3, training=True)
+    score = model._embeddings if name == "conformer" else lambda clips: model.score(clips, known)
+    with torch.no_grad():
+        assert torch.isfinite(score(noise(3, least))).all()
+        with pytest.raises((RuntimeError, ValueError)):
+            score(noise(3, least - 1))
+
+
 def test_mahalanobis_gives_no_score_before_it_is_fitted():
     model = create("autoencoder_mahalanobis", "smoke", 3, seed=0)
     assert isinstance(model, MahalanobisAutoencoder)

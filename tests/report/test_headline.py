@@ -36,7 +36,7 @@ def system(name: str, score: Estimate, aucs: Any = None, *, is_plain: bool = Tru
             label="smoke",
             runs=(0,),
             is_plain=is_plain,
-            store=SimpleNamespace(sections=dict.fromkeys(section for section, _ in known)),
+            evaluated=list(dict.fromkeys(section for section, _ in known)),
             official_score=score,
             section=lambda section, metric: known.get((section, metric), UNKNOWN),
             mean=lambda metric: (

@@ -21,6 +21,7 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.training import clip_order
 from mimiidg_build.training.clip_dataset import ClipDataset
+from tests.plain_store import make_plain_store
 from tests.small_store import (
     N_CLIPS,
     N_FRAMES,
@@ -458,3 +459,38 @@ def test_without_some_clips(store: Store) -> None:
     assert len(rest) == len(test) - 2
     left = test.clips.drop(index=[0, 13]).reset_index(drop=True)
     assert rest.clips.equals(left), "the same row number in another section stays"
+
+
+@pytest.mark.parametrize("budget", [10**9, 0])
+@pytest.mark.parametrize(("features", "lengths"), [("logmel", (32, 63)), ("audio", (16_000, 32_000))])
+def test_sections_of_different_lengths_are_brought_to_one(
+    tmp_path: Path, features: Any, lengths: tuple[int, int], budget: int
+) -> None:
+    """Longer clips are cut to their beginning, shorter ones repeated from it; the store's order stays."""
+    plain = make_plain_store(tmp_path, {"ToyCar/id_01": 2.0, "fan/id_00": 1.0, "fan/id_02": 2.0})
+    with pytest.raises(UsageError, match="different shapes"):
+        ClipDataset(plain, features=features)
+    stored = {name: getattr(plain, features)(*name.split("/"))[:] for name in plain.sections}
+    for length in (lengths[0], lengths[1], lengths[1] + 5):
+        clips = ClipDataset(plain, features=features, length=length, memory_budget_bytes=budget)
+        assert clips.access == ("memory" if budget else "mapped") and clips.n_frames == length
+        again = pickle.loads(pickle.dumps(clips))
+        order = np.random.default_rng(0).permutation(len(clips))
+        read = again.read(order).numpy()
+        for clip, number in zip(read, order, strict=True):
+            row = clips.clips.iloc[number]
+            own = stored[f"{row['machine_type']}/{row['section']}"][row["row"]]
+            np.testing.assert_array_equal(clip, own[np.arange(length) % len(own)])
+
+
+def test_sections_are_numbered_as_elsewhere(store: Store) -> None:
+    """Test clips of some sections, with the numbers that a training gives them."""
+    training = ClipDataset(store, machine_types="fan", split="train")
+    test = ClipDataset(store, sections="fan/01", split="test", numbered=training.section_ids)
+    assert set(test.labels().section.tolist()) == {1} and test.section_ids == training.section_ids
+
+
+def test_labels_know_clips_without_a_domain(store: Store, tmp_path: Path) -> None:
+    assert ClipDataset(store).labels().has_domain.all()
+    labels = ClipDataset(make_plain_store(tmp_path, {"fan/id_00": 0.5})).labels()
+    assert not labels.has_domain.any() and not labels.is_target.any()

@@ -20,7 +20,6 @@ from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.store.store import Store
 from mimiidg_build.upkeep.export import export_store
 
-
 RATE, SECONDS = 16_000, 0.25
 SAME = ["machine_type", "section", "split", "domain", "condition", "index", "attributes", "full_name", "clip", "member"]
 

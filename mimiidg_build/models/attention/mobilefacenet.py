@@ -1,4 +1,5 @@
-"""MobileFaceNet (Chen et al. 2018) as anomaly detectors since STgram-MFN use it: for images of 128 x 313.
+"""MobileFaceNet (Chen et al. 2018) as anomaly detectors since STgram-MFN use it: for images of one size, 128 x 313 of
+clips of 10 s. Its last depthwise convolution spans all that four strides of 2 leave of them.
 
 Convolutions have no bias. Each is followed by batch norm and, but for the last of a bottleneck and the two linear ones
 at the end, by a PReLU with a slope per channel.
@@ -13,11 +14,22 @@ from torch import Tensor, nn
 
 STEM, HEAD = 64, 512
 BOTTLENECKS = ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2))  # expansion, channels, repeats, stride of the first
-LAST = (8, 20)  # what is left of 128 mels x 313 frames after four strides of 2
+N_STRIDES = 4  # of 2 each
+
+
+def left_after_strides(n: int) -> int:
+    """What the convolutions of stride 2 leave of an axis.
+
+    >>> left_after_strides(128), left_after_strides(313)
+    (8, 20)
+    """
+    for _ in range(N_STRIDES):
+        n = (n + 1) // 2
+    return n
 
 
 class MobileFaceNet(nn.Module):
-    """Embeddings [shape=(n, size)] of images [shape=(n, n_in, 128, 313)].
+    """Embeddings [shape=(n, size)] of images [shape=(n, n_in, n_mels, n_frames)].
 
     Parameters
     ----------
@@ -27,9 +39,11 @@ class MobileFaceNet(nn.Module):
         Of an embedding.
     generator : torch.Generator
         Draws the weights.
+    image : tuple of int
+        Mel bands and frames of an image.
     """
 
-    def __init__(self, n_in: int, size: int, generator: torch.Generator) -> None:
+    def __init__(self, n_in: int, size: int, generator: torch.Generator, image: tuple[int, int] = (128, 313)) -> None:
         super().__init__()
         layers: list[nn.Module] = [_convolution(n_in, STEM, 3, stride=2), _convolution(STEM, STEM, 3, groups=STEM)]
         n = STEM
@@ -37,10 +51,11 @@ class MobileFaceNet(nn.Module):
             for repeat in range(repeats):
                 layers.append(Bottleneck(n, channels, expansion, first_stride if repeat == 0 else 1))
                 n = channels
+        whole = [left_after_strides(side) for side in image]
         self.layers = nn.Sequential(
             *layers,
             _convolution(n, HEAD),
-            nn.Conv2d(HEAD, HEAD, LAST, groups=HEAD, bias=False),
+            nn.Conv2d(HEAD, HEAD, (whole[0], whole[1]), groups=HEAD, bias=False),
             nn.BatchNorm2d(HEAD),
             nn.Conv2d(HEAD, size, 1, bias=False),
             nn.BatchNorm2d(size),
@@ -51,7 +66,7 @@ class MobileFaceNet(nn.Module):
                 nn.init.normal_(module.weight, 0, math.sqrt(2 / (height * width * module.out_channels)), generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings [shape=(n, size)] of images [shape=(n, n_in, 128, 313)]."""
+        """Embeddings [shape=(n, size)] of images [shape=(n, n_in, n_mels, n_frames)]."""
         embeddings: Tensor = self.layers(images)
         return embeddings.flatten(1)
 

@@ -11,20 +11,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.features import HOP, SAMPLE_RATE, n_frames
+from mimiidg_build.features import HOP, N_FFT, N_MELS, SAMPLE_RATE, n_frames
 from mimiidg_build.models.arcface import arcface, cross_entropy
 from mimiidg_build.models.attention.inputs import AttentionMap, LogMel, Scale, Wavegram
 from mimiidg_build.models.attention.mobilefacenet import MobileFaceNet
 from mimiidg_build.models.attention.settings import PROFILES, AttentionSettings
-from mimiidg_build.models.base import Detector, Epoch, Labels
+from mimiidg_build.models.base import Detector, Epoch, Labels, Settings
 
-N_FRAMES = 313
+CLIP_SAMPLES = 10 * SAMPLE_RATE  # the paper's, 313 frames
 FULL_SCALE = 32768
 FORWARD_CLIPS = 16  # clips a forward pass when scoring: 10 MB a layer and clip
 
 
 class Attention(Detector):
     """The paper's system: one network for all machine types, a class per section.
+
+    Parameters
+    ----------
+    settings : AttentionSettings
+    n_sections : int
+    seed : int
+    clip_length : int
+        Samples of a clip: their frames decide the size of the last depthwise convolution.
 
     Raises
     ------
@@ -38,9 +46,19 @@ class Attention(Detector):
     takes = "audio"
     width = None
     needs: ClassVar = {"sample_rate": SAMPLE_RATE}
+    min_sections = 2
+    sized_by_clips = True
 
-    def __init__(self, settings: AttentionSettings, n_sections: int, seed: int) -> None:
+    @classmethod
+    def min_length(cls, settings: Settings) -> int:
+        """Samples of one window of the log-mel."""
+        return N_FFT
+
+    def __init__(
+        self, settings: AttentionSettings, n_sections: int, seed: int, clip_length: int = CLIP_SAMPLES
+    ) -> None:
         super().__init__(settings, n_sections, seed)
+        self.n_frames = n_frames(clip_length)
         if n_sections < 2:
             raise UsageError(f"attention learns to classify sections: it needs two or more, found {n_sections}")
         # MobileFaceNet draws first, _initialise_weights second: in another order a seed would give other weights.
@@ -52,7 +70,7 @@ class Attention(Detector):
         self.attention = None
         if settings.attention != "none":
             self.attention = AttentionMap(n_images, settings.attention == "separable")
-        self.encoder = MobileFaceNet(n_images, settings.embedding, generator)
+        self.encoder = MobileFaceNet(n_images, settings.embedding, generator, (N_MELS, self.n_frames))
         self.classes = nn.Parameter(torch.empty(n_sections, settings.embedding))
         self.head = nn.Linear(settings.embedding, n_sections) if settings.unused_head else None
         self._initialise_weights(generator)
@@ -108,7 +126,7 @@ class Attention(Detector):
         was_training = self.training
         self.eval()
         with torch.no_grad():
-            images = self.images(waves_of(audio))
+            images = self.images(self._waves(audio))
             maps = self.attention(images)
         self.train(was_training)
         return images, maps
@@ -125,7 +143,7 @@ class Attention(Detector):
         # Drawn on the CPU, like the permutation: the same on every device.
         share = float(torch.distributions.Beta(alpha, alpha).sample())
         other = torch.randperm(len(batch)).to(batch.device)
-        waves = waves_of(batch)
+        waves = self._waves(batch)
         cosine = self(torch.lerp(waves[other], waves, share))
         logits = self._logits(cosine, labels.section)
         own, others = (F.cross_entropy(logits, true_class) for true_class in (labels.section, labels.section[other]))
@@ -146,23 +164,27 @@ class Attention(Detector):
     # ---- Scoring -----------------------------------------------------------------------------------------------------
 
     def _score(self, features: Tensor, labels: Labels) -> Tensor:
-        cosine = torch.cat([self(waves_of(part)) for part in torch.split(features, FORWARD_CLIPS)])
+        cosine = torch.cat([self(self._waves(part)) for part in torch.split(features, FORWARD_CLIPS)])
         # In float64: sqrt(1 - cos^2) loses its digits to cancellation where a clip is close to its class.
         return cross_entropy(self._logits(cosine.double(), labels.section), labels.section)
 
+    def _waves(self, audio: Tensor) -> Tensor:
+        return waves_of(audio, self.n_frames)
 
-def waves_of(audio: Tensor) -> Tensor:
+
+def waves_of(audio: Tensor, frames: int = n_frames(CLIP_SAMPLES)) -> Tensor:
     """Waveforms in [-1, 1), float32 [shape=(n, n_samples)], of clips of 16 bits.
 
     Raises
     ------
     DataError
-        The clips are not of the length that the network takes.
+        The clips have not the frames that the network was made for.
     """
-    if audio.ndim != 2 or n_frames(audio.shape[1]) != N_FRAMES:
-        low, high = (N_FRAMES - 1) * HOP, N_FRAMES * HOP - 1
+    if audio.ndim != 2 or n_frames(audio.shape[1]) != frames:
+        low, high = (frames - 1) * HOP, frames * HOP - 1
         raise DataError(
-            f"the attention network takes clips of {N_FRAMES} frames, {low:,} to {high:,} samples (10 s at 16 kHz); "
-            f"found audio of shape {tuple(audio.shape)}"
+            f"this attention network takes clips of {frames} frames, {low:,} to {high:,} samples "
+            f"({frames * HOP / SAMPLE_RATE:.0f} s at {SAMPLE_RATE // 1000} kHz); found audio of shape "
+            f"{tuple(audio.shape)}"
         )
     return audio.float() / FULL_SCALE

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.features import BASELINE, N_MELS
-from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable
+from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.batches import cycled
 from mimiidg_build.models.centroids.distances import EPSILON, distance_loss, squared_distances
 from mimiidg_build.models.centroids.levels import level_db_by_origin
-from mimiidg_build.models.centroids.resnet38 import ResNet38
+from mimiidg_build.models.centroids.resnet38 import MIN_FRAMES, ResNet38
 from mimiidg_build.models.centroids.settings import PROFILES, CentroidSettings
 
 FORWARD_WINDOWS = 32  # windows a forward pass outside training: 270 MB a layer of the paper's size
@@ -36,6 +36,11 @@ class BCE(Detector):
     centroids: Tensor  # (n_centroids, size)
     level_db: Tensor  # (section,), of the standardisation
     distance_range: Tensor  # least and greatest d^2 of the training clips
+
+    @classmethod
+    def min_length(cls, settings: Settings) -> int:
+        """Frames that the network's poolings do not use up."""
+        return MIN_FRAMES * (settings.frames_averaged if isinstance(settings, CentroidSettings) else 1)
 
     def __init__(self, settings: CentroidSettings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)
@@ -229,14 +234,14 @@ class BCEDSAD(_Both):
     """BCE + DSAD."""
 
     n_centroids = 1
-    oracle_alpha: ClassVar = {"fan": 0.1, "slider": 0.0, "valve": 0.0}
+    oracle_alpha: ClassVar = {"fan": 0.1, "pump": 0.2, "slider": 0.0, "ToyCar": 0.0, "ToyConveyor": 0.0, "valve": 0.0}
 
 
 class BCEDDCSAD(_Both):
     """BCE + DDCSAD, the paper's proposal."""
 
     n_centroids = 2
-    oracle_alpha: ClassVar = {"fan": 0.1, "slider": 1.0, "valve": 1.0}
+    oracle_alpha: ClassVar = {"fan": 0.1, "pump": 1.0, "slider": 1.0, "ToyCar": 0.1, "ToyConveyor": 0.0, "valve": 1.0}
 
 
 def first_frames(n_frames: int, frames: int, n: int) -> list[int]:

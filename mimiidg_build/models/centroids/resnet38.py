@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 STAGES = ((3, 1), (4, 2), (6, 4), (3, 8))  # (blocks, channels in base widths)
 STEM_DROPOUT, BLOCK_DROPOUT = 0.2, 0.1
+MIN_FRAMES = 16  # four times halved
 
 
 class ResNet38(nn.Module):

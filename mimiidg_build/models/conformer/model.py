@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import BASELINE, N_MELS
 from mimiidg_build.models.arcface import arcface, cross_entropy
-from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable
+from mimiidg_build.models.base import MAIN, Array, Chunks, Detector, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.batches import cycled
 from mimiidg_build.models.conformer.augmentations import KINDS, augment
-from mimiidg_build.models.conformer.network import EMBEDDING, Encoder
+from mimiidg_build.models.conformer.network import EMBEDDING, MIN_FRAMES, Encoder
 from mimiidg_build.models.conformer.oracle import oracle_scores
 from mimiidg_build.models.conformer.settings import PROFILES, ConformerSettings, in_second_stage
 from mimiidg_build.models.mahalanobis import whitener
@@ -43,6 +43,7 @@ class Conformer(Detector):
     width = None
     needs: ClassVar = BASELINE  # clips are augmented as log-mel
     uses_outliers = True
+    min_sections = 2
 
     # The names of buffers are part of saved weights: `deviation` is the standard deviation.
     level_mean: Tensor  # (mel,), dB
@@ -51,6 +52,11 @@ class Conformer(Detector):
     whitener: Tensor  # (section, 64, 64), W with W W^T = inverse covariance
     score_mean: Tensor  # (section, score), of the training clips
     score_deviation: Tensor  # (section, score)
+
+    @classmethod
+    def min_length(cls, settings: Settings) -> int:
+        """Frames of which the encoder's convolutions leave one."""
+        return MIN_FRAMES
 
     def __init__(self, settings: ConformerSettings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)

@@ -36,6 +36,9 @@ def shortened(n: int) -> int:
     return (n - KERNEL) // STRIDE + 1
 
 
+MIN_FRAMES = 7  # of a log-mel, of which the two convolutions leave one
+
+
 class Encoder(nn.Module):
     """Convolutions, conformer blocks, pooling.
 

@@ -1,0 +1,196 @@
+"""Which models a store can be benchmarked with, and what a reader of the results should know of it. Trains nothing.
+
+The benchmark models read one channel at 16 kHz and the log-mel of the baselines. A network that classifies sections
+needs two of them, one that learns from outliers other sections, and every network clips of some length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mimiidg_build.benchmark.runs import Network, networks_of
+from mimiidg_build.benchmark.tested import sections_with
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.models import GROUPS, check_models, model_class
+from mimiidg_build.store.store import Store
+
+Refusal = UsageError | DataError
+
+
+def expanded(store: Store, models: Sequence[str], profile: str) -> list[str]:
+    """The models that are meant, each once: of ``all`` and ``ablations`` those that the store suits.
+
+    Parameters
+    ----------
+    store : Store
+    models : sequence of str
+        Names of models and of ``GROUPS``.
+    profile : str
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UsageError
+        There is no such model or profile.
+    UsageError or DataError
+        No model of a group can be run on the store.
+    """
+    names: list[str] = []
+    for model in models:
+        refused = {name: refusal(store, name, profile) for name in GROUPS.get(model, ())}
+        suited = [name for name, error in refused.items() if error is None]
+        if not suited and (first := next(iter(refused.values()), None)):
+            raise first
+        names += suited if model in GROUPS else [model]
+    return list(dict.fromkeys(names))
+
+
+def check_suited(store: Store, models: Sequence[str], profile: str) -> None:
+    """Refuse models that are named and cannot be run on a store, before any work.
+
+    Parameters
+    ----------
+    store : Store
+    models : sequence of str
+        Names of models and of ``GROUPS``.
+    profile : str
+
+    Raises
+    ------
+    UsageError
+        There is no such model or profile; or the store has other settings than a model takes, clips that are too short,
+        or too few sections.
+    DataError
+        A model learns from other sections, and the store has none.
+    """
+    for model in models:
+        if model not in GROUPS and (error := refusal(store, model, profile)):
+            raise error
+
+
+def left_out(store: Store, models: Sequence[str], profile: str) -> list[str]:
+    """Why members of ``all`` and ``ablations`` are not run on a store, a line each."""
+    members = dict.fromkeys(name for model in models for name in GROUPS.get(model, ()))
+    return [f"left out: {error}" for name in members if (error := refusal(store, name, profile))]
+
+
+def refusal(store: Store, model: str, profile: str) -> Refusal | None:
+    """Why a model cannot be run on a store; None where it can.
+
+    Raises
+    ------
+    UsageError
+        There is no such model, or it has no such profile.
+    """
+    check_models([model], profile)
+    return next(_refusals(store, model, profile), None)
+
+
+def _refusals(store: Store, model: str, profile: str) -> Iterator[Refusal]:
+    yield from _other_features(store, model)
+    networks = networks_of(store, model_class(model).scope)
+    if not networks:
+        yield DataError(f"{model}: {store.path} has no test clips to score")
+    names = [network.name for network in networks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        yield UsageError(
+            f"{model}: two sections of {store.path} would have networks of one name, {twice}: rename one of them"
+        )
+    trained = sections_with(store, "train")
+    for network in networks:
+        own = [name for name in trained if network.serves(name)]
+        yield from _too_few(store, model, own, len(trained))
+        yield from _too_short(store, model, profile, own)
+
+
+def _too_few(store: Store, model: str, own: Sequence[str], n_trained: int) -> Iterator[Refusal]:
+    """A network without sections to tell apart, or without outliers; ``own`` are its sections with training clips."""
+    cls = model_class(model)
+    if own and len(own) < cls.min_sections:
+        yield UsageError(
+            f"{model} learns to classify sections: it needs two or more in a network, found {len(own)}, {own[0]}. "
+            f"Choose another model, or leave {own[0].split('/')[0]} out of the variant"
+        )
+    if cls.uses_outliers and len(own) == n_trained:
+        what = "of other machine types" if cls.scope == "machine_type" else "of other sections"
+        yield DataError(
+            f"{model}: its networks need outliers, the training clips {what}, to train on, and {store.path} has none "
+            f"beside {', '.join(own)}"
+        )
+
+
+def _too_short(store: Store, model: str, profile: str, own: Sequence[str]) -> Iterator[Refusal]:
+    """Sections whose clips are shorter than a network takes."""
+    cls = model_class(model)
+    lengths, least = section_lengths(store, model), cls.min_length(cls.profiles[profile])
+    unit = "samples" if cls.takes == "audio" else "frames"
+    for name in own:
+        if lengths[name] < least:
+            yield UsageError(
+                f"{model}, profile {profile}: the clips of {name} have {lengths[name]:,} {unit}, and its network needs "
+                f"{least:,} or more. Choose another model, or leave the section out of the variant"
+            )
+
+
+def _other_features(store: Store, model: str) -> Iterator[UsageError]:
+    """Channels and features that are not those that the model is made for."""
+    needs = model_class(model).needs
+    for section_id, section in store.sections.items():
+        audio = section.audio
+        if audio.channels is not None:
+            yield UsageError(
+                f"{model} takes one channel, and {section_id} of {store.path} has {audio.channels}. Build the variant "
+                "with `channels = 0`, or the number of another channel."
+            )
+        found = store.attributes.variant.features.values | {"sample_rate": audio.sample_rate}
+        if found["f_max_hz"] == audio.sample_rate / 2:
+            found["f_max_hz"] = None  # as if it were not given
+        if odd := [key for key in needs if found[key] != needs[key]]:
+            yield UsageError(
+                f"{model} is made for {_said(odd[0], needs[odd[0]])}, and {section_id} of {store.path} has "
+                f"{_said(odd[0], found[odd[0]])}. Build a variant with what it needs; nearest_neighbour takes any."
+            )
+
+
+def _said(key: str, value: object) -> str:
+    """A setting in a message.
+
+    >>> _said("n_mels", 128), _said("mel_scale", "htk"), _said("f_max_hz", None)
+    ('features.n_mels = 128', 'features.mel_scale = "htk"', 'features.f_max_hz not set')
+    """
+    name = key if key == "sample_rate" else f"features.{key}"
+    return (
+        f"{name} not set" if value is None else f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
+    )
+
+
+def section_lengths(store: Store, model: str) -> dict[str, int]:
+    """How long the clips of each section are in what a model takes: samples of audio, or frames."""
+    from mimiidg_build.training.clip_length import clip_lengths
+
+    return clip_lengths(store, model_class(model).takes)
+
+
+def cut_clips(store: Store, models: Sequence[str]) -> list[str]:
+    """What is said of networks that take only the beginning of some clips, a line each."""
+    return [
+        line
+        for model in dict.fromkeys(models)
+        for network in networks_of(store, model_class(model).scope)
+        for line in _cut(store, model, network)
+    ]
+
+
+def _cut(store: Store, model: str, network: Network) -> Iterator[str]:
+    lengths = section_lengths(store, model)
+    own = sorted((name for name in sections_with(store, "train") if network.serves(name)), key=lengths.__getitem__)
+    longer = [name for name in own if lengths[name] > lengths[own[0]]]
+    if longer:
+        seconds = store.sections[own[0]].audio.seconds
+        yield (
+            f"{model} takes the first {seconds:g} s of every clip, as long as those of {own[0]}: "
+            f"{len(longer)} of {len(own)} sections have longer clips, {longer[0]} among them"
+        )
