@@ -10,6 +10,7 @@ from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import common
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_table, shown_progress
+from mimiidg_build.errors import UsageError
 
 if TYPE_CHECKING:
     from mimiidg_build.storage.places import Place
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     "--file", "files", multiple=True, help="Only this file of the dataset.", shell_complete=complete.archive_files
 )
 @click.option("--offline", is_flag=True, help="Fetch nothing; use and verify existing archives.")
+@click.option("--again", is_flag=True, help="Cut own recordings anew that have changed since clips were cut.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
 def fetch(
     datasets: tuple[str, ...],
     files: tuple[str, ...],
     offline: bool,
+    again: bool,
     prefect: bool,
     root: Place,
     as_json: bool,
@@ -35,7 +38,8 @@ def fetch(
     """Fetch and verify the archives of datasets.
 
     An interrupted transfer resumes where it stopped; verified archives are not fetched again; a file downloaded by
-    hand into ROOT/archives/<record>/ is verified and used.
+    hand into ROOT/archives/<record>/ is verified and used. Own recordings are cut into clips and packed; the recordings
+    themselves are only read.
 
     Example: mimiidg fetch mimii_dg --file fan.zip --file valve.zip
     """
@@ -45,6 +49,11 @@ def fetch(
 
     manifests = [load_dataset(name) for name in datasets]
     check_files(manifests, files)
+    if again and (offline or any(manifest.recordings is None for manifest in manifests)):
+        raise UsageError(
+            "--again cuts own recordings anew: it goes with manifests that have [recordings], and without --offline. "
+            "Published archives that are damaged are fetched again by `mimiidg verify DATASET --repair`."
+        )
     names = list(files) or None
     fetched: dict[str, Place] = {}
     with shown_progress(quiet) as reporter:
@@ -52,10 +61,12 @@ def fetch(
             start_prefect(root, "fetch_archives")
             from mimiidg_build.flows.fetch_archives import fetch_archives
 
-            fetched = fetch_archives(dict.fromkeys(datasets, names), str(root), offline)
+            fetched = fetch_archives(dict.fromkeys(datasets, names), str(root), offline, again)
         else:
             for manifest in manifests:
-                fetched |= fetch_dataset(manifest, root, names=names, offline=offline, reporter=reporter)
+                fetched |= fetch_dataset(
+                    manifest, root, names=names, offline=offline, reporter=reporter, cut_again=again
+                )
     if as_json:
         print_json({key: str(path) for key, path in fetched.items()})
     else:

@@ -8,7 +8,7 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import allow_option, common
-from mimiidg_build.cli.printing import counted, print_json, print_table
+from mimiidg_build.cli.printing import counted, print_json, print_table, shown_progress
 
 if TYPE_CHECKING:
     from mimiidg_build.storage.places import Place
@@ -32,7 +32,7 @@ def validate(
     """Validate a fetched dataset.
 
     Names, attribute tables, audio members and Table 1 against each other. Warnings are the known disagreements of a
-    release; an error exits with 1.
+    release; an error exits with 1. Own recordings are cut into clips first, where that was not done.
 
     Example: mimiidg validate mimii_dg --machine-type valve
     """
@@ -40,11 +40,15 @@ def validate(
     from mimiidg_build.datasets.manifest import load_dataset
     from mimiidg_build.datasets.release import check_machine_types
     from mimiidg_build.datasets.rows import records
-    from mimiidg_build.fetch.dataset import validate_dataset
+    from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
+    from mimiidg_build.fetch.recordings import CHANGED
 
     manifest = load_dataset(dataset)
     check_machine_types(manifest, machines)
     check_kinds(allow)
+    if manifest.recordings is not None:  # made here, so that one command says all that is wrong with them
+        with shown_progress(quiet) as reporter:
+            fetch_dataset(manifest, root, allow=(*allow, CHANGED), reporter=reporter)
     release = validate_dataset(manifest, root, lambda machine: not machines or machine in machines, allow)
     findings = release.findings
     errors = int((findings["severity"] == "error").sum())

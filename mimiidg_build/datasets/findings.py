@@ -25,7 +25,8 @@ ERROR_KINDS = (
     *("anomaly_in_train", "bad_header", "bad_name", "bad_quoting", "duplicate_clip", "duplicate_row", "empty_cell"),
     *("empty_table", "hidden_name", "long_line", "misplaced", "misplaced_row", "missing_table", "name_mismatch"),
     *("no_audio", "no_clips", "not_utf8", "ragged_row", "unknown_key", "unknown_section", "unknown_value"),
-    "wrong_domain",
+    *("wrong_domain", "bad_field", "changed_recordings", "no_training_clips", "two_patterns", "unfit"),
+    *("unknown_word", "unreadable"),
 )
 
 

@@ -90,10 +90,13 @@ def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> No
 
 
 def needed_archives(variant: Variant) -> dict[str, list[str]]:
-    """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
+    """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from.
+
+    A dataset is named as the variant names it: that of a user's is the path of its manifest.
+    """
     dataset = load_dataset(variant.dataset)
     sections = [row for row in mixing_recipe(variant, dataset).sections if variant.wants(*row.section_id)]
-    needed = {dataset.name: [name for _, name in clip_archives(dataset, variant.wants_machine_type)]}
+    needed = {variant.dataset: [name for _, name in clip_archives(dataset, variant.wants_machine_type)]}
     sources = noise_sources(variant, dataset, sections) if variant.adds_noise else {}
     for source in chain.from_iterable(sources.values()):
         # noise from folders and zips of the user's is on disk already

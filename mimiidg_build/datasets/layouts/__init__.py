@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mimiidg_build.datasets.clip_table.clips import Reading
-from mimiidg_build.datasets.layouts import dcase2022
+from mimiidg_build.datasets.layouts import dcase2022, recordings
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import DatasetManifest
@@ -51,7 +51,7 @@ class Layout(Protocol):
         """
 
 
-LAYOUTS: Mapping[str, Layout] = {"dcase2022": dcase2022}
+LAYOUTS: Mapping[str, Layout] = {"dcase2022": dcase2022, "recordings": recordings}
 
 
 def layout_of(dataset: DatasetManifest) -> Layout:
