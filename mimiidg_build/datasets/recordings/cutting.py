@@ -56,6 +56,26 @@ def clip_stem(path: str) -> str:
     return _UNWRITTEN.sub("-", stem)
 
 
+def clip_name(recording: OwnRecording, split: str, piece: int) -> str:
+    """The name of a clip: what it is, as the names of releases say it, and which piece of which recording.
+
+    It depends on nothing else, so that it stays where recordings are added: noise is drawn by it.
+
+    Parameters
+    ----------
+    recording : OwnRecording
+    split : str
+    piece : int
+
+    Returns
+    -------
+    str
+        ``[<domain>_]<split>_<condition>_<recording>_<piece>.wav``, which evaluation reads the truth from.
+    """
+    said = (recording.domain, split, recording.condition, clip_stem(recording.path), f"{piece:04d}")
+    return f"{'_'.join(filter(None, said))}.wav"
+
+
 def measure(
     dataset: DatasetManifest, settings: Recordings, recordings: Sequence[OwnRecording]
 ) -> tuple[list[Measured], list[Finding]]:
@@ -123,7 +143,7 @@ def plan_clips(settings: Recordings, machine_type: str, measured: Sequence[Measu
         recording, split = one.recording, splits[one.recording.path]
         cell = (recording.section_id.section, split, recording.domain, recording.condition)
         for piece in range(one.n_clips):
-            member = f"{machine_type}/{split}/{clip_stem(recording.path)}_{piece:04d}.wav"
+            member = f"{machine_type}/{split}/{clip_name(recording, split, piece)}"
             row = (member, *cell, str(numbers[cell]), attributes_text(recording.attributes))
             clips.append(PlannedClip(member, row, recording, piece))
             numbers[cell] += 1

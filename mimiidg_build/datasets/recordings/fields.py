@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mimiidg_build.datasets.clip_table.clips import Attributes
 from mimiidg_build.datasets.findings import Finding
+from mimiidg_build.datasets.truth import attribute_pairs
 from mimiidg_build.errors import did_you_mean, shown
 from mimiidg_build.schemas.recordings import KNOWN_FIELDS, Recordings
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION, SectionId
@@ -88,9 +89,16 @@ def read_recording(
     if findings:
         return None, findings
     section_id = SectionId(said["machine_type"], said.get("section", DEFAULT_SECTION))
-    attributes = tuple((key, value) for key, value in said.items() if key == "session" or key not in KNOWN_FIELDS)
+    attributes = tuple(pair for key, value in said.items() for pair in _attributes(key, value))
     session = said.get("session", "")
     return OwnRecording(origin.path, section_id, **meant, session=session, attributes=attributes), []
+
+
+def _attributes(field: str, value: str) -> Attributes:
+    """The attributes that a field gives: itself, if nothing else is known of it; several where it is called that."""
+    if field == "attributes":
+        return tuple(attribute_pairs(value))
+    return () if field in KNOWN_FIELDS and field != "session" else ((field, value),)
 
 
 def _bad_shape(origin: Origin, field: str, value: str) -> Finding:
