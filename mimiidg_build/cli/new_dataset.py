@@ -41,7 +41,7 @@ def new_dataset(folder: Path, output: Path | None, replace: bool, root: Place, a
         raise UsageError(f"{path} is there already, and is left as it is. Give another --output, or --replace.")
     first = first_manifest(folder, path)
     write_file(path, [first.text.encode()])
-    load_dataset(str(path) if "/" in str(path) else f"./{path}")
+    load_dataset(str(path))
     following = [f"mimiidg validate {path}", f"mimiidg build released --dataset {path} --name {first.name}"]
     if as_json:
         print_json({"path": str(path), "files": first.n_files, "fit": first.n_fit, "next": following})

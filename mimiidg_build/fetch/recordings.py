@@ -258,8 +258,8 @@ def read_index(directory: Place) -> CutIndex:
 
 def reading_text(recording: OwnRecording) -> str:
     """What names and tables say of a recording, as the index notes it."""
-    said = (*recording.section_id, recording.split, recording.domain, recording.condition, recording.session)
-    return "/".join([*said, attributes_text(recording.attributes)])
+    words = (str(recording.section_id), recording.domain, recording.split, recording.condition)
+    return " ".join([*filter(None, words), attributes_text(recording.attributes)])
 
 
 def _settings(dataset: DatasetManifest, archive: str) -> dict[str, Any]:

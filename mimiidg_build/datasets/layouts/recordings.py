@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
@@ -20,7 +21,7 @@ from mimiidg_build.datasets.recordings.cutting import COLUMNS, TABLE
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS, DatasetManifest
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SECTION, SectionId
 
 # what a section needs clips of, and what it means if there are none
 _NEEDED = {
@@ -134,6 +135,9 @@ def _fault(table: str, line: int, cells: Mapping[str, str]) -> Finding | None:
             expected = ", ".join(filter(None, words))
             message = f"{column} {cells[column]!r}; expected {expected}"
             return Finding("error", "unknown_word", table, message, line, column, cells[column], expected)
+    if not re.fullmatch(SECTION, cells["section"]):
+        message = f"section {cells['section']!r}; expected letters, digits and _ . + -"
+        return Finding("error", "bad_field", table, message, line, "section", cells["section"])
     if not cells["index"].isdecimal() or not _is_object(cells["attributes"]):
         column = "attributes" if cells["index"].isdecimal() else "index"
         message = f"{column} {cells[column]!r}; expected a number as index and a JSON object of texts as attributes"

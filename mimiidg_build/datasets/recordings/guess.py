@@ -26,9 +26,14 @@ _SESSION = re.compile(
     r"(session|sess|day|date|run|shift|week|visit)-?[0-9]+|20[0-9]{6}|20[0-9]{2}-[0-9]{2}-[0-9]{2}", re.I
 )
 _MACHINE_NUMBER = re.compile(r"(id|section|unit|no|nr|sn|machine|line)?[-_]?[0-9]+", re.I)
+_NUMBERED = re.compile(r"[A-Za-z]*[0-9]+")
 _PREFIXED = re.compile(r"([A-Za-z]+)[-.]?[0-9][0-9.]*")
 _DCASE = re.compile(r"section_[0-9]{2}_(source|target)_(train|test)_(normal|anomaly)_[0-9]+(_.*)?\.[a-z0-9]+", re.I)
-_CONTAINERS = frozenset(("data", "dev_data", "eval_data", "audio", "wav", "raw", "sounds", "recordings", "dataset"))
+# what folders and files are called whatever machine they are of, with or without a number
+_GENERAL = re.compile(
+    r"(data|(dev|eval)_data|audio|wav|raw|sounds?|rec|recordings?|dataset|mic|microphone|channel|ch|sample|file|track)"
+    r"[-_]?[0-9]*"
+)
 
 
 @dataclass
@@ -155,7 +160,7 @@ def _roles(slots: Sequence[_Slot]) -> list[str]:
         "split": lambda slot: set(slot.distinct) <= {"train", "test"},
         "domain": lambda slot: set(slot.distinct) <= {"source", "target"},
         "session": lambda slot: slot.all_fit(_SESSION),
-        "index": lambda slot: slot.is_last and slot.all_fit(re.compile("[0-9]+")),
+        "index": _is_index,
         "section": lambda slot: slot.all_fit(_MACHINE_NUMBER) and len(slot.distinct) <= max(len(slot.values) / 2, 2),
     }
     for role, test in tests.items():
@@ -178,29 +183,49 @@ def _is_condition(slot: _Slot) -> bool:
     return len(known) == len(words) or (bool(set(words) & set(NORMAL)) and len(words) <= MOST_WORDS)
 
 
+def _is_index(slot: _Slot) -> bool:
+    """The last word of names, a number; or one after a word that names no machine, as in rec0007."""
+    if not slot.is_last or not slot.all_fit(_NUMBERED):
+        return False
+    return slot.all_fit(re.compile("[0-9]+")) or (bool(_prefix(slot)) and slot.all_fit(_GENERAL))
+
+
 def _machine_type(slots: Sequence[_Slot], roles: Sequence[str]) -> int | None:
     """The slot that names machine types: the first whose words differ, or else the first word that may be a machine."""
     pattern = re.compile(MACHINE_TYPE)
     free = [
         (number, slot)
         for number, (slot, role) in enumerate(zip(slots, roles, strict=True))
-        if not role and slot.all_fit(pattern) and not any(word.isdecimal() for word in slot.distinct)
+        if not role and slot.all_fit(pattern) and not any(map(_GENERAL.fullmatch, slot.distinct))
     ]
-    differing = [number for number, slot in free if 1 < len(slot.distinct) <= len(slot.values) / 2]
-    same = [number for number, slot in free if len(slot.distinct) == 1 and slot.distinct[0] not in _CONTAINERS]
-    return next(iter([*differing, *same]), None)
+    # the last word of a name tells recordings apart, and those that end in a number do, too
+    free = [(n, slot) for n, slot in free if not slot.is_last or not any(w[-1].isdecimal() for w in slot.distinct)]
+    free = [(n, slot) for n, slot in free if not any(word.isdecimal() for word in slot.distinct)]
+    differing = [(n, slot) for n, slot in free if 1 < len(slot.distinct) <= len(slot.values) / 2]
+    # 0_dB_fan/fan: the first says the second and more
+    plain = [n for n, slot in differing if not any(_says_more(slot, other) for m, other in differing if m > n)]
+    same = [n for n, slot in free if len(slot.distinct) == 1 and not slot.is_last]
+    return next(iter([*plain, *same]), None)
+
+
+def _says_more(slot: _Slot, other: _Slot) -> bool:
+    return all(theirs in ours and theirs != ours for ours, theirs in zip(slot.values, other.values, strict=True))
 
 
 def _attribute(slot: _Slot, roles: Sequence[str]) -> str:
     """An attribute's name, where values come again: the letters before its numbers if they are the same."""
     if len(slot.distinct) > len(slot.values) / 2:
         return "*"
-    prefixes = {match[1] if (match := _PREFIXED.fullmatch(word)) else "" for word in slot.distinct}
-    name = prefixes.pop() if len(prefixes) == 1 else ""
     taken = [*roles, *Recordings.model_fields]
-    if name and name not in taken:
+    if (name := _prefix(slot)) and name not in taken:
         return name
     return next(f"attribute-{n}" for n in range(1, len(roles) + 2) if f"attribute-{n}" not in taken)
+
+
+def _prefix(slot: _Slot) -> str:
+    """The letters before the numbers of all of a slot's values; empty where they differ or there are none."""
+    prefixes = {match[1] if (match := _PREFIXED.fullmatch(value)) else "" for value in slot.values}
+    return prefixes.pop() if len(prefixes) == 1 else ""
 
 
 def _fixed(roles: Sequence[str], folder_name: str) -> dict[str, str]:
@@ -212,4 +237,6 @@ def _text(slot: _Slot, role: str) -> str:
     """The slot in the pattern."""
     if role == "*":
         return "*"
-    return f"{{{role}}}" if role else slot.values[0].replace("{", "*").replace("}", "*")
+    if role in ("index", _prefix(slot)) and role:
+        return f"{_prefix(slot)}{{{role}}}"  # rec0007, rpm1500
+    return f"{{{role}}}" if role else re.sub("[{}\\\\]", "*", slot.values[0])

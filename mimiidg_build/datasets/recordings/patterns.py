@@ -18,12 +18,15 @@ _PART = re.compile(rf"{FIELD.pattern}|(\*\*/)|(\*)|([^{{}}*]+)")
 
 @dataclass(frozen=True)
 class PathPattern:
-    """A pattern, ready to read paths."""
+    """A pattern, ready to read paths.
+
+    ``readings`` are its ways to read one, best first: with words that are known, then with any; each with fields as
+    short as they can be, and as long.
+    """
 
     text: str
     fields: tuple[str, ...]
-    shortest: re.Pattern[str]  # each field as short as it can be
-    longest: re.Pattern[str]
+    readings: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
 
     @classmethod
     def of(cls, text: str, words: Mapping[str, Mapping[str, str]]) -> PathPattern:
@@ -33,17 +36,18 @@ class PathPattern:
         ----------
         text : str
         words : mapping
-            By field, the words that are known of it: where one of them fits, the field is that word.
+            By field, the words that are known of it.
 
         Returns
         -------
         PathPattern
         """
         names = tuple(dict.fromkeys(FIELD.findall(text)))
-        shortest, longest = (
-            re.compile("".join(_regexes(text, names, words, lazy)), re.IGNORECASE) for lazy in ("?", "")
-        )
-        return cls(text, names, shortest, longest)
+        ways = [
+            [re.compile("".join(_regexes(text, names, known, lazy)), re.IGNORECASE) for lazy in ("?", "")]
+            for known in (words, {})
+        ]
+        return cls(text, names, tuple((shortest, longest) for shortest, longest in ways))
 
     def read(self, path: str) -> dict[str, str] | None:
         """The fields of a path in their order, None where it does not fit.
@@ -54,8 +58,7 @@ class PathPattern:
         >>> pattern.read("fan/ok.wav") is None
         True
         """
-        match = self.shortest.fullmatch(path)
-        return None if match is None else dict(zip(self.fields, match.groups(), strict=True))
+        return next((self._fields(shortest, path) for shortest, _ in self.readings if shortest.fullmatch(path)), None)
 
     def other_reading(self, path: str) -> dict[str, str] | None:
         """Another way to read a path that fits, if there is one between its fields.
@@ -65,9 +68,13 @@ class PathPattern:
         """
         if "*" in self.text:
             return None  # what a field leaves over there, the * takes: that is what it is for
-        match = self.longest.fullmatch(path)
-        fields = None if match is None else dict(zip(self.fields, match.groups(), strict=True))
+        longest = next((longest for _, longest in self.readings if longest.fullmatch(path)), None)
+        fields = None if longest is None else self._fields(longest, path)
         return None if fields == self.read(path) else fields
+
+    def _fields(self, reading: re.Pattern[str], path: str) -> dict[str, str]:
+        match = reading.fullmatch(path)
+        return {} if match is None else dict(zip(self.fields, match.groups(), strict=True))
 
 
 def _regexes(text: str, names: tuple[str, ...], words: Mapping[str, Mapping[str, str]], lazy: str) -> Iterator[str]:
@@ -90,6 +97,6 @@ def _regexes(text: str, names: tuple[str, ...], words: Mapping[str, Mapping[str,
 def _field(field: str, words: Mapping[str, str], lazy: str) -> str:
     if field == "index":
         return "[0-9]+"
-    # a word that is known first: in normal_id_00 the condition is no longer than that
+    # longest first: of "ok" and "okay", each alternative is tried in turn
     known = [re.escape(word) for word in sorted(words, key=len, reverse=True)]
-    return "|".join([*known, f"[^/]+{lazy}"])
+    return "|".join(known) or f"[^/]+{lazy}"

@@ -87,7 +87,7 @@ def _infos(folder: Path, paths: Sequence[str]) -> list[SoundInfo]:
 
 
 def _audio(infos: Sequence[SoundInfo]) -> AudioFormat:
-    """The rate and length of clips: all of a recording where all are as long, else what nearly all are long enough for."""
+    """Rate and length of clips: the recordings' own where all have one, else what nearly all are long enough for."""
     rate = min([SAMPLE_RATE, *(info.sample_rate for info in infos)])
     lengths = sorted(info.seconds for info in infos) or [CLIP_SECONDS[0]]
     if lengths[0] == lengths[-1]:
@@ -127,7 +127,7 @@ def _line(key: str, value: object, comment: str = "") -> str:
 
 def _seen(folder: Path, paths: Sequence[str], infos: Sequence[SoundInfo]) -> Iterator[str]:
     kinds = in_words(Counter(map(suffix, paths)))
-    yield f"# A first guess of what {folder.name or folder} holds: read it, correct it, then run `mimiidg validate` on it."
+    yield f"# A first guess of what {folder.name or folder} holds. Read it, correct it, then `mimiidg validate` it."
     yield f"# Seen: {len(paths)} sound files ({kinds})" + (f", {len(infos)} looked at:" if infos else ", none readable")
     if infos:
         rates = ", ".join(f"{rate:,} Hz ({n})" for rate, n in Counter(i.sample_rate for i in infos).most_common())
