@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest
 from itertools import groupby
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def source_of(path: Path, known: CutSource | None = None) -> CutSource:
         stat = path.stat()
         if known is not None and (known.size_bytes, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return known
-        digest = blake3().update_mmap(path).hexdigest()  # mapped: it may be longer than memory
+        with path.open("rb") as file:  # read block by block, not mapped: pages of a mapped file count as this process's
+            digest = file_digest(file, blake3).hexdigest()
     except OSError as error:
         raise DataError(f"{path}: this recording cannot be read ({error.strerror}).") from None
     return CutSource(size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, blake3=digest)

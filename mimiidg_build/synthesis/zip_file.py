@@ -62,7 +62,7 @@ def pack_member(member: str, data: bytes, *, is_clip: bool) -> Packed:
     return Packed(member, is_clip, deflate.compress(data) + deflate.flush(), zlib.crc32(data), len(data))
 
 
-def write_zip(path: Place, members: Iterable[Packed], on_progress: Callable[[int], None] | None) -> Place:
+def write_zip(path: Place, members: Iterable[Packed], on_progress: Callable[[int], None] | None) -> None:
     """Write a zip, whole or not at all.
 
     Parameters
@@ -72,11 +72,6 @@ def write_zip(path: Place, members: Iterable[Packed], on_progress: Callable[[int
         In the order in which they are to lie.
     on_progress : callable or None
         Called with 1 after every clip.
-
-    Returns
-    -------
-    Place
-        The zip.
     """
     central = bytearray()
     count = offset = 0
@@ -91,7 +86,6 @@ def write_zip(path: Place, members: Iterable[Packed], on_progress: Callable[[int
             if on_progress is not None and member.is_clip:
                 on_progress(1)
         write(bytes(central) + _end(count, len(central), offset))
-    return path
 
 
 def _records(member: Packed, offset: int) -> tuple[bytes, bytes]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from mimiidg_build.datasets.findings import findings_frame, raise_on_errors
 from mimiidg_build.datasets.recordings.listing import list_recordings, table_columns
-from mimiidg_build.datasets.recordings.patterns import FIELD
 from mimiidg_build.schemas.manifests import DatasetManifest, RecordFile
-from mimiidg_build.schemas.recordings import Recordings
+from mimiidg_build.schemas.recordings import FIELD, Recordings
 from mimiidg_build.storage.places import expanded
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mimiidg_build.schemas.recordings import Recordings
@@ -155,7 +155,7 @@ def _dcase(paths: Sequence[str], folders: Sequence[tuple[str, ...]]) -> Guess:
 def _roles(slots: Sequence[_Slot]) -> list[str]:
     """What each slot says; ``""`` where it is to stand as it is, ``"*"`` where hardly anything in it comes again."""
     roles = [""] * len(slots)
-    tests = {
+    tests: dict[str, Callable[[_Slot], bool]] = {
         "condition": _is_condition,
         "split": lambda slot: set(slot.distinct) <= {"train", "test"},
         "domain": lambda slot: set(slot.distinct) <= {"source", "target"},

@@ -14,7 +14,7 @@ from mimiidg_build.audio.sound_folders import ANY_FILE, files_below, in_words, s
 from mimiidg_build.datasets.recordings.cutting import measure, plan_clips
 from mimiidg_build.datasets.recordings.guess import Guess, guess_pattern, slug
 from mimiidg_build.datasets.recordings.listing import Listing, list_recordings
-from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.errors import DataError, UsageError, printable
 from mimiidg_build.schemas.manifests import AudioFormat, DatasetManifest, Record, RecordFile
 from mimiidg_build.schemas.recordings import Recordings
 
@@ -61,17 +61,20 @@ def first_manifest(folder: Path, manifest: Path) -> FirstManifest:
         raise UsageError(f"{folder} holds no sound file that can be read (found: {found}).")
     guess = guess_pattern(paths, folder.resolve().name)
     words = {key: value for key in ("normal", "anomaly") if (value := getattr(guess, key))}
-    recordings = Recordings(folder=str(folder), pattern=guess.pattern, **guess.fixed, **words)
+    said = {"folder": str(folder), "pattern": guess.pattern, **guess.fixed, **words}
+    recordings = Recordings.model_validate(said)
     listing, infos = list_recordings(recordings), _infos(folder, paths)
     audio = _audio(infos)
     dataset = _dataset(slug(folder.resolve().name), recordings, audio, listing)
     lines = [
         *_seen(folder, paths, infos),
         *_head(dataset, manifest, infos),
-        *_recordings(dataset, guess, listing, len(paths), Path(os.path.relpath(folder, manifest.parent))),
-        *_outcome(dataset, listing),
+        *_recordings(recordings, guess, listing, len(paths), Path(os.path.relpath(folder, manifest.parent))),
+        *_outcome(dataset, recordings, listing),
     ]
-    return FirstManifest(dataset.name, "\n".join(lines) + "\n", len(paths), len(listing.recordings))
+    return FirstManifest(
+        dataset.name, "".join(f"{printable(line)}\n" for line in lines), len(paths), len(listing.recordings)
+    )
 
 
 def _infos(folder: Path, paths: Sequence[str]) -> list[SoundInfo]:
@@ -149,8 +152,7 @@ def _head(dataset: DatasetManifest, manifest: Path, infos: Sequence[SoundInfo]) 
     yield f"audio = {{ sample_rate = {dataset.audio.sample_rate}, clip_seconds = {seconds} }}  # of every clip{short}"
 
 
-def _recordings(dataset: DatasetManifest, guess: Guess, listing: Listing, n_files: int, folder: Path) -> Iterator[str]:
-    recordings = dataset.recordings or Recordings(pattern=guess.pattern, **guess.fixed)
+def _recordings(recordings: Recordings, guess: Guess, listing: Listing, n_files: int, folder: Path) -> Iterator[str]:
     yield ""
     yield "[recordings]"
     yield _line("folder", folder.as_posix(), "relative to this file")
@@ -172,16 +174,16 @@ def _recordings(dataset: DatasetManifest, guess: Guess, listing: Listing, n_file
         yield f"# {finding.severity}: {finding.message}"
 
 
-def _outcome(dataset: DatasetManifest, listing: Listing) -> Iterator[str]:
+def _outcome(dataset: DatasetManifest, recordings: Recordings, listing: Listing) -> Iterator[str]:
     """How many clips of each section this gives."""
-    if not listing.recordings or len(listing.recordings) > MAX_MEASURED or dataset.recordings is None:
+    if not listing.recordings or len(listing.recordings) > MAX_MEASURED:
         return
-    measured, _ = measure(dataset, dataset.recordings, listing.recordings)
+    measured, _ = measure(dataset, recordings, listing.recordings)
     yield "# This gives, in clips:"
     cells: dict[str, Counter[str]] = {}
     for machine_type in dataset.machine_types:
         own = [one for one in measured if one.recording.section_id.machine_type == machine_type]
-        for clip in plan_clips(dataset.recordings, machine_type, own).clips:
+        for clip in plan_clips(recordings, machine_type, own).clips:
             _, section, split, domain, condition, *_ = clip.row
             cell = " ".join(filter(None, (split, domain, condition)))
             cells.setdefault(f"{machine_type}/{section}", Counter())[cell] += 1
