@@ -98,6 +98,13 @@ class Recordings(BaseModel):
             self._check_pattern(pattern)
         return self
 
+    @model_validator(mode="after")
+    def _sessions_are_said(self) -> Recordings:
+        lacking = [pattern for pattern in self.patterns if "session" not in FIELD.findall(pattern)]
+        if self.hold_out == "session" and self.session is None and lacking:
+            raise ValueError(f'hold_out = "session", and pattern {lacking[0]!r} has no field {{session}}')
+        return self
+
     def _check_pattern(self, pattern: str) -> None:
         rest = FIELD.sub("", pattern)
         if odd := [sign for sign in "{}\\" if sign in rest]:

@@ -38,7 +38,7 @@ def validate(
     """
     from mimiidg_build.datasets.findings import check_kinds, summarise
     from mimiidg_build.datasets.manifest import load_dataset
-    from mimiidg_build.datasets.release import check_machine_types
+    from mimiidg_build.datasets.release import check_machine_types, clip_archives
     from mimiidg_build.datasets.rows import records
     from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
     from mimiidg_build.fetch.recordings import CHANGED
@@ -46,10 +46,15 @@ def validate(
     manifest = load_dataset(dataset)
     check_machine_types(manifest, machines)
     check_kinds(allow)
+
+    def wants(machine: str) -> bool:
+        return not machines or machine in machines
+
     if manifest.recordings is not None:  # made here, so that one command says all that is wrong with them
         with shown_progress(quiet) as reporter:
-            fetch_dataset(manifest, root, allow=(*allow, CHANGED), reporter=reporter)
-    release = validate_dataset(manifest, root, lambda machine: not machines or machine in machines, allow)
+            names = [name for _, name in clip_archives(manifest, wants)]
+            fetch_dataset(manifest, root, names=names, allow=(*allow, CHANGED), reporter=reporter)
+    release = validate_dataset(manifest, root, wants, allow)
     findings = release.findings
     errors = int((findings["severity"] == "error").sum())
     if as_json:

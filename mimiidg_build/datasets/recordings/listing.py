@@ -210,7 +210,8 @@ def _list_table(recordings: Recordings, table: Path, paths: Sequence[str], listi
 
 
 def _bad_header(recordings: Recordings, table: str, line: int, columns: list[str]) -> Finding | None:
-    needed = [name for name in ("path", "machine_type", "condition") if name not in recordings.fixed]
+    by_session = ["session"] if recordings.hold_out == "session" else []
+    needed = [name for name in ("path", "machine_type", "condition", *by_session) if name not in recordings.fixed]
     missing = [name for name in needed if name not in columns]
     twice = sorted({name for name in columns if columns.count(name) > 1} | recordings.fixed.keys() & set(columns))
     if not missing and not twice:

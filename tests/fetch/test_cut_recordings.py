@@ -9,7 +9,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from mimiidg_build.errors import DataError, FetchError
 from mimiidg_build.fetch import recordings as fetch_recordings
 from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
 from mimiidg_build.progress import Reporter
-from mimiidg_build.storage.places import file_sizes
+from mimiidg_build.storage.places import ObjectPath, file_sizes
 from mimiidg_build.upkeep.verify import damaged_archives, replace_archives
 from tests.own_recordings import own_dataset, sound, write_folder, write_manifest, write_sound
 
@@ -328,6 +328,29 @@ def test_ctrl_c_stops_the_cutting(manifest: str, root: Path, monkeypatch: pytest
         cut(manifest, root)
     monkeypatch.setattr(Future, "result", real)
     assert not [p for p in (root / "archives/hall").iterdir() if "press" in p.name]
+
+
+def test_of_two_at_once_one_cuts(manifest: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Path] = []
+    real = fetch_recordings.cut_archive
+
+    def counted(dataset: object, settings: object, plan: object, path: Path, on_progress: object) -> object:
+        calls.append(path)
+        return real(dataset, settings, plan, path, on_progress)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fetch_recordings, "cut_archive", counted)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: cut(manifest, root), range(2))
+    assert first == second and len(calls) == 1
+
+
+def test_archives_are_made_on_object_storage(manifest: str, bucket: ObjectPath, root: Path) -> None:
+    """The same as on a disk."""
+    (path,) = fetch_dataset(manifest, bucket / "data").values()
+    (here,) = cut(manifest, root).values()
+    assert path.read_bytes() == here.read_bytes()
+    assert len(validate_dataset(manifest, bucket / "data").clips) == 14
+    assert fetch_dataset(manifest, bucket / "data") == {"hall/press.zip": path}
 
 
 def test_a_damaged_archive_is_made_again_as_it_was(manifest: str, root: Path, tmp_path: Path) -> None:
