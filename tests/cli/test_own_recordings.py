@@ -56,7 +56,7 @@ def test_recordings_are_validated_built_verified_and_listed(here: Path, capsys: 
         "recordings",
     )
     clip = store.clips.iloc[0]
-    recording = "_".join(clip["clip"].split("_")[4:6])  # train_normal_press_ok_day0_0000_0000
+    recording = "_".join(clip["clip"].split("_")[4:6])  # train_normal_press_ok_day0_0000_p0000
     expected, _ = sf.read(here / f"recordings/press/ok/{recording}.wav", dtype="int16")
     assert np.array_equal(store.audio("press", "00")[0], expected[:16_000])
     for command in ("verify hall --deep", "verify hall.toml", "list", "prune", "fetch hall.toml --offline"):
@@ -100,7 +100,7 @@ def test_recordings_that_were_replaced_under_their_names_are_built_anew(here: Pa
     write_sound(path, 2.5, seed=77)
     assert run("fetch hall.toml --again") == 0 and run("build released --dataset hall.toml --name hall") == 0
     store = open_store(here / "mimiidg-data/variants/hall")
-    row = int(store.clips.set_index("clip").loc["train_normal_press_ok_day0_0000_0001", "row"])
+    row = int(store.clips.set_index("clip").loc["train_normal_press_ok_day0_0000_p0001", "row"])
     expected, _ = sf.read(path, dtype="int16")
     assert np.array_equal(store.audio("press", "00")[row], expected[16_000:32_000])
 

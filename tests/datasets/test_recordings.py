@@ -315,7 +315,7 @@ def test_recordings_are_cut_end_to_end_and_what_is_left_is_reported(tmp_path: Pa
     assert len(plan.clips) == 7 * 2 + 3
     names = [clip.member for clip in plan.clips if clip.recording.path == "press/ok/day7_0008.wav"]
     split = names[0].split("/")[1]
-    assert names == [f"press/{split}/{split}_normal_press_ok_day7_0008_{n:04d}.wav" for n in range(3)]
+    assert names == [f"press/{split}/{split}_normal_press_ok_day7_0008_p{n:04d}.wav" for n in range(3)]
     (left,) = plan.findings
     assert left.kind == "left_over" and "7 of 8 recordings" in left.message and "3.5 of 20.5 s" in left.message
 

@@ -70,9 +70,9 @@ def clip_name(recording: OwnRecording, split: str, piece: int) -> str:
     Returns
     -------
     str
-        ``[<domain>_]<split>_<condition>_<recording>_<piece>.wav``, which evaluation reads the truth from.
+        ``[<domain>_]<split>_<condition>_<recording>_p<piece>.wav``, which evaluation reads the truth from.
     """
-    said = (recording.domain, split, recording.condition, clip_stem(recording.path), f"{piece:04d}")
+    said = (recording.domain, split, recording.condition, clip_stem(recording.path), f"p{piece:04d}")
     return f"{'_'.join(filter(None, said))}.wav"
 
 
