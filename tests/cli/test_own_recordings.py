@@ -13,7 +13,7 @@ from mimiidg_build.cli import main
 from mimiidg_build.datasets.release import needed_archives
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import open_store
-from tests.own_recordings import own_dataset, write_folder, write_sound
+from tests.own_recordings import own_dataset, write_folder, write_manifest, write_sound
 
 RECIPE = """
 source = "the hall next door"
@@ -148,3 +148,30 @@ def test_several_machine_types_are_cut_as_they_are_wanted(here: Path) -> None:
 def test_a_schedule_fetches_a_users_dataset_by_its_manifest(here: Path) -> None:
     variant = derive_variant(load_variant("released"), dataset="hall.toml", name="hall")
     assert needed_archives(variant) == {"hall.toml": ["press.zip"]}
+
+
+@pytest.mark.parametrize("with_domains", [False, True])
+def test_detectors_are_benchmarked_evaluated_and_reported(
+    here: Path, capsys: pytest.CaptureFixture[str], with_domains: bool
+) -> None:
+    """By the protocol that fits: AUC and pAUC a section, or with both domains that of 2022."""
+    if with_domains:
+        write_manifest(here / "hall.toml", {"pattern": '"{machine_type}/{condition}/{domain}_{index}.wav"'})
+        for number, domain in enumerate(("source", "target")):
+            for path in [*(here / "recordings").rglob("day*.wav")]:
+                index = f"{path.stem[3]}{path.stem[-1]}"
+                write_sound(path.with_name(f"{domain}_{index}.wav"), 2.5, seed=1_000 * number + int(index))
+        for path in (here / "recordings").rglob("day*.wav"):
+            path.unlink()
+    assert run("build released --dataset hall.toml --name hall") == 0
+    assert run("benchmark hall --model nearest_neighbour --profile smoke") == 0
+    said = capsys.readouterr().out
+    assert "press/00" in said and "pAUC" in said and ("target" in said) == with_domains
+    (scores,) = (here / "mimiidg-data/runs/hall").glob("*/nearest_neighbour-smoke-0")
+    assert run(f"evaluate {scores} --json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (section,) = found["sections"]
+    assert (section["machine_type"], section["section"], found["complete"]) == ("press", "00", True)
+    assert section["auc_all"] > 0 and (section.get("auc_source") is not None) == with_domains
+    assert run("report hall") == 0
+    assert (here / "mimiidg-data/reports/hall").is_dir()
