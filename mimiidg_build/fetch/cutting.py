@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import file_digest
 from itertools import groupby
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from mimiidg_build.storage.places import Place
 from mimiidg_build.synthesis.zip_file import Packed, pack_member, write_zip
 
 FULL_SCALE = 32768
+BLOCK_BYTES = 2**20
 
 
 class _Stopped(Exception):
@@ -49,11 +49,13 @@ def source_of(path: Path, known: CutSource | None = None) -> CutSource:
         stat = path.stat()
         if known is not None and (known.size_bytes, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return known
-        with path.open("rb") as file:  # read block by block, not mapped: pages of a mapped file count as this process's
-            digest = file_digest(file, blake3).hexdigest()
+        digest = blake3()
+        with path.open("rb") as file:  # not mapped: pages of a mapped file count as this process's memory
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
     except OSError as error:
         raise DataError(f"{path}: this recording cannot be read ({error.strerror}).") from None
-    return CutSource(size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, blake3=digest)
+    return CutSource(size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, blake3=digest.hexdigest())
 
 
 def cut_archive(
