@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import soundfile as sf
 
 from mimiidg_build.cli import main
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import needed_archives
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import open_store
@@ -175,3 +177,19 @@ def test_detectors_are_benchmarked_evaluated_and_reported(
     assert section["auc_all"] > 0 and (section.get("auc_source") is not None) == with_domains
     assert run("report hall") == 0
     assert (here / "mimiidg-data/reports/hall").is_dir()
+
+
+def test_an_export_is_a_dataset_with_the_same_clips(here: Path) -> None:
+    """As zip, with its manifest: fetched, validated and built, it gives the same samples and rows."""
+    assert run("build released --dataset hall.toml --name hall") == 0
+    assert run("export hall out --zip") == 0
+    manifest = here / "out/dataset.toml"
+    name = load_dataset(str(manifest)).name
+    (here / "mimiidg-data/archives" / name).mkdir(parents=True)
+    shutil.copy(here / "out/press.zip", here / "mimiidg-data/archives" / name)
+    assert run(f"fetch {manifest} --offline") == 0 and run(f"validate {manifest}") == 0
+    assert run(f"build released --dataset {manifest} --name again") == 0
+    first, again = (open_store(here / "mimiidg-data/variants" / name) for name in ("hall", "again"))
+    assert np.array_equal(first.audio("press", "00")[:], again.audio("press", "00")[:])
+    columns = ["clip", "section", "split", "domain", "condition", "index", "attributes", "full_name", "member"]
+    assert first.clips[columns].equals(again.clips[columns])
