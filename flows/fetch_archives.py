@@ -45,7 +45,7 @@ def is_worth_a_retry(task: object, run: object, state: object) -> bool:
     retry_condition_fn=is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> dict[str, Place]:
+def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool, again: bool = False) -> dict[str, Place]:
     """Make sure that a dataset's archives are on disk and verified.
 
     Parameters
@@ -57,6 +57,8 @@ def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> 
         Only these files; None: all.
     offline : bool
         Fetch nothing; verify existing archives.
+    again : bool
+        Cut own recordings anew that have changed.
 
     Returns
     -------
@@ -67,12 +69,17 @@ def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool) -> 
     ------
     FetchError
         An archive cannot be had, or is not the published one.
+    DataError
+        Own recordings have errors, or have changed.
     """
-    return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=settings.reporter())
+    reporter = settings.reporter()
+    return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=reporter, cut_again=again)
 
 
 @flow(name="fetch-archives", flow_run_name="fetch")
-def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offline: bool = False) -> dict[str, Place]:
+def fetch_archives(
+    wanted: dict[str, list[str] | None], root: str | Path, offline: bool = False, again: bool = False
+) -> dict[str, Place]:
     """Fetch datasets' archives; verified ones are not fetched again.
 
     Parameters
@@ -83,6 +90,8 @@ def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offlin
         Archives go to ROOT/archives; ``s3://bucket/prefix`` on object storage.
     offline : bool
         Fetch nothing; verify existing archives.
+    again : bool
+        Cut own recordings anew that have changed.
 
     Returns
     -------
@@ -97,7 +106,7 @@ def fetch_archives(wanted: dict[str, list[str] | None], root: str | Path, offlin
     archives: dict[str, Place] = {}
     for dataset, names in wanted.items():
         # one after another: two transfers at once in all, not two per dataset
-        fetched = fetch(dataset, place(root), names, offline)
+        fetched = fetch(dataset, place(root), names, offline, again)
         create_table_artifact(
             key=artifacts.key("archives", Path(dataset).stem),
             table=[{"archive": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in fetched.items()],

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from mimiidg_build.schemas.recordings import Recordings
 from mimiidg_build.schemas.sections import MachineType, SectionId, SectionName
 
 DOMAINS = ("source", "target")
@@ -143,7 +144,8 @@ class DatasetManifest(Strict):
     what its sections hold and how they were mixed, where that is published. ``counts`` of clips in a section by
     ``[<domain>_]<split>_<condition>``, where published. ``noise``: the noise kinds that the dataset offers;
     ``noise_from``: the dataset whose kinds stand in where a variant gives none. ``truth``: files of its records that
-    say what clips are whose names hide it.
+    say what clips are whose names hide it. ``recordings``: the user's own, which clips are cut from, instead of
+    records.
     """
 
     name: DatasetName
@@ -159,6 +161,7 @@ class DatasetManifest(Strict):
     citation: str
     url: str | None = None
     records: list[Record] = Field(min_length=1)
+    recordings: Recordings | None = None
     noise: dict[str, NoiseSource] = Field(default_factory=dict)
     noise_note: str | None = None
     noise_from: str | None = None
@@ -172,6 +175,30 @@ class DatasetManifest(Strict):
             unsaid = {"recipe": "table1", "audio": {"clip_seconds": 10.0}}
             return {**unsaid, **content, "layout": "dcase2022"}
         return content
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_recordings(cls, content: Any) -> Any:
+        """What a dataset of own recordings need not say: its archives are made, one for each machine type."""
+        if not isinstance(content, dict) or not isinstance(content.get("recordings"), dict):
+            return content
+        if "records" in content:
+            raise ValueError("a dataset has [[records]], or [recordings] of your own: give one")
+        name = content.get("name")
+        unsaid = {"layout": "recordings", "title": name, "recording": "mixed", "citation": f"{name}, own recordings"}
+        license = content["recordings"].get("license", Recordings.model_fields["license"].default)
+        record = {"id": name, "title": name, "license": license, "files": [{"name": "clips.zip"}]}
+        return {**unsaid, **content, "records": [record]}
+
+    @model_validator(mode="after")
+    def _recordings_have_a_length(self) -> DatasetManifest:
+        if self.recordings is not None and self.audio.clip_seconds is None:
+            raise ValueError("audio.clip_seconds: say how long the clips are to be that recordings are cut into")
+        if self.recordings is not None and self.audio.channels != 1:
+            raise ValueError("audio.channels: clips have one channel; recordings.channel chooses it")
+        if self.recordings is not None and self.layout != "recordings":
+            raise ValueError('layout: of own recordings it is "recordings"')
+        return self
 
 
 class NoiseLayer(Strict):

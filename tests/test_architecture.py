@@ -25,7 +25,7 @@ ROOMS = {
     "audio": "errors storage kernels",
     "datasets": "errors schemas storage audio",
     "synthesis": "errors schemas storage parallel datasets",
-    "fetch": "errors schemas progress settings storage datasets synthesis",
+    "fetch": "errors schemas progress settings storage audio datasets synthesis",
     "features": "schemas kernels",
     "mixing": "errors schemas progress storage parallel kernels audio datasets",
     "store": "errors schemas progress storage datasets",

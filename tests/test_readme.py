@@ -1,8 +1,8 @@
 """The documents, taken at their word: every block of sh and Python runs, every link resolves, every file named exists.
 
 The blocks of a document run in their order, from outside, in one folder that all documents share: empty at first, but
-for two folders of noise recordings and the archives of a small synthetic release. Each document makes what it needs;
-what another one has made already takes no time, and ``-k flows/README.md`` runs one alone.
+for two folders of noise recordings, one of a press and the archives of a small synthetic release. Each document makes
+what it needs; what another one has made already takes no time, and ``-k flows/README.md`` runs one alone.
 
 What a block needs is said in a comment right before it, which the page does not show:
 
@@ -39,6 +39,7 @@ from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import ObjectPath
 from tests.ground_plan import DOCUMENT, with_drawings
 from tests.object_storage import make_bucket
+from tests.own_recordings import write_folder
 from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,7 +173,8 @@ def test_toml_shown_is_valid(document: str) -> None:
     for block in read_blocks(document):
         if block.language == "toml":
             content = tomllib.loads(block.text)
-            (DatasetManifest if "records" in content else Variant).model_validate(content)
+            is_dataset = content.keys() & {"records", "recordings"}
+            (DatasetManifest if is_dataset else Variant).model_validate(content)
 
 
 @pytest.mark.parametrize("document", RUN)
@@ -246,11 +248,13 @@ def test_the_front_door_is_short() -> None:
 
 @pytest.fixture(scope="module")
 def place(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder, but for what the reader has: recordings of noise, and archives fetched once for all tests."""
+    """An empty folder, but for what the reader has: recordings of noise and of a press, and archives fetched once for
+    all tests."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "mimiidg-data/archives").mkdir(parents=True)
     for record in (synthetic_archives / "archives").iterdir():
         (folder / "mimiidg-data/archives" / record.name).symlink_to(record)
+    write_folder(folder / "press_hall", n=8)
     for name, seed in (("hall_a", 1), ("hall_b", 2)):
         (folder / name).mkdir()
         noise = np.random.default_rng(seed).normal(0, 0.1, 1_000_000)

@@ -71,6 +71,14 @@ class Archive:
         """Every file of the archive by name, in archive order; directories are left out."""
         return self._members
 
+    def is_current(self) -> bool:
+        """Whether the file of that name still is the one whose directory was read."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return False  # for the next read to name
+        return (stat.st_size, stat.st_mtime_ns) == self._state
+
     def read(self, name: str) -> bytes:
         """The bytes of one member.
 

@@ -64,6 +64,19 @@ def sound_info(file: BinaryIO, name: str) -> SoundInfo:
     return info
 
 
+def exact_info(file: BinaryIO, name: str) -> SoundInfo:
+    """As :func:`sound_info`, of all that can be decoded: an MP3 file's header may only estimate its length.
+
+    Raises
+    ------
+    DataError
+        Unreadable, cut off, or of a sample rate that no recording has.
+    """
+    with open_seekable(file, name) as sound:
+        _check_rate(sound, name)
+        return SoundInfo(sound.samplerate, sound.channels, sound.frames)
+
+
 def read_pieces(
     file: BinaryIO,
     name: str,
@@ -130,15 +143,19 @@ def _check_channel(sound: sf.SoundFile, name: str, channel: Channel) -> None:
 
 def _length_in_samples(sound: sf.SoundFile, name: str, sample_rate: int) -> int:
     """The recording's length at ``sample_rate``, or an error if it has none or says nonsense."""
+    _check_rate(sound, name)
+    length = resampled_length(sound.frames, sound.samplerate, sample_rate)
+    if length == 0:
+        raise DataError(f"{name}: the noise recording is empty. Remove it or replace it.")
+    return length
+
+
+def _check_rate(sound: sf.SoundFile, name: str) -> None:
     low, high = SAMPLE_RATES
     if not low <= sound.samplerate <= high:
         raise DataError(
             f"{name}: a sample rate of {sound.samplerate} Hz; expected {low} to {high}. Likely the header is damaged."
         )
-    length = resampled_length(sound.frames, sound.samplerate, sample_rate)
-    if length == 0:
-        raise DataError(f"{name}: the noise recording is empty. Remove it or replace it.")
-    return length
 
 
 def _repeated(piece: Int16 | Float32, n_samples: int) -> Int16 | Float32:

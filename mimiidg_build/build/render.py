@@ -26,7 +26,7 @@ from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.schemas.stores import RenderedShard, SectionAudio
 from mimiidg_build.schemas.variants import FeatureSettings
 from mimiidg_build.storage.files import hash_object, write_file
-from mimiidg_build.storage.places import Place
+from mimiidg_build.storage.places import Place, is_local
 from mimiidg_build.store.metadata import UNSEALED, is_sealed, seal
 from mimiidg_build.store.shards import open_shard
 
@@ -82,6 +82,16 @@ def _archive(path: Place) -> Archive:
     return open_archive(path)
 
 
+def _use_current_archives(task: ShardTask) -> None:
+    """Open archives anew that were replaced since this worker opened them, as own recordings are that were cut again.
+
+    On object storage, where asking is a request, the members' checksums tell.
+    """
+    archives = {clip.archive for clip in task.clips if is_local(clip.archive)}
+    if not all(_archive(path).is_current() for path in archives):
+        _archive.cache_clear()
+
+
 class Rendered(NamedTuple):
     """A clip as stored, and what was measured of it: the recording's power and peak, the SNR, the samples clipped."""
 
@@ -126,6 +136,7 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
     there are, whatever the numeric libraries' settings.
     """
     keep_freed_memory()
+    _use_current_archives(task)
     feature_dtype = np.dtype(task.features.dtype).newbyteorder("<")
     rows = (task.start, len(task.clips), task.n_clips, SHARD_CLIPS)
     n_axes = 1 + len(task.audio.shape)

@@ -23,7 +23,7 @@ from mimiidg_build.datasets.findings import findings_frame
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.datasets.variant import load_variant
-from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.fetch.dataset import cut_recordings, make_synthetic
 from mimiidg_build.mixing.noise_quality import noise_findings
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.parallel.runner import Runner, runner
@@ -165,8 +165,9 @@ class _Build:
         release: Release | None,
         truth: Truth | Path | Sequence[Path] | None,
     ) -> Inputs:
-        """Have a synthetic release on disk; read and validate everything that decides the store's bytes."""
+        """Have on disk what is made here; read and validate everything that decides the store's bytes."""
         make_synthetic(self.variant, self.root, self.reporter)
+        cut_recordings(self.variant, self.root, self.reporter, allow)
         return read_inputs(self.variant, self.root, plan=plan, allow=allow, release=release, truth=truth)
 
     def make(self, inputs: Inputs, decision: Decision) -> Store:

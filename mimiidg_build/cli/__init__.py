@@ -32,6 +32,7 @@ from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.export import export
 from mimiidg_build.cli.fetch import fetch
 from mimiidg_build.cli.list_stores import list_stores
+from mimiidg_build.cli.new_dataset import new_dataset
 from mimiidg_build.cli.new_variant import new_variant
 from mimiidg_build.cli.process import (
     EXIT_CODES,
@@ -67,6 +68,7 @@ for command in (
     datasets,
     fetch,
     validate,
+    new_dataset,
     new_variant,
     build,
     list_stores,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 )
 @section_option
 @click.option("--offline", is_flag=True, help="Fetch nothing; use and verify existing archives.")
+@click.option("--again", is_flag=True, help="Cut own recordings anew that have changed since clips were cut.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow.")
 @common
 def fetch(
@@ -31,6 +32,7 @@ def fetch(
     files: tuple[str, ...],
     sections: tuple[str, ...],
     offline: bool,
+    again: bool,
     prefect: bool,
     root: Place,
     as_json: bool,
@@ -39,7 +41,8 @@ def fetch(
     """Fetch and verify the archives of datasets.
 
     An interrupted transfer resumes where it stopped; verified archives are not fetched again; a file downloaded by
-    hand into ROOT/archives/<record>/ is verified and used.
+    hand into ROOT/archives/<record>/ is verified and used. Own recordings are cut into clips and packed; the recordings
+    themselves are only read.
 
     `mimiidg datasets` lists what there is.
 
@@ -51,6 +54,11 @@ def fetch(
 
     manifests = [load_dataset(name) for name in datasets]
     check_files(manifests, files)
+    if again and (offline or any(manifest.recordings is None for manifest in manifests)):
+        raise UsageError(
+            "--again cuts own recordings anew: it goes with manifests that have [recordings], and without --offline. "
+            "Published archives that are damaged are fetched again by `mimiidg verify DATASET --repair`."
+        )
     if files and sections:
         raise UsageError("--file names archives and --section chooses them: give one of them.")
     for manifest in manifests:
@@ -65,10 +73,12 @@ def fetch(
             start_prefect(root, "fetch_archives")
             from mimiidg_build.flows.fetch_archives import fetch_archives
 
-            fetched = fetch_archives(wanted, str(root), offline)
+            fetched = fetch_archives(wanted, str(root), offline, again)
         else:
             for name, manifest in zip(datasets, manifests, strict=True):
-                fetched |= fetch_dataset(manifest, root, names=wanted[name], offline=offline, reporter=reporter)
+                fetched |= fetch_dataset(
+                    manifest, root, names=wanted[name], offline=offline, reporter=reporter, cut_again=again
+                )
     if as_json:
         print_json({key: str(path) for key, path in fetched.items()})
     else:

@@ -9,7 +9,7 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import allow_option, common, section_option, truth_option
-from mimiidg_build.cli.printing import counted, print_json, print_table
+from mimiidg_build.cli.printing import counted, print_json, print_table, shown_progress
 from mimiidg_build.cli.values import SweepCommand
 
 if TYPE_CHECKING:
@@ -44,15 +44,17 @@ def validate(
 
     Names, attribute tables, audio members and what is published of the dataset against each other. Warnings are the
     known disagreements of a release; an error exits with 1. Evaluation clips, whose names hide what they are, need the
-    organisers' lists (--truth); without them, --allow hidden_name.
+    organisers' lists (--truth); without them, --allow hidden_name. Own recordings are cut into clips first, where that
+    was not done.
 
     Example: mimiidg validate mimii_dg --machine-type valve
     """
     from mimiidg_build.datasets.findings import check_kinds, summarise
     from mimiidg_build.datasets.manifest import load_dataset
-    from mimiidg_build.datasets.release import check_choices, check_machine_types
+    from mimiidg_build.datasets.release import check_choices, check_machine_types, clip_archives
     from mimiidg_build.datasets.rows import records
-    from mimiidg_build.fetch.dataset import validate_dataset
+    from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
+    from mimiidg_build.fetch.recordings import CHANGED
 
     manifest = load_dataset(dataset)
     check_machine_types(manifest, machines)
@@ -62,6 +64,10 @@ def validate(
     def wants(machine: str) -> bool:
         return not machines or machine in machines
 
+    if manifest.recordings is not None:  # made here, so that one command says all that is wrong with them
+        with shown_progress(quiet) as reporter:
+            names = [name for _, name in clip_archives(manifest, wants, sections)]
+            fetch_dataset(manifest, root, names=names, allow=(*allow, CHANGED), reporter=reporter)
     release = validate_dataset(manifest, root, wants, allow, sections=sections, truth=truth or None)
     findings = release.findings
     errors = int((findings["severity"] == "error").sum())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 from mimiidg_build.datasets import synthetic
+from mimiidg_build.datasets.recordings.archives import with_archives
 from mimiidg_build.datasets.synthetic_families import DEFAULT_FAMILY, FAMILIES
 from mimiidg_build.datasets.toml_files import TomlFile, find_file, is_path, read_toml, validated
 from mimiidg_build.schemas.manifests import (
@@ -80,11 +82,14 @@ def load_dataset(name: str) -> DatasetManifest:
     ------
     UsageError
         No such dataset, or a mistake in the file.
+    DataError
+        It is of own recordings, and they are not there.
     """
     if synthetic.is_synthetic(name):
         return _synthetic_manifest(synthetic.parse_name(name))
     path = find_file("datasets", name, also=", synthetic[-<percent>pct][-seed<k>][-eval]")
-    return validated(DatasetManifest, read_toml(path), path)
+    manifest = validated(DatasetManifest, read_toml(path), path)
+    return with_archives(manifest, path) if isinstance(path, Path) else manifest
 
 
 def default_noise(dataset: DatasetManifest) -> dict[str, NoiseSource]:

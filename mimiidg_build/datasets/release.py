@@ -160,10 +160,13 @@ def check_machine_types(dataset: DatasetManifest, chosen: Collection[str]) -> No
 
 
 def needed_archives(variant: Variant) -> dict[str, list[str]]:
-    """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from."""
+    """Files to fetch for a variant, per dataset: its clips' archives, and archives that its noise comes from.
+
+    A dataset is named as the variant names it: that of a user's is the path of its manifest.
+    """
     dataset = load_dataset(variant.dataset)
     archives = clip_archives(dataset, variant.wants_machine_type, variant.sections)
-    needed = {dataset.name: [*(name for _, name in archives), *dataset.truth]}
+    needed = {variant.dataset: [*(name for _, name in archives), *dataset.truth]}
     for source in possible_sources(variant, dataset):
         # noise from folders and zips of the user's is on disk already
         if source.dataset and source.file and source.file not in needed.setdefault(source.dataset, []):

@@ -7,11 +7,15 @@ fetches the real records. Its served copy is deleted once every archive is verif
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+
 from mimiidg_build import settings
 from mimiidg_build.datasets import synthetic
+from mimiidg_build.datasets.findings import findings_frame
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import (
     Release,
@@ -24,6 +28,7 @@ from mimiidg_build.datasets.truth import Truth, read_truth
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.fetch.lock import SERVED, guard, record_dir, served_dir
+from mimiidg_build.fetch.recordings import cut_findings, have_recordings
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.variants import Variant
@@ -40,8 +45,12 @@ def fetch_dataset(
     offline: bool = False,
     base_url: str | None = None,
     reporter: Reporter | None = None,
+    cut_again: bool = False,
+    allow: Collection[str] = (),
 ) -> dict[str, Place]:
     """Make sure that a dataset's archives are on disk and verified. Verified archives are not fetched again.
+
+    Of own recordings they are cut here, once: see :mod:`mimiidg_build.fetch.recordings`.
 
     A synthetic release is made in worker processes: a script that fetches one needs an ``if __name__ == "__main__"``
     guard.
@@ -62,6 +71,10 @@ def fetch_dataset(
         Record API; ``MIMIIDG_ZENODO_URL`` or Zenodo itself by default.
     reporter : Reporter, optional
         Shows transfers, and the making of a synthetic release.
+    cut_again : bool
+        Whether own recordings that have changed since clips were cut from them are cut anew.
+    allow : collection of str
+        Kinds of errors in own recordings that are warnings.
 
     Returns
     -------
@@ -72,10 +85,18 @@ def fetch_dataset(
     ------
     FetchError
         An archive cannot be had, or is not the published one.
+    DataError
+        Own recordings have errors, or have changed.
     UsageError
         ``names`` holds a file that no record lists.
     """
     dataset, root, reporter = _loaded(dataset), place(root), reporter or Reporter()
+    if dataset.recordings is not None and not offline:
+        (record,), damaged = dataset.records, _of_record(dataset.records[0], again)
+        cut = have_recordings(
+            dataset, root, names=names, damaged=damaged, again=cut_again, allow=allow, reporter=reporter
+        )
+        return {f"{record.id}/{name}": path for name, path in cut.items()}
     if dataset.synthetic:
         return _fetch_synthetic(dataset, root, names, again, offline, reporter)
     fetched: dict[str, Place] = {}
@@ -203,7 +224,11 @@ def validate_dataset(
     names = [name for _, name in clip_archives(dataset, wants, sections)]
     if truth is None and dataset.truth:
         truth = _fetched_truth(_verified_archives(dataset, root, dataset.truth))
-    return read_release(dataset, _verified_archives(dataset, root, names), allow, truth)
+    release = read_release(dataset, _verified_archives(dataset, root, names), allow, truth)
+    if dataset.recordings is None:
+        return release
+    found = findings_frame(cut_findings(dataset, root, names))
+    return replace(release, findings=pd.concat([release.findings, found], ignore_index=True))
 
 
 def _fetched_truth(lists: Mapping[str, VerifiedArchive]) -> Truth:
@@ -260,6 +285,31 @@ def make_synthetic(variant: Variant, root: Place, reporter: Reporter | None = No
     for name in dict.fromkeys((variant.dataset, variant.noise_from)):
         if name is not None and synthetic.is_synthetic(name):
             fetch_dataset(load_dataset(name), root, reporter=reporter)
+
+
+def cut_recordings(
+    variant: Variant, root: Place, reporter: Reporter | None = None, allow: Collection[str] = ()
+) -> None:
+    """Make sure that the clips of own recordings that a variant needs are cut, and from the recordings as they are now.
+
+    Parameters
+    ----------
+    variant : Variant
+    root : Place
+    reporter : Reporter, optional
+        Shows the cutting.
+    allow : collection of str
+        Kinds of errors in the recordings that are warnings.
+
+    Raises
+    ------
+    DataError, FetchError, UsageError
+        As :func:`fetch_dataset`.
+    """
+    dataset = load_dataset(variant.dataset)
+    if dataset.recordings is not None:
+        names = [name for _, name in clip_archives(dataset, variant.wants_machine_type)]
+        fetch_dataset(dataset, root, names=names, reporter=reporter, allow=allow)
 
 
 def archives_are_there(variant: Variant, root: Place) -> bool:

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from mimiidg_build.audio.level import Float32, Int16
+from mimiidg_build.audio.sound_folders import SOUNDS, in_words
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
-from mimiidg_build.mixing.noise_files import SOUNDS
-from mimiidg_build.mixing.noise_recordings import ListedNoise, in_words
+from mimiidg_build.mixing.noise_recordings import ListedNoise
 from mimiidg_build.schemas.stores import NoiseSummary
 from mimiidg_build.schemas.variants import NoiseSettings
 

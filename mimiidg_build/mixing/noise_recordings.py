@@ -19,8 +19,8 @@ from typing import BinaryIO, cast
 from blake3 import blake3
 
 from mimiidg_build.audio.archive import Archive, open_archive
+from mimiidg_build.audio.sound_folders import SortedFiles, files_below, in_words, sort_files, suffix
 from mimiidg_build.errors import DataError
-from mimiidg_build.mixing.noise_files import SortedFiles, files_below, sort_files, suffix
 from mimiidg_build.schemas.manifests import NoiseSource
 from mimiidg_build.storage.places import Place, place
 
@@ -160,15 +160,6 @@ def _check_found(kind: str, where: Path | Place, members: str, files: SortedFile
     raise DataError(
         f"noise kind {kind}: {where} has no recording that matches {members!r}. Found {found}{passed_over}."
     )
-
-
-def in_words(counts: Counter[str]) -> str:
-    """Files by suffix, most first.
-
-    >>> in_words(Counter({".txt": 1, ".flac": 3}))
-    '3 .flac, 1 .txt'
-    """
-    return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 
 @lru_cache(maxsize=8)

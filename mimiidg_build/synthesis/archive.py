@@ -153,7 +153,8 @@ def write_archive(
     directory.mkdir(parents=True, exist_ok=True)
     if name == TRUTH_LIST:
         return write_list(spec, directory)
-    return write_zip(directory / name, (member for _, batch in batches for member in batch), on_progress)
+    write_zip(directory / name, (member for _, batch in batches for member in batch), on_progress)
+    return directory / name
 
 
 def write_list(spec: SyntheticSpec, directory: Path) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mimiidg_build.datasets.clip_table.clips import Reading
-from mimiidg_build.datasets.layouts import dcase2020, dcase2021, dcase2022, mimii
+from mimiidg_build.datasets.layouts import dcase2020, dcase2021, dcase2022, mimii, recordings
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import DatasetManifest
@@ -56,6 +56,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "dcase2020": dcase2020,
     "dcase2021": dcase2021,
     "dcase2022": dcase2022,
+    "recordings": recordings,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from mimiidg_build.datasets.layouts.recordings import clip_tables
 from mimiidg_build.datasets.rows import base_name, records, row_attributes
 from mimiidg_build.datasets.truth import truth_of_name
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, LayoutName
@@ -200,17 +201,6 @@ def _as_in_2022(row: Row) -> str:
     return f"section_{row['section']}_{row['domain']}_{row['split']}_{row['condition']}_{row['index']:04d}.wav"
 
 
-def _clip_tables(clips: pd.DataFrame) -> Files:
-    """``<machine>/clips.csv``: of own recordings a table says everything."""
-    columns = ("section", "split", "domain", "condition", "index", "attributes")
-    return {
-        f"{machine_type}/clips.csv": csv_bytes(
-            [("file", *columns), *([row["member"], *(row[name] for name in columns)] for row in records(rows))]
-        )
-        for machine_type, rows in clips.groupby("machine_type")
-    }
-
-
 def _never(row: Row) -> bool:
     return False
 
@@ -228,5 +218,5 @@ WRITING: Mapping[LayoutName, Writing] = {
     "dcase2020": Writing(_nothing, _list_of_2020, _is_anonymous, own_name),
     "dcase2021": Writing(_nothing, _list_of_2021, _is_anonymous, own_name),
     "dcase2022": Writing(_attribute_tables, _what_names_leave_open, _is_anonymous, own_name),
-    "recordings": Writing(_clip_tables, _nothing, _never, _as_in_2022),
+    "recordings": Writing(clip_tables, _nothing, _never, _as_in_2022),
 }

@@ -5,6 +5,7 @@ Conventions
 Development test clips say it themselves, by ``section_SS_<domain>_test_<condition>_NNNN_<attributes>.wav`` (DCASE 2021
 on; the lists of 2024 leave ``_test`` out of some) or ``<condition>_id_SS_NNNNNNNN.wav`` (2020, no domains). MIMII's
 folders say it, ``id_SS/<condition>/NNNNNNNN.wav``: ``id_SS_<condition>_NNNNNNNN.wav`` where a name must stand alone.
+Clips cut from own recordings are called ``[<domain>_]test_<condition>_<recording>_pNNNN.wav``.
 Evaluation clips, ``section_SS_NNNN.wav``, ``section_SS_<domain>_test_NNNN.wav`` or ``id_SS_NNNNNNNN.wav``, hide it.
 """
 
@@ -21,6 +22,9 @@ _FULL_NAMES = (
     ),
     re.compile(r"^(?P<condition>normal|anomaly|abnormal)_id_[0-9]{2}_[0-9]+\.wav$"),
     re.compile(r"^id_[0-9]{2}_(?P<condition>normal|anomaly|abnormal)_[0-9]+\.wav$"),
+    re.compile(
+        r"^(?:(?P<domain>source|target)_)?(?P<split>train_|test_)(?P<condition>normal|anomaly)_.+_p[0-9]{4,}\.wav$"
+    ),
 )
 _SECTION = re.compile(r"^section_(?P<number>[0-9]{2})_|(?:^|_)(?P<id>id_[0-9]{2})_(?:[a-z]+_)?[0-9]+\.")
 NO_ATTRIBUTES = ("", "noAttribute")  # tails that stand for none
@@ -51,6 +55,8 @@ def truth_of_name(file_name: str, training: bool = False) -> ClipTruth | None:
     ClipTruth(domain='target', condition='normal', attributes='m-n_Y',
               full_name='section_00_target_test_normal_0001_m-n_Y.wav')
     >>> truth_of_name("anomaly_id_01_00000002.wav").condition
+    'anomaly'
+    >>> truth_of_name("source_test_anomaly_press_day3_0007_p0002.wav").condition
     'anomaly'
     >>> truth_of_name("section_03_0001.wav") is None
     True

@@ -1,4 +1,4 @@
-"""Files of a noise source: which are recordings, and what else lies there.
+"""Files of a source of recordings: which are recordings, and what else lies there.
 
 Names are within the source, with ``/``, in one order for folders and zips: folder by folder, each by name.
 """
@@ -16,6 +16,7 @@ from mimiidg_build.audio.companions import is_companion
 from mimiidg_build.errors import DataError
 
 ANY_WAV = "*.wav"  # the default: every WAV file, and other sound files where there is none
+ANY_FILE = "*"
 WAV = ".wav"
 # what libsndfile reads and people have; a file of another suffix is taken for no recording
 SOUNDS = frozenset(
@@ -74,6 +75,15 @@ def sort_files(names: Iterable[str], members: str) -> SortedFiles:
     return SortedFiles(recordings, len(names) - len(files), others)
 
 
+def in_words(counts: Counter[str]) -> str:
+    """Files by suffix, most first.
+
+    >>> in_words(Counter({".txt": 1, ".flac": 3}))
+    '3 .flac, 1 .txt'
+    """
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+
+
 def files_below(folder: Path) -> list[str]:
     """The names of all files in a folder and the folders within, those behind links included.
 
@@ -93,7 +103,7 @@ def files_below(folder: Path) -> list[str]:
         except OSError as error:
             if is_companion(prefix):  # a trash folder of somebody else's
                 continue
-            raise DataError(f"{directory}: this folder of noise cannot be read ({error.strerror}).") from None
+            raise DataError(f"{directory}: this folder cannot be read ({error.strerror}).") from None
         identity = (state.st_dev, state.st_ino)
         if identity in above:
             raise DataError(
