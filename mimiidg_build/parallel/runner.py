@@ -7,7 +7,8 @@ must first import everything. Clusters are in :mod:`mimiidg_build.parallel.clust
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, Protocol
 
@@ -88,6 +89,32 @@ def runner(scheduler: str = "threads", workers: int | None = None, root: Place |
     )
 
 
+@contextlib.contextmanager
+def running(scheduler: str = "threads", workers: int | None = None, root: Place | None = None) -> Iterator[Runner]:
+    """A runner for several calls: its processes start with the first and end with the block.
+
+    A build runs tasks some five times (levels, each kind of noise, shards, their digests), and a process takes a
+    processor second to import what it needs.
+
+    Parameters
+    ----------
+    scheduler, workers, root
+        See :func:`runner`.
+
+    Yields
+    ------
+    Runner
+
+    Raises
+    ------
+    UsageError
+        See :func:`runner`.
+    """
+    run = runner(scheduler, workers, root)
+    with _Processes(workers) as processes:
+        yield processes if scheduler == "processes" else run
+
+
 def is_cluster(scheduler: str) -> bool:
     """Whether a scheduler's name is a cluster's address.
 
@@ -115,12 +142,37 @@ def _run_in_processes(
     tasks: Sequence[tuple[Any, ...]],
     on_result: Callable[[Any], None],
 ) -> list[Any]:
-    from dask import multiprocessing
-    from dask.system import CPU_COUNT  # as dask's threads use it: the cores that affinity and cgroups allow
+    with _Processes(workers) as run:
+        return run(function, tasks, on_result)
 
-    with process_pool(workers or CPU_COUNT) as pool:
-        # One task at a time: in dask's default batches of six, some processes would have nothing to do.
-        return _compute(multiprocessing.get, function, tasks, on_result, pool=pool, chunksize=1)
+
+class _Processes(contextlib.ExitStack):
+    """A runner on processes of its own, which start with the first call and end with the block, or when a call fails:
+    what others had begun must end, and a pool that lost a process is of no more use."""
+
+    def __init__(self, workers: int | None) -> None:
+        super().__init__()
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __call__(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
+    ) -> list[Any]:
+        from dask import multiprocessing
+        from dask.system import CPU_COUNT  # as dask's threads use it: the cores that affinity and cgroups allow
+
+        if self._pool is None:
+            self._pool = self.enter_context(process_pool(self._workers or CPU_COUNT))
+        with contextlib.ExitStack() as failed:
+            failed.push(self._ended)
+            # One task at a time: in dask's default batches of six, some processes would have nothing to do.
+            results = _compute(multiprocessing.get, function, tasks, on_result, pool=self._pool, chunksize=1)
+            failed.pop_all()
+        return results
+
+    def _ended(self, *error: Any) -> bool | None:
+        self._pool = None
+        return self.__exit__(*error)
 
 
 def _compute(
