@@ -154,7 +154,11 @@ def test_a_room_says_what_it_is(room: str) -> None:
     [
         ("import mimiidg_build", {"numpy", "pandas", "torch", "zarr", "dask", "prefect", "pydantic"}),
         ("import mimiidg_build.cli", {"numpy", "pandas", "torch", "zarr", "dask", "prefect", "pydantic", "rich"}),
-        ("import mimiidg_build.build.variant", {"torch", "prefect", "distributed", "matplotlib"}),
+        (
+            "import mimiidg_build.build.variant",
+            {"torch", "prefect", "distributed", "matplotlib", "httpx", "dask", "zarr"},
+        ),
+        ("import mimiidg_build.__main__", {"mimiidg_build.cli"}),
     ],
 )
 def test_nothing_heavy_at_import(statement: str, heavy: set[str]) -> None:
