@@ -140,10 +140,12 @@ def needs_an_interpreter_of_its_own(environment: Mapping[str, str]) -> bool:
 
 def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that matter while interpreter and libraries are loaded."""
+    found = {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+    leads_here = str(CHECKOUT) in found.get("PYTHONPATH", str(CHECKOUT)).split(os.pathsep)
     return {
         name: value
-        for name, value in environment.items()
-        if name.startswith(READ_AT_START) and name not in IGNORED and (name, value) != ("PYTHONPATH", str(CHECKOUT))
+        for name, value in found.items()
+        if name not in IGNORED and not (name == "PYTHONPATH" and leads_here)
     }
 
 
