@@ -77,6 +77,16 @@ def test_what_is_read_at_the_start_needs_a_fresh_interpreter(name: str, tmp_path
             process.kill()
 
 
+def test_what_libraries_put_into_the_environment_of_the_tests_does_not_matter(tmp_path: Path) -> None:
+    """scikit-learn sets KMP_INIT_AT_FORK and another as it is imported, which other tests do."""
+    import sklearn
+
+    assert sklearn and "KMP_INIT_AT_FORK" in os.environ
+    with Command([*OURS, *FETCH, tmp_path], stderr=subprocess.DEVNULL) as process:
+        assert is_forked(process.pid)
+        process.kill()
+
+
 def test_other_programs_are_started() -> None:
     assert run([sys.executable, "-c", "import sys; print('numpy' in sys.modules)"]).stdout == "False\n"
 
