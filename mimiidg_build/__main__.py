@@ -2,7 +2,7 @@
 
 import sys
 
-from mimiidg_build.cli import main
+if __name__ == "__main__":  # worker processes import this module again, under another name, and need no command line
+    from mimiidg_build.cli import main
 
-if __name__ == "__main__":
     sys.exit(main())

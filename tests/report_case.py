@@ -33,9 +33,9 @@ def make_case(root: Path, archives: Path) -> Store:
         update={"name": "case"}
     )
     store = build_variant(variant, root).store
-    benchmark_models(store, root, MODELS, profile="smoke", epochs=2, seeds=2, device="cpu")
+    benchmark_models(store, root, MODELS, profile="smoke", epochs=2, seeds=2, device="cpu", workers=1)
     louder = build_variant(derive_variant(variant, snr_offset_db=6.0), root).store
-    benchmark_models(louder, root, ["nearest_neighbour"], profile="smoke", device="cpu")
+    benchmark_models(louder, root, ["nearest_neighbour"], profile="smoke", device="cpu", workers=1)
     run = root / "runs" / "case" / store.fingerprint / "autoencoder-smoke-2epochs-0"
     unfinished = run.with_name("autoencoder-smoke-5epochs-0")
     unfinished.mkdir()

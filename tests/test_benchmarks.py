@@ -64,9 +64,12 @@ def test_read_and_training(small_root: Path, one_thread: None) -> None:
     assert all(ratio.value > 0 for ratio in training.main([store, "--rounds", "1", "--processes", "1"]))
 
 
-def test_startup() -> None:
-    ratios = startup.main(["--parts", "imports", "nothing to do", "--percent", "1", "--rounds", "1"])
-    assert [ratio.what for ratio in ratios][-1] == "mimiidg build, 180 clips, nothing to do"
+def test_startup(synthetic_archives: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(synthetic_archives, tmp_path / "root")
+    options = ["--parts", "imports", "first clips", "nothing to do", "--percent", "1", "--rounds", "1"]
+    found = {ratio.what: ratio.value for ratio in startup.main([*options, "--root", str(root)])}
+    assert list(found)[-1] == "mimiidg build, 180 clips, nothing to do"
+    assert 0.01 < found["build, processor time to its first clips"] < 60
 
 
 def test_own_work_is_the_librarys(small_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

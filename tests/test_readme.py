@@ -37,6 +37,7 @@ from mimiidg_build.cli import cli
 from mimiidg_build.schemas.manifests import DatasetManifest
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import ObjectPath
+from tests.command_server import folder_of_mimiidg
 from tests.ground_plan import DOCUMENT, with_drawings
 from tests.object_storage import make_bucket
 from tests.own_recordings import write_folder
@@ -267,7 +268,7 @@ def place(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_what_is_shown_works_as_written(document: str, place: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MIMIIDG", "PYTHON"))}
     environment |= {
-        "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
+        "PATH": f"{folder_of_mimiidg()}:{Path(sys.executable).parent}:{environment['PATH']}",
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",

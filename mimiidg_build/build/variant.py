@@ -26,7 +26,7 @@ from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.fetch.dataset import cut_recordings, make_synthetic
 from mimiidg_build.mixing.noise_quality import noise_findings
 from mimiidg_build.parallel.executor import Executor
-from mimiidg_build.parallel.runner import Runner, runner
+from mimiidg_build.parallel.runner import Runner, running
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.locks import locked_variant
@@ -114,19 +114,21 @@ def build_variant(
     root = place(root)
     variant = load_variant(variant) if isinstance(variant, str) else variant
     variant = check_build(variant, root, allow=allow, replace=replace)
-    build = _Build(variant, root, runner(scheduler, workers, root), reporter or Reporter(), executor or BuildExecutor())
-    inputs = build.executor.run("validate", lambda: build.read(plan, allow, release, truth))
-    decision = _decided(inputs, root, replace)
-    # Without the lock, so that a read-only ROOT is enough. A journal is an interrupted run's, which this one finishes.
-    if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
-        return _built(decision.finished, True, inputs)
-    # two builds of one variant at once would do the same work twice: the second waits, then finds the first's result
-    with locked_variant(variant_dir(root, variant.name), f"another build of {variant.name} is running; waiting for it"):
+    with running(scheduler, workers, root) as run:
+        build = _Build(variant, root, run, reporter or Reporter(), executor or BuildExecutor())
+        inputs = build.executor.run("validate", lambda: build.read(plan, allow, release, truth))
         decision = _decided(inputs, root, replace)
-        if decision.finished is not None:
-            move_latest(decision.finished)  # an earlier run may have been killed between the rename and this step
+        # Without the lock, so that a read-only ROOT is enough. A journal is an interrupted run's: this one finishes it.
+        if decision.finished is not None and is_latest(decision.finished.path) and not decision.journal.is_dir():
             return _built(decision.finished, True, inputs)
-        return _built(build.make(inputs, decision), False, inputs)
+        # two builds of one variant at once would do the same work twice: the second waits, and finds the first's result
+        waiting = f"another build of {variant.name} is running; waiting for it"
+        with locked_variant(variant_dir(root, variant.name), waiting):
+            decision = _decided(inputs, root, replace)
+            if decision.finished is not None:
+                move_latest(decision.finished)  # an earlier run may have been killed between the rename and this step
+                return _built(decision.finished, True, inputs)
+            return _built(build.make(inputs, decision), False, inputs)
 
 
 def _built(store: Store, was_finished: bool, inputs: Inputs) -> Built:

@@ -51,7 +51,7 @@ def verify(
     Example: mimiidg verify demo --repair
     """
     from mimiidg_build.datasets.toml_files import shipped_names
-    from mimiidg_build.parallel.runner import runner
+    from mimiidg_build.parallel.runner import running
 
     root = absolute_for_cluster(root, scheduler)
     dataset, given = named_dataset(name, root), noise_by_kind(noise)
@@ -64,8 +64,8 @@ def verify(
             verified = _verify_archives(dataset, root, with_repair, reporter)
         else:
             path = store_path(name, root, also=shipped_names("datasets"))
-            run = runner(scheduler, workers, root)
-            verified = _verify_store(path, root, with_repair, deep, given, list(truth) or None, run, reporter)
+            with running(scheduler, workers, root) as run:
+                verified = _verify_store(path, root, with_repair, deep, given, list(truth) or None, run, reporter)
     verified.show(as_json)
     if verified.problems:
         raise click.exceptions.Exit(1)

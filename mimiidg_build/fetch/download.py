@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
-
-import httpx
+from typing import TYPE_CHECKING
 
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.http import NotFoundError, Session
@@ -17,6 +16,9 @@ from mimiidg_build.fetch.retry import TransientError, log
 from mimiidg_build.fetch.transfer import Part, Wanted
 from mimiidg_build.progress import OnTransfer
 from mimiidg_build.storage.places import Place
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def _refuse_page(response: httpx.Response) -> None:

@@ -7,13 +7,15 @@ import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import httpx
 
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.retry import TRANSIENT_STATUS, Retrier, RetryPolicy, transient
 from mimiidg_build.settings import __version__
+
+if TYPE_CHECKING:
+    import httpx
 
 USER_AGENT = f"mimiidg_build/{__version__} (+research dataset builder; python-httpx)"
 MAX_JSON_BYTES = 16 * 2**20  # a record with some thousand files
@@ -52,6 +54,8 @@ def check_status(response: httpx.Response) -> None:
 @functools.cache
 def _tls() -> ssl.SSLContext:
     """Loading the certificates takes longer than fetching a small record: once a process is enough."""
+    import httpx  # where something is fetched: with what it imports a tenth of a start
+
     return httpx.create_ssl_context()
 
 
@@ -76,6 +80,8 @@ class Session:
     @functools.cached_property
     def _client(self) -> httpx.Client:
         """Made for the first request: when all archives are there, there is none."""
+        import httpx
+
         timeout_s = self.retries.policy.timeout_s
         return httpx.Client(
             headers={"User-Agent": USER_AGENT},
@@ -95,6 +101,8 @@ class Session:
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """One GET, its body still to be read, its status checked."""
+        import httpx
+
         try:
             with self._client.stream("GET", url, headers=dict(headers)) as response:
                 check_status(response)
@@ -117,6 +125,8 @@ class Session:
         return self.retries.run(url, lambda: self._get_json_once(url))
 
     def _get_json_once(self, url: str) -> object:
+        import httpx
+
         with self.get(url, {"Accept": "application/json"}) as response:
             kind = response.headers.get("content-type", "no content type")
             body = bytearray()

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-import httpx
-
 from mimiidg_build.errors import FetchError, without_password
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -103,6 +101,8 @@ class Retrier:
         Interrupted
             :attr:`stop` was set.
         """
+        import httpx
+
         failures, most = 0, n_done()
         while True:
             self.check_stop()

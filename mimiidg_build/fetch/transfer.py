@@ -11,8 +11,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import httpx
 from pydantic import ValidationError
 
 from mimiidg_build.fetch.lock import write_json
@@ -20,6 +20,9 @@ from mimiidg_build.fetch.retry import Retrier
 from mimiidg_build.progress import OnTransfer
 from mimiidg_build.schemas.fetching import PartRecord, PartVersion
 from mimiidg_build.storage.places import Place, deliver, local
+
+if TYPE_CHECKING:
+    import httpx
 
 REPORT_BYTES = 2**20  # progress is reported about once a megabyte
 BLOCK_BYTES = 4 * REPORT_BYTES
@@ -107,6 +110,7 @@ def version_of(headers: httpx.Headers) -> PartVersion:
 
     Examples
     --------
+    >>> import httpx
     >>> version_of(httpx.Headers([(b"etag", b'"1"'), (b"last-modified", b"\\xe9")]))
     PartVersion(etag='"1"', last_modified=None)
     """

@@ -1,4 +1,4 @@
-"""Running independent tasks with dask: threads, processes, or a cluster. The result never depends on which.
+"""Running independent tasks: in threads, in processes, or on a dask cluster. The result never depends on which.
 
 Threads are the default: the work is in C code that releases the interpreter lock, and they beat processes, which
 must first import everything. Clusters are in :mod:`mimiidg_build.parallel.cluster`.
@@ -7,7 +7,8 @@ must first import everything. Clusters are in :mod:`mimiidg_build.parallel.clust
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Protocol
 
@@ -48,7 +49,7 @@ class Runner(Protocol):
 
 
 def runner(scheduler: str = "threads", workers: int | None = None, root: Place | None = None) -> Runner:
-    """A runner on the named dask scheduler.
+    """A runner on the named scheduler.
 
     With ``processes`` a script needs an ``if __name__ == "__main__":`` guard around its work.
 
@@ -88,6 +89,32 @@ def runner(scheduler: str = "threads", workers: int | None = None, root: Place |
     )
 
 
+@contextlib.contextmanager
+def running(scheduler: str = "threads", workers: int | None = None, root: Place | None = None) -> Iterator[Runner]:
+    """A runner for several calls: its processes start with the first and end with the block.
+
+    A build runs tasks some five times (levels, each kind of noise, shards, their digests), and a process takes a
+    processor second to import what it needs.
+
+    Parameters
+    ----------
+    scheduler, workers, root
+        See :func:`runner`.
+
+    Yields
+    ------
+    Runner
+
+    Raises
+    ------
+    UsageError
+        See :func:`runner`.
+    """
+    run = runner(scheduler, workers, root)
+    with _Processes(workers) as processes:
+        yield processes if scheduler == "processes" else run
+
+
 def is_cluster(scheduler: str) -> bool:
     """Whether a scheduler's name is a cluster's address.
 
@@ -115,12 +142,43 @@ def _run_in_processes(
     tasks: Sequence[tuple[Any, ...]],
     on_result: Callable[[Any], None],
 ) -> list[Any]:
-    from dask import multiprocessing
-    from dask.system import CPU_COUNT  # as dask's threads use it: the cores that affinity and cgroups allow
+    with _Processes(workers) as run:
+        return run(function, tasks, on_result)
 
-    with process_pool(workers or CPU_COUNT) as pool:
-        # One task at a time: in dask's default batches of six, some processes would have nothing to do.
-        return _compute(multiprocessing.get, function, tasks, on_result, pool=pool, chunksize=1)
+
+class _Processes(contextlib.ExitStack):
+    """A runner on processes of its own, which start with the first call and end with the block, or when a call fails:
+    what others had begun must end, and a pool that lost a process is of no more use."""
+
+    def __init__(self, workers: int | None) -> None:
+        super().__init__()
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __call__(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
+    ) -> list[Any]:
+        if self._pool is None:
+            self._pool = self.enter_context(process_pool(self._workers or _n_cores()))
+        with contextlib.ExitStack() as failed:
+            failed.push(self._ended)
+            # Not through dask's scheduler for processes, which each of them would have to import: 0.3 s.
+            futures = [self._pool.submit(function, *task) for task in tasks]
+            for future in as_completed(futures):
+                on_result(future.result())
+            failed.pop_all()
+        return [future.result() for future in futures]
+
+    def _ended(self, *error: Any) -> bool | None:
+        self._pool = None
+        return self.__exit__(*error)
+
+
+def _n_cores() -> int:
+    """As many as dask's threads use: those that affinity and cgroups allow."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
 
 
 def _compute(
@@ -130,8 +188,8 @@ def _compute(
     on_result: Callable[[Any], None],
     **options: Any,
 ) -> list[Any]:
-    """Run tasks on one of dask's schedulers of this machine: ``get``, given as a function. By its name, dask would
-    import all of ``distributed`` to see whether there is one."""
+    """Run tasks on a scheduler of dask's: ``get``, given as a function. By its name, dask would import all of
+    ``distributed`` to see whether there is one."""
     # Imported here: half a second that a build with nothing to do need not pay.
     from dask.base import compute
     from dask.callbacks import Callback

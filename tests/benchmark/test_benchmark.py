@@ -60,7 +60,7 @@ def store(root: Path) -> Store:
 
 @pytest.fixture(scope="module")
 def found(store: Store, root: Path) -> Benchmark:
-    return benchmark_models(store, root, MODELS, profile="smoke", seeds=2, device="cpu")
+    return benchmark_models(store, root, MODELS, profile="smoke", seeds=2, device="cpu", workers=1)
 
 
 def on_store(found: Benchmark, store: Store) -> Benchmark:
@@ -96,7 +96,7 @@ def test_networks_by_scope(
     monkeypatch.setattr(autoencoder.Autoencoder, "scope", scope)
     (run,) = plan_runs(store, tmp_path, ["autoencoder"], "smoke", 1, epochs=1)
     assert [(network.name, network.machine_types, network.section) for network in run.networks()] == networks
-    result = benchmark_models(store, tmp_path, ["autoencoder"], profile="smoke", epochs=1, device="cpu")
+    result = benchmark_models(store, tmp_path, ["autoencoder"], profile="smoke", epochs=1, device="cpu", workers=1)
     assert len(result.models[0].sections) == 3
 
 
@@ -168,7 +168,9 @@ def test_results_are_those_of_the_files(found: Benchmark) -> None:
 
 def test_finds_the_anomalies_that_stand_out(found: Benchmark, tmp_path: Path) -> None:
     """Once trained for long enough."""
-    learned = benchmark_models(found.store, tmp_path, ["autoencoder"], profile="smoke", epochs=40, device="cpu")
+    learned = benchmark_models(
+        found.store, tmp_path, ["autoencoder"], profile="smoke", epochs=40, device="cpu", workers=1
+    )
     for model in (*learned.models, found.models[1]):
         assert model.mean("auc_all").value > 0.9, model.name
 
@@ -181,11 +183,11 @@ def test_a_second_time_does_nothing(found: Benchmark, root: Path, monkeypatch: p
 
     monkeypatch.setattr(train_module, "train", fails)
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("weights_*.pt")}
-    again = benchmark_models(found.store, root, MODELS, profile="smoke", seeds=2, device="cpu")
+    again = benchmark_models(found.store, root, MODELS, profile="smoke", seeds=2, device="cpu", workers=1)
     assert again.to_dict() == found.to_dict()
     assert {path: path.stat().st_mtime_ns for path in root.rglob("weights_*.pt")} == stamps
     with pytest.raises(AssertionError, match="trained again"):
-        benchmark_models(found.store, root, MODELS, profile="smoke", seeds=3, device="cpu")
+        benchmark_models(found.store, root, MODELS, profile="smoke", seeds=3, device="cpu", workers=1)
 
 
 class Watching(BenchmarkExecutor):

@@ -17,6 +17,7 @@ import soundfile as sf
 from click.shell_completion import ShellComplete
 
 from mimiidg_build.cli import cli, main
+from tests.command_server import run
 from tests.conftest import DATASET, pack_release, write_dataset
 
 NAMES = [
@@ -388,10 +389,10 @@ def test_demo_end_to_end(synthetic_archives: Path, tmp_path: Path) -> None:
     """As a person runs it: in an empty directory, through Prefect's embedded server; the second run is a no-op."""
     shutil.copytree(synthetic_archives / "archives", tmp_path / "mimiidg-data/archives")
     command = [sys.executable, "-m", "mimiidg_build", "demo", "--percent", "1"]
-    first = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    first = run(command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "synthetic data" in first.stdout and "bearing/00" in first.stdout
     assert f"demo-{DATASET}/" in first.stdout.splitlines()[-1]
     assert "rror" not in first.stderr and "arning" not in first.stderr
-    second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    second = run(command, cwd=tmp_path)
     assert "nothing to do, it is built" in second.stdout

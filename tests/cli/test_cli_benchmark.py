@@ -65,7 +65,8 @@ def test_a_store_without_its_variant_file(tmp_path: Path) -> None:
     variant = derive_variant(load_variant("demo"), sections=["fan", "valve"])
     store = make_store(tmp_path, variant.name, variant=json.loads(variant.model_dump_json()))
     for name in (variant.name, str(store.path)):
-        done = run("benchmark", name, "--model", "nearest_neighbour", "--root", tmp_path, "--quiet", "--json")
+        arguments = ["--model", "nearest_neighbour", "--root", tmp_path, "--workers", 1, "--quiet", "--json"]
+        done = run("benchmark", name, *arguments)
         assert json.loads(done.stdout)["variants"][0]["path"] == str(store.path)
 
 

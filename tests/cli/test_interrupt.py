@@ -24,6 +24,8 @@ import pytest
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import cli, main
 from mimiidg_build.datasets.variant import derive_variant, load_variant
+from tests.command_server import OURS, Command
+from tests.command_server import run as run_command
 from tests.conftest import DATASET
 from tests.small_store import make_store
 
@@ -53,9 +55,9 @@ class Interrupted:
         mark = uuid.uuid4().hex
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")} | {MARK: mark}
         read, write = pty.openpty() if terminal else os.pipe()
-        command = ["-c", IN_A_TERMINAL] if terminal else ["-m", "mimiidg_build"]
-        process = subprocess.Popen(
-            [sys.executable, *command, *arguments],
+        command = [sys.executable, "-c", IN_A_TERMINAL] if terminal else OURS
+        process = Command(
+            [*command, *arguments],
             stdin=write if terminal else subprocess.DEVNULL,
             stdout=write,
             stderr=write,
@@ -69,7 +71,8 @@ class Interrupted:
             if terminal:
                 os.write(read, b"\x03")
             else:
-                self.processes = marked(mark)
+                # the command itself is forked: what /proc says of its environment is its parent's
+                self.processes = sorted({str(process.pid), *marked(mark)})
                 for target in self.processes if to_all else [str(process.pid)]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(target), number)
@@ -255,6 +258,6 @@ def test_an_interrupted_build_is_listed_and_goes_on(root: Path, tmp_path: Path) 
 
 
 def run(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "mimiidg_build", *arguments], capture_output=True, text=True)
+    done = run_command([*OURS, *arguments])
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout

@@ -12,15 +12,17 @@ import pytest
 
 from mimiidg_build.cli import cli, main
 from mimiidg_build.cli.process import EXIT_CODES
+from tests.command_server import folder_of_mimiidg
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def shell(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """What a shell says of a command in which ``mimiidg`` is ours."""
-    ours = f"mimiidg() {{ '{sys.executable}' -m mimiidg_build \"$@\"; }}; set -o pipefail; {command}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(["bash", "-c", ours], capture_output=True, text=True, cwd=folder, env=environment)
+    path = f"{folder_of_mimiidg()}:{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **environment}
+    command = f"set -o pipefail; {command}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=folder, env=environment)
 
 
 def test_exit_codes_are_said_where_people_look(capsys: pytest.CaptureFixture[str]) -> None:

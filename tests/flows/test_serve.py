@@ -26,6 +26,8 @@ import soundfile as sf
 from mimiidg_build.cli import main
 from mimiidg_build.cli.serve import run_command
 from mimiidg_build.store.store import open_store
+from tests import command_server
+from tests.command_server import Command
 from tests.conftest import DATASET
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -61,7 +63,7 @@ class Serving:
         self.environment["PREFECT_RUNNER_POLL_FREQUENCY"] = "1"
         options = ["--server", "--port", free_port(), "--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--json"]
         with (directory / "log").open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = Command(
                 self.command("serve", "--variant", "nightly.toml", *options),
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -211,7 +213,7 @@ def test_a_mistake_in_the_variant_fails_the_run_with_its_message(serving: Servin
 def test_wrong_use_registers_nothing(serving: Serving) -> None:
     environment = serving.environment | {"PREFECT_API_URL": serving.registered["server"]}
     command = serving.command("serve", "--variant", "released")
-    done = subprocess.run(command, capture_output=True, text=True, cwd=serving.directory, env=environment)
+    done = command_server.run(command, cwd=serving.directory, env=environment)
     assert done.returncode == 2 and "refuses this program. Set PREFECT_API_AUTH_STRING" in done.stderr
     assert [found["name"] for found in serving.api("deployments/filter", {})] == ["nightly"]
 
@@ -288,7 +290,7 @@ def test_a_server_of_the_users_own_and_the_hint(serving: Serving, tmp_path: Path
         "PREFECT_API_AUTH_STRING": ":".join(serving.auth),
     }
     command = serving.command("serve", "--variant", "released", "--cron", "0 0 1 1 *", "--root", tmp_path / "root")
-    with subprocess.Popen(
+    with Command(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
     ) as process:
         assert process.stdout is not None and process.stderr is not None

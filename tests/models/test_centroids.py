@@ -491,7 +491,8 @@ def test_one_section_alone_has_no_outliers(tmp_path: Path) -> None:
 
 def test_semi_supervised_from_end_to_end(tmp_path: Path) -> None:
     store = make_store(tmp_path, n_frames=130)
-    found = benchmark_models(store, tmp_path, ["bce_ddcsad"], profile="smoke", device="cpu", known_anomalies=[0, 2])
+    options = {"profile": "smoke", "device": "cpu", "workers": 1}
+    found = benchmark_models(store, tmp_path, ["bce_ddcsad"], known_anomalies=[0, 2], **options)
     scores = ["", "probability", "distance", "transductive", "oracle"]
     assert [(result.score, result.known_anomalies) for result in found.models] == [
         (score, k) for k in (0, 2) for score in scores

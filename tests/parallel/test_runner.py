@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.parallel.runner import Runner, runner
+from mimiidg_build.parallel.runner import Runner, runner, running
 
 SCHEDULERS = ["threads", "cluster", "processes"]
 
@@ -125,6 +125,18 @@ def test_killed_processes_are_no_mystery() -> None:
         DataError, match="a worker process was killed. It probably ran out of memory: use fewer workers. What is"
     ):
         runner("processes", 2)(os._exit, [(9,)] * 2, print)
+
+
+def test_processes_stay_from_call_to_call_until_one_fails() -> None:
+    with running("processes", 1) as run:
+        (first,) = run(os.getpid, [()], lambda result: None)
+        assert run(os.getpid, [()], lambda result: None) == [first] != [os.getpid()]
+        with pytest.raises(DataError, match="a worker process was killed"):
+            run(os._exit, [(9,)], print)
+        (second,) = run(os.getpid, [()], lambda result: None)
+        assert second != first, "of a new pool"
+    with pytest.raises(ProcessLookupError):
+        os.kill(second, 0)
 
 
 def test_a_task_that_kills_its_workers_is_given_up() -> None:

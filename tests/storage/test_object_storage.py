@@ -30,6 +30,7 @@ from mimiidg_build.storage.places import ObjectPath, file_sizes, local
 from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store, variant_dir
 from mimiidg_build.training.clip_dataset import ClipDataset
+from tests.command_server import Command
 from tests.conftest import DATASET, content
 from tests.parallel.test_cluster import Cluster, KillOne, start, wait_for
 
@@ -111,7 +112,7 @@ def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, rendered: li
     directory = variant_dir(remote, variant.name)
     arguments = ["build", "demo", "--dataset", DATASET, "--workers", "1"]
     command = [sys.executable, "-m", "mimiidg_build", *arguments, "--root", str(remote), "--quiet"]
-    process = subprocess.Popen(command)
+    process = Command(command)
     wait_for(lambda: any(".journal/" in name for name in file_sizes(directory)))
     process.kill()
     process.wait()
@@ -130,7 +131,7 @@ def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, rendered: li
 
 def test_ctrl_c(remote: ObjectPath) -> None:
     command = [sys.executable, "-m", "mimiidg_build", "build", "demo", "--dataset", DATASET, "--root", str(remote)]
-    process = subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.PIPE, text=True)
+    process = Command([*command, "--workers", "1"], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(".journal/" in name for name in file_sizes(remote)))
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]

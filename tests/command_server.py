@@ -1,0 +1,356 @@
+"""Commands in processes of their own, forked from one that has imported the command line.
+
+``Command`` is a ``subprocess.Popen`` whose process is a child of this one like any other: it has arguments,
+environment, working directory, standard streams, process group, signals and exit code of its own. What it shares is
+what a fresh interpreter would have imported, a processor second or more. So a command is started in earnest where its
+environment differs from the server's in a variable that is read before or while modules are imported
+(``READ_AT_START``).
+
+A test that is about a fresh interpreter (imports, missing packages, ``python -O``, what ``/proc`` says of it) starts
+``sys.executable`` itself. Only Linux lets a process adopt the child of another: elsewhere every command is started in
+earnest.
+
+Run as a module it is the server; :mod:`tests.command_front` is what asks it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import gc
+import importlib
+import inspect
+import marshal
+import os
+import runpy
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests import command_front as front
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+MODULE = "mimiidg_build"
+OURS = (sys.executable, "-m", MODULE)
+
+# Read by the interpreter, by the dynamic linker and by libraries when they are loaded: changed later, nothing sees it.
+# Prefect reads its own then, too. It is not loaded here: what it reads is what a command has set before it loads it.
+READ_AT_START = (
+    *("PYTHON", "LD_", "MALLOC_", "LANG", "LC_", "TZ", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "LLVM", "TORCH"),
+    *("MPL", "CUDA", "NVIDIA", "ARROW_", "COVERAGE_", "HYPOTHESIS_", "DASK_", "ZARR_"),
+)
+WARM = (
+    "dask.multiprocessing",  # dask asks for these when it runs something
+    "dask.threaded",
+    "numpy.random",
+    "pandera.backends.pandas.register",  # pandera, at the first table
+    "rich.live",
+    "rich.progress",
+    "rich.table",
+    "scipy.signal",
+    "torch",
+    "zarr",
+    "mimiidg_build.cli",
+    "mimiidg_build.benchmark.planning",
+    "mimiidg_build.benchmark.results",
+    "mimiidg_build.benchmark.train_network",
+    "mimiidg_build.build.variant",
+    "mimiidg_build.kernels.level",
+    "mimiidg_build.kernels.logmel",
+    "mimiidg_build.kernels.mixing",
+    "mimiidg_build.store.listing",
+    "mimiidg_build.synthesis.archive",
+    "mimiidg_build.training.clip_dataset",
+    "mimiidg_build.upkeep.export",
+    "mimiidg_build.upkeep.prune",
+    "mimiidg_build.upkeep.repair",
+    "mimiidg_build.upkeep.verify",
+)
+# But not these: bytecode changes nothing; streams are opened anew; modules are found in this checkout.
+IGNORED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED")
+STARTED_WITH = dict(os.environ)  # before any test has changed it
+ADOPTING = threading.Lock()  # tests may start commands from several threads
+PR_SET_CHILD_SUBREAPER = 36  # of prctl(2): orphans among a process's descendants become its children
+
+
+class Command(subprocess.Popen[Any]):
+    """A process that runs a command; what is not ``sys.executable -m mimiidg_build ...`` is started as it is."""
+
+    def _execute_child(self, *given: Any) -> None:
+        # The one step of Popen that starts the process: its pipes, waiting and communicating stay as they are.
+        wanted = SIGNATURE.bind(self, *given).arguments
+        environment = dict(os.environ if wanted["env"] is None else wanted["env"])
+        words = [] if isinstance(wanted["args"], str | bytes) else [os.fspath(word) for word in wanted["args"]]
+        if tuple(words[:3]) != OURS or wanted["shell"] or needs_an_interpreter_of_its_own(environment):
+            super()._execute_child(*given)  # type: ignore[misc]
+            return
+        assert not (wanted["preexec_fn"] or wanted["pass_fds"]), "a forked command has neither"
+        streams = [wanted["p2cread"], wanted["c2pwrite"], wanted["errwrite"]]
+        self.pid = server().start(
+            words[3:],
+            environment,
+            wanted["cwd"] or ".",
+            {number: number if stream == -1 else stream for number, stream in enumerate(streams)},
+            own_session=wanted["start_new_session"],
+        )
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(wanted[name] for name in pipes))  # type: ignore[attr-defined]
+
+
+SIGNATURE = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
+
+
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; what it said, as text.
+
+    Parameters
+    ----------
+    command : list of str
+    **options
+        Of ``subprocess.Popen``.
+    """
+    with Command(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options) as process:
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+# ---- In the process of the tests -------------------------------------------------------------------------------------
+
+
+def needs_an_interpreter_of_its_own(environment: Mapping[str, str]) -> bool:
+    """Whether a command would see, in a fresh interpreter, what it cannot see in a forked one."""
+    return sys.platform != "linux" or read_at_start(environment) != read_at_start(STARTED_WITH)
+
+
+def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that matter while interpreter and libraries are loaded."""
+    found = {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+    leads_here = str(CHECKOUT) in found.get("PYTHONPATH", str(CHECKOUT)).split(os.pathsep)
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in IGNORED and not (name == "PYTHONPATH" and leads_here)
+    }
+
+
+class Server:
+    """The process that all commands of this one are forked from."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="mimiidg-tests-")
+        self.address = f"{self.folder}/socket"
+        program = Path(self.folder, "mimiidg")
+        words = [front.__file__, sys.executable, self.address]
+        program.write_text(
+            f"#!{sys.executable} -ISB\nimport sys\nsys.argv[:1] = {words}\nexec(open(sys.argv[0]).read())\n"
+        )
+        program.chmod(0o755)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.address)
+        listener.listen(100)
+        until, self._closed_at_end = os.pipe()
+        with listener, open(until, "rb"):
+            numbers = (listener.fileno(), until)
+            command = [sys.executable, "-m", "tests.command_server", *map(str, numbers)]
+            self._process = subprocess.Popen(command, cwd=CHECKOUT, env=STARTED_WITH, pass_fds=numbers)
+        atexit.register(self.close)
+
+    def start(
+        self, words: list[str], environment: dict[str, str], folder: str, streams: dict[int, int], **options: Any
+    ) -> int:
+        """Start a command; its process, a child of this one."""
+        opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with ADOPTING, adopting():
+                asked = front.ask(self.address, words, environment, opened, streams, **options)
+                with contextlib.closing(asked):
+                    return front.answer(asked)
+        finally:
+            os.close(opened)
+
+    def close(self) -> None:
+        """End it; commands that run go on."""
+        os.close(self._closed_at_end)
+        self._process.wait()
+        shutil.rmtree(self.folder)
+
+
+@functools.cache
+def server() -> Server:
+    """The one server of this process."""
+    return Server()
+
+
+@contextlib.contextmanager
+def adopting() -> Iterator[None]:
+    """In this block, descendants whose parent ends become children of this process; else they are the system's."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def folder_of_mimiidg() -> str:
+    """A folder for ``PATH`` in which ``mimiidg`` is this checkout's, forked by the server."""
+    return server().folder
+
+
+# ---- In the server ---------------------------------------------------------------------------------------------------
+
+
+def serve(listener: socket.socket, until: int) -> dict[str, Any] | None:
+    """Fork a process for each request, until ``until`` is closed (None) or this is one (what it is to run)."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # none of its children is waited for
+    while until not in select.select([listener, until], [], [])[0]:
+        asked, _ = listener.accept()
+        with asked:
+            request = heard(asked)
+            if needs_an_interpreter_of_its_own(request["environment"]):
+                say(asked, front.NOT_HERE)
+            elif not os.fork():
+                with listener:
+                    return forked(request, asked)
+            for number in request["files"]:
+                os.close(number)
+    return None
+
+
+def heard(asked: socket.socket) -> dict[str, Any]:
+    """A request, with its open files: the working directory, and the standard streams."""
+    size, files, _, _ = socket.recv_fds(asked, 4, 4)
+    with asked.makefile("rb") as text:
+        request: dict[str, Any] = marshal.loads(text.read(int.from_bytes(size, "little")))
+    return request | {"files": files}
+
+
+def say(asked: socket.socket, number: int) -> None:
+    """Answer with a number."""
+    asked.send(number.to_bytes(4, "little", signed=True))
+
+
+def forked(request: dict[str, Any], asked: socket.socket) -> dict[str, Any]:
+    """In a process forked from the server: fork the one that the command is to run in, and return in that one alone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    between, stays = os.getpid(), request.get("stands_for_it", False)
+    if process := os.fork():
+        if stays:
+            stand_for(process, asked)
+        os._exit(0)
+    while not stays and os.getppid() == between:  # until this is the child of the process that wants it
+        time.sleep(0.0005)
+    say(asked, os.getpid())
+    become(request)
+    return request
+
+
+def stand_for(process: int, asked: socket.socket) -> None:
+    """Send signals on to a command that ``tests.command_front`` has asked for, and say how it ended."""
+    ended = os.pidfd_open(process)
+    while ended not in select.select([ended, asked], [], [])[0]:
+        number = asked.recv(1)
+        os.kill(process, number[0] if number else signal.SIGKILL)  # who asked for it was killed
+        if not number:
+            break
+    with contextlib.suppress(OSError):
+        say(asked, os.waitpid(process, 0)[1])
+
+
+def become(request: dict[str, Any]) -> None:
+    """Turn this process into one that a command is to run in, as its parent would have it."""
+    if request.get("own_session") or request.get("stands_for_it"):
+        os.setsid()
+    folder, *opened = request["files"]
+    streams = dict(zip(request["streams"], opened, strict=True))
+    for number in range(3):
+        if number in streams:
+            os.dup2(streams[number], number)
+        else:
+            os.close(number)
+    os.fchdir(folder)
+    for number in request["files"]:
+        os.close(number)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in request.get("ignored", ()):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def open_streams() -> None:
+    """``sys.stdin`` and its kin, as an interpreter opens them; None for a closed one."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        old, stream = getattr(sys, name), None
+        if front.is_open(number):
+            stream = os.fdopen(number, mode, encoding=old.encoding, errors=old.errors, closefd=False)
+            if name != "stdin":
+                at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
+                stream.reconfigure(line_buffering=name == "stderr" or stream.isatty(), write_through=at_once)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+class Exit:
+    """The end of a forked process, once it has done all that an interpreter does at its end but one thing: to take
+    apart every module, 0.3 s here."""
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        atexit.register(self.now)  # before anything else is registered: the last to be called
+
+    def run_command(self) -> None:
+        """Run the command as ``python -m`` would."""
+        try:
+            runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+        except SystemExit as error:
+            self.code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            raise
+
+    def now(self) -> None:
+        """End, unless Python has more to say: of an exception, or of output that cannot be written."""
+        with contextlib.suppress(OSError, ValueError):
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            if self.code is not None:
+                os._exit(self.code)
+
+
+def main(listener: int, until: int) -> None:
+    """Import what commands need, then serve; in a forked process, run its command."""
+    end = Exit()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C, at the terminal of the tests, is theirs
+    for module in WARM:
+        importlib.import_module(module)
+    threads = [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
+    # a fork copies the locks that threads hold, but no thread; jemalloc, pyarrow's allocator, sees to its own
+    assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1, threads
+    gc.freeze()  # a collection would write to all that forked processes share
+    request = serve(socket.socket(fileno=listener), until)
+    if request is not None:
+        os.close(until)
+        open_streams()
+        sys.argv = [f"{MODULE}/__main__.py", *request["words"]]
+        sys.path[0] = ""  # the working directory, which may be gone
+        end.run_command()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

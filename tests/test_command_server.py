@@ -1,0 +1,99 @@
+"""Forked commands are as commands that are started: what they inherit, how they are stopped, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command_server import OURS, READ_AT_START, STARTED_WITH, Command, folder_of_mimiidg, run, server
+from tests.parallel.test_cluster import wait_for
+
+FORKED = [*OURS, "list", "--json"]
+FETCH = ["fetch", "synthetic-5pct-seed7", "--root"]
+
+
+def is_forked(process: int) -> bool:
+    """Whether a process is one of the server's, not of a program that was started for it."""
+    return b"tests.command_server" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def test_it_is_as_one_that_is_started(tmp_path: Path) -> None:
+    """The same result and messages, with an environment and a working directory of its own."""
+    (tmp_path / "elsewhere").mkdir()
+    environment = os.environ | {"MIMIIDG_ROOT": "here"}
+    for arguments in (["list"], ["--version"], ["nosuch"]):
+        command, folder = [*OURS, *arguments], tmp_path / "elsewhere"
+        started = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+        found = run(command, env=environment, cwd=folder)
+        assert (found.returncode, found.stdout, found.stderr) == (started.returncode, started.stdout, started.stderr)
+        assert "\x1b" not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("own_session", [False, True])
+def test_it_is_a_child_of_the_tests(tmp_path: Path, own_session: bool) -> None:
+    options = {"cwd": tmp_path, "start_new_session": own_session, "stderr": subprocess.PIPE}
+    with Command([*OURS, *FETCH, "root"], **options) as process:
+        assert process.stderr is not None
+        wait_for((tmp_path / "root").is_dir)
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+        assert is_forked(process.pid) and int(status["PPid"]) == os.getpid()
+        assert os.getpgid(process.pid) == (process.pid if own_session else os.getpgrp())
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+    assert process.returncode == 130 and said.splitlines()[-1].startswith("stopped."), said
+
+
+def test_a_killed_one_says_so(tmp_path: Path) -> None:
+    with Command([*OURS, *FETCH, tmp_path], stderr=subprocess.DEVNULL) as process:
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_signals_reach_it_through_the_program_for_shells(tmp_path: Path, number: int, code: int) -> None:
+    command = [f"{folder_of_mimiidg()}/mimiidg", *FETCH, "root"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        wait_for((tmp_path / "root").is_dir)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]  # which ends as the command does, since that has it open, too
+    assert process.returncode == code
+    assert number == signal.SIGKILL or said.splitlines()[-1].startswith("stopped."), said
+
+
+@pytest.mark.parametrize("name", ["PYTHONOPTIMIZE", "OMP_NUM_THREADS", "NUMBA_DISABLE_JIT", "LC_ALL"])
+def test_what_is_read_at_the_start_needs_a_fresh_interpreter(name: str, tmp_path: Path) -> None:
+    assert name.startswith(READ_AT_START)
+    for environment, forks in ((os.environ | {name: "7" + STARTED_WITH.get(name, "")}, False), (os.environ, True)):
+        with Command([*OURS, *FETCH, tmp_path], env=dict(environment), stderr=subprocess.DEVNULL) as process:
+            assert is_forked(process.pid) is forks
+            process.kill()
+
+
+def test_what_libraries_put_into_the_environment_of_the_tests_does_not_matter(tmp_path: Path) -> None:
+    """scikit-learn sets KMP_INIT_AT_FORK and another as it is imported, which other tests do."""
+    import sklearn
+
+    assert sklearn and "KMP_INIT_AT_FORK" in os.environ
+    with Command([*OURS, *FETCH, tmp_path], stderr=subprocess.DEVNULL) as process:
+        assert is_forked(process.pid)
+        process.kill()
+
+
+def test_other_programs_are_started() -> None:
+    assert run([sys.executable, "-c", "import sys; print('numpy' in sys.modules)"]).stdout == "False\n"
+
+
+def test_it_knows_nothing_of_those_before(tmp_path: Path) -> None:
+    """Each is forked from the server, which itself runs nothing."""
+    assert json.loads(run([*FORKED, "--root", str(tmp_path)]).stdout) == []
+    first, second = (run([*OURS, "list"], env=os.environ | {"MIMIIDG_ROOT": name}, cwd=tmp_path) for name in "ab")
+    assert "under a;" in first.stdout and "under b;" in second.stdout
+    assert server() is server(), "and there is one for all"
