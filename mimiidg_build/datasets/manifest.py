@@ -89,7 +89,7 @@ def load_dataset(name: str) -> DatasetManifest:
         return _synthetic_manifest(synthetic.parse_name(name))
     path = find_file("datasets", name, also=", synthetic[-<percent>pct][-seed<k>][-eval]")
     manifest = validated(DatasetManifest, read_toml(path), path)
-    return with_archives(manifest, path) if isinstance(path, Path) else manifest
+    return with_archives(manifest, Path(name)) if is_path(name) else manifest
 
 
 def default_noise(dataset: DatasetManifest) -> dict[str, NoiseSource]:

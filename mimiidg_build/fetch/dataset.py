@@ -6,6 +6,7 @@ fetches the real records. Its served copy is deleted once every archive is verif
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -248,7 +249,7 @@ def _on_disk(path: Place, directory: Path) -> Path:
 
 
 def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def _verified_archives(dataset: DatasetManifest, root: Place, names: Collection[str]) -> dict[str, VerifiedArchive]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import io
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO
 
 from blake3 import blake3
 
 from mimiidg_build.schemas.stores import StoredObject
-from mimiidg_build.storage.backend import Write
+from mimiidg_build.storage.backend import Write, write_errors
 from mimiidg_build.storage.places import Place, backend
+from mimiidg_build.storage.temporary import open_temporary
 
 
 def whole_file(path: Place) -> AbstractContextManager[Write]:
@@ -29,6 +35,31 @@ def write_file(path: Place, parts: Iterable[bytes | memoryview]) -> None:
     with whole_file(path) as write:
         for part in parts:
             write(part)
+
+
+@contextlib.contextmanager
+def open_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file of this machine, open for writers that go back in it, as those of archives do.
+
+    It gets its name when the block ends, flushed.
+
+    Raises
+    ------
+    DataError
+        It cannot be written. Whatever the block raises, nothing is left of the file.
+    """
+    with write_errors(path):
+        temporary, raw = open_temporary(path)
+        try:
+            with io.BufferedWriter(raw) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)
+        except BaseException:  # Ctrl-C, too
+            with contextlib.suppress(OSError):  # a failed removal must not hide the error
+                temporary.unlink()
+            raise
 
 
 def write_object(store: Place, path: str, content: bytes) -> StoredObject:

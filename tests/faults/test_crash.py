@@ -97,6 +97,7 @@ WRITTEN = [
     f"{SECTION}/logmel/zarr.json",
     f"{SECTION}/zarr.json",
     "zarr.partial/valve/zarr.json",
+    "zarr.partial/croissant.json",
     "zarr.partial/zarr.json.copy",
     "zarr.partial/zarr.json",  # has the digest of all the others, and is what makes it a store
 ]

@@ -6,8 +6,6 @@ DIR/.partial holds what is written so far, and in ``.begun`` what the export is 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ from typing import BinaryIO
 
 from mimiidg_build.progress import OnProgress
 from mimiidg_build.storage.backend import write_errors
-from mimiidg_build.storage.files import write_file
-from mimiidg_build.storage.temporary import is_temporary, open_temporary
+from mimiidg_build.storage.files import open_whole, write_file
+from mimiidg_build.storage.temporary import is_temporary
 
 BEGUN = ".begun"
 
@@ -59,17 +57,8 @@ class Target:
         path = self.directory / name
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary, raw = open_temporary(path)
-            try:
-                with io.BufferedWriter(raw) as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                    os.replace(temporary, path)
-            except BaseException:  # Ctrl-C, too
-                with contextlib.suppress(OSError):  # a failed removal must not hide the error
-                    temporary.unlink()
-                raise
+        with open_whole(path) as file:
+            yield file
 
 
 def begin(directory: Path, what: str) -> None:
