@@ -74,7 +74,17 @@ def _check_sections(variant: Variant, dataset: DatasetManifest) -> None:
     """Sections that the dataset cannot have, as its archives' names tell, and those without an SNR."""
     machines, recipe = machine_types(dataset), mixing_recipe(variant, dataset)
     check_machine_types(variant, dataset, machines)
+    if absent := [choice for choice in variant.sections if choice.split("/")[0] not in machines]:
+        raise UsageError(
+            f"variant {variant.name} asks for {', '.join(absent)}, but {dataset.name} has {', '.join(machines)}."
+        )
     rows = [row for row in recipe.sections if row.machine_type in machines]
+    if variant.adds_noise and recipe.default is None and not rows:
+        raise UsageError(
+            f"variant {variant.name}: recipe {variant.mixing} has no row for any section of {dataset.name}, whose "
+            f"machine types are {', '.join(machines)}. Give it a [recipe] with rows for them or a default, or "
+            'mixing = "none".'
+        )
     if recipe.default is not None or set(machines) - {row.machine_type for row in rows}:
         check_snrs(certain_rows(variant, dataset), variant)
         return  # which sections there are beside those that are listed is known when the archives are read

@@ -211,9 +211,15 @@ def test_without_any_truth_there_are_scores_alone(tmp_path: Path) -> None:
             {"channels": 8},
             ["autoencoder"],
             UsageError,
-            r"autoencoder: .* keeps 8 channels of every clip \(ToyCar/id_01\), and models take one.*channels = 0",
+            r"autoencoder takes one channel, and ToyCar/id_01 of .* has 8\. .*channels = 0",
         ),
-        (IDS, {"sample_rate": 48_000}, ["attention"], UsageError, "attention: .* holds ToyCar/id_01 at 48,000 Hz"),
+        (
+            IDS,
+            {"sample_rate": 48_000},
+            ["attention"],
+            UsageError,
+            "attention is made for sample_rate = 16000",
+        ),
         (
             {"fan/00": 1.0, "pump/00": 1.0, "pump/01": 1.0},
             {},

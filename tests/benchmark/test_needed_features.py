@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mimiidg_build.benchmark.planning import plan_runs
+from mimiidg_build.benchmark.suitability import check_suited
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import MODELS
 from mimiidg_build.store.store import Store
@@ -45,7 +46,7 @@ def test_other_features_are_refused(
     tmp_path: Path, model: str, features: dict[str, object], audio: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        plan_runs(store_of(tmp_path, features, **audio), tmp_path, [model], "smoke", 1)
+        check_suited(store_of(tmp_path, features, **audio), [model], "smoke")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -25,6 +25,7 @@ from mimiidg_build.datasets.layouts.dcase2022 import is_attribute_table, read_cl
 from mimiidg_build.datasets.manifest import load_dataset, load_recipe
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts, parse_name
 from mimiidg_build.datasets.synthetic_families import DEFAULT_FAMILY, FAMILIES
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.schemas.sections import SectionId
@@ -227,7 +228,7 @@ def test_release_reads_as_a_valid_dataset(release: tuple[list[Path], int]) -> No
             tables |= {(path.name, m): archive.read(m) for m in archive.namelist() if is_attribute_table(m)}
     counts = clip_counts(SMALLEST.percent)
     clips, findings = build_clip_table(
-        read_clips(load_dataset("mimii_dg"), members, tables, {}), load_recipe("table1"), counts
+        read_clips(load_dataset("mimii_dg"), members, tables, Truth()), load_recipe("table1"), counts
     )
     assert findings[findings["severity"] == "error"].empty, findings["message"].tolist()
     # What is left is what the release itself differs in from the paper, and ten target training clips being few.
