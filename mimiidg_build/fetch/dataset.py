@@ -6,11 +6,9 @@ fetches the real records. Its served copy is deleted once every archive is verif
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
@@ -25,16 +23,17 @@ from mimiidg_build.datasets.release import (
     needed_archives,
     read_release,
 )
-from mimiidg_build.datasets.truth import Truth, read_truth
+from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import DataError, FetchError, UsageError
 from mimiidg_build.fetch.archives import archive_checksums, archive_path, fetch_record
 from mimiidg_build.fetch.lock import SERVED, guard, record_dir, served_dir
 from mimiidg_build.fetch.recordings import cut_findings, have_recordings
+from mimiidg_build.fetch.truth_lists import fetched_truth, given_truth
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.locks import locked
-from mimiidg_build.storage.places import Place, is_local, local, place, prepare, remove_tree
+from mimiidg_build.storage.places import Place, place, prepare, remove_tree
 
 
 def fetch_dataset(
@@ -220,36 +219,15 @@ def validate_dataset(
         An archive is damaged or its members' names are not safe; or a truth list cannot be read.
     """
     dataset, root = _loaded(dataset), place(root)
-    if truth is not None and not isinstance(truth, Truth):
-        truth = read_truth(_paths(truth))
+    truth = given_truth(truth)
     names = [name for _, name in clip_archives(dataset, wants, sections)]
     if truth is None and dataset.truth:
-        truth = _fetched_truth(_verified_archives(dataset, root, dataset.truth))
+        truth = fetched_truth([list_.path for list_ in _verified_archives(dataset, root, dataset.truth).values()])
     release = read_release(dataset, _verified_archives(dataset, root, names), allow, truth)
     if dataset.recordings is None:
         return release
     found = findings_frame(cut_findings(dataset, root, names))
     return replace(release, findings=pd.concat([release.findings, found], ignore_index=True))
-
-
-def _fetched_truth(lists: Mapping[str, VerifiedArchive]) -> Truth:
-    """What lists tell that are files of the records."""
-    with TemporaryDirectory(prefix="mimiidg-truth-") as directory:
-        paths = [_on_disk(verified.path, Path(directory)) for verified in lists.values()]
-        return read_truth(paths)
-
-
-def _on_disk(path: Place, directory: Path) -> Path:
-    """The file, or a copy of it where it is on object storage."""
-    if is_local(path):
-        return local(path)
-    copy = directory / path.name
-    copy.write_bytes(path.read_bytes())
-    return copy
-
-
-def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def _verified_archives(dataset: DatasetManifest, root: Place, names: Collection[str]) -> dict[str, VerifiedArchive]:
