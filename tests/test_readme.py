@@ -44,6 +44,7 @@ from tests.own_recordings import write_folder
 from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
+LONG = ("flows/README.md",)  # a Prefect server and several flows
 RUN = (
     "README.md",
     "data_manifests/README.md",
@@ -264,7 +265,14 @@ def place(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.usefixtures("my_bucket")
-@pytest.mark.parametrize("document", [name for name in RUN if any(b.how != "not run" for b in read_blocks(name))])
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in RUN
+        if any(block.how != "not run" for block in read_blocks(name))
+    ],
+)
 def test_what_is_shown_works_as_written(document: str, place: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "MIMIIDG", "PYTHON"))}
     environment |= {

@@ -74,6 +74,7 @@ def test_two_at_once_give_the_same_files(store: Store, tmp_path: Path) -> None:
     assert any("epoch 3 of 3" in note for note in watching.notes)
 
 
+@pytest.mark.slow
 def test_threads_are_the_profiles_whatever_the_workers_and_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_threads_are_the_profiles_whatever_the_workers_and_the_machine(
         assert json.loads(summary.read_text())["threads"] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_named_and_the_run_goes_on(store: Store, tmp_path: Path) -> None:
     (run,) = plan_runs(store, tmp_path, ["autoencoder"], "smoke", 1, epochs=30)
     trainings = trainings_of([run])

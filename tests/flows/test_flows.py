@@ -64,6 +64,7 @@ def test_names_in_a_flows_parameters(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> None:
     import json
 

@@ -107,6 +107,7 @@ def test_readers(remote: ObjectPath, root: Path) -> None:
     assert np.array_equal(zarr.open_group(bare, mode="r")["fan/section_00/audio"][0], here.audio("fan", "00")[0])
 
 
+@pytest.mark.slow
 def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, rendered: list[str]) -> None:
     variant = derive_variant(load_variant("demo"), dataset=DATASET)  # of 15 shards
     directory = variant_dir(remote, variant.name)

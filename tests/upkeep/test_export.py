@@ -98,6 +98,7 @@ def test_equal_stores_give_equal_archives(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "one/fan.zip").read_bytes() == (tmp_path / "two/fan.zip").read_bytes()
 
 
+@pytest.mark.slow
 def test_evaluation_sections_keep_their_truth_in_the_table(tmp_path: Path) -> None:
     name = "synthetic-1pct-seed0-eval"
     variant = derive_variant(load_variant("released"), dataset=name, sections=["bearing/04"])
