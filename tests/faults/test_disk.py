@@ -111,6 +111,8 @@ def test_disk_that_fills_up_while_noise_is_prepared(place_on_disk: Place, disk: 
 )
 def test_disk_full_from_any_step_on(place: Place, fault: Any, every: int) -> None:
     """Where nothing may be mounted too: the calls that need room are refused from some step on."""
+    place.build("one")  # which makes folders that the builds below find
+    shutil.rmtree(place.directory("one"))
     ended = place.build("one", list_steps=True)
     verbs = [verb for verb, _ in json.loads(ended.out.splitlines()[-1])]
     steps = [number for number, verb in enumerate(verbs) if verb in NEED_ROOM][::every]
