@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with StopSignals() as signals:
         try:
             check_process()
-            with _ctrl_c_in_destructors():
+            with _stopped_in_destructors(signals):
                 result = cli.main(args=given, prog_name="mimiidg", standalone_mode=False)
             sys.stdout.flush()  # while it can be said that it cannot be written
             return result if isinstance(result, int) else 0  # without standalone mode click returns the code of an Exit
@@ -113,6 +113,9 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
     # a signal first: what it ended (worker processes, a terminal, a server) has errors of its own
     if signals.came is not None or isinstance(error, KeyboardInterrupt | click.Abort):
         signals.release()
+        # A KeyboardInterrupt that passed through an exec(), as dataclasses have, makes Python end by SIGINT, whatever
+        # the exit code; the next exec() of a text resets that.
+        exec("")
         gc.freeze()  # at exit Python would search all that was imported for garbage: on a busy machine, for seconds
         with unread():
             click.echo(f"stopped. {KEPT}", err=True)
@@ -136,15 +139,16 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
 
 
 @contextlib.contextmanager
-def _ctrl_c_in_destructors() -> Iterator[None]:
-    """Ctrl-C that comes while Python runs a destructor is raised again after it; Python itself only prints it."""
+def _stopped_in_destructors(signals: StopSignals) -> Iterator[None]:
+    """A signal that comes while Python runs a destructor comes again after it; Python itself only prints it."""
     before = sys.unraisablehook
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             # from a thread: what is raised in this hook is only printed, too; and a signal, which ends a sleep
             main_thread = threading.main_thread().ident or 0
-            threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+            number = signals.came or signal.SIGINT  # not always Ctrl-C, which a shell has its background jobs ignore
+            threading.Timer(0.05, signal.pthread_kill, (main_thread, number)).start()
         else:
             before(unraisable)
 

@@ -58,7 +58,8 @@ class StopSignals:
     def release(self) -> None:
         """From now on a signal, Ctrl-C too, ends the process at once."""
         self.__exit__()
-        if threading.current_thread() is threading.main_thread():
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -91,3 +91,15 @@ def test_python_without_assertions_is_refused(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: Python runs without assertions (python -O")
     done = shell(f"'{sys.executable}' -O -c 'from mimiidg_build import open_store'", tmp_path)
     assert done.returncode == 1 and "UsageError: Python runs without assertions (python -O" in done.stderr
+
+
+def test_a_signal_within_an_exec_ends_with_its_own_code() -> None:
+    """Python notes a KeyboardInterrupt that passes through an exec(), as dataclasses have, and would end by SIGINT."""
+    code = (
+        "import sys; from mimiidg_build import cli\n"
+        "@cli.cli.command()\n"
+        "def busy(): exec('import os, signal; os.kill(os.getpid(), signal.SIGTERM)')\n"
+        "sys.exit(cli.main(['busy']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip().partition(".")[0]) == (143, "stopped")
