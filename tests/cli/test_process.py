@@ -93,13 +93,13 @@ def test_python_without_assertions_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1 and "UsageError: Python runs without assertions (python -O" in done.stderr
 
 
-def test_a_signal_within_an_exec_ends_with_its_own_code() -> None:
-    """Python notes a KeyboardInterrupt that passes through an exec(), as dataclasses have, and would end by SIGINT."""
-    code = (
+def test_a_signal_within_an_exec_ends_with_its_own_code(tmp_path: Path) -> None:
+    """Python notes a KeyboardInterrupt that passes through an exec(), as dataclasses have, and -m would end by SIGINT."""
+    (tmp_path / "busy.py").write_text(
         "import sys; from mimiidg_build import cli\n"
         "@cli.cli.command()\n"
         "def busy(): exec('import os, signal; os.kill(os.getpid(), signal.SIGTERM)')\n"
-        "sys.exit(cli.main(['busy']))"
+        "sys.exit(cli.main(['busy']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "busy"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip().partition(".")[0]) == (143, "stopped")
