@@ -94,7 +94,7 @@ def test_python_without_assertions_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_signal_within_an_exec_ends_with_its_own_code(tmp_path: Path) -> None:
-    """Python notes a KeyboardInterrupt that passes through an exec(), as dataclasses have, and -m would end by SIGINT."""
+    """Python notes a KeyboardInterrupt that passes through an exec(), and a `python -m` would then end by SIGINT."""
     (tmp_path / "busy.py").write_text(
         "import sys; from mimiidg_build import cli\n"
         "@cli.cli.command()\n"
