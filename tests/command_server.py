@@ -78,8 +78,9 @@ WARM = (
     "mimiidg_build.upkeep.repair",
     "mimiidg_build.upkeep.verify",
 )
-# But not these: bytecode changes nothing; streams are opened anew; modules are found in this checkout.
-IGNORED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED")
+# But not these: bytecode changes nothing; streams are opened anew; modules are found in this checkout. dask sets the
+# last in a process that asks it for processes.
+IGNORED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED", "PYTHONHASHSEED")
 STARTED_WITH = dict(os.environ)  # before any test has changed it
 ADOPTING = threading.Lock()  # tests may start commands from several threads
 PR_SET_CHILD_SUBREAPER = 36  # of prctl(2): orphans among a process's descendants become its children
