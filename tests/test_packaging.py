@@ -6,8 +6,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.conftest import DATASET
 
@@ -91,3 +94,10 @@ def test_installed_is_one_package() -> None:
     assert wheel["packages"] == ["mimiidg_build"]
     for source, target in wheel["force-include"].items():
         assert target == f"mimiidg_build/{source}" and (ROOT / target).resolve() == ROOT / source
+
+
+def test_every_test_is_collected(pytestconfig: pytest.Config) -> None:
+    """pytest leaves out folders by their names; its own list has ``build`` in it, which is a room of ours."""
+    folders = {path.parent for room in ("tests", "mimiidg_build") for path in (ROOT / room).rglob("*.py")}
+    skipped = pytestconfig.getini("norecursedirs")
+    assert [folder for folder in folders if any(fnmatch(folder.name, pattern) for pattern in skipped)] == []

@@ -14,6 +14,7 @@ from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.parallel.runner import runner
 from mimiidg_build.schemas.variants import Variant
+from mimiidg_build.store.croissant import CROISSANT
 from mimiidg_build.store.store import Store
 from mimiidg_build.upkeep.verify import render_again
 from tests.conftest import pack_release, write_dataset
@@ -83,8 +84,14 @@ def test_bit_identical_however_it_runs(
     root, wanted = variant
     other = wanted.model_copy(update={"name": f"{scheduler}{workers}"})
     again = build_variant(other, root, scheduler=scheduler, workers=workers).store
-    ours, theirs = store.attributes.objects, again.attributes.objects
+    ours, theirs = (
+        {name: record for name, record in each.attributes.objects.items() if name != CROISSANT}
+        for each in (store, again)
+    )
     assert ours == theirs
+    text = (store.path / CROISSANT).read_text().replace(wanted.name, other.name)
+    fingerprints = store.attributes.fingerprint, again.attributes.fingerprint
+    assert text.replace(*fingerprints) == (again.path / CROISSANT).read_text()
 
 
 def test_renders_again_from_the_archives(variant: tuple[Path, Variant], store: Store) -> None:
