@@ -203,11 +203,13 @@ def read_plan(path: Path) -> pd.DataFrame:
     """
     from pandera.errors import SchemaErrors
 
-    # As text, or section 00 would be read as 0. Only the SNR may be missing: an absent noise layer is an empty text.
-    strings = {name: str for name in MixPlan.to_schema().columns if not name.endswith(("_db", "_gain", "attenuation"))}
     try:
         if path.suffix == ".csv":
-            plan = pd.read_csv(path, dtype=strings, keep_default_na=False, na_values={"added_noise_snr_db": [""]})
+            # As text, or section 00 would be read as 0 and, before pandas 3.1, some decimals as the number beside them.
+            plan = pd.read_csv(path, dtype=str, keep_default_na=False)
+            numbers = [name for name in plan if name.endswith(("_db", "_gain", "attenuation"))]
+            # Only the SNR may be missing: an absent noise layer is an empty text.
+            plan = plan.replace({"added_noise_snr_db": {"": "nan"}}).astype(dict.fromkeys(numbers, float))
         else:
             plan = pd.read_parquet(path)
         return MixPlan.validate(plan, lazy=True)

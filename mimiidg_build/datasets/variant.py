@@ -14,6 +14,8 @@ from mimiidg_build.errors import UsageError, shown
 from mimiidg_build.schemas.variants import MAX_NAME, Variant, is_variant_name
 from mimiidg_build.storage.places import place
 
+OF_NOISE = {"noise", "noise_from", "noise_settings", "snr_db", "snr_offset_db"}  # idle where mixing = "none"
+
 
 def load_variant(name: str) -> Variant:
     """A variant: a shipped name or the path of a TOML file, whose relative noise paths count from its own folder.
@@ -81,7 +83,8 @@ def derive_variant(variant: Variant, *, name: str | None = None, **changes: Any)
     Raises
     ------
     UsageError
-        A key or value that a variant refuses, or a name that no folder can have.
+        A key or value that a variant refuses, noise or an SNR for one that adds none, or a name that no folder can
+        have.
     """
     changes = {k: value for k, value in changes.items() if value is not None and value != getattr(variant, k, None)}
     kept = variant.model_dump() | {"name": variant.name if name is None else name}
@@ -91,6 +94,11 @@ def derive_variant(variant: Variant, *, name: str | None = None, **changes: Any)
         kept["snr_offset_db"] = 0.0
     # validated anew: pydantic's model_copy takes any value
     derived = parse_variant(kept | changes, "command line")
+    if not derived.adds_noise and (idle := sorted(changes.keys() & OF_NOISE)):
+        raise UsageError(
+            f'{" and ".join(idle)}: variant {variant.name} takes the recordings as they are (mixing = "none"), so no '
+            "noise would be added. Start from a variant that mixes, as `paper`, or give it a recipe (mixing = ...)."
+        )
     if name is not None:
         return derived
     described = "-".join([variant.name, *_name_parts(changes)])

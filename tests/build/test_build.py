@@ -18,7 +18,7 @@ import zarr
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.build import inputs, metadata, planning, render, sections
-from mimiidg_build.build.inputs import read_inputs
+from mimiidg_build.build.inputs import read_inputs, read_plan
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant
 from mimiidg_build.errors import DataError, FetchError, UsageError
@@ -203,6 +203,17 @@ def test_damaged_earlier_store_is_not_reused(root: Path) -> None:
     shard.write_bytes(good[:100] + b"\x00\x01" + good[102:])
     second = build_variant(small(root, "fan/00", "valve/01"), root, replace=True).store
     assert (second.path / "fan/section_00/audio/c/0/0").read_bytes() == good
+
+
+def test_a_plan_as_csv_is_the_plan_to_the_last_bit(built: Store, tmp_path: Path) -> None:
+    plan = pd.concat([built.mix_plan] * 20, ignore_index=True)
+    plan["noise_1_gain"] = np.random.default_rng(0).random(len(plan))  # pandas 2 reads some of these a bit off
+    plan["clip"] += np.arange(len(plan)).astype(str)
+    plan.to_csv(tmp_path / "plan.csv", index=False)
+    plan.to_parquet(tmp_path / "plan.parquet")
+    pd.testing.assert_frame_equal(
+        read_plan(tmp_path / "plan.csv"), read_plan(tmp_path / "plan.parquet"), check_exact=True
+    )
 
 
 def test_plan_can_be_given(root: Path, built: Store, tmp_path: Path) -> None:

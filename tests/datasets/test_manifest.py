@@ -417,3 +417,14 @@ def test_a_recipe_that_there_is_not_and_sections_that_it_does_not_have(tmp_path:
         load_variant(write(tmp_path / "v.toml", 'name = "v"\nmixing = "paper"'))
     with pytest.raises(UsageError, match="'fans' is not a section of recipe table1.*Did you mean 'fan'"):
         load_variant(write(tmp_path / "v.toml", 'name = "v"\nsections = ["fans"]'))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"snr_db": -6.0}, {"snr_offset_db": 6.0}, {"noise": {"A": "hum"}}, {"noise_from": "synthetic-1pct"}]
+)
+def test_noise_for_a_variant_that_adds_none_is_refused(changes: dict[str, Any]) -> None:
+    """Three SNRs of recordings that are taken as they are would be three equal stores under three names."""
+    with pytest.raises(UsageError, match=rf"^{next(iter(changes))}: .*released takes the recordings as they are"):
+        derive_variant(load_variant("released"), **changes)
+    assert derive_variant(load_variant("released"), mixing="table1", **changes).adds_noise
+    assert not derive_variant(load_variant("paper"), mixing="none").adds_noise
