@@ -50,6 +50,8 @@ def refresh(
     offline: bool = False,
     with_report: bool = True,
     replace: bool = True,
+    truth: list[Path] | None = None,
+    allow: list[str] | None = None,
 ) -> list[Place]:
     """Fetch, build and report variants. What is up to date is left as it is.
 
@@ -72,6 +74,10 @@ def refresh(
     replace : bool
         Whether a variant may take its name over from a store of another definition: a schedule is there to build what
         a variant's file says now.
+    truth : list of Path, optional
+        The organisers' lists of what clips are whose names hide it, or folders of them; for all variants.
+    allow : list of str, optional
+        Kinds of validation findings that are warnings rather than errors.
 
     Returns
     -------
@@ -94,7 +100,7 @@ def refresh(
     fetch_archives(_needed(contents), root, offline=offline)
     stores = []
     for content in contents:
-        path = build_variant(content, root, scheduler, workers, replace=replace)
+        path = build_variant(content, root, scheduler, workers, allow=allow, replace=replace, truth=truth)
         if with_report:
             _have_report(path, at)
         name = content["name"]

@@ -13,7 +13,7 @@ import click
 
 from mimiidg_build import settings
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import common, run_options
+from mimiidg_build.cli.options import allow_option, common, run_options, truth_option
 from mimiidg_build.cli.prefect_server import check_prefect, own_server
 from mimiidg_build.cli.printing import print_json, print_table, shown_progress
 from mimiidg_build.errors import UsageError
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 @click.option("--server", is_flag=True, help="Also run a Prefect server, on this machine, for as long as this runs.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Port of that server.")
 @click.option("--offline", is_flag=True, help="Fetch nothing; use and verify existing archives.")
+@truth_option
+@allow_option
 @run_options
 @common
 def serve(
@@ -48,6 +50,8 @@ def serve(
     server: bool,
     port: int,
     offline: bool,
+    truth: tuple[Path, ...],
+    allow: tuple[str, ...],
     scheduler: str,
     workers: int | None,
     root: Place,
@@ -64,8 +68,10 @@ def serve(
 
     Example: mimiidg serve --server --cron "0 2 * * *" --variant workshop.toml
     """
+    from mimiidg_build.datasets.findings import check_kinds
     from mimiidg_build.parallel.runner import runner
 
+    check_kinds(allow)
     named = by_name(variants)
     runner(scheduler, workers)  # fails now, not at night, where there is no such scheduler
     with shown_progress(quiet) as reporter, contextlib.ExitStack() as on_error:
@@ -84,6 +90,8 @@ def serve(
         started(1)
         on_error.pop_all()
     parameters = {"root": str(root.absolute()), "scheduler": scheduler, "workers": workers, "offline": offline}
+    # absolute: a run may start in another folder
+    parameters |= {"truth": [str(path.absolute()) for path in truth], "allow": list(allow)}
     made = [deployment(variant, name, schedule, **parameters) for name, variant in named.items()]
     due = None if schedule is None else next_run(schedule)
 

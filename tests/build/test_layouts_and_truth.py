@@ -106,6 +106,7 @@ class Place:
     """A root with a case's archives, verified, its truth list, its manifest and a variant that builds it as it is."""
 
     def __init__(self, directory: Path, case: Case) -> None:
+        directory.mkdir(exist_ok=True)
         self.root, self.lists, self.case = directory / "root", directory / "lists", case
         self.manifest, self.variant = directory / "d.toml", directory / "v.toml"
         for number, (name, members) in enumerate(case.archives.items()):

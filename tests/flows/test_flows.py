@@ -15,6 +15,8 @@ from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import UsageError
+from mimiidg_build.store.store import open_store
+from tests.build.test_layouts_and_truth import CASES, Place
 from tests.conftest import DATASET
 
 RUN = """
@@ -30,6 +32,8 @@ from prefect.server.api.server import SubprocessASGIServer
 root, before = Path(sys.argv[1]), dict(os.environ)
 variant = derive_variant(load_variant("demo"), dataset=sys.argv[2], sections=["fan"]).model_dump(mode="json")
 paths = [str(refresh([variant], root)[0]) for _ in range(2)]
+hidden = {"truth": [Path(sys.argv[5])], "allow": ["missing_table"]}
+told = refresh([sys.argv[3]], sys.argv[4], offline=True, with_report=False, **hidden)
 paths += map(str, benchmark([variant], root, ["nearest_neighbour"], "smoke", device="cpu", workers=1))
 with get_client(sync_client=True) as client:
     artifacts = [(a.key, str(a.data)) for a in client.read_artifacts()]
@@ -40,7 +44,8 @@ url = SubprocessASGIServer().api_url + "/deployments/filter"
 origin = {"Origin": "http://127.0.0.1"}
 refused = [httpx.post(url, json={}, headers=origin, auth=auth) for auth in (None, ("mimiidg", "guessed"))]
 refused = [[answer.status_code, "access-control-allow-origin" in answer.headers] for answer in refused]
-print(json.dumps({"paths": paths, "artifacts": artifacts, "runs": runs, "server": server, "refused": refused}))
+content = {"paths": paths, "told": str(told[0]), "artifacts": artifacts, "runs": runs, "server": server}
+print(json.dumps(content | {"refused": refused}))
 """
 
 # Prefect's embedded server may be stopped amid a transaction, of which its database library complains
@@ -72,15 +77,22 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
     environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    hidden = Place(tmp_path / "hidden", CASES["dcase2022"])  # clips whose names hide what they are
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(root), DATASET], capture_output=True, text=True, env=environment, cwd=tmp_path
+        [sys.executable, "-c", RUN, *map(str, [root, DATASET, hidden.variant, hidden.root, hidden.lists])],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert EMBEDDED_SERVER_STOPPED.sub("", done.stderr) == "", "a run in a terminal is quiet"
     result = json.loads(done.stdout)
     library = build_variant(derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan"]), root)
     assert library.was_finished and result["paths"] == [str(library.store.path)] * 3
-    keys = [key for key, _ in result["artifacts"]]
+    test = open_store(result["told"]).clips.query("split == 'test'")
+    assert sorted(test["condition"]) == ["anomaly", "normal"], "a schedule has the truth, too"
+    keys = [key for key, _ in result["artifacts"] if not key.endswith(("-v", "-d"))]
     name = library.store.attributes.variant.name
     kinds = ("sections", "noise", "findings", "store", "refresh", "report", "benchmark", "benchmark-means")
     assert {f"archives-{DATASET}", *(key(kind, name) for kind in kinds)} == set(keys)

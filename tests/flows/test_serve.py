@@ -62,6 +62,7 @@ class Serving:
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
         self.environment["PREFECT_RUNNER_POLL_FREQUENCY"] = "1"
         options = ["--server", "--port", free_port(), "--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--json"]
+        options += ["--allow", "missing_table"]
         with (directory / "log").open("wb") as log:
             self.process = Command(
                 self.command("serve", "--variant", "nightly.toml", *options),
@@ -155,6 +156,7 @@ def test_a_deployment_is_registered(serving: Serving) -> None:
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 2 * * *", "Europe/Berlin")
     assert found["parameters"]["variants"] == [str(serving.directory / "nightly.toml")]
     assert found["parameters"]["root"] == str(serving.root)
+    assert (found["parameters"]["truth"], found["parameters"]["allow"]) == ([], ["missing_table"])
 
 
 def test_a_run_builds_and_its_results_are_seen(serving: Serving) -> None:
@@ -334,6 +336,8 @@ def test_ctrl_c_ends_all_of_it(serving: Serving) -> None:
         (["--variant", "papre"], "", "no variant is named 'papre'. Did you mean 'paper'"),
         (["--variant", "demo"], "", "two variants are named demo"),
         (["--scheduler", "treads"], "", "no scheduler is named 'treads'"),
+        (["--truth", "nowhere"], "", "Path 'nowhere' does not exist"),
+        (["--allow", "missing_tables"], "", "no error of a validation is of kind 'missing_tables'. Did you mean"),
         (["--server", "--cron", "0 2 * *"], "", "'0 2 * *' is not a cron expression: write minute, hour"),
         (["--server", "--cron", "* * * * * *"], "", "'* * * * * *' is not a cron expression: write minute, hour"),
         (["--server", "--cron", "@daily"], "", "'@daily' is not a cron expression: write minute, hour"),
