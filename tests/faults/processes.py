@@ -29,9 +29,7 @@ WARM = (
     "mimiidg_build.benchmark.train_network",
     "mimiidg_build.build.variant",
     "mimiidg_build.cli",
-    "mimiidg_build.kernels.level",  # with numba
-    "mimiidg_build.kernels.logmel",
-    "mimiidg_build.kernels.mixing",
+    "mimiidg_build.kernels.entries",
     "mimiidg_build.training.clip_dataset",
     "mimiidg_build.upkeep.prune",
     "mimiidg_build.upkeep.repair",
