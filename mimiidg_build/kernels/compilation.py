@@ -59,12 +59,13 @@ def compile_function(module: str, function: str, arguments: Sequence[Any]) -> by
         if isinstance(kind, list):
             names.append(f"n{number}")
             values.append(f"carray(a{number}, n{number})")
-            kinds += [numba.types.CPointer(numba.from_dtype(np.dtype(kind[0]))), numba.int64]
+            pointer: Any = numba.types.CPointer  # numba is hardly annotated
+            kinds += [pointer(numba.from_dtype(np.dtype(kind[0]))), numba.int64]
         else:
             values.append(f"a{number}")
             kinds.append(numba.from_dtype(np.dtype(kind)))
     # numba takes no function of any number of arguments here, so this one is written out
-    namespace = {"function": compiled, "carray": numba.carray}
+    namespace = {"function": compiled, "carray": vars(numba)["carray"]}
     exec(f"def entry({', '.join(names)}):\n    function({', '.join(values)})", namespace)
     entry: Any = numba.cfunc(numba.void(*kinds))(namespace["entry"])
     return _object_code(entry.inspect_llvm(), entry.native_name, function)
@@ -85,4 +86,5 @@ def _object_code(text: str, entry: str, name: str) -> bytes:
     passes.add_simplify_cfg_pass()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
-    return machine.emit_object(module)
+    code: bytes = machine.emit_object(module)
+    return code
