@@ -9,6 +9,8 @@
 | ``PREFECT_API_URL`` | a Prefect server to run flows on |
 | ``PREFECT_API_AUTH_STRING`` | what that server, or the one that this program starts, wants to hear: user:password |
 | ``PREFECT_HOME`` | where a Prefect server that this program starts keeps its files |
+| ``NUMBA_CACHE_DIR`` | where compiled code is kept, instead of beside the package or in ``XDG_CACHE_HOME`` |
+| ``NUMBA_CPU_NAME``, ``NUMBA_CPU_FEATURES`` | the processor to compile for, instead of this one |
 | ``MIMIIDG_SERVED_BY`` | set by ``mimiidg serve``: its process, with which the runs that it starts end |
 
 Importing this module, or the package, reads nothing and changes nothing. The command line and the flows call
@@ -110,3 +112,15 @@ def served_by() -> int:
 def prefect_home() -> str:
     """Where a Prefect server that this program starts keeps its files; empty where nothing is configured."""
     return os.environ.get("PREFECT_HOME", "")
+
+
+def compiled_code_folders(beside: Path) -> list[Path]:
+    """Where compiled code may be kept, in this order: where it is told to be, else beside the package or the user's."""
+    if given := os.environ.get("NUMBA_CACHE_DIR"):
+        return [Path(given)]
+    return [beside, Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mimiidg_build"]
+
+
+def compiled_for() -> tuple[str | None, str | None]:
+    """Name and features, in LLVM's words, of the processor to compile for; None for those of this one."""
+    return os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")

@@ -52,8 +52,6 @@ READ_AT_START = (
     *("MPL", "CUDA", "NVIDIA", "ARROW_", "COVERAGE_", "HYPOTHESIS_", "DASK_", "ZARR_"),
 )
 WARM = (
-    "dask.multiprocessing",  # dask asks for these when it runs something
-    "dask.threaded",
     "numpy.random",
     "pandera.backends.pandas.register",  # pandera, at the first table
     "rich.live",
@@ -67,9 +65,8 @@ WARM = (
     "mimiidg_build.benchmark.results",
     "mimiidg_build.benchmark.train_network",
     "mimiidg_build.build.variant",
-    "mimiidg_build.kernels.level",
-    "mimiidg_build.kernels.logmel",
-    "mimiidg_build.kernels.mixing",
+    "mimiidg_build.kernels.entries",
+    "mimiidg_build.parallel.processes",
     "mimiidg_build.store.listing",
     "mimiidg_build.synthesis.archive",
     "mimiidg_build.training.clip_dataset",
@@ -341,6 +338,7 @@ def main(listener: int, until: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C, at the terminal of the tests, is theirs
     for module in WARM:
         importlib.import_module(module)
+    sys.modules["mimiidg_build.kernels.entries"].load_all()  # which LLVM links in each process
     threads = [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
     # a fork copies the locks that threads hold, but no thread; jemalloc, pyarrow's allocator, sees to its own
     assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1, threads

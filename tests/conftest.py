@@ -44,7 +44,6 @@ if threading.current_thread() is threading.main_thread():  # only it may set han
 
 # Files that take longest, longest first: begun last, each would keep one worker busy while the other is idle.
 LONGEST = (
-    "test_command_server.py",  # not long: after tests of worker processes, commands are started rather than forked
     "storage/test_object_storage.py",
     "cli/test_interrupt.py",
     "test_readme.py",

@@ -22,7 +22,7 @@ ROOMS = {
     "settings": "progress",
     "storage": "errors schemas settings",
     "parallel": "errors storage",
-    "kernels": "",
+    "kernels": "settings",
     "audio": "errors storage kernels",
     "datasets": "errors schemas storage audio",
     "synthesis": "errors schemas storage parallel datasets",
@@ -42,16 +42,17 @@ ROOMS = {
     "cli": "errors schemas progress settings storage parallel datasets fetch "
     "store build upkeep evaluation models benchmark report flows",
 }
-MAX_ARROWS, MAX_ROOMS = 130, 24
+MAX_ARROWS, MAX_ROOMS = 131, 24
 
 # Libraries that one room keeps to itself.
 KEPT = {
     "prefect": {"flows"},
     "obstore": {"storage"},
-    "dask": {"parallel"},
+    "dask": set(),  # what a cluster is asked through is distributed
     "distributed": {"parallel"},
     "torch": {"models", "training", "benchmark"},
     "numba": {"kernels"},
+    "llvmlite": {"kernels"},
     "click": {"cli"},
 }
 

@@ -37,7 +37,7 @@ def level(samples: Int16 | Float32) -> tuple[float, float]:
     """
     if samples.dtype == np.int16:
         # half a second of import, which deciding what to build does without
-        from mimiidg_build.kernels.level import sum_and_peak
+        from mimiidg_build.kernels.entries import sum_and_peak
 
         total, peak = sum_and_peak(np.ascontiguousarray(samples).reshape(-1))
         return total / samples.size / FULL_SCALE**2, peak / FULL_SCALE

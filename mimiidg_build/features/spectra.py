@@ -81,13 +81,10 @@ def logmel_of(power: Float64, settings: FeatureSettings, sample_rate: int) -> Fl
     -------
     np.ndarray [shape=(n_frames, n_mels)], float32, dB
     """
-    from mimiidg_build.kernels import mel as kernel
+    from mimiidg_build.kernels.entries import mel_decibels
 
     spectra = power if settings.power == 2 else np.sqrt(power)
-    logmel: Float32 = kernel.mel_decibels(
-        spectra, *_bands(settings, sample_rate), np.float32(FLOOR), np.float32(2 / settings.power)
-    )
-    return logmel
+    return mel_decibels(spectra, *_bands(settings, sample_rate), np.float32(FLOOR), np.float32(2 / settings.power))
 
 
 @lru_cache(maxsize=32)

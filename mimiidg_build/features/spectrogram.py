@@ -100,14 +100,11 @@ def logmel(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Fl
         Anything but one clip of int16 samples: floating-point samples have another full scale. Or a sample rate at
         which the mel bands do not fit the compiled code.
     """
-    from mimiidg_build.kernels import (
-        logmel as kernel,  # half a second of import that deciding upon a build does without
-    )
+    from mimiidg_build.kernels import entries  # a tenth of a second that deciding upon a build does without
 
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"expected one clip of int16 samples, got {samples.dtype} of shape {samples.shape}")
     tables = _tables(sample_rate)
     if tables is None:
         raise ValueError(f"the mel bands at {sample_rate} Hz do not fit the compiled code")
-    spectrogram: Float32 = kernel.logmel(np.ascontiguousarray(samples), *tables)
-    return spectrogram
+    return entries.logmel(np.ascontiguousarray(samples), *tables)

@@ -1,121 +1,114 @@
-"""The cache of compiled code: one file for each function, kind of processor and state of the sources, with a digest.
+"""The cache of machine code: one file for each function, kind of processor and state of the sources, with a digest.
 
-numba's own cache believes whatever lies in it: a file that is empty or cut off fails in every later process, and a
-flipped bit of machine code runs. Here a file is read only if it has its digest; one that has not is removed, and its
-function is compiled anew. A folder that cannot be written costs compilation, never a command.
+A file is read only if it has its digest, since a flipped bit of machine code would run; one that has not is removed,
+and its function is compiled anew. Folders are tried in turn: ``NUMBA_CACHE_DIR``, or the room's own ``__pycache__`` and
+the user's cache; last a temporary one, so that where the others cannot be written one process finds that out, and not
+every one. A folder that cannot be written costs compilation, never a command.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import logging
 import os
-import pickle
+import stat
+import tempfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import numba
-from numba.core import serialize
-from numba.core.caching import FunctionCache
+from mimiidg_build.settings import compiled_code_folders
 
 log = logging.getLogger(__name__)
 
 DIGEST_BYTES = 32  # of SHA-256
 
 
-def _digest_of_sources() -> str:
-    """Digest of this room's source text."""
-    # sorted, since the file system lists files in any order, and another digest is another compilation
-    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    return hashlib.sha256(b"".join(texts)).hexdigest()
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """Digest of what stands in files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-SOURCES = _digest_of_sources()
+def folders() -> list[Path]:
+    """Where machine code may be kept: it is in the first that can be written."""
+    beside = compiled_code_folders(Path(__file__).parent / "__pycache__")
+    return [*beside, Path(tempfile.gettempdir()) / f"mimiidg_build-{os.getuid()}"]
 
 
-class RoomCache(FunctionCache):
-    """numba's cache of a compiled function, valid for the source text of the whole room, in files with a digest.
-
-    numba itself looks at the one file that the function stands in, but machine code holds everything that was called
-    from there: after a change in ``fft``, the cached ``logmel`` would silently compute what it did before.
-
-    Raises
-    ------
-    RuntimeError
-        Neither the room's folder nor the user's can be written.
-    """
-
-    def __init__(self, function: Any) -> None:
-        super().__init__(function)  # type: ignore[no-untyped-call]
-        files = CheckedFiles(Path(self._cache_path), self._impl.filename_base)
-        self._cache_file = files  # type: ignore[assignment]  # takes the place of numba's, and is asked the same
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled, if it can be written."""
-        try:
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
-        except OSError as error:
-            log.warning("%s: %s; every process will compile this again.", self._cache_path, error.strerror or error)
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        # numba's part of the key names processor and features, so machines of several kinds may share a cache folder
-        return (*super()._index_key(sig, codegen), SOURCES, numba.__version__)  # type: ignore[no-untyped-call]
+def is_safe(folder: Path) -> bool:
+    """Whether code in a folder may run: in a temporary one, which is everybody's, another user might have put it."""
+    if folder.parent != Path(tempfile.gettempdir()):
+        return True
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
-class CheckedFiles:
-    """In place of numba's index and data files, which have no digest.
+class CodeCache:
+    """Machine code of one function.
 
     Parameters
     ----------
-    folder : Path
     name : str
         Of the function, for the names of its files.
+    sources : str
+        Digest of the text that it was compiled from.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
+    def __init__(self, name: str, sources: str) -> None:
+        self._name, self._of_these_sources = name, f"{name}.{sources[:12]}."
 
-    def load(self, key: tuple[Any, ...]) -> Any:
-        """What was saved under a key; None if nothing was, or its file is damaged."""
-        path = self._path(key)
+    def load(self, key: str) -> bytes | None:
+        """What was kept under a key; None if nothing was, or its file is damaged."""
+        return next((code for folder in folders() if (code := self._read(folder, key)) is not None), None)
+
+    def _read(self, folder: Path, key: str) -> bytes | None:
+        path = folder / self._file(key)
         try:
             content = path.read_bytes()
+            if not is_safe(folder):
+                return None
         except OSError:
             return None
-        digest, data = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-        if hashlib.sha256(data).digest() == digest:
-            return pickle.loads(data)
+        if hashlib.sha256(content[DIGEST_BYTES:]).digest() == content[:DIGEST_BYTES]:
+            return content[DIGEST_BYTES:]
         log.warning("%s is damaged; it is compiled anew.", path)
         with contextlib.suppress(OSError):
             path.unlink()
         return None
 
-    def save(self, key: tuple[Any, ...], data: Any) -> None:
-        """Keep data under a key, and remove what was compiled from other sources.
+    def save(self, key: str, code: bytes) -> None:
+        """Keep code under a key, if any folder can be written, and remove what was compiled from other sources."""
+        errors = []
+        for folder in folders():
+            try:
+                self._write(folder, key, hashlib.sha256(code).digest() + code)
+                return
+            except OSError as error:
+                errors.append(f"{folder}: {error.strerror or error}")
+        log.warning(
+            "%s; every process will compile this again. Set NUMBA_CACHE_DIR to a folder that can be written.",
+            "; ".join(errors),
+        )
 
-        Raises
-        ------
-        OSError
-            It cannot be written.
-        """
-        path, content = self._path(key), serialize.dumps(data)  # type: ignore[no-untyped-call]
+    def _write(self, folder: Path, key: str, content: bytes) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not is_safe(folder):
+            raise PermissionError(errno.EPERM, "it belongs to somebody else")
+        path = folder / self._file(key)
         # named at random: a process in another container may have this one's number
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+            temporary.write_bytes(content)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        for other in self._folder.glob(f"{glob.escape(self._name)}.*.nb[ci]"):
+        for other in folder.glob(f"{glob.escape(self._name)}.*.code"):
             if not other.name.startswith(self._of_these_sources):
-                other.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    other.unlink()
 
-    @property
-    def _of_these_sources(self) -> str:
-        return f"{self._name}.{SOURCES[:12]}."
-
-    def _path(self, key: tuple[Any, ...]) -> Path:
-        return self._folder / f"{self._of_these_sources}{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
+    def _file(self, key: str) -> str:
+        return f"{self._of_these_sources}{key[:24]}.code"

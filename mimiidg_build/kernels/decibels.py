@@ -6,6 +6,9 @@ import numpy as np
 
 from mimiidg_build.kernels.compilation import Array, f32, i32, part
 
+# numbers, not calls in the loop, which would be a library's logarithm
+PER_NATURAL, PER_OCTAVE = f32(10 / np.log(10)), f32(10 * np.log10(2))
+
 
 @part
 def decibels_of(values: Array, bits: Array, floor: float, exponents: Array, decibels: Array) -> None:
@@ -34,4 +37,4 @@ def decibels_of(values: Array, bits: Array, floor: float, exponents: Array, deci
         # x, the largest term, is added last: the small ones keep their digits
         square = x * x
         natural = x + (y * x * square - f32(0.5) * square)
-        decibels[i] = natural * f32(10 / np.log(10)) + f32(exponents[i]) * f32(10 * np.log10(2))
+        decibels[i] = natural * PER_NATURAL + f32(exponents[i]) * PER_OCTAVE

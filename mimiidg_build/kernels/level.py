@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from mimiidg_build.kernels.compilation import INT16S, Array, compiled, i32, i64
+from mimiidg_build.kernels.compilation import Array, i32, i64, part
 
 
-@compiled((INT16S,))
-def sum_and_peak(samples: Array) -> Any:
-    """Sum of squares and largest absolute value, exact.
+@part
+def sum_and_peak(samples: Array, out: Array) -> None:
+    """Sum of squares and largest absolute value, exact, to ``out``.
 
     A square is at most 2^30 and therefore int32, so that a vector holds as many as it can; the sum is int64.
     """
@@ -18,4 +16,4 @@ def sum_and_peak(samples: Array) -> Any:
         value = i32(samples[i])
         total += i32(value * value)  # numba makes the product int64
         low, high = min(low, value), max(high, value)
-    return total, max(high, -low)  # -low may be 32768, which int16 does not hold
+    out[0], out[1] = total, max(high, -low)  # -low may be 32768, which int16 does not hold

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
-from mimiidg_build.kernels.compilation import FLOATS, INT16S, INT16S_OUT, Array, compiled, f32, i32, i64
-
-GAIN = numba.float32
+from mimiidg_build.kernels.compilation import Array, f32, i32, i64, part
 
 
-@compiled(
-    (INT16S, GAIN, INT16S, GAIN, INT16S, GAIN, INT16S_OUT),
-    (INT16S, GAIN, FLOATS, GAIN, FLOATS, GAIN, INT16S_OUT),
-)
+@part
 def mix(
-    clip: Array, attenuation: float, first: Array, first_gain: float, second: Array, second_gain: float, mixed: Array
-) -> Any:
-    """Write attenuation clip + first_gain first + second_gain second to ``mixed``, rounded, saturated at 16 bits.
+    clip: Array,
+    attenuation: float,
+    first: Array,
+    first_gain: float,
+    second: Array,
+    second_gain: float,
+    mixed: Array,
+    out: Array,
+) -> None:
+    """The mix, to ``mixed``, and the number of saturated samples and the sums, to ``out``: :func:`.entries.mix`.
 
     Always two layers, of which a gain of 0 silences what is not there: one loop to compile instead of three.
-
-    Parameters
-    ----------
-    clip : np.ndarray [shape=(n_samples,)], int16
-    attenuation : float32
-    first, second : np.ndarray [shape=(n_samples,)], both int16 or both float32
-    first_gain, second_gain : float32
-        In steps of 16 bits: gains of float32 noise at full scale 1 hold the factor 32768.
-    mixed : np.ndarray [shape=(n_samples,)], int16
-        Written to.
-
-    Returns
-    -------
-    n_saturated : int
-        Samples that were beyond 16 bits.
-    clip_clip, clip_mixed, mixed_mixed : int
-        Exact sums of clip^2, clip mixed and mixed^2.
     """
     n_saturated, clip_clip, clip_mixed, mixed_mixed = i64(0), i64(0), i64(0), i64(0)
     for i in range(len(clip)):
@@ -52,4 +34,4 @@ def mix(
         clip_clip += i32(x * x)
         clip_mixed += i32(x * y)
         mixed_mixed += i32(y * y)
-    return n_saturated, clip_clip, clip_mixed, mixed_mixed
+    out[0], out[1], out[2], out[3] = n_saturated, clip_clip, clip_mixed, mixed_mixed

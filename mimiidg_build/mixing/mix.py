@@ -64,14 +64,14 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
             f"expected at most two layers of noise of shape {clip.shape[-1:]}, as the clip is, got {found}"
         )
     # half a second of import, which deciding what to build does without
-    from mimiidg_build.kernels import mixing
+    from mimiidg_build.kernels import entries
 
     clip = np.ascontiguousarray(clip)
     channels = clip.reshape(-1, clip.shape[-1])
     (first, first_gain), (second, second_gain) = _two_layers(channels[0], layers, attenuation)
     samples = np.empty_like(channels)
     sums = [
-        mixing.mix(channel, np.float32(attenuation), first, first_gain, second, second_gain, mixed)
+        entries.mix(channel, np.float32(attenuation), first, first_gain, second, second_gain, mixed)
         for channel, mixed in zip(channels, samples, strict=True)
     ]
     n_saturated, clip_clip, clip_mixed, mixed_mixed = map(sum, zip(*sums, strict=True))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Protocol
 
 from mimiidg_build.errors import UsageError, did_you_mean, shown
-from mimiidg_build.parallel.processes import process_pool, require_main_guard
+from mimiidg_build.parallel.cores import n_cores
 from mimiidg_build.storage.places import Place
 
 
@@ -76,6 +76,8 @@ def runner(scheduler: str = "threads", workers: int | None = None, root: Place |
     if scheduler == "processes":
         # Here and not only where the processes start: before that a build takes its variant's lock, for which a worker
         # that repeats an unguarded script would wait for ever, as its parent would for the worker.
+        from mimiidg_build.parallel.processes import require_main_guard
+
         require_main_guard()
         return partial(_run_in_processes, workers)
     if is_cluster(scheduler):
@@ -130,10 +132,14 @@ def _run_in_threads(
     tasks: Sequence[tuple[Any, ...]],
     on_result: Callable[[Any], None],
 ) -> list[Any]:
-    from dask import threaded
-
     # A thread a core. One more, to work while another waits for the disk, gains 2 %: not worth its memory.
-    return _compute(threaded.get, function, tasks, on_result, num_workers=workers)
+    # Not dask's threads: its import and its graph took a build 0.1 s before the first clip.
+    pool = ThreadPoolExecutor(workers or n_cores())
+    try:
+        return _gathered(pool, function, tasks, on_result)
+    finally:
+        # After a failure or Ctrl-C what has begun ends by itself: the message need not wait for it.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _run_in_processes(
@@ -153,57 +159,31 @@ class _Processes(contextlib.ExitStack):
     def __init__(self, workers: int | None) -> None:
         super().__init__()
         self._workers = workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Executor | None = None
 
     def __call__(
         self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
     ) -> list[Any]:
         if self._pool is None:
-            self._pool = self.enter_context(process_pool(self._workers or _n_cores()))
+            from mimiidg_build.parallel.processes import process_pool  # 20 ms that a build in threads does without
+
+            self._pool = self.enter_context(process_pool(self._workers or n_cores()))
         with contextlib.ExitStack() as failed:
             failed.push(self._ended)
-            # Not through dask's scheduler for processes, which each of them would have to import: 0.3 s.
-            futures = [self._pool.submit(function, *task) for task in tasks]
-            for future in as_completed(futures):
-                on_result(future.result())
+            results = _gathered(self._pool, function, tasks, on_result)
             failed.pop_all()
-        return [future.result() for future in futures]
+        return results
 
     def _ended(self, *error: Any) -> bool | None:
         self._pool = None
         return self.__exit__(*error)
 
 
-def _n_cores() -> int:
-    """As many as dask's threads use: those that affinity and cgroups allow."""
-    from dask.system import CPU_COUNT
-
-    return int(CPU_COUNT)
-
-
-def _compute(
-    get: Callable[..., Any],
-    function: Callable[..., Any],
-    tasks: Sequence[tuple[Any, ...]],
-    on_result: Callable[[Any], None],
-    **options: Any,
+def _gathered(
+    pool: Executor, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
 ) -> list[Any]:
-    """Run tasks on a scheduler of dask's: ``get``, given as a function. By its name, dask would import all of
-    ``distributed`` to see whether there is one."""
-    # Imported here: half a second that a build with nothing to do need not pay.
-    from dask.base import compute
-    from dask.callbacks import Callback
-    from dask.delayed import delayed
-
-    # pure=False: a task writes a file, so no two are ever the same task. Arguments are bound, not given to dask, which
-    # would search every clip of every task for graphs, 0.3 ms a clip. The graph has no edges to optimise.
-    calls = [delayed(partial(function, *task), pure=False, traverse=False)() for task in tasks]
-    keys = {call.key for call in calls}
-
-    def after_task(key: str, result: Any, *_: Any) -> None:
-        if key in keys:  # dask has tasks of its own, too
-            on_result(result)
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(Callback(posttask=after_task))
-        return list(compute(*calls, scheduler=get, optimize_graph=False, **options))
+    """All results in the order of the tasks, each reported as it comes."""
+    futures = [pool.submit(function, *task) for task in tasks]
+    for future in as_completed(futures):
+        on_result(future.result())
+    return [future.result() for future in futures]

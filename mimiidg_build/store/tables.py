@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pyarrow as pa
-
-from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.errors import DataError
 from mimiidg_build.store.recorded import Recorded
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CLIPS, MIX_PLAN = "clips.parquet", "mix_plan.parquet"
 FOREIGN = "Likely cause: the store was written by another program. Build its variant again."
@@ -31,6 +31,10 @@ def read_table(recorded: Recorded, name: str) -> pd.DataFrame:
     DataError
         It is damaged, is no parquet, lacks a column or has no rows.
     """
+    # Imported here: `mimiidg list` opens stores and reads no table, and does without half of its time.
+    import pandas as pd
+    import pyarrow as pa
+
     path = recorded.path / name
     try:
         table = pd.read_parquet(io.BytesIO(recorded.read(name)))
@@ -47,6 +51,8 @@ def read_table(recorded: Recorded, name: str) -> pd.DataFrame:
 
 def _of_format_1(table: pd.DataFrame) -> pd.DataFrame:
     """The clip table of a store of format 1, whose attributes were four columns, as it is now."""
+    from mimiidg_build.datasets.rows import attributes_text
+
     pairs = [
         [(key, value) for key, value in (row[:2], row[2:]) if key]
         for row in table[["d1p", "d1v", "d2p", "d2v"]].itertuples(index=False, name=None)

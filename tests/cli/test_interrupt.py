@@ -71,11 +71,15 @@ class Interrupted:
             if terminal:
                 os.write(read, b"\x03")
             else:
+                # Held while its processes are looked for, which takes a busy machine longer than what is left to do.
+                os.kill(process.pid, signal.SIGSTOP)
+                assert process.poll() is None, f"it ended before it could be stopped: {self.said}"
                 # the command itself is forked: what /proc says of its environment is its parent's
                 self.processes = sorted({str(process.pid), *marked(mark)})
                 for target in self.processes if to_all else [str(process.pid)]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(target), number)
+                os.kill(process.pid, signal.SIGCONT)
             sent = time.monotonic()
             self._listen(read, lambda: False, 60)
             self.exit_code = process.wait(10)

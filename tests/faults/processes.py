@@ -7,6 +7,7 @@ Run as a module it is that one process: a command a line on standard input, an a
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -29,9 +30,7 @@ WARM = (
     "mimiidg_build.benchmark.train_network",
     "mimiidg_build.build.variant",
     "mimiidg_build.cli",
-    "mimiidg_build.kernels.level",  # with numba
-    "mimiidg_build.kernels.logmel",
-    "mimiidg_build.kernels.mixing",
+    "mimiidg_build.kernels.entries",
     "mimiidg_build.training.clip_dataset",
     "mimiidg_build.upkeep.prune",
     "mimiidg_build.upkeep.repair",
@@ -139,7 +138,9 @@ def serve(commands: Iterator[str]) -> None:
     """Start and await what is asked for."""
     for module in WARM:
         importlib.import_module(module)
+    sys.modules["mimiidg_build.kernels.entries"].load_all()  # which LLVM links in each process
     shorten()
+    gc.freeze()  # a collection would write to all that forked processes share
     for line in commands:
         command = json.loads(line)
         if "wait" in command:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import errno
-import importlib
-import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
@@ -23,7 +22,7 @@ from mimiidg_build.audio.level import level
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.features import logmel
-from mimiidg_build.kernels import cache, compilation
+from mimiidg_build.kernels import cache, compilation, entries, machine_code
 from mimiidg_build.mixing.mix import mix
 from mimiidg_build.store.store import open_store
 from tests.conftest import DATASET, content
@@ -52,49 +51,135 @@ def test_the_oldest_processor_gives_the_same_store(root: Path, tmp_path: Path) -
     command = [sys.executable, "-c", build]
     ran = subprocess.run(command, env=os.environ | oldest, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert any((tmp_path / "compiled").rglob("*.nbc")), "it was compiled for that processor"
+    assert any((tmp_path / "compiled").rglob("*.code")), "it was compiled for that processor"
     assert content(open_store(Path(ran.stdout.strip()).parent)) == expected
 
 
-def test_what_cannot_be_cached_is_compiled_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
-    """A function without a file stands for a program whose folder and home cannot be written."""
-    namespace: dict[str, object] = {}
-    exec("def largest(samples):\n    return samples.max()", namespace)
-    largest = compilation.compiled((compilation.INT16S,))(namespace["largest"])
-    assert largest(np.array([1, 3, 2], np.int16)) == 3
-    assert "every process will compile this again. Set NUMBA_CACHE_DIR" in caplog.text
+MODULE = "mimiidg_build.kernels.function"
+SOURCE = """
+def largest(samples, out):
+    found = samples[0]
+    for i in range(len(samples)):
+        found = max(found, samples[i])
+    out[0] = found
+"""
 
 
-def test_compiled_code_is_cached_for_the_source_text_of_the_whole_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """numba would go on using the machine code of a function after a change in another module that it calls."""
-    (tmp_path / "largest.py").write_text("def largest(samples):\n    return samples.max()\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))  # whatever NUMBA_CACHE_DIR says
-    largest = importlib.import_module("largest").largest
+class Largest:
+    """A small function in place of the room's own, found in a cache of one's own or compiled, as a process would."""
 
-    def found_in_cache() -> bool:
-        stats = compilation.compiled((compilation.INT16S,))(largest).stats
-        assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) == 1
-        return bool(stats.cache_hits)
+    def __init__(self) -> None:
+        self.n_compiled = 0
 
-    assert [found_in_cache(), found_in_cache()] == [False, True]
-    monkeypatch.setattr(cache, "SOURCES", "another text")
-    assert [found_in_cache(), found_in_cache()] == [False, True]
-    assert len(list(tmp_path.rglob("*.nb?"))) == 1, "what no version in use would read is removed"
+    def __call__(self) -> int:
+        """Its result, from code that was loaded anew."""
+        out = np.empty(1, np.int64)
+        machine_code.MachineCode("function", "largest", [np.int16], [np.int64])(np.array([1, 3, 2], np.int16), out)
+        return int(out[0])
+
+    def compiled_now(self) -> bool:
+        """Whether this time it was compiled."""
+        before = self.n_compiled
+        assert self() == 3
+        return self.n_compiled > before
+
+
+COMPILED: dict[tuple[Any, ...], bytes] = {}  # once for all tests
 
 
 @pytest.fixture
-def largest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Compile a small function, or take it from its cache beside ``tmp_path``/function.py."""
-    (tmp_path / "function.py").write_text("def largest(samples):\n    return samples.max()\n")
-    spec = importlib.util.spec_from_file_location("function", tmp_path / "function.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "compiled"))
-    return lambda: compilation.compiled((compilation.INT16S,))(module.largest)
+def largest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Largest:
+    """Its cache lies in ``tmp_path``/compiled, where that can be written, else in ``tmp_path``/temporary."""
+    module = ModuleType(MODULE)
+    exec(SOURCE, vars(module))
+    vars(module)["largest"] = compilation.part(vars(module)["largest"])
+    monkeypatch.setitem(sys.modules, MODULE, module)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    function, compile_function = Largest(), compilation.compile_function
+
+    def compiled(*arguments: Any) -> bytes:
+        function.n_compiled += 1
+        if arguments[:2] not in COMPILED:
+            COMPILED[arguments[:2]] = compile_function(*arguments)
+        return COMPILED[arguments[:2]]
+
+    monkeypatch.setattr(compilation, "compile_function", compiled)
+    return function
+
+
+def test_what_cannot_be_cached_is_compiled_all_the_same(
+    tmp_path: Path, largest: Largest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files where the folders should be."""
+    (tmp_path / "compiled").touch()
+    (tmp_path / "temporary" / f"mimiidg_build-{os.getuid()}").touch()
+    assert [largest.compiled_now(), largest.compiled_now()] == [True, True]
+    assert "File exists; every process will compile this again. Set NUMBA_CACHE_DIR" in caplog.text
+
+
+def test_that_a_cache_cannot_be_written_is_found_once(
+    tmp_path: Path, largest: Largest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first process keeps the code in a temporary folder, for itself and for those that follow."""
+    (tmp_path / "compiled").touch()
+    assert [largest.compiled_now(), largest.compiled_now()] == [True, False]
+    assert not caplog.text
+    (folder,) = (tmp_path / "temporary").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert largest.compiled_now(), "anybody may have put code there"
+
+
+def test_a_later_process_compiles_nothing_and_does_without_numba() -> None:
+    entries.load_all()
+    code = "import sys; from mimiidg_build.kernels import entries; entries.load_all(); print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_without_a_cache_folder_of_its_own_code_lies_beside_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    beside, users, _ = cache.folders()
+    assert beside == Path(cache.__file__).parent / "__pycache__"
+    assert users == Path("/caches/mimiidg_build")
+
+
+def test_compiled_code_is_cached_for_the_source_text_of_the_whole_room(
+    tmp_path: Path, largest: Largest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """numba would go on using the machine code of a function after a change in another module that it calls."""
+    assert [largest.compiled_now(), largest.compiled_now()] == [True, False]
+    monkeypatch.setattr(machine_code, "digest_of_sources", lambda: "another text")
+    machine_code.room_key.cache_clear()
+    assert [largest.compiled_now(), largest.compiled_now()] == [True, False]
+    assert len(list(tmp_path.rglob("*.code"))) == 1, "what no version in use would read is removed"
+    monkeypatch.undo()
+    machine_code.room_key.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("NUMBA_CPU_NAME", "generic"), ("NUMBA_CPU_FEATURES", "")], ids=["name", "features"]
+)
+def test_compiled_code_is_cached_for_the_processor(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine_code.room_key()
+    monkeypatch.setenv(name, value)
+    for cached in (machine_code.processor, machine_code.room_key):
+        cached.cache_clear()
+    assert machine_code.room_key() != before
+    monkeypatch.undo()
+    for cached in (machine_code.processor, machine_code.room_key):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros(10, np.float32), np.zeros(10, np.int32), np.zeros(20, np.int16)[::2]], ids=str
+)
+def test_other_arrays_never_reach_the_machine_code(samples: np.ndarray) -> None:
+    with pytest.raises(TypeError, match="sum_and_peak takes contiguous int16, got "):
+        entries.sum_and_peak(samples)
 
 
 def flip(content: bytes, place: float) -> bytes:
@@ -117,40 +202,38 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damaged_compiled_code_is_compiled_anew(
-    tmp_path: Path, largest: Callable[[], Any], damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, largest: Largest, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     largest()
-    (file,) = tmp_path.rglob("*.nb?")
+    (file,) = tmp_path.rglob("*.code")
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    again = largest()
-    assert again(np.array([1, 3, 2], np.int16)) == 3 and again.stats.cache_misses
+    assert largest.compiled_now()
     assert f"{file} is damaged; it is compiled anew." in caplog.text
     caplog.clear()
-    assert largest().stats.cache_hits and caplog.text == "", "the new one has taken its place"
+    assert not largest.compiled_now() and caplog.text == "", "the new one has taken its place"
+    assert file.read_bytes() == whole
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_a_cache_that_cannot_be_written_is_passed_over(
-    tmp_path: Path, largest: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, largest: Largest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file where the folder should be, a folder where a file should be, a disk that is full when it is written."""
-    (tmp_path / "compiled").touch()
-    assert largest()(np.array([1, 3, 2], np.int16)) == 3
-    (file,) = tmp_path.rglob("*.nb?")
-    assert file.parent.name == "__pycache__", "beside the source instead"
+    """A folder where a file should be, a disk that is full when it is written."""
+    largest()
+    (file,) = tmp_path.rglob("*.code")
     file.unlink()
     file.mkdir()
-    assert largest()(np.array([1, 3, 2], np.int16)) == 3
-    assert "every process will compile this again" in caplog.text
+    assert [largest.compiled_now(), largest.compiled_now()] == [True, False], "in the temporary folder instead"
     file.rmdir()
+    shutil.rmtree(tmp_path / "temporary" / f"mimiidg_build-{os.getuid()}")
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
     caplog.clear()
-    assert largest()(np.array([1, 3, 2], np.int16)) == 3
+    assert largest.compiled_now()
     assert "No space left on device; every process will compile this again" in caplog.text
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -161,7 +244,7 @@ def test_a_command_survives_a_damaged_cache(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mimiidg_build", "build", "demo", "--dataset", DATASET, "--section", "fan/00"]
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
     for name in ("first", "second"):
-        files = sorted((tmp_path / "compiled").rglob("*.nb?"))
+        files = sorted((tmp_path / "compiled").rglob("*.code"))
         assert len(files) > 2 or name == "first"
         for file, damage in zip(files, cycle([DAMAGE["empty"], DAMAGE["half"], DAMAGE["bit at 0.5"]]), strict=False):
             file.write_bytes(damage(file.read_bytes()))

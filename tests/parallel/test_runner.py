@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import threading
@@ -9,23 +10,40 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.parallel.runner import Runner, runner, running
+from tests.command_server import needs_an_interpreter_of_its_own
 
 SCHEDULERS = ["threads", "cluster", "processes"]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """A cluster with a worker process of its own."""
+@contextlib.contextmanager
+def local_cluster(**options: Any) -> Iterator[str]:
+    """The address of a cluster with a worker process of its own.
+
+    distributed puts ``MALLOC_TRIM_THRESHOLD_`` and ``MKL_NUM_THREADS`` into this process's environment, where its
+    worker inherits them, and leaves them there: every command of a later test would be started rather than forked.
+    """
     import distributed  # not above: worker processes import this module too
 
-    # port 0: two test runs at once would both want the default port, and one of them warn
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as local:
-        yield local.scheduler_address
+    before = dict(os.environ)
+    try:
+        # port 0: two test runs at once would both want the default port, and one of them warn
+        with distributed.LocalCluster(n_workers=1, dashboard_address=":0", **options) as local:
+            yield local.scheduler_address
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with local_cluster(threads_per_worker=2) as address:
+        yield address
 
 
 @pytest.fixture(params=SCHEDULERS[:2])
@@ -57,6 +75,21 @@ def failing(number: int) -> int:
     if number == 3:
         raise DataError("clip 3 is damaged")
     return number
+
+
+def test_a_task_that_kills_its_workers_is_given_up() -> None:
+    """The first of this file: only here does the environment show what the cluster leaves in it."""
+    import dask
+    import distributed  # before its settings are changed, of which it brings the defaults
+
+    assert distributed
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        local_cluster(threads_per_worker=1, silence_logs=50) as address,
+        pytest.raises(DataError, match="a task killed 1 workers of the cluster at tcp://.*, the last tcp://.*memory"),
+    ):
+        runner(address)(os._exit, [(9,)], print)
+    assert not needs_an_interpreter_of_its_own(os.environ), "commands of later tests are forked"
 
 
 # every run on processes starts them anew, which takes seconds: only where it shows something
@@ -137,18 +170,6 @@ def test_processes_stay_from_call_to_call_until_one_fails() -> None:
         assert second != first, "of a new pool"
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
-
-
-def test_a_task_that_kills_its_workers_is_given_up() -> None:
-    import dask
-    import distributed
-
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as local,
-        pytest.raises(DataError, match="a task killed 1 workers of the cluster at tcp://.*, the last tcp://.*memory"),
-    ):
-        runner(local.scheduler_address)(os._exit, [(9,)], print)
 
 
 @pytest.mark.parametrize("name", ["thread", "", "localhost", "Processes"])

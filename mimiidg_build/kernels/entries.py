@@ -1,0 +1,152 @@
+"""The compiled functions of this room, as Python calls them: they have the memory that the machine code works in.
+
+Compiled when first called, some ten seconds once on each machine; loaded from the cache in every later process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mimiidg_build.kernels.layout import LANES, N_BANDS, N_POINTS, SCRATCH_SIZE, WORK_SIZE
+from mimiidg_build.kernels.machine_code import MachineCode
+
+Int16 = npt.NDArray[np.int16]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+INT16S, INT32S, INT64S, FLOATS, DOUBLES = [np.int16], [np.int32], [np.int64], [np.float32], [np.float64]
+
+_sum_and_peak = MachineCode("level", "sum_and_peak", INT16S, INT64S)
+_mix = {
+    np.dtype(noise[0]): MachineCode(
+        "mixing", "mix", INT16S, np.float32, noise, np.float32, noise, np.float32, INT16S, INT64S
+    )
+    for noise in (INT16S, FLOATS)
+}
+_logmel = MachineCode(
+    *("logmel", "logmel", INT32S, FLOATS, np.float32, INT64S, INT64S, FLOATS),
+    *(INT32S, FLOATS, INT32S, INT32S, FLOATS, FLOATS),
+)
+_mel_decibels = MachineCode(
+    *("mel", "mel_decibels", DOUBLES, INT64S, INT64S, FLOATS, np.float32, np.float32),
+    *(np.int64, np.int64, DOUBLES, INT32S, FLOATS, INT32S, FLOATS),
+)
+
+
+def load_all() -> None:
+    """Have all of them ready, for processes that are forked from this one."""
+    for code in (_sum_and_peak, *_mix.values(), _logmel, _mel_decibels):
+        code.load()
+
+
+def sum_and_peak(samples: Int16) -> tuple[int, int]:
+    """Sum of squares and largest absolute value of samples [shape=(n_samples,)], exact."""
+    out = np.empty(2, np.int64)
+    _sum_and_peak(samples, out)
+    total, peak = out.tolist()
+    return total, peak
+
+
+def mix(
+    clip: Int16,
+    attenuation: np.float32,
+    first: Int16 | Float32,
+    first_gain: np.float32,
+    second: Int16 | Float32,
+    second_gain: np.float32,
+    mixed: Int16,
+) -> tuple[int, ...]:
+    """Write attenuation clip + first_gain first + second_gain second to ``mixed``, rounded, saturated at 16 bits.
+
+    Parameters
+    ----------
+    clip : np.ndarray [shape=(n_samples,)], int16
+    attenuation : float32
+    first, second : np.ndarray [shape=(n_samples,)], both int16 or both float32
+    first_gain, second_gain : float32
+        In steps of 16 bits: gains of float32 noise at full scale 1 hold the factor 32768.
+    mixed : np.ndarray [shape=(n_samples,)], int16
+        Written to.
+
+    Returns
+    -------
+    n_saturated : int
+        Samples that were beyond 16 bits.
+    clip_clip, clip_mixed, mixed_mixed : int
+        Exact sums of clip^2, clip mixed and mixed^2.
+    """
+    out = np.empty(4, np.int64)
+    _mix[first.dtype](clip, attenuation, first, first_gain, second, second_gain, mixed, out)
+    return tuple(out.tolist())
+
+
+def logmel(
+    samples: Int16, window: Float32, floor: np.float32, first_row: Int64, first_weight: Int64, weights: Float32
+) -> Float32:
+    """10 log10(max(mel, floor)) of a clip, centred: frame k begins half a frame before sample 512 k, zeros beyond.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n_samples,)], int16
+    window : np.ndarray [shape=(1024,)], float32
+        Half of it, over full scale: the halves that :func:`.fft.power_of_bins` leaves out, and the samples' scale.
+    floor : float32
+    first_row : np.ndarray [shape=(N_BANDS,)], int64
+        Where a band's bins begin, in rows from LOWER: bin k is row k, or row POWER_ROWS + 512 - k, of which the
+        first N_POWERS of each kind exist.
+    first_weight : np.ndarray [shape=(N_BANDS + 1,)], int64
+        Where a band's weights begin, and the last one's end.
+    weights : np.ndarray [shape=(n_weights,)], float32
+        Band after band, row by row; for each a multiple of TAPS.
+
+    Returns
+    -------
+    np.ndarray [shape=(1 + n_samples // 512, N_BANDS)], float32, dB
+    """
+    n_frames = 1 + len(samples) // N_POINTS
+    n_blocks = -(-n_frames // LANES) * LANES + 1  # whole groups of 16 frames; the last frame needs a block more
+    padded = np.zeros(n_blocks * N_POINTS, np.int16)
+    padded[N_POINTS : N_POINTS + len(samples)] = samples  # one block of zeros ahead: frame k is blocks k and k + 1
+    # zeros: bands are summed beyond the powers, with weights of 0, and 0 times a stray NaN or infinity is NaN
+    work = np.zeros(WORK_SIZE, np.float32)
+    memory = _scratch(SCRATCH_SIZE), work, work.view(np.int32), _scratch(N_BANDS * LANES)
+    decibels, out = np.empty(N_BANDS * LANES, np.float32), np.empty((n_frames, N_BANDS), np.float32)
+    _logmel(padded.view(np.int32), window, floor, first_row, first_weight, weights, *memory, decibels, out)
+    return out
+
+
+def mel_decibels(
+    spectra: Float64, first_bin: Int64, first_weight: Int64, weights: Float32, floor: np.float32, factor: np.float32
+) -> Float32:
+    """Factor 10 log10(max(mel, floor)) of spectra, the sums in double precision and in the order of the bins.
+
+    Parameters
+    ----------
+    spectra : np.ndarray [shape=(n_frames, n_bins)], float64
+    first_bin : np.ndarray [shape=(n_bands,)], int64
+        Where each band begins.
+    first_weight : np.ndarray [shape=(n_bands + 1,)], int64
+        Where a band's weights begin, and the last one's end.
+    weights : np.ndarray [shape=(n_weights,)], float32
+        Band after band.
+    floor, factor : float32
+
+    Returns
+    -------
+    np.ndarray [shape=(n_frames, n_bands)], float32, dB
+    """
+    mel = np.empty((len(spectra), len(first_bin)), np.float32)
+    decibels, sums = np.empty_like(mel), np.empty(4)
+    memory = sums, _scratch(mel.size), mel, mel.view(np.int32)
+    bands = first_bin, first_weight, weights
+    _mel_decibels(spectra, *bands, floor, factor, *spectra.shape, *memory, decibels)
+    return decibels
+
+
+def _scratch(size: int) -> npt.NDArray[Any]:
+    """Memory that is written before it is read."""
+    return np.empty(size, np.int32)
