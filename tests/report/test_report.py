@@ -284,7 +284,7 @@ def test_benchmark_is_what_the_runs_say(case: tuple[Store, Path], page: Page) ->
 def test_roc_curves_are_of_the_scores(case: tuple[Store, Path], html: str) -> None:
     """The AUC beside a curve is the evaluation's."""
     directory = run_directory(case, "nearest_neighbour-smoke-0")
-    for row in evaluate_scores(directory, n_resamples=0).sections.to_dict("records"):
+    for row in evaluate_scores(directory, interval="none").sections.to_dict("records"):
         note = f"source {100 * row['auc_source']:.1f} · target {100 * row['auc_target']:.1f}"
         assert (
             f"ROC curves of {row['machine_type']}/{row['section']}, nearest_neighbour. AUC in percent: {note}" in html
@@ -295,7 +295,7 @@ def test_histograms_tell_the_decisions(case: tuple[Store, Path], html: str) -> N
     """What lies above the drawn threshold is what the run called anomalous."""
     store, root = case
     (result,) = [model for model in read_runs(store, root).models if model.model == "nearest_neighbour"]
-    scored = evaluate_scores(result.runs[0].directory, n_resamples=0)
+    scored = evaluate_scores(result.runs[0].directory, interval="none")
     for row in scored.sections.to_dict("records"):
         name = f"{row['machine_type']}/{row['section']}"
         clips = result.scored[name]
@@ -375,7 +375,7 @@ def test_variants_of_other_data_do_not_stand_beside(case: tuple[Store, Path]) ->
 def test_heat_maps_show_every_system_and_section(case: tuple[Store, Path], page: Page, html: str) -> None:
     texts = page.tables[HEAT]
     assert len(texts) == 4 and texts[0]["Domain"] == "source"
-    scored = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), n_resamples=0)
+    scored = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), interval="none")
     shown = {
         domain: row
         for text, row in zip(texts, page.numbers[HEAT], strict=True)
@@ -405,7 +405,7 @@ def test_heat_maps_show_every_system_and_section(case: tuple[Store, Path], page:
 def test_decisions_are_the_evaluations(case: tuple[Store, Path], page: Page) -> None:
     """Precision, recall and F1 at the threshold, by section and domain."""
     rows = page.numbers["nearest_neighbour, smoke profile: precision, recall and F1 at the threshold in %"]
-    sections = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), n_resamples=0).sections
+    sections = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), interval="none").sections
     for shown, row in zip(rows, sections.to_dict("records"), strict=False):
         for metric in ("precision", "recall", "f1"):
             for domain in ("source", "target"):
