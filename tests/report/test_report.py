@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from matplotlib import rc_context
 
 from mimiidg_build.audio.level import level
+from mimiidg_build.benchmark.compare import compare_runs
 from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
@@ -279,6 +280,22 @@ def test_benchmark_is_what_the_runs_say(case: tuple[Store, Path], page: Page) ->
     compared = {row["System"]: row for row in page.tables[MEANS]}
     assert compared["autoencoder"]["Seeds"] == "2" and compared["nearest_neighbour"]["Seeds"] == "1"
     assert compared["autoencoder"]["Official score"] == texts[-1]["AUC source"]
+
+
+def test_systems_are_compared_on_the_same_clips(case: tuple[Store, Path], page: Page) -> None:
+    """A row for each system but the best, as ``compare`` has it; few clips are marked, in the CSV as well."""
+    store, root = case
+    best, other = ranked(read_runs(store, at(root)).models)
+    names = [f"{store.attributes.variant.name}/{result.model}-{result.label}" for result in (other, best)]
+    expected = compare_runs(*names, root).official_score
+    (caption,) = (title for title in page.tables if title.startswith(f"Less the best system, {best.name},"))
+    (row,) = page.tables[caption]
+    assert row["System"] == other.name and row["Interval over"] == "clips"
+    assert row["Official score"].startswith(f"{100 * expected.value:+.2f}*".replace("-", "\N{MINUS SIGN}"))
+    assert any(text.startswith("* Few test clips: ") for text in page.text)
+    (link,) = (entry for entry in page.all("a") if entry.get("aria-label") == f"CSV of the table: {caption}")
+    text = base64.b64decode(link["href"].removeprefix(CSV_LINK)).decode("utf-8-sig")
+    assert {row["Few test clips"] for row in csv.DictReader(io.StringIO(text))} == {"yes"}
 
 
 def test_roc_curves_are_of_the_scores(case: tuple[Store, Path], html: str) -> None:
