@@ -22,6 +22,7 @@ Training and evaluation
     ClipDataset        clips of a store as torch tensors
     benchmark_models   train, score and evaluate models on a store
     evaluate_scores    every metric of score files in the official format
+    compare_runs       two systems on the same clips: differences with intervals
     write_report       one HTML page about a store and its benchmarks
 
 The rooms of the package, from the ground up: errors, progress, settings, storage, parallel, kernels, audio, datasets,
@@ -36,6 +37,7 @@ from mimiidg_build.errors import refuse_optimised
 from mimiidg_build.settings import __version__
 
 if TYPE_CHECKING:
+    from mimiidg_build.benchmark.compare import compare_runs
     from mimiidg_build.benchmark.stages import benchmark_models
     from mimiidg_build.build.variant import build_variant
     from mimiidg_build.datasets.manifest import load_dataset
@@ -58,6 +60,7 @@ __all__ = [
     "__version__",
     "benchmark_models",
     "build_variant",
+    "compare_runs",
     "derive_variant",
     "diff_stores",
     "evaluate_scores",
@@ -79,6 +82,7 @@ _HOMES = {
     "Store": "store.store",
     "benchmark_models": "benchmark.stages",
     "build_variant": "build.variant",
+    "compare_runs": "benchmark.compare",
     "derive_variant": "datasets.variant",
     "diff_stores": "upkeep.diff",
     "evaluate_scores": "evaluation.evaluate",

@@ -1,7 +1,7 @@
 """The shape of ``results.json``: every metric of one system on one test set.
 
 Metrics are fractions in [0, 1]. ``null`` is a metric that is unknown, because the domains or the decisions that it
-needs are not given. Intervals are (low, high), 95 % percentile bootstrap intervals over the test clips.
+needs are not given. Intervals are (low, high), at 95 %, over the test clips; a metric that has none is left out.
 """
 
 from __future__ import annotations
@@ -70,19 +70,32 @@ class Means(Strict):
 
 
 class MachineTypeResult(Strict):
-    """Means over the sections of one machine type, and the metrics of all its clips pooled."""
+    """Means over the sections of one machine type, and the metrics of all its clips pooled.
+
+    ``intervals`` are of the arithmetic means.
+    """
 
     machine_type: MachineType
     arithmetic: dict[str, Finite | None]
     harmonic: dict[str, Finite | None]
     auc_pooled: Finite
     pauc_pooled: Finite
+    intervals: dict[str, Interval] = {}
+
+
+class SmallestCell(Strict):
+    """The cell (``target anomaly``; ``anomaly`` where there are no domains) that has the fewest test clips."""
+
+    section: str
+    cell: str
+    n: Annotated[int, Field(ge=0)]
 
 
 class Results(Strict):
     """All of a results file. ``means`` and ``official_score`` are over all sections of all machine types.
 
-    ``protocol`` is how the year is judged: what the official score is made of.
+    ``protocol`` is how the year is judged: what the official score is made of. ``mean_intervals`` are of the arithmetic
+    means. Where ``few_clips``, some cell has so few clips that means and official score say little.
     """
 
     sections: list[SectionResult]
@@ -91,6 +104,9 @@ class Results(Strict):
     official_score_interval: Interval | None
     means: Means
     mean_intervals: dict[str, Interval]
+    harmonic_mean_intervals: dict[str, Interval] = {}
+    few_clips: bool = False
+    smallest_cell: SmallestCell | None = None
     machine_types: list[MachineTypeResult]
     values: list[ValueResult]
     confidence_level: Annotated[float, Field(gt=0, lt=1)]

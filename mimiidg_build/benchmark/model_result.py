@@ -109,16 +109,28 @@ class ModelResult:
         protocol = PROTOCOLS[self.store.attributes.protocol]
         return protocol.shown if self.has_domains or not protocol.has_domains else WITHOUT_DOMAINS
 
+    @property
+    def few_clips(self) -> bool:
+        """Whether means and official score are of too few test clips to say much."""
+        return any(run.evaluation.few_clips for run in self.runs)
+
+    @property
+    def few_clips_notes(self) -> list[str]:
+        """What the mark beside them means, where there is one."""
+        return self.runs[0].evaluation.few_clips_notes
+
     def mean(self, metric: str) -> Estimate:
         """The arithmetic mean over sections."""
         values = [run.evaluation.means["arithmetic"][metric] for run in self.runs]
-        return combine(values, [run.evaluation.mean_intervals.get(metric, NO_INTERVAL) for run in self.runs])
+        intervals = [run.evaluation.mean_intervals.get(metric, NO_INTERVAL) for run in self.runs]
+        return combine(values, intervals, few_clips=self.few_clips)
 
     @property
     def official_score(self) -> Estimate:
         """The protocol's: since 2022 the harmonic mean of AUC source, AUC target and pAUC of all sections."""
         values = [run.evaluation.official_score for run in self.runs]
-        return combine(values, [run.evaluation.official_score_interval for run in self.runs])
+        intervals = [run.evaluation.official_score_interval for run in self.runs]
+        return combine(values, intervals, few_clips=self.few_clips)
 
     def section(self, section_id: str, metric: str) -> Estimate:
         """One section (``"fan/00"``)."""
@@ -239,6 +251,7 @@ class ModelResult:
             "means": {metric: nullable(self.mean(metric).to_dict()) for metric in shown},
             "official_score": null_if_nan(official.value),
             "official_score_interval": [null_if_nan(official.low), null_if_nan(official.high)],
+            "few_clips": self.few_clips,
             "runs": [
                 {"seed": run.seed, "directory": str(run.directory), **run.evaluation.to_dict()} for run in self.runs
             ],

@@ -41,8 +41,15 @@ class Benchmark:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the results should know: clips that are cut, sections and clips that are not evaluated."""
-        return [*cut_clips(self.store, [model.model for model in self.models]), *not_evaluated(self.store)]
+        """What a reader of the results should know: clips that are cut, sections and clips that are not evaluated,
+        and where clips are few."""
+        cut = cut_clips(self.store, [model.model for model in self.models])
+        return [*cut, *not_evaluated(self.store), *self.few_clips_notes]
+
+    @property
+    def few_clips_notes(self) -> list[str]:
+        """What the mark beside means and official scores means, where there is one."""
+        return list(dict.fromkeys(note for model in self.models for note in model.few_clips_notes))
 
     @property
     def title(self) -> str:

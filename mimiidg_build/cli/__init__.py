@@ -23,6 +23,7 @@ import click
 
 from mimiidg_build.cli.benchmark import benchmark
 from mimiidg_build.cli.build import build
+from mimiidg_build.cli.compare import compare
 from mimiidg_build.cli.completion import completion
 from mimiidg_build.cli.datasets import datasets
 from mimiidg_build.cli.demo import demo
@@ -78,6 +79,7 @@ for command in (
     export,
     benchmark,
     evaluate,
+    compare,
     explain,
     report,
     serve,

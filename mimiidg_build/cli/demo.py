@@ -9,7 +9,7 @@ import click
 from mimiidg_build.cli.names import absolute_for_cluster
 from mimiidg_build.cli.options import common, replace_option, run_options
 from mimiidg_build.cli.prefect_server import start_prefect
-from mimiidg_build.cli.printing import print_json, print_store, print_table, shown_progress, store_content
+from mimiidg_build.cli.printing import print_json, print_lines, print_store, print_table, shown_progress, store_content
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark.runs import Run
@@ -73,6 +73,7 @@ def demo(
         print_json({"store": store_content(store), "benchmark": found.to_dict()})
         return
     print_table(f"{found.title}: means over sections", compare_rows([found]))
+    print_lines(found.few_clips_notes)
     print_store(store, as_json=False, note=note)
     if not quiet:
         click.echo(f"all of it on one page: mimiidg report {variant.name}", err=True)

@@ -14,7 +14,7 @@ from mimiidg_build.cli.values import FilePath
 from mimiidg_build.errors import UsageError
 
 if TYPE_CHECKING:
-    from mimiidg_build.evaluation.results import Evaluation
+    from mimiidg_build.evaluation.results import Evaluation, Interval
     from mimiidg_build.storage.places import Place
 
 DECIDED = {"F1 source": "f1_source", "F1 target": "f1_target"}
@@ -40,6 +40,12 @@ DECIDED = {"F1 source": "f1_source", "F1 target": "f1_target"}
     help="Show these AUCs as well: of each domain's normal clips against its own anomalous clips (within, as in 2021), "
     "or against all of the section (all, as since 2022).",
 )
+@click.option(
+    "--interval",
+    type=click.Choice(["jackknife", "hanley_mcneil", "as_published"]),
+    help="Show 95 % intervals beside every AUC, and machine types: of the jackknife over clips, Hanley and McNeil's, "
+    "or theirs as papers printed it (the clips of a machine type's IDs pooled, normal and anomalous counts swapped).",
+)
 @click.option("--partial", is_flag=True, help="Take score files that lack test clips, and say so beside every number.")
 @common
 def evaluate(
@@ -47,6 +53,7 @@ def evaluate(
     truth: tuple[Path, ...],
     protocol: str | None,
     definition: str | None,
+    interval: str | None,
     partial: bool,
     root: Place,
     as_json: bool,
@@ -57,13 +64,16 @@ def evaluate(
     Reads score files as each year's baseline and submissions name them: anomaly_score_<machine>_id_<NN>.csv (2020),
     ..._section_<NN>_source_test.csv (2021), ..._section_<NN>_test.csv (2022 on), the long names of 2023's baseline; and
     decision_result_... where they are there. A score file that lacks test clips is an error. Says beside the official
-    score where sections are missing.
+    score where sections are missing. With fewer than 20 test clips of a kind (domain and condition) in a section, means
+    and official score are marked with a *; with one there is no interval.
 
     Example: mimiidg evaluate my_scores --truth dcase2022_evaluator --json
     """
     from mimiidg_build.evaluation.evaluate import evaluate_scores
 
-    found = evaluate_scores(directory, truth or None, protocol=protocol, partial=partial)
+    found = evaluate_scores(
+        directory, truth or None, protocol=protocol, partial=partial, interval=interval or "jackknife"
+    )
     other = other_score(found, definition) if definition else {}
     missing = [str(section) for section in found.missing_sections]
     if as_json:
@@ -71,10 +81,10 @@ def evaluate(
         lacks = {"complete": not missing and not partial, "partial": partial, "missing_sections": missing}
         print_json(found.to_dict() | other | lacks)
         return
-    print_table(f"{directory}: {_what(found)}", evaluation_rows(found, definition))
+    print_table(f"{directory}: {_what(found)}", evaluation_rows(found, definition, with_intervals=interval is not None))
     if missing:
         click.echo(f"incomplete: no scores of {', '.join(missing)}. An official score is over all of them.")
-    print_lines(found.notes)
+    print_lines([*found.notes, *found.few_clips_notes])
 
 
 def other_score(found: Evaluation, definition: str) -> dict[str, float]:
@@ -95,22 +105,67 @@ def other_score(found: Evaluation, definition: str) -> dict[str, float]:
     return {f"official_score_{definition}": null_if_nan(score)}
 
 
-def evaluation_rows(found: Evaluation, definition: str | None = None) -> list[dict[str, Any]]:
-    """Every section, then means over all of them, and the official score with its interval and what it lacks."""
-    columns = _columns(found, definition)
+def evaluation_rows(
+    found: Evaluation, definition: str | None = None, *, with_intervals: bool = False
+) -> list[dict[str, Any]]:
+    """Every section, then means over all of them, and the official score with its interval and what it lacks.
+
+    Parameters
+    ----------
+    found : Evaluation
+    definition : {"within", "all"}, optional
+        Of which the AUCs stand there as well.
+    with_intervals : bool
+        Also of sections and means, and the means over each machine type.
+
+    Returns
+    -------
+    list of dict
+        Texts by column title.
+    """
+    columns, mark = _columns(found, definition), found.mark
     rows = [
-        _row(f"{section['machine_type']}/{section['section']}{_lacks(section)}", section, columns)
+        _row(
+            f"{section['machine_type']}/{section['section']}{_lacks(section)}",
+            section,
+            columns,
+            _of_section(found, section) if with_intervals else {},
+        )
         for section in found.sections.to_dict("records")
     ]
     partial = " (partial)" if found.n_missing_clips else ""
-    rows += [_row(f"{mean} mean{partial}", metrics, columns) for mean, metrics in found.means.items()]
-    low, high = found.official_score_interval
-    interval = f" ({percent(low)} .. {percent(high)})" if percent(low) else ""
-    rows.append(_official("official score", f"{percent(found.official_score)}{interval}", found, columns))
+    if with_intervals:
+        rows += [
+            _row(f"{name}, arithmetic mean{partial}", own.arithmetic, columns, own.intervals, mark)
+            for name, own in found.machine_types.items()
+        ]
+    of_means = {"arithmetic": found.mean_intervals, "harmonic": found.harmonic_mean_intervals} if with_intervals else {}
+    rows += [
+        _row(f"{mean} mean{partial}", metrics, columns, of_means.get(mean, {}), mark)
+        for mean, metrics in found.means.items()
+    ]
+    score = f"{_marked(found.official_score, mark)}{_bounds(found.official_score_interval)}"
+    rows.append(_official("official score", score, found, columns))
     if definition:
-        (score,) = other_score(found, definition).values()
-        rows.append(_official(f"the same, {definition}", percent(score), found, columns))
+        (other,) = other_score(found, definition).values()
+        rows.append(_official(f"the same, {definition}", _marked(other, mark), found, columns))
     return rows
+
+
+def _of_section(found: Evaluation, section: Mapping[Any, Any]) -> Mapping[str, Interval]:
+    from mimiidg_build.schemas.sections import SectionId
+
+    return found.section_intervals.get(SectionId(section["machine_type"], section["section"]), {})
+
+
+def _marked(value: float | None, mark: str) -> str:
+    return f"{text}{mark}" if (text := percent(value)) else ""
+
+
+def _bounds(interval: Interval | None) -> str:
+    """An interval beside its value, where there is one."""
+    low, high = interval or (None, None)
+    return f" ({percent(low)} .. {percent(high)})" if percent(low) else ""
 
 
 def _columns(found: Evaluation, definition: str | None) -> dict[str, str]:
@@ -143,5 +198,12 @@ def _lacks(section: Mapping[Any, Any]) -> str:
     return f" (partial: {section['n_missing']} of {n_clips} clips missing)" if section["n_missing"] else ""
 
 
-def _row(title: str, metrics: Mapping[Any, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    return {"section": title, **{column: percent(metrics.get(name)) for column, name in columns.items()}}
+def _row(
+    title: str,
+    metrics: Mapping[Any, Any],
+    columns: Mapping[str, str],
+    intervals: Mapping[str, Interval],
+    mark: str = "",
+) -> dict[str, Any]:
+    cells = {c: f"{_marked(metrics.get(name), mark)}{_bounds(intervals.get(name))}" for c, name in columns.items()}
+    return {"section": title, **cells}

@@ -3,8 +3,8 @@
 Conventions
 -----------
 Scores are larger = more anomalous; metrics are in [0, 1], NaN where the truth or the decisions that they need are not
-given. Intervals are 95 % percentile bootstrap intervals over clips. What each metric is,
-``mimiidg_build.evaluation.section_metrics`` says; which of them a year goes by, ``mimiidg_build.evaluation.protocols``.
+given. Intervals are at 95 %, over clips (:mod:`.confidence`). What each metric is, :mod:`.section_metrics` says; which
+of them a year goes by, :mod:`.protocols`.
 Machine types are whatever the files are named after.
 """
 
@@ -16,19 +16,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluation import confidence
-from mimiidg_build.evaluation.means import arithmetic_mean, means
-from mimiidg_build.evaluation.protocols import Protocol, official_mean, official_score, protocol_named
+from mimiidg_build.evaluation.influence import Conditions
+from mimiidg_build.evaluation.intervals import Intervals, find_intervals, kind_named
+from mimiidg_build.evaluation.means import means
+from mimiidg_build.evaluation.protocols import Protocol, official_score, protocol_named
 from mimiidg_build.evaluation.results import Evaluation, nullable
 from mimiidg_build.evaluation.score_directory import ScoreDirectory, read_directory
 from mimiidg_build.evaluation.scored_clips import by_section
 from mimiidg_build.evaluation.section_metrics import Cells, pooled
 from mimiidg_build.evaluation.section_rows import by_condition, cells_of, section_row, value_rows
+from mimiidg_build.evaluation.small_cells import smallest_cell
 from mimiidg_build.schemas.results import MachineTypeResult
 from mimiidg_build.schemas.scores import ScoredClips, SectionResults, ValueResults
 from mimiidg_build.schemas.sections import SectionId
@@ -42,10 +43,9 @@ def evaluate_scores(
     directory: str | Path,
     truth: str | Path | Iterable[str | Path] | None = None,
     sections: Iterable[tuple[str, str]] | None = None,
-    n_resamples: int = confidence.N_RESAMPLES,
-    seed: int = 0,
     protocol: str | None = None,
     partial: bool = False,
+    interval: str = "jackknife",
 ) -> Evaluation:
     """Evaluate all score files of a directory, of this program or of any other.
 
@@ -58,14 +58,12 @@ def evaluate_scores(
         Truth lists or directories of them, for clips whose names hide the truth; a whole evaluator's folder will do.
     sections : iterable of SectionId, optional
         The sections that must be there.
-    n_resamples : int, 0 or larger
-        Of the bootstrap; 0: no intervals.
-    seed : int, 0 or larger
-        Of the bootstrap.
     protocol : {"mimii", "2020", "2021", "2022"}, optional
         Which AUCs and means make the official score; by default the one that the files' names tell.
     partial : bool
         Evaluate files that lack clips, which is an error otherwise; ``sections.n_missing`` counts these.
+    interval : {"jackknife", "hanley_mcneil", "as_published", "none"}
+        Which 95 % intervals (``evaluation.intervals``).
 
     Returns
     -------
@@ -78,14 +76,15 @@ def evaluate_scores(
     DataError
         A file cannot be read, a section or a clip is missing, or a clip's truth is unknown.
     UsageError
-        The directory, or a path of the truth, does not exist, or no protocol has that name.
+        The directory, or a path of the truth, does not exist, or no protocol or interval has that name.
     """
+    kind_named(interval)
     paths = [truth] if isinstance(truth, str | os.PathLike) else truth
     tables = None if paths is None else [Path(path) for path in paths]
     found = read_directory(Path(directory), tables, sections, protocol, partial)
     machine_types = set(found.clips["machine_type"])
     notes = [finding.message for finding in found.truth.findings if finding.table in machine_types]
-    result = evaluate(found.clips, n_resamples, seed, found.protocol, found.missing, notes)
+    result = evaluate(found.clips, found.protocol, found.missing, notes, interval)
     return replace(result, missing_sections=tuple(missing_sections(found)))
 
 
@@ -109,11 +108,10 @@ def missing_sections(found: ScoreDirectory) -> list[SectionId]:
 
 def evaluate(
     scored: pd.DataFrame,
-    n_resamples: int = confidence.N_RESAMPLES,
-    seed: int = 0,
     protocol: str = "2022",
     missing: Mapping[SectionId, int] | None = None,
     notes: Sequence[str] = (),
+    interval: str = "jackknife",
 ) -> Evaluation:
     """Evaluate scored clips of any number of sections.
 
@@ -121,15 +119,13 @@ def evaluate(
     ----------
     scored : pd.DataFrame
         ``schemas.scores.ScoredClips``: one row a clip, with score, truth and decision.
-    n_resamples : int, 0 or larger
-        Of the bootstrap; 0: no intervals.
-    seed : int, 0 or larger
-        Of the bootstrap.
     protocol : {"mimii", "2020", "2021", "2022"}
     missing : mapping of SectionId to int, optional
         Test clips that have no score.
     notes : sequence of str
         What a reader of the numbers should know as well.
+    interval : {"jackknife", "hanley_mcneil", "as_published", "none"}
+        Which 95 % intervals (``evaluation.intervals``).
 
     Returns
     -------
@@ -147,16 +143,21 @@ def evaluate(
     clips = by_section(scored)
     rows = {section: section_row(section, group, lacks.get(section, 0)) for section, group in clips.items()}
     columns = list(SectionResults.to_schema().columns)
-    by_type = _by_machine_type(rows)
+    by_type, cells = _by_machine_type(rows), _known_cells(clips, rule)
+    found = find_intervals(cells, rule, len(cells) == len(clips), kind_named(interval))
     return Evaluation(
         sections=SectionResults.validate(pd.DataFrame(list(rows.values()), columns=columns)),
         values=_values(clips),
-        machine_types=_machine_types(by_type, scored),
+        machine_types=_machine_types(by_type, scored, found),
         means=_mean_of_means(by_type) if rule.by_machine_type else means(list(rows.values())),
         official_score=official_score(rows.values(), rule.name),
         notes=(*notes, *_partial_notes(clips, lacks), *_notes(clips, rule)),
         protocol=rule.name,
-        **_intervals(clips, rule, n_resamples, seed),
+        section_intervals=found.sections,
+        mean_intervals=found.arithmetic,
+        harmonic_mean_intervals=found.harmonic,
+        official_score_interval=found.official_score,
+        smallest_cell=smallest_cell(clips, rule),
     )
 
 
@@ -176,7 +177,9 @@ def _mean_of_means(by_type: Mapping[str, Means]) -> Means:
     return {kind: means([found[kind] for found in by_type.values()])[kind] for kind in ("arithmetic", "harmonic")}
 
 
-def _machine_types(by_type: Mapping[str, Means], scored: pd.DataFrame) -> dict[str, MachineTypeResult]:
+def _machine_types(
+    by_type: Mapping[str, Means], scored: pd.DataFrame, intervals: Intervals
+) -> dict[str, MachineTypeResult]:
     """Means over the sections of each machine type, and the metrics of its pooled clips."""
     found = {}
     for machine_type, over in by_type.items():
@@ -188,6 +191,7 @@ def _machine_types(by_type: Mapping[str, Means], scored: pd.DataFrame) -> dict[s
             harmonic=nullable(over["harmonic"]),
             auc_pooled=together["auc_pooled"],
             pauc_pooled=together["pauc_pooled"],
+            intervals=intervals.machine_types.get(machine_type, {}),
         )
     return found
 
@@ -205,39 +209,13 @@ def _values(clips: Clips) -> pd.DataFrame:
     return ValueResults.validate(table.astype({name: types.get(name, "str") for name in columns}))
 
 
-def _intervals(clips: Clips, protocol: Protocol, n_resamples: int, seed: int) -> dict[str, Any]:
-    """The three interval fields of ``Evaluation``; means and official score only where all that they need is known."""
-    cells: dict[SectionId, Cells | confidence.Conditions] = {
+def _known_cells(clips: Clips, protocol: Protocol) -> dict[SectionId, Cells | Conditions]:
+    """The scores of the sections whose truth is known as far as the protocol needs it."""
+    return {
         section: found
         for section, group in clips.items()
         if (found := cells_of(section, group) if protocol.has_domains else by_condition(group)) is not None
     }
-    if not cells or n_resamples == 0:
-        return {}
-    samples = confidence.bootstrap(cells, n_resamples, seed)
-    by_metric = {
-        section: {name: confidence.interval(values[:, column]) for name, values in samples.items()}
-        for column, section in enumerate(cells)
-    }
-    if len(cells) < len(clips):
-        return {"section_intervals": by_metric}
-    types = [section.machine_type for section in cells]
-    official = official_mean(np.stack([samples[name] for name in protocol.official]), types, protocol.name)
-    return {
-        "section_intervals": by_metric,
-        "mean_intervals": {
-            name: confidence.interval(_arithmetic_mean(values, types, protocol)) for name, values in samples.items()
-        },
-        "official_score_interval": confidence.interval(official),
-    }
-
-
-def _arithmetic_mean(values: Any, machine_types: Sequence[str], protocol: Protocol) -> Any:
-    """The mean over sections [shape=(n_resamples, n_sections)] that stands in ``means``."""
-    if protocol.by_machine_type:
-        own = np.asarray(machine_types)
-        values = np.stack([values[:, own == name].mean(axis=1) for name in dict.fromkeys(machine_types)], axis=1)
-    return arithmetic_mean(values)
 
 
 def _partial_notes(clips: Clips, missing: Mapping[SectionId, int]) -> list[str]:

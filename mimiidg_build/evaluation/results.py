@@ -1,7 +1,7 @@
 """The results of one system as an artefact: tables in memory, ``results.json`` on disk (``schemas.results``).
 
 Metrics are in [0, 1]. What is unknown, because the domains or decisions that it needs are not given, is NaN in tables
-and null in JSON. Intervals are (low, high), 95 % percentile bootstrap intervals over clips.
+and null in JSON. Intervals are (low, high), at 95 %, over clips.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, first_mistake
-from mimiidg_build.evaluation.confidence import LEVEL
+from mimiidg_build.evaluation.hanley_mcneil import LEVEL
+from mimiidg_build.evaluation.small_cells import MARK, few_clips_note, has_few_clips
 from mimiidg_build.schemas.manifests import Protocol
-from mimiidg_build.schemas.results import MachineTypeResult, Means, Results, SectionResult, ValueResult
+from mimiidg_build.schemas.results import MachineTypeResult, Means, Results, SectionResult, SmallestCell, ValueResult
 from mimiidg_build.schemas.scores import SectionResults, ValueResults
 from mimiidg_build.schemas.sections import SectionId
 
@@ -43,8 +44,9 @@ class Evaluation:
     official_score : float
         Of the protocol; NaN where a section lacks what it is made of.
     section_intervals : dict of SectionId to {metric: (low, high)}
-    mean_intervals : dict of metric to (low, high)
-        Of the arithmetic mean over all sections.
+    mean_intervals, harmonic_mean_intervals : dict of metric to (low, high)
+        Of the arithmetic and of the harmonic mean over all sections. Those over a machine type's, arithmetic, stand in
+        ``machine_types``.
     official_score_interval : (low, high)
     notes : tuple of str
         What a reader of the numbers should know.
@@ -52,6 +54,8 @@ class Evaluation:
         How the year is judged (:mod:`.protocols`).
     missing_sections : tuple of SectionId
         Sections that an official score is over as well, and that have no scores.
+    smallest_cell : SmallestCell, optional
+        Where the fewest test clips are; unknown in files of early versions.
     """
 
     sections: pd.DataFrame
@@ -61,15 +65,32 @@ class Evaluation:
     official_score: float
     section_intervals: dict[SectionId, dict[str, Interval]] = field(default_factory=dict)
     mean_intervals: dict[str, Interval] = field(default_factory=dict)
+    harmonic_mean_intervals: dict[str, Interval] = field(default_factory=dict)
     official_score_interval: Interval = (NAN, NAN)
     notes: tuple[str, ...] = ()
     protocol: Protocol = "2022"
     missing_sections: tuple[SectionId, ...] = ()
+    smallest_cell: SmallestCell | None = None
 
     @property
     def n_missing_clips(self) -> int:
         """Test clips that have no score, of all sections."""
         return int(self.sections["n_missing"].sum())
+
+    @property
+    def few_clips(self) -> bool:
+        """Whether a cell has so few clips that means and official score are marked."""
+        return has_few_clips(self.smallest_cell)
+
+    @property
+    def mark(self) -> str:
+        """What stands behind means and official score: ``*`` where clips are few."""
+        return MARK if self.few_clips else ""
+
+    @property
+    def few_clips_notes(self) -> list[str]:
+        """What the mark means, where there is one."""
+        return [few_clips_note(self.smallest_cell)] if self.smallest_cell is not None and self.few_clips else []
 
     def to_results(self) -> Results:
         """The content of a results file."""
@@ -81,6 +102,9 @@ class Evaluation:
             official_score_interval=None if math.isnan(low) or math.isnan(high) else (low, high),
             means=Means(**{name: nullable(values) for name, values in self.means.items()}),
             mean_intervals=self.mean_intervals,
+            harmonic_mean_intervals=self.harmonic_mean_intervals,
+            few_clips=self.few_clips,
+            smallest_cell=self.smallest_cell,
             machine_types=list(self.machine_types.values()),
             values=[ValueResult(**_named(row)) for row in self.values.to_dict("records")],
             confidence_level=LEVEL,
@@ -128,6 +152,8 @@ def read_results(path: Path) -> Evaluation:
             SectionId(row.machine_type, row.section): row.intervals for row in results.sections if row.intervals
         },
         mean_intervals=results.mean_intervals,
+        harmonic_mean_intervals=results.harmonic_mean_intervals,
+        smallest_cell=results.smallest_cell,
         official_score_interval=results.official_score_interval or (NAN, NAN),
         notes=tuple(results.notes),
         protocol=results.protocol,

@@ -11,8 +11,8 @@ import pandas as pd
 
 from mimiidg_build.datasets.rows import row_attributes
 from mimiidg_build.errors import DataError
-from mimiidg_build.evaluation.confidence import Conditions
 from mimiidg_build.evaluation.decisions import precision_recall_f1
+from mimiidg_build.evaluation.influence import Conditions
 from mimiidg_build.evaluation.results import NAN
 from mimiidg_build.evaluation.section_metrics import (
     SECTION_AUCS,

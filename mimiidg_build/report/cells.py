@@ -8,7 +8,7 @@ import io
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mimiidg_build.benchmark.estimates import Estimate
 
@@ -20,7 +20,8 @@ class Cell:
     """A cell: its text, a smaller second text, and the number that it sorts by.
 
     ``tone`` is a CSS class: source, target, error, warning. ``exact`` is what the text rounds, in the text's unit: the
-    value, or the value and the bounds of its interval. ``auc`` in [0, 1] colours the cell of a heat map.
+    value, or the value and the bounds of its interval. ``auc`` in [0, 1] colours the cell of a heat map. ``few_clips``
+    is the mark of a number of too few test clips, which the CSV has in a column of its own.
     """
 
     text: str
@@ -29,6 +30,7 @@ class Cell:
     tone: str = ""
     exact: tuple[float, ...] = ()
     auc: float | None = None
+    few_clips: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,17 @@ class PageTable:
         widths = [max((len(row[place].exact) for row in rows), default=1) or 1 for place in range(len(self.columns))]
         written = io.StringIO()
         table = csv.writer(written)
-        table.writerow(
+        titles = [
             title + bound
             for title, width in zip(self.columns, widths, strict=True)
             for bound in ("", " low", " high")[:width]
-        )
+        ]
+        is_marked = any(cell.few_clips for row in rows for cell in row)
+        table.writerow([*titles, *(["Few test clips"] if is_marked else [])])
         for row in rows:
-            table.writerow(text for cell, width in zip(row, widths, strict=True) for text in _csv_texts(cell, width))
+            texts = [text for cell, width in zip(row, widths, strict=True) for text in _csv_texts(cell, width)]
+            flag = "yes" if any(cell.few_clips for cell in row) else ""
+            table.writerow([*texts, *([flag] if is_marked else [])])
         return written.getvalue()
 
     @property
@@ -145,7 +151,8 @@ def estimate(found: Estimate) -> Cell:
         return Cell("")
     small = "" if math.isnan(found.low) else f"{100 * found.low:.1f}–{100 * found.high:.1f}"
     exact = (100 * found.value, 100 * found.low, 100 * found.high)
-    return Cell(f"{100 * found.value:.2f}", small, found.value, exact=exact)
+    text = f"{100 * found.value:.2f}{found.mark}"
+    return Cell(text, small, found.value, exact=exact, few_clips=found.few_clips)
 
 
 def heat(auc: float) -> Cell:

@@ -6,11 +6,12 @@ A system's score is the official score; where the domains that it needs are unkn
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mimiidg_build.benchmark.estimates import Estimate
 from mimiidg_build.benchmark.model_result import ModelResult
+from mimiidg_build.evaluation.paired import Comparison, Difference
 from mimiidg_build.report.cells import Cell, estimate, with_minus
 from mimiidg_build.schemas.manifests import DOMAINS
 from mimiidg_build.store.store import Store
@@ -30,6 +31,7 @@ class Headline:
     weakest_auc: Cell
     weakest_note: str
     rivals: str
+    mark: str
 
 
 def score(result: ModelResult) -> Estimate:
@@ -45,10 +47,22 @@ def ranked(results: Sequence[ModelResult]) -> list[ModelResult]:
     )
 
 
-def headline(results: Sequence[ModelResult]) -> Headline | None:
+def headline(
+    results: Sequence[ModelResult], pairs: Mapping[tuple[str, str], Comparison] | None = None
+) -> Headline | None:
     """The best of the systems that were trained on normal clips alone; None where there is none.
 
     A training that knows anomalies of the test set, or a score that uses them, is no rival of one that does not.
+
+    Parameters
+    ----------
+    results : sequence of ModelResult
+    pairs : {(name, profile): Comparison}, optional
+        Of the other systems less the best one, on the same clips: surer than their own intervals.
+
+    Returns
+    -------
+    Headline or None
     """
     plain = ranked([result for result in results if result.is_plain])
     if not plain:
@@ -63,13 +77,14 @@ def headline(results: Sequence[ModelResult]) -> Headline | None:
         where,
         _shown(auc),
         against_chance(auc),
-        _rivals(found, plain[1:]),
+        _rivals(found, plain[1:], pairs or {}),
+        found.mark,
     )
 
 
 def _shown(found: Estimate) -> Cell:
-    """An estimate with its interval, where that says anything."""
-    cell = estimate(found)
+    """An estimate with its interval, where that says anything; the mark of few clips is the page's to place."""
+    cell = estimate(replace(found, few_clips=False))
     return cell if has_width(found) else replace(cell, small="")
 
 
@@ -98,20 +113,33 @@ def against_chance(auc: Estimate) -> str:
     return "no better than chance" if auc.low <= CHANCE else ""
 
 
-def _rivals(best: Estimate, others: Sequence[ModelResult]) -> str:
-    """How sure the order is: intervals that overlap leave it open, those without width say nothing."""
+def _rivals(best: Estimate, others: Sequence[ModelResult], pairs: Mapping[tuple[str, str], Comparison]) -> str:
+    """How sure the order is: by differences on the same clips where they are known, else by intervals that overlap."""
     if not others:
         return "No other system has been benchmarked."
     found = [score(result) for result in others]
     second = _shown(found[0])
     interval = f" ({second.small})" if second.small else ""
     said = f"Next is {others[0].name} with {second.text} %{interval}."
+    paired = [pairs[key].official_score for other in others if (key := (other.name, other.label)) in pairs]
+    if len(paired) == len(others) and not any(math.isnan(one.high) for one in paired):
+        return f"{said} {_of_pairs(paired)}"
     if not all(has_width(one) for one in (best, *found)):
         return f"{said} The test clips are too few to say whether that order holds."
     n_level = sum(one.high >= best.low for one in found)
     if not n_level:
         return f"{said} Its interval lies below: the order is clear."
     return f"{said} The intervals overlap, so the order of {_names(n_level)} is not certain."
+
+
+def _of_pairs(paired: Sequence[Difference]) -> str:
+    """How sure the order is, of differences from the best system."""
+    behind = f"On the same clips it is {with_minus(f'{-100 * paired[0].value:.2f}')} points behind"
+    bounds = with_minus(f"({-100 * paired[0].high:.1f} .. {-100 * paired[0].low:.1f})")
+    n_level = sum(one.high >= 0 for one in paired)
+    if not n_level:
+        return f"{behind} {bounds}: the order is clear."
+    return f"{behind} {bounds}. The order of {_names(n_level)} is not certain."
 
 
 def has_width(found: Estimate) -> bool:

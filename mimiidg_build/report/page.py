@@ -26,7 +26,7 @@ from mimiidg_build.datasets.recorded_truth import truth_of_clips
 from mimiidg_build.errors import MimiidgError
 from mimiidg_build.fetch.dataset import validate_dataset
 from mimiidg_build.progress import OnProgress, Reporter
-from mimiidg_build.report import data_charts, heat_maps, result_tables, score_charts, tables
+from mimiidg_build.report import data_charts, heat_maps, paired, result_tables, score_charts, tables
 from mimiidg_build.report.cells import PageTable
 from mimiidg_build.report.data_charts import Chart
 from mimiidg_build.report.gallery import make_gallery, prepare
@@ -205,9 +205,11 @@ def _findings(store: Store, root: Place) -> tuple[pd.DataFrame | None, str]:
 
 def _result_content(results: Sequence[ModelResult]) -> dict[str, Any]:
     """What was found on this store, over all systems."""
-    shown = heat_maps.best_first(results)
+    shown, pairs = heat_maps.best_first(results), paired.with_best(results)
     return {
-        "headline": headline(results),
+        "headline": headline(results, pairs),
+        "paired": paired.table(results, pairs),
+        "few_clips_notes": list(dict.fromkeys(note for result in results for note in result.few_clips_notes)),
         "comparison": result_tables.comparison(results) if results else None,
         "beside_papers": result_tables.beside_papers(results),
         "section_aucs": heat_maps.by_section(shown) if shown else None,

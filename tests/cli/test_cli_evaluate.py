@@ -35,12 +35,56 @@ def test_another_definition_is_shown_by_its_name(scores: Path) -> None:
         assert column in title
     row = next(line for line in text.splitlines() if "ToyCar/00" in line).split()
     assert row[1:3] == ["100.00", "50.00"] and row[5:9] == ["100.00"] * 4
-    assert next(line for line in text.splitlines() if "the same, within" in line).split()[-1] == "100.00"
+    assert next(line for line in text.splitlines() if "the same, within" in line).split()[-1] == "100.00*"
     assert "within" not in run(scores).stdout
     content = json.loads(run(scores, "--definition", "within", "--json").stdout)
     assert content["official_score_within"] == 1.0 > content["official_score"]
     assert {"auc_source_within", "auc_target_within", "pauc_source_within", "pauc_target_within"} <= set(
         content["sections"][0]
+    )
+
+
+def test_few_clips_are_marked_and_said(scores: Path) -> None:
+    """Five of a kind: means and official score bear a mark, and a line says why; sections' own AUCs do not."""
+    lines = run(scores).stdout.splitlines()
+    assert [line.count("*") for line in lines if "ToyCar/00" in line] == [0]
+    for row in ("arithmetic mean", "harmonic mean", "official score"):
+        (line,) = (line for line in lines if row in line)
+        assert "*" in line
+    assert lines[-1].startswith('* Few test clips: ToyCar section 00 has 5 of the kind "source normal". Below 20')
+    content = json.loads(run(scores, "--json").stdout)
+    assert content["few_clips"] is True
+    assert content["smallest_cell"] == {"section": "ToyCar/00", "cell": "source normal", "n": 5}
+
+
+def test_enough_clips_are_not_marked(tmp_path: Path) -> None:
+    lines = [f"section_00_{d}_test_{c}_{n:04d}.wav,{n + 3 * (c == 'anomaly')}\n" for d, c in CELLS for n in range(20)]
+    (tmp_path / "anomaly_score_fan_section_00_test.csv").write_text("".join(lines))
+    assert "*" not in run(tmp_path).stdout
+    assert json.loads(run(tmp_path, "--json").stdout)["few_clips"] is False
+
+
+def test_one_clip_of_a_kind_has_no_interval(tmp_path: Path) -> None:
+    """It was 100.00 (100.00 .. 100.00)."""
+    lines = [f"section_00_{d}_test_{c}_0000.wav,{int(c == 'anomaly')}\n" for d, c in CELLS]
+    (tmp_path / "anomaly_score_fan_section_00_test.csv").write_text("".join(lines))
+    text = run(tmp_path, "--interval", "jackknife").stdout
+    assert "100.00*" in text and ".." not in text
+    content = json.loads(run(tmp_path, "--json").stdout)
+    assert content["official_score_interval"] is None and content["sections"][0]["intervals"] == {}
+
+
+@pytest.mark.parametrize("kind", ["jackknife", "hanley_mcneil", "as_published"])
+def test_intervals_of_a_kind_stand_beside_every_auc(scores: Path, kind: str) -> None:
+    lines = run(scores, "--interval", kind).stdout.splitlines()
+    (section,) = (line for line in lines if "ToyCar/00" in line)
+    (of_type,) = (line for line in lines if "ToyCar, arithmetic mean" in line)
+    n_aucs = 4 if kind == "jackknife" else 3  # Hanley and McNeil's are not of pAUC
+    assert section.count("..") == of_type.count("..") == n_aucs
+    content = json.loads(run(scores, "--interval", kind, "--json").stdout)
+    assert ("pauc" in content["machine_types"][0]["intervals"]) == (kind == "jackknife")
+    assert ("official score" in "".join(lines)) and (content["official_score_interval"] is None) == (
+        kind != "jackknife"
     )
 
 

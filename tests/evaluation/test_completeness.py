@@ -85,7 +85,7 @@ def test_an_incomplete_file_is_an_error_unless_partial(tmp_path: Path) -> None:
     score_files.write_scores(tmp_path, "fan", "00", NAMES[:170], range(170))
     with pytest.raises(DataError, match=r"30 of 200 test clips of fan/00 have no score, as the numbers .*--partial"):
         evaluate_scores(tmp_path)
-    found = evaluate_scores(tmp_path, n_resamples=10, partial=True)
+    found = evaluate_scores(tmp_path, partial=True)
     plain = json.loads(found.to_json())
     assert plain["sections"][0]["n_missing"] == 30 and found.n_missing_clips == 30
     assert plain["notes"][0].startswith("fan/00 is partial: 30 of 200 test clips have no score")
@@ -101,11 +101,11 @@ def test_against_the_truth_names_need_not_tell(tmp_path: Path) -> None:
     for number, names in enumerate((list(hidden.values()), NAMES)):
         scores = tmp_path / str(number)
         score_files.write_scores(scores, "fan", "00", names, range(200))
-        assert evaluate_scores(scores, folder, n_resamples=0).n_missing_clips == 0
+        assert evaluate_scores(scores, folder, interval="none").n_missing_clips == 0
         score_files.write_scores(scores, "fan", "00", names[:170], range(170))
         with pytest.raises(DataError, match="30 of 200 .* of fan/00 have no score, the first is section_00_0170.wav"):
             evaluate_scores(scores, folder)
-        assert evaluate_scores(scores, folder, n_resamples=0, partial=True).n_missing_clips == 30
+        assert evaluate_scores(scores, folder, interval="none", partial=True).n_missing_clips == 30
 
 
 def test_cells_of_2021_need_not_be_of_one_size(tmp_path: Path) -> None:
@@ -115,6 +115,6 @@ def test_cells_of_2021_need_not_be_of_one_size(tmp_path: Path) -> None:
         names += [f"section_00_{domain}_test_anomaly_{n:04d}_strength_1_ambient.wav" for n in range(n_anomalous)]
         path = tmp_path / f"anomaly_score_gearbox_section_00_{domain}_test.csv"
         path.write_text("".join(f"{name},{number}\n" for number, name in enumerate(names)))
-    found = evaluate_scores(tmp_path, n_resamples=0)
+    found = evaluate_scores(tmp_path, interval="none")
     assert (found.protocol, found.n_missing_clips, found.sections["n_anomaly"].tolist()) == ("2021", 0, [12])
     assert found.values["attribute"].tolist() == ["tail"], "free text is one attribute"

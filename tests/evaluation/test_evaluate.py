@@ -67,7 +67,7 @@ def write_table(directory: Path, machine_type: str, section: str) -> Path:
 
 def test_one_section_by_hand(tmp_path):
     write(tmp_path, "ToyCar", "00")
-    result = evaluate_scores(tmp_path, n_resamples=50)
+    result = evaluate_scores(tmp_path)
     (row,) = result.sections.to_dict("records")
     expected = {
         "machine_type": "ToyCar",
@@ -127,9 +127,9 @@ def test_hidden_names_give_the_same_results_as_full_names(tmp_path):
     write(tmp_path / "full", "fan", "03")
     write(tmp_path / "hidden", "fan", "03", hidden=True)
     table = write_table(tmp_path / "tables", "fan", "03")
-    expected = evaluate_scores(tmp_path / "full", n_resamples=20).to_json()
+    expected = evaluate_scores(tmp_path / "full").to_json()
     for given in (table, tmp_path / "tables", [table]):
-        assert evaluate_scores(tmp_path / "hidden", given, n_resamples=20).to_json() == expected
+        assert evaluate_scores(tmp_path / "hidden", given).to_json() == expected
 
 
 @pytest.mark.skipif(not ATTRIBUTES.is_dir(), reason=f"the released tables are not at {ATTRIBUTES}")
@@ -138,7 +138,7 @@ def test_released_ground_truth_of_an_evaluation_section(tmp_path):
     score_files.write_scores(tmp_path, "fan", "03", names, range(200))
     scored = read_directory(tmp_path, ATTRIBUTES).clips
     assert scored.groupby(["domain", "condition"]).size().tolist() == [50, 50, 50, 50]
-    assert evaluate(scored, n_resamples=0).values.value.tolist() == ["W", "X", "Y", "Z"]
+    assert evaluate(scored, interval="none").values.value.tolist() == ["W", "X", "Y", "Z"]
 
 
 def test_lists_without_domains_give_what_needs_none(tmp_path):
@@ -159,14 +159,14 @@ def test_lists_without_domains_give_what_needs_none(tmp_path):
 
 def test_scores_without_decisions_have_no_precision(tmp_path):
     write(tmp_path, "fan", "00", threshold=None)
-    (row,) = json.loads(evaluate_scores(tmp_path, n_resamples=10).to_json())["sections"]
+    (row,) = json.loads(evaluate_scores(tmp_path).to_json())["sections"]
     assert row["auc_source"] == 0.75
     assert (row["precision_source"], row["recall_target"], row["f1_source"]) == (None, None, None)
 
 
 def test_no_resamples_no_intervals(tmp_path):
     write(tmp_path, "fan", "00")
-    plain = json.loads(evaluate_scores(tmp_path, n_resamples=0).to_json())
+    plain = json.loads(evaluate_scores(tmp_path, interval="none").to_json())
     assert plain["sections"][0]["intervals"] == {}
     assert plain["official_score_interval"] is None
 
@@ -175,7 +175,7 @@ def test_machine_types_keep_their_means_and_pooled_values_apart(tmp_path):
     write(tmp_path, "fan", "00")
     write(tmp_path, "fan", "01")
     write(tmp_path, "valve", "00")
-    result = evaluate_scores(tmp_path, n_resamples=10)
+    result = evaluate_scores(tmp_path)
     assert list(result.machine_types) == ["fan", "valve"]
     assert result.machine_types["fan"].arithmetic["auc"] == 0.75
     assert result.machine_types["fan"].auc_pooled == 0.75
@@ -188,7 +188,7 @@ def test_an_attribute_value_of_both_domains_says_so(tmp_path):
         for i, (d, c, *_) in enumerate(CLIPS)
     ]
     score_files.write_scores(tmp_path, "bearing", "01", names, [score for *_, score in CLIPS])
-    values = evaluate_scores(tmp_path, n_resamples=0).values
+    values = evaluate_scores(tmp_path, interval="none").values
     assert values[["attribute", "value", "domain"]].to_numpy().tolist() == [
         ["vel", "12", "both"],
         ["vel", "4", "both"],
@@ -199,7 +199,7 @@ def test_an_attribute_value_of_both_domains_says_so(tmp_path):
 
 def test_sections_that_must_be_there(tmp_path):
     write(tmp_path, "fan", "00")
-    assert len(evaluate_scores(tmp_path, sections=[SectionId("fan", "00")], n_resamples=0).sections) == 1
+    assert len(evaluate_scores(tmp_path, sections=[SectionId("fan", "00")], interval="none").sections) == 1
     with pytest.raises(
         DataError, match=r"no scores of 1 section\(s\): missing anomaly_score_valve_section_02_test.csv"
     ):
@@ -235,10 +235,10 @@ def test_decisions_on_other_clips_than_scores(tmp_path):
 
 def test_decisions_are_matched_by_clip_not_by_line(tmp_path):
     write(tmp_path, "fan", "00")
-    expected = evaluate_scores(tmp_path, n_resamples=0).to_json()
+    expected = evaluate_scores(tmp_path, interval="none").to_json()
     names, decisions = full_names("00")[::-1], [score > 3.5 for *_, score in CLIPS][::-1]
     score_files.write_decisions(tmp_path, "fan", "00", names, decisions)
-    assert evaluate_scores(tmp_path, n_resamples=0).to_json() == expected
+    assert evaluate_scores(tmp_path, interval="none").to_json() == expected
 
 
 def test_a_section_without_a_cell_is_named(tmp_path):

@@ -37,7 +37,7 @@ def exactly(value: str) -> object:
 
 
 def test_2020_as_printed(real: Path) -> None:
-    found = evaluate_scores(real / "scores/dcase2020_fan", n_resamples=20)
+    found = evaluate_scores(real / "scores/dcase2020_fan")
     assert found.protocol == "2020"
     printed = {row[0]: row[1:] for row in rows_of(real / "scores/dcase2020_fan/result.csv")[2:]}
     assert set(printed) == {"00", "02", "04", "06", "Average"}
@@ -61,7 +61,7 @@ MEANS_2021 = ("auc_within", "pauc_within", "precision", "recall", "f1")
 
 
 def test_2021_as_printed(real: Path) -> None:
-    found = evaluate_scores(real / "scores/dcase2021", n_resamples=0)
+    found = evaluate_scores(real / "scores/dcase2021", interval="none")
     assert found.protocol == "2021"
     machine_type, everything, n_values = "", [], 0
     for row in rows_of(real / "scores/dcase2021/result.csv"):
@@ -100,7 +100,7 @@ METRICS_2023 = (
 def test_2023_as_printed(real: Path) -> None:
     """Long names, a blank line first in the table."""
     folder = real / "scores/dcase2023"
-    found = evaluate_scores(folder, n_resamples=0)
+    found = evaluate_scores(folder, interval="none")
     assert found.protocol == "2022" and list(found.machine_types) == ["ToyCar", "bearing"]
     assert found.missing_sections == (), "no subset of Table 1, though bearing/00 is in it"
     for machine_type, over in found.machine_types.items():
@@ -117,7 +117,7 @@ def test_2023_evaluation_files_are_read_as_well(real: Path, tmp_path: Path) -> N
     for path in (real / "scores/dcase2023").glob("*bearing*_test_seed*"):
         if not path.name.startswith("result"):
             shutil.copy(path, tmp_path / path.name.replace(".csv", "_Eval.csv"))
-    found = evaluate_scores(tmp_path, n_resamples=0)
+    found = evaluate_scores(tmp_path, interval="none")
     assert found.sections["auc_source"].tolist() == [0.668]
 
 
@@ -150,7 +150,7 @@ def test_means_of_machine_ids_are_of_the_machine_types(tmp_path: Path) -> None:
             names = [f"{c}_id_0{number}_0000000{i}.wav" for c in ("normal", "anomaly") for i in range(2)]
             scores = [1, 2, 3, 4] if machine_type == "fan" else [1, 3, 2, 4]
             score_files.write_scores(tmp_path, machine_type, f"id_0{number}", names, scores)
-    found = evaluate_scores(tmp_path, n_resamples=20)
+    found = evaluate_scores(tmp_path)
     assert found.means["arithmetic"]["auc_all"] == (1.0 + 0.75) / 2
     assert found.notes == (), "IDs that one machine type has need not be another's"
     low, high = found.mean_intervals["auc_all"]
@@ -159,10 +159,10 @@ def test_means_of_machine_ids_are_of_the_machine_types(tmp_path: Path) -> None:
 
 def test_the_protocol_can_be_asked_for(real: Path) -> None:
     folder = real / "baseline_ae_results"
-    found = evaluate_scores(folder, n_resamples=10, protocol="2021")
+    found = evaluate_scores(folder, protocol="2021")
     rows = found.sections.to_dict("records")
     assert found.protocol == "2021" and found.official_score == official_score(rows, "2021")
-    assert found.official_score != evaluate_scores(folder, n_resamples=0).official_score
+    assert found.official_score != evaluate_scores(folder, interval="none").official_score
     low, high = found.official_score_interval
     assert low < found.official_score < high
     with pytest.raises(UsageError, match="no protocol is named '2019'"):
@@ -188,7 +188,7 @@ def test_machine_ids_of_2020_and_of_mimii(tmp_path: Path, template: str, protoco
         for i in range(3):
             clips[template.format(condition=condition, folder=folder, i=i)] = i + 2.0 * (condition == "anomaly")
     write(tmp_path, "anomaly_score_fan_id_00.csv", clips)
-    found = evaluate_scores(tmp_path, n_resamples=10)
+    found = evaluate_scores(tmp_path)
     assert (found.protocol, found.sections["n_normal"].tolist()) == (protocol, [3]), reason
     assert found.official_score == pytest.approx(
         8.5 / 9 if protocol == "mimii" else (8.5 / 9 + found.sections["pauc"][0]) / 2
@@ -201,5 +201,5 @@ def test_files_of_two_years_are_not_averaged(tmp_path: Path) -> None:
     write(tmp_path, "anomaly_score_fan_section_00_test.csv", {name: n for n, name in enumerate(cells)})
     with pytest.raises(DataError, match="files of several years' forms .*anomaly_score_fan_id_00.csv.*--protocol"):
         evaluate_scores(tmp_path)
-    found = evaluate_scores(tmp_path, protocol="2020", n_resamples=0)
+    found = evaluate_scores(tmp_path, protocol="2020", interval="none")
     assert found.sections["section"].tolist() == ["00", "id_00"] and not math.isnan(found.official_score)

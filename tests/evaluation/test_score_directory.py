@@ -36,7 +36,7 @@ def submission(real: Path, tmp_path: Path) -> Path:
 def test_labels_of_2022_are_the_evaluators(real: Path, submission: Path) -> None:
     """Their tables say otherwise of ToyCar and ToyTrain, and a note says of how many."""
     folder = real / "truth/evaluator_2022"
-    found = evaluate_scores(submission, folder, n_resamples=0)
+    found = evaluate_scores(submission, folder, interval="none")
     assert found.protocol == "2022" and len(found.sections) == 9
     for row in found.sections.to_dict("records"):
         name = f"ground_truth_{row['machine_type']}_section_{row['section']}_test.csv"
@@ -62,7 +62,7 @@ def test_machine_types_with_wrong_lists_alone_are_refused(real: Path, submission
     others.mkdir()
     for path in submission.glob("anomaly_score_fan_*"):
         shutil.copy(path, others)
-    found = evaluate_scores(others, real / "truth/eval_data_list_2022.csv", n_resamples=0)
+    found = evaluate_scores(others, real / "truth/eval_data_list_2022.csv", interval="none")
     assert found.sections["auc_source"].min() > 0.9 and found.notes == ()
     assert {str(section) for section in found.missing_sections} == {
         f"{machine_type}/0{number}"
@@ -74,12 +74,12 @@ def test_machine_types_with_wrong_lists_alone_are_refused(real: Path, submission
 def test_full_names_join_the_truth(real: Path, submission: Path) -> None:
     """Of ToyCar, whose full names themselves are wrong, too."""
     folder = real / "truth/evaluator_2022"
-    expected = evaluate_scores(submission, folder, n_resamples=0).sections
+    expected = evaluate_scores(submission, folder, interval="none").sections
     with (folder / "ground_truth_attributes/ToyCar/attributes_03.csv").open(newline="") as file:
         full = {row[0].split("/")[-1]: row[-1].split("/")[-1] for row in csv.reader(file)}
     path = submission / "anomaly_score_ToyCar_section_03.csv"
     path.write_text("".join(f"{full[c]},{s}\n" for c, s in (line.split(",") for line in path.read_text().splitlines())))
-    assert evaluate_scores(submission, folder, n_resamples=0).sections.equals(expected)
+    assert evaluate_scores(submission, folder, interval="none").sections.equals(expected)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_2020_and_2021_and_2024_join(real: Path, tmp_path: Path) -> None:
             domain = next((d for d in ("source", "target") if f"_{d}_" in name), "")
             lines = [f"{clip},{int('anomaly' in full)}\n" for clip, full in listed.items() if domain in clip]
             (folder / name).write_text("".join(lines))
-        found = evaluate_scores(folder, real / f"truth/eval_data_list_{year}.csv", n_resamples=0)
+        found = evaluate_scores(folder, real / f"truth/eval_data_list_{year}.csv", interval="none")
         assert found.protocol == {"2024": "2022"}.get(year, year)
         assert found.official_score == pytest.approx(1.0) and found.n_missing_clips == 0
 

@@ -13,6 +13,7 @@ import pytest
 
 from mimiidg_build.benchmark.estimates import Estimate
 from mimiidg_build.benchmark.model_result import ModelResult
+from mimiidg_build.evaluation.paired import Difference
 from mimiidg_build.report.cells import Cell, PageTable, estimate, number, offset_db
 from mimiidg_build.report.headline import headline, ranked
 from mimiidg_build.report.heat_maps import by_section
@@ -60,6 +61,32 @@ def test_the_best_system_and_where_it_fails() -> None:
         "30.00",
         "worse than chance",
     )
+
+
+@pytest.mark.parametrize(
+    ("differences", "said"),
+    [
+        ([(-0.05, -0.02)], "On the same clips it is 3.50 points behind (2.0 .. 5.0): the order is clear."),
+        ([(-0.05, 0.01)], "2.00 points behind (−1.0 .. 5.0). The order of the two is not certain."),
+        ([(-0.05, -0.02), (-0.09, 0.01)], "The order of the two is not certain."),
+        ([(math.nan, math.nan)], "The intervals overlap, so the order of the two is not certain."),
+    ],
+    ids=["clear", "open", "a third that is open", "one clip of a kind"],
+)
+def test_differences_on_the_same_clips_decide(differences: Sequence[tuple[float, float]], said: str) -> None:
+    """They are surer than intervals that overlap, as all of these do."""
+    best, others = (
+        system("best", Estimate(0.7, 0.65, 0.75)),
+        [system(f"other{n}", Estimate(0.66 - n / 100, 0.6, 0.71)) for n in range(len(differences))],
+    )
+    pairs = {
+        (f"other{n}", "smoke"): SimpleNamespace(
+            official_score=Difference("mean", "official_score", (low + high) / 2, 0.0, low, high)
+        )
+        for n, (low, high) in enumerate(differences)
+    }
+    found = headline([best, *others], cast(Any, pairs))
+    assert found is not None and found.rivals.endswith(said)
 
 
 @pytest.mark.parametrize(

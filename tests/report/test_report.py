@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from matplotlib import rc_context
 
 from mimiidg_build.audio.level import level
+from mimiidg_build.benchmark.compare import compare_runs
 from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
@@ -281,10 +282,26 @@ def test_benchmark_is_what_the_runs_say(case: tuple[Store, Path], page: Page) ->
     assert compared["autoencoder"]["Official score"] == texts[-1]["AUC source"]
 
 
+def test_systems_are_compared_on_the_same_clips(case: tuple[Store, Path], page: Page) -> None:
+    """A row for each system but the best, as ``compare`` has it; few clips are marked, in the CSV as well."""
+    store, root = case
+    best, other = ranked(read_runs(store, at(root)).models)
+    names = [f"{store.attributes.variant.name}/{result.model}-{result.label}" for result in (other, best)]
+    expected = compare_runs(*names, root).official_score
+    (caption,) = (title for title in page.tables if title.startswith(f"Less the best system, {best.name},"))
+    (row,) = page.tables[caption]
+    assert row["System"] == other.name and row["Interval over"] == "clips"
+    assert row["Official score"].startswith(f"{100 * expected.value:+.2f}*".replace("-", "\N{MINUS SIGN}"))
+    assert any(text.startswith("* Few test clips: ") for text in page.text)
+    (link,) = (entry for entry in page.all("a") if entry.get("aria-label") == f"CSV of the table: {caption}")
+    text = base64.b64decode(link["href"].removeprefix(CSV_LINK)).decode("utf-8-sig")
+    assert {row["Few test clips"] for row in csv.DictReader(io.StringIO(text))} == {"yes"}
+
+
 def test_roc_curves_are_of_the_scores(case: tuple[Store, Path], html: str) -> None:
     """The AUC beside a curve is the evaluation's."""
     directory = run_directory(case, "nearest_neighbour-smoke-0")
-    for row in evaluate_scores(directory, n_resamples=0).sections.to_dict("records"):
+    for row in evaluate_scores(directory, interval="none").sections.to_dict("records"):
         note = f"source {100 * row['auc_source']:.1f} · target {100 * row['auc_target']:.1f}"
         assert (
             f"ROC curves of {row['machine_type']}/{row['section']}, nearest_neighbour. AUC in percent: {note}" in html
@@ -295,7 +312,7 @@ def test_histograms_tell_the_decisions(case: tuple[Store, Path], html: str) -> N
     """What lies above the drawn threshold is what the run called anomalous."""
     store, root = case
     (result,) = [model for model in read_runs(store, root).models if model.model == "nearest_neighbour"]
-    scored = evaluate_scores(result.runs[0].directory, n_resamples=0)
+    scored = evaluate_scores(result.runs[0].directory, interval="none")
     for row in scored.sections.to_dict("records"):
         name = f"{row['machine_type']}/{row['section']}"
         clips = result.scored[name]
@@ -375,7 +392,7 @@ def test_variants_of_other_data_do_not_stand_beside(case: tuple[Store, Path]) ->
 def test_heat_maps_show_every_system_and_section(case: tuple[Store, Path], page: Page, html: str) -> None:
     texts = page.tables[HEAT]
     assert len(texts) == 4 and texts[0]["Domain"] == "source"
-    scored = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), n_resamples=0)
+    scored = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), interval="none")
     shown = {
         domain: row
         for text, row in zip(texts, page.numbers[HEAT], strict=True)
@@ -405,7 +422,7 @@ def test_heat_maps_show_every_system_and_section(case: tuple[Store, Path], page:
 def test_decisions_are_the_evaluations(case: tuple[Store, Path], page: Page) -> None:
     """Precision, recall and F1 at the threshold, by section and domain."""
     rows = page.numbers["nearest_neighbour, smoke profile: precision, recall and F1 at the threshold in %"]
-    sections = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), n_resamples=0).sections
+    sections = evaluate_scores(run_directory(case, "nearest_neighbour-smoke-0"), interval="none").sections
     for shown, row in zip(rows, sections.to_dict("records"), strict=False):
         for metric in ("precision", "recall", "f1"):
             for domain in ("source", "target"):
