@@ -403,16 +403,16 @@ def test_mahalanobis_of_the_released_code_centres_batch_by_batch():
     """As its own lines do it: windows of the clips not held out, shuffled, in batches; each domain's residuals less
     their mean in the batch; all over the number of windows less one."""
     model = mahalanobis("released", batch_size=16, held_out=0.25)
-    clips, known = noise(16, n_frames=24), labels(16, 1, n_target=6)
+    clips, known = noise(16, n_frames=60), labels(16, 1, n_target=6)
     model.fit_after([(clips[:7], known.take(slice(0, 7))), (clips[7:], known.take(slice(7, 16)))])
     rows = trained_rows(model.settings, 0, 16).tolist()
     assert len(rows) == 12 and rows != list(range(12))
-    windows = np.stack([clips[row, first : first + 5].double().numpy() for row in rows for first in range(20)])
-    is_target = np.repeat([row >= 10 for row in rows], 20)
-    batch_of = torch.randperm(240, generator=torch.Generator().manual_seed(0)).numpy() // 16
+    windows = np.stack([clips[row, first : first + 5].double().numpy() for row in rows for first in range(56)])
+    is_target = np.repeat([row >= 10 for row in rows], 56)
+    batch_of = torch.randperm(12 * 56, generator=torch.Generator().manual_seed(0)).numpy() // 16
     for domain, target in enumerate((False, True)):
         scatter, n_windows = np.zeros((128, 128)), 0
-        for batch in range(15):
+        for batch in range(12 * 56 // 16):
             residuals = windows[(batch_of == batch) & (is_target == target)].reshape(-1, 128)
             if len(residuals):
                 centred = residuals - residuals.mean(axis=0)
