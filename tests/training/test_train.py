@@ -414,6 +414,21 @@ def test_a_training_in_half_precision_resumes_with_its_scale(store: Store, tmp_p
         load_checkpoint(tmp_path / "full.pt", model, optimizer, torch.amp.GradScaler("cpu"))
 
 
+def test_half_precision_trains_and_goes_on(store: Store, tmp_path: Path) -> None:
+    """Slow on a CPU, where the command refuses it, but all that it does there is what a GPU does."""
+    changes = {"precision": "fp16", "learning_rate": 1e-4}
+    whole = trained(store, tmp_path / "whole", changes=changes)
+    with pytest.raises(Stop):
+        trained(store, tmp_path / "part", changes=changes, on_epoch=stop_after(1))
+    assert "scaler" in torch.load(tmp_path / "part/checkpoint_fan.pt", weights_only=True)
+    assert same_weights(whole, trained(store, tmp_path / "part", changes=changes))
+    full = trained(store, tmp_path / "full", changes=changes | {"precision": "fp32"})
+    assert not same_weights(whole, full)
+    clips, device = training_clips(store), torch.device("cpu")
+    scores = [clip_scores(model, clips, device)[""] for model in (whole, full)]
+    np.testing.assert_allclose(*scores, rtol=0.005)
+
+
 @pytest.mark.parametrize("memory_budget_bytes", [1e9, 0], ids=["in memory", "shard by shard"])
 def test_clips_held_out_may_be_drawn(store: Store, memory_budget_bytes: int) -> None:
     """By the seed, from anywhere among the clips; no batch holds one."""
