@@ -97,6 +97,7 @@ def benchmark(
     seeds: int = 1,
     epochs: int | None = None,
     known_anomalies: Sequence[int] = (),
+    changes: dict[str, Any] | None = None,
     device: str = "auto",
     workers: int | None = None,
     replace: bool = False,
@@ -118,6 +119,8 @@ def benchmark(
     epochs : int, optional
         Instead of the profile's.
     known_anomalies : sequence of int
+    changes : dict, optional
+        Settings in place of the profile's, by name.
     device : str
     workers : int, optional
         Trainings at once on a CPU; one a core by default.
@@ -142,6 +145,7 @@ def benchmark(
         seeds=seeds,
         epochs=epochs,
         known_anomalies=known_anomalies,
+        changes=changes or {},
         device=device,
         workers=workers,
         reporter=settings.reporter(),

@@ -24,7 +24,8 @@ class RunConfig(Strict):
 
     ``settings`` are the profile's, and differ from model to model; ``epochs`` among them are those that are trained.
     The field ``epochs`` is the number that was asked for in place of the profile's own, None where none was; early
-    versions did not write it. ``known_anomalies`` are so many of each section, and in the file only if there are any.
+    versions did not write it. ``known_anomalies`` are so many of each section, and ``changes`` the settings that were
+    asked for in place of the profile's, those that differ from it: both are in the file only if there are any.
     """
 
     model: str
@@ -35,6 +36,7 @@ class RunConfig(Strict):
     fingerprint: Fingerprint
     epochs: Annotated[int, Field(ge=1)] | None = None
     known_anomalies: Count = 0
+    changes: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
     def says_epochs(self) -> bool:
@@ -43,10 +45,11 @@ class RunConfig(Strict):
 
     @model_serializer(mode="wrap")
     def _without_zero(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A run without known anomalies has the configuration that it had before there were any."""
+        """A run without known anomalies or changes has the configuration that it had before there were any."""
         content: dict[str, Any] = handler(self)
-        if not self.known_anomalies:
-            del content["known_anomalies"]
+        for name in ("known_anomalies", "changes"):
+            if not getattr(self, name):
+                del content[name]
         return content
 
 

@@ -49,6 +49,7 @@ RUN = (
     "README.md",
     "data_manifests/README.md",
     "mimiidg_build/README.md",
+    "mimiidg_build/models/README.md",
     "flows/README.md",
     "tests/README.md",
     ".github/CONTRIBUTING.md",

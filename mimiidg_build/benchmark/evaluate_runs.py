@@ -13,35 +13,39 @@ from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.run_files import RESULTS
 from mimiidg_build.benchmark.runs import Run
+from mimiidg_build.benchmark.suitability import not_changed
 from mimiidg_build.benchmark.tested import evaluated_sections, not_evaluated, tested_clips
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.evaluate import evaluate
 from mimiidg_build.evaluation.results import Evaluation
 from mimiidg_build.evaluation.scored_clips import read_with_clip_table
+from mimiidg_build.models import UNCHANGED, Changes
 from mimiidg_build.storage.files import write_file
 
 
-def collect(runs: Sequence[Run]) -> Benchmark:
+def collect(runs: Sequence[Run], changes: Changes = UNCHANGED) -> Benchmark:
     """Evaluate finished runs on one store, and combine the seeds of a model, score by score.
 
     All are evaluated on the test clips that none of their trainings knew; none is, where the condition of no test clip
-    is known.
+    is known. ``changes`` are the settings that were asked for in place of the profile's: a note says which models have
+    none of them.
 
     Raises
     ------
     DataError
         A run is not finished, or its files are damaged.
     """
-    store = runs[0].store
+    store, said = runs[0].store, tuple(not_changed([run.model for run in runs], changes))
     if not evaluated_sections(store):
         for run in runs:
             _check_finished(run)
-        return Benchmark(store, ())
+        return Benchmark(store, (), said)
     by_model: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         by_model.setdefault((run.model, run.known_anomalies), []).append(run)
     largest = max(run.known_anomalies for run in runs)
-    return Benchmark(store, tuple(model for own in by_model.values() for model in _collect_seeds(own, largest)))
+    found = tuple(model for own in by_model.values() for model in _collect_seeds(own, largest))
+    return Benchmark(store, found, said)
 
 
 def _collect_seeds(runs: Sequence[Run], left_out: int) -> list[ModelResult]:
@@ -63,6 +67,8 @@ def _collect_seeds(runs: Sequence[Run], left_out: int) -> list[ModelResult]:
             epochs=first.epochs,
             score=score,
             known_anomalies=first.known_anomalies,
+            changes=first.config().changes,
+            settings=first.config().settings,
             runs=tuple(
                 SeedResult(run.seed, run.directory, networks, evaluation[score])
                 for run, networks, evaluation in zip(runs, summaries, evaluations, strict=True)

@@ -6,12 +6,20 @@ Where the files are: :mod:`.runs`. A run of an early version is read like any ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
-from mimiidg_build.benchmark.run_files import CONFIG, RESULTS, epochs_asked_for, read_config, read_summaries
+from mimiidg_build.benchmark.run_files import (
+    CONFIG,
+    RESULTS,
+    epochs_asked_for,
+    profile_label,
+    read_config,
+    read_summaries,
+)
 from mimiidg_build.benchmark.runs import runs_directories
 from mimiidg_build.benchmark.tested import evaluated_sections
 from mimiidg_build.errors import DataError
@@ -40,6 +48,9 @@ class _Key:
     epochs: int | None
     score: str
     known_anomalies: int
+    label: str  # of the changed settings, too
+    changes: Mapping[str, Any] = field(compare=False)
+    settings: Mapping[str, Any] = field(compare=False)
 
 
 def read_runs(store: Store, root: Place) -> FinishedRuns:
@@ -69,6 +80,8 @@ def read_runs(store: Store, root: Place) -> FinishedRuns:
             epochs=key.epochs,
             score=key.score,
             known_anomalies=key.known_anomalies,
+            changes=key.changes,
+            settings=key.settings,
             runs=tuple(sorted(runs, key=lambda run: run.seed)),
         )
         for key, runs in grouped.items()
@@ -98,7 +111,9 @@ def _results(directory: Path, config: RunConfig, store: Store) -> Iterator[tuple
     epochs, summaries = epochs_asked_for(directory, config), read_summaries(directory, store)
     for path in [directory / RESULTS, *sorted(directory.glob(f"*/{RESULTS}"))]:
         score = "" if path.parent == directory else path.parent.name
-        key = _Key(config.model, config.profile, epochs, score, config.known_anomalies)
+        label = profile_label(config.profile, epochs, config.known_anomalies, config.changes)
+        known, settings = config.known_anomalies, config.settings
+        key = _Key(config.model, config.profile, epochs, score, known, label, config.changes, settings)
         yield key, SeedResult(config.seed, directory, summaries, _read_evaluation(path, store))
 
 

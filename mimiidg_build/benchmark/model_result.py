@@ -7,7 +7,7 @@ finished at any time (:mod:`.finished_runs`). AUCs are in [0, 1]; estimates are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build.benchmark.estimates import Estimate, combine
-from mimiidg_build.benchmark.published import PaperTable, domain_aucs, tables_beside
+from mimiidg_build.benchmark.published import AVERAGE, PaperTable, domain_aucs, tables_beside
 from mimiidg_build.benchmark.run_files import profile_label
 from mimiidg_build.benchmark.tested import evaluated_sections, tested_clips
 from mimiidg_build.evaluation.protocols import PROTOCOLS
@@ -52,7 +52,8 @@ class ModelResult:
     """A model with a profile on a store, on one of its scores, combined over its seeds.
 
     ``epochs`` is None where the profile's own hold. ``score`` is ``""`` for the model's own. ``known_anomalies`` are so
-    many of each section that the training knew.
+    many of each section that the training knew. ``changes`` are the settings that differ from the profile's,
+    ``settings`` all of them, as ``config.json`` has them; none: the profile's.
     """
 
     store: Store
@@ -62,6 +63,8 @@ class ModelResult:
     score: str
     known_anomalies: int
     runs: tuple[SeedResult, ...]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     # ---- Names -------------------------------------------------------------------------------------------------------
 
@@ -78,8 +81,8 @@ class ModelResult:
 
     @property
     def label(self) -> str:
-        """The profile, and the epochs where they are not its own."""
-        return profile_label(self.profile, self.epochs)
+        """The profile, the epochs where they are not its own, and changed settings."""
+        return profile_label(self.profile, self.epochs, changes=self.changes)
 
     @property
     def is_plain(self) -> bool:
@@ -185,15 +188,26 @@ class ModelResult:
 
     @cached_property
     def papers(self) -> list[PaperTable]:
-        """The papers' tables whose numbers may stand beside: of the same data and profile, and no known anomalies."""
-        if self.known_anomalies or self.epochs is not None:
+        """The papers' tables whose numbers may stand beside: of the same data and recipe, and no known anomalies."""
+        if self.known_anomalies or (self.epochs is not None and not self.settings):
             return []
-        return tables_beside(self.store, self.model, self.profile, self.score)
+        return tables_beside(self.store, self.model, self.profile, self.score, self.settings)
+
+    @property
+    def papers_notes(self) -> list[str]:
+        """What is to be said where the papers' numbers are shown."""
+        return [f"{table.source}: {note}" for table in self.papers if (note := table.notes.get(self.model))]
 
     @property
     def published(self) -> dict[str, tuple[float, float]]:
-        """The paper's source and target AUC in %, by section and ``average``; empty for another model or dataset."""
-        return domain_aucs(self.papers, self.model)
+        """The paper's source and target AUC in %, by section and ``average``; empty for another model or dataset.
+
+        The average is of all its sections: it stands beside the mean of the same alone.
+        """
+        found = domain_aucs(self.papers, self.model)
+        if {place for place in found if place != AVERAGE} != set(self.evaluated):
+            found.pop(AVERAGE, None)
+        return found
 
     # ---- What was trained --------------------------------------------------------------------------------------------
 
@@ -243,7 +257,8 @@ class ModelResult:
             "n_networks": self.n_networks,
             "n_parameters": self.n_parameters,
             "training_s": self.training_s,
-            "profile": profile_label(self.profile, self.epochs, self.known_anomalies),
+            "profile": profile_label(self.profile, self.epochs, self.known_anomalies, self.changes),
+            **({"changes": dict(self.changes)} if self.changes else {}),
             "sections": [
                 {"machine_type": key[0], "section": key[1], **nullable({m: float(row[m]) for m in shown})}
                 for key, row in zip(self.sections.index, self.sections.to_dict("records"), strict=True)

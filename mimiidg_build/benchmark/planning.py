@@ -8,7 +8,7 @@ from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.runs import Network, Run
 from mimiidg_build.benchmark.suitability import expanded
 from mimiidg_build.errors import UsageError
-from mimiidg_build.models import check_models, model_class
+from mimiidg_build.models import UNCHANGED, Changes, changes_of, check_models, settings_of
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
 
@@ -24,6 +24,7 @@ def plan_runs(
     seeds: int,
     epochs: int | None = None,
     known_anomalies: Sequence[int] = (),
+    changes: Changes = UNCHANGED,
 ) -> list[Run]:
     """The runs of a benchmark, model by model. A model that trains nothing has no use for a second seed.
 
@@ -43,6 +44,8 @@ def plan_runs(
         Instead of the profile's.
     known_anomalies : sequence of int
         A run for each number of known anomalies per section; 0 is the run without.
+    changes : mapping of str to object
+        Settings in place of the profile's, by name: of every model that has them.
 
     Returns
     -------
@@ -51,8 +54,8 @@ def plan_runs(
     Raises
     ------
     UsageError
-        An unknown model or profile, no seed, known anomalies for a model that takes none or a store of too few, or a
-        model that needs other features than the store's.
+        An unknown model, profile or setting, a setting's value that is none, no seed, known anomalies for a model that
+        takes none or a store of too few, or a model that needs other features than the store's.
     UsageError or DataError
         No model of a group can be run on the store.
     """
@@ -65,23 +68,17 @@ def plan_runs(
         raise UsageError(f"expected numbers of known anomalies from 0, found {numbers[0]}")
     for section in store.sections if numbers[-1] else ():
         draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
-    runs = []
-    for model in expanded(store, models, profile):
-        trains = _check_profile(model, profile, numbers[-1])
+    runs, wanted = [], expanded(store, models, profile, changes)
+    check_models(wanted, profile, changes)
+    for model in wanted:
+        settings, differing = settings_of(model, profile, changes), changes_of(model, profile, changes)
+        if numbers[-1] and not settings.tuning_epochs:
+            raise UsageError(f"{model} takes no known anomalies in its profile {profile!r}")
         # the profile's own number, given by hand, is the same run and has the same folder
-        own = epochs if trains and epochs != model_class(model).profiles[profile].epochs else None
-        n_seeds = seeds if trains else 1
-        runs += [Run(store, root, model, profile, seed, own, k) for k in numbers for seed in range(n_seeds)]
+        own = epochs if settings.epochs and epochs != settings.epochs else None
+        seeded = range(seeds if settings.epochs else 1)
+        runs += [Run(store, root, model, profile, seed, own, k, differing) for k in numbers for seed in seeded]
     return runs
-
-
-def _check_profile(model: str, profile: str, known_anomalies: int) -> bool:
-    """Whether the model trains anything in its profile."""
-    check_models([model], profile)
-    profiles = model_class(model).profiles
-    if known_anomalies and not profiles[profile].tuning_epochs:
-        raise UsageError(f"{model} takes no known anomalies in its profile {profile!r}")
-    return profiles[profile].epochs > 0
 
 
 def trainings_of(runs: Sequence[Run]) -> list[Training]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from pydantic import Field
 
-from mimiidg_build.schemas.manifests import Strict
+from mimiidg_build.benchmark.run_files import as_json
+from mimiidg_build.models import settings_of
+from mimiidg_build.models.settings import defaults
+from mimiidg_build.schemas.manifests import Protocol, Strict
 from mimiidg_build.store.store import Store
 
 AVERAGE = "average"
@@ -18,15 +24,19 @@ DOMAIN_AUCS = ("auc_source", "auc_target")
 class PaperTable(Strict):
     """A paper's table: numbers in % by model and place, one for each of ``metrics``.
 
-    A place is a section (``"fan/00"``), a machine type, or ``"average"``.
+    A place is a section (``"fan/00"``), a machine type, or ``"average"``. ``datasets``, ``protocol``, ``profile``,
+    ``score`` and the models of ``rows`` are the recipe that made the numbers; ``notes``, by model, are what is to be
+    said where they are shown.
     """
 
     source: str
     datasets: list[str]
-    profiles: list[str]
+    protocol: Protocol
+    profile: str
+    score: str = ""
     metrics: list[str]
-    scores: list[str] = Field(default_factory=lambda: [""])
     sections: dict[str, list[str]] = Field(default_factory=dict)
+    notes: dict[str, str] = Field(default_factory=dict)
     rows: dict[str, dict[str, list[float]]]
 
     def sections_of(self, place: str, model: str) -> list[str]:
@@ -48,7 +58,9 @@ def paper_tables() -> tuple[PaperTable, ...]:
     return tuple(PaperTable.model_validate(table) for table in content["tables"])
 
 
-def tables_beside(store: Store, model: str, profile: str, score: str) -> list[PaperTable]:
+def tables_beside(
+    store: Store, model: str, profile: str, score: str, settings: Mapping[str, Any] | None = None
+) -> list[PaperTable]:
     """The tables whose numbers may stand beside a result.
 
     Parameters
@@ -58,9 +70,11 @@ def tables_beside(store: Store, model: str, profile: str, score: str) -> list[Pa
         have their own.
     model : str
     profile : str
-        With the profile's own epochs.
     score : str
         The model's own is ``""``.
+    settings : mapping of str to object, optional
+        Those of the run, as its ``config.json`` has them: they decide, whatever the profile is called. By default they
+        are the profile's.
     """
     attributes = store.attributes
     adds_more = attributes.recording == "mixed" and attributes.variant.adds_noise
@@ -70,10 +84,19 @@ def tables_beside(store: Store, model: str, profile: str, score: str) -> list[Pa
         table
         for table in paper_tables()
         if attributes.dataset in table.datasets
+        and attributes.protocol == table.protocol
         and model in table.rows
-        and profile in table.profiles
-        and score in table.scores
+        and score == table.score
+        and (_are_of(settings, model, table.profile) if settings else profile == table.profile)
     ]
+
+
+def _are_of(settings: Mapping[str, Any], model: str, profile: str) -> bool:
+    """Whether a run's settings are those of a profile; threads are no part of a paper's recipe."""
+    own = settings_of(model, profile)
+    # a run of an early version lacks the settings of later ones
+    expected, found = (as_json(one) for one in (asdict(own), {**defaults(type(own)), **settings}))
+    return expected | {"threads": 0} == found | {"threads": 0}
 
 
 def published(model: str) -> dict[str, tuple[float, float]]:

@@ -13,10 +13,11 @@ from mimiidg_build.store.store import Store
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All models on one store; none where nothing could be evaluated."""
+    """All models on one store; none where nothing could be evaluated. ``said`` are notes of the benchmark's own."""
 
     store: Store
     models: tuple[ModelResult, ...]
+    said: tuple[str, ...] = ()
 
     @property
     def variant(self) -> str:
@@ -41,10 +42,11 @@ class Benchmark:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the results should know: clips that are cut, sections and clips that are not evaluated,
-        and where clips are few."""
+        """What a reader should know: settings that a model lacks, clips that are cut, sections and clips that are not
+        evaluated, where clips are few, what the papers' numbers stand for."""
+        published = dict.fromkeys(note for model in self.models for note in model.papers_notes)
         cut = cut_clips(self.store, [model.model for model in self.models])
-        return [*cut, *not_evaluated(self.store), *self.few_clips_notes]
+        return [*self.said, *cut, *not_evaluated(self.store), *self.few_clips_notes, *published]
 
     @property
     def few_clips_notes(self) -> list[str]:
@@ -57,10 +59,15 @@ class Benchmark:
         if not self.models:
             return f"{self.variant} ({self.store.attributes.data_kind}): no results"
         seeds = max(len(model.runs) for model in self.models)
-        what = f"{self.models[0].label} profile, {seeds} seed{'s' * (seeds > 1)}, AUC in %"
+        what = f"{self._label} profile, {seeds} seed{'s' * (seeds > 1)}, AUC in %"
         known = self.known_anomalies
         without = f", tested without the {known} anomalies of each section that a training may know" if known else ""
         return f"{self.variant} ({self.store.attributes.data_kind}): {what}{without}"
+
+    @property
+    def _label(self) -> str:
+        """The profile; of models that have a changed setting and models that lack it, that of one that has it."""
+        return max((model.label for model in self.models), key=len)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, numbers at full precision."""

@@ -6,8 +6,10 @@ models which this machine does not have.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.store import Store
 
+LONGEST_LABEL = 100  # characters of changed settings: a file name has 255 bytes at most
 CONFIG = "config.json"
 RESULTS = "results.json"
 
@@ -28,7 +31,9 @@ Model = TypeVar("Model", bound=BaseModel)
 # ---- Names -----------------------------------------------------------------------------------------------------------
 
 
-def profile_label(profile: str, epochs: int | None, known_anomalies: int = 0) -> str:
+def profile_label(
+    profile: str, epochs: int | None, known_anomalies: int = 0, changes: Mapping[str, object] | None = None
+) -> str:
     """How a profile is named where it is not quite itself.
 
     Parameters
@@ -38,6 +43,9 @@ def profile_label(profile: str, epochs: int | None, known_anomalies: int = 0) ->
         Asked for in place of the profile's own.
     known_anomalies : int
         Of each section.
+    changes : mapping of str to object, optional
+        Settings in place of the profile's. A value that is no part of a file name, or many of them, are given as a
+        digest: ``config.json`` has them all.
 
     Returns
     -------
@@ -47,9 +55,25 @@ def profile_label(profile: str, epochs: int | None, known_anomalies: int = 0) ->
     --------
     >>> profile_label("paper", None), profile_label("paper", 3), profile_label("cpu", None, 16)
     ('paper', 'paper-3epochs', 'cpu-k16')
+    >>> profile_label("paper", 3, 0, {"learning_rate": 1e-05, "batch_size": 256, "logmel": False})
+    'paper-3epochs-batch_size=256-learning_rate=1e-05-logmel=false'
+    >>> profile_label("paper", None, 0, {"oracle_alpha": {"fan": 0.1}})
+    'paper-oracle_alpha=201a7654'
     """
     asked_for = "" if epochs is None else f"-{epochs}epochs"
-    return f"{profile}{asked_for}" + (f"-k{known_anomalies}" if known_anomalies else "")
+    changed = "".join(f"-{key}={_in_a_name(value)}" for key, value in sorted((changes or {}).items()))
+    if len(changed) > LONGEST_LABEL:
+        changed = f"-settings={_digest(changed)}"
+    return f"{profile}{asked_for}{changed}" + (f"-k{known_anomalies}" if known_anomalies else "")
+
+
+def _in_a_name(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if re.fullmatch(r"[\w.+-]{1,24}", text) else _digest(text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def run_name(model: str, label: str, seed: int) -> str:
@@ -77,6 +101,12 @@ def run_name(model: str, label: str, seed: int) -> str:
 def summary_path(directory: Path, network: str) -> Path:
     """Path of a network's summary in its run's directory."""
     return directory / f"summary_{network}.json"
+
+
+def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file gives them back: lists, no tuples."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(content)))
+    return found
 
 
 # ---- The configuration -----------------------------------------------------------------------------------------------
@@ -129,7 +159,8 @@ def epochs_asked_for(directory: Path, config: RunConfig) -> int | None:
 
 
 def _name_with(config: RunConfig, epochs: int | None) -> str:
-    return run_name(config.model, profile_label(config.profile, epochs, config.known_anomalies), config.seed)
+    label = profile_label(config.profile, epochs, config.known_anomalies, config.changes)
+    return run_name(config.model, label, config.seed)
 
 
 def differences(there: RunConfig, expected: RunConfig) -> list[str]:

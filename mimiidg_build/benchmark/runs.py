@@ -13,15 +13,14 @@ ROOT/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>/     (in the work fol
     results.json                every metric, once all networks are finished (``schemas.results``)
 
 A *network* serves a machine type (``fan``), a section (``fan_00``), or ``all``. Networks depend on nothing but the
-store, so they are trained in any order. The profile's name grows by the epochs where those are not its own, and by the
-number of known anomalies (``-k16``).
+store, so they are trained in any order. The profile's name grows by the epochs where those are not its own, by changed
+settings (``-batch_size=256``), and by the number of known anomalies (``-k16``).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.run_files import (
     CONFIG,
     RESULTS,
+    as_json,
     differences,
     profile_label,
     read_config,
@@ -41,7 +41,8 @@ from mimiidg_build.benchmark.run_files import (
 )
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import UsageError
-from mimiidg_build.models import model_class
+from mimiidg_build.models import Changes, model_class, settings_of
+from mimiidg_build.models.settings import defaults
 from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.places import Place, cache_places, local
@@ -69,7 +70,8 @@ class Network:
 class Run:
     """A model with a seed on a store.
 
-    ``epochs`` is None where the profile's own hold; ``known_anomalies`` are so many of each section.
+    ``epochs`` is None where the profile's own hold; ``known_anomalies`` are so many of each section; ``changes`` are
+    the settings that differ from the profile's (``models.changes_of``).
     """
 
     store: Store
@@ -79,11 +81,12 @@ class Run:
     seed: int
     epochs: int | None = None
     known_anomalies: int = 0
+    changes: Changes = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        """The profile, the epochs where they are not its own, and the known anomalies if there are any."""
-        return profile_label(self.profile, self.epochs, self.known_anomalies)
+        """The profile, the epochs where they are not its own, changed settings, and the known anomalies, if any."""
+        return profile_label(self.profile, self.epochs, self.known_anomalies, self.changes)
 
     @property
     def directory(self) -> Path:
@@ -94,8 +97,8 @@ class Run:
 
     @property
     def settings(self) -> Settings:
-        """The profile's settings."""
-        return model_class(self.model).profiles[self.profile]
+        """The profile's settings, with the changes."""
+        return settings_of(self.model, self.profile, self.changes)
 
     @property
     def n_epochs(self) -> int:
@@ -116,16 +119,16 @@ class Run:
 
     def config(self) -> RunConfig:
         """What decides the results."""
-        settings = json.loads(json.dumps(asdict(self.settings)))  # as the file gives it back: lists, no tuples
         return RunConfig(
             model=self.model,
             profile=self.profile,
-            settings=settings | {"epochs": self.n_epochs},
+            settings=as_json(asdict(self.settings)) | {"epochs": self.n_epochs},
             seed=self.seed,
             variant=self.store.attributes.variant.name,
             fingerprint=self.store.fingerprint,
             epochs=self.epochs,
             known_anomalies=self.known_anomalies,
+            changes=as_json(self.changes),
         )
 
     def networks(self) -> list[Network]:
@@ -180,8 +183,9 @@ def check_config(run: Run) -> None:
     there, expected = read_config(run.directory), run.config()
     if not there.says_epochs:  # an early version's; the folder's name, which is this run's, says it
         there = there.model_copy(update={"epochs": run.epochs})
-    if "threads" not in there.settings:  # an early version's, which trained on as many as there were
-        there = there.model_copy(update={"settings": there.settings | {"threads": run.settings.threads}})
+    # an early version's lacks the settings of later ones, whose defaults are what was done before there were any
+    settings = as_json(defaults(type(run.settings))) | there.settings
+    there = there.model_copy(update={"settings": settings})
     if there != expected:
         what = "; ".join(differences(there, expected)) or f"epochs {there.epochs}, expected {expected.epochs}"
         raise UsageError(f"{run.directory} holds a run of other settings: {what}. Move or remove it.")

@@ -15,7 +15,9 @@ from mimiidg_build.benchmark.planning import Training, plan_runs, trainings_of
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.runs import Run
 from mimiidg_build.benchmark.suitability import check_suited
+from mimiidg_build.benchmark.train_network import check_precisions
 from mimiidg_build.benchmark.trainers import Trainers
+from mimiidg_build.models import UNCHANGED, Changes
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.variants import Variant
@@ -42,6 +44,7 @@ def benchmark_models(
     seeds: int = 1,
     epochs: int | None = None,
     known_anomalies: Sequence[int] = (),
+    changes: Changes = UNCHANGED,
     device: str = "auto",
     workers: int | None = 1,
     reporter: Reporter | None = None,
@@ -68,6 +71,9 @@ def benchmark_models(
     known_anomalies : sequence of int
         Each model is trained once for each number, with so many known anomalies per section. The anomalies of the
         largest number are left out of the test set of all, so that like is compared with like.
+    changes : mapping of str to object
+        Settings in place of the profile's, by name (``{"batch_size": 256}``): of every model that has them. Each of
+        them is part of the run's name, and a run with other settings is another run.
     device : str
         ``auto`` (a GPU if there is one), or a torch device.
     workers : int or None
@@ -85,16 +91,18 @@ def benchmark_models(
     Raises
     ------
     UsageError
-        An unknown model, profile or device, numbers that do not fit, a store that a model cannot be run on, a directory
-        that holds a run of other settings, or a script without a guard.
+        An unknown model, profile, setting or device, numbers that do not fit, a precision that the device cannot train
+        in, a store that a model cannot be run on, a directory that holds a run of other settings, or a script without
+        a guard.
     DataError
         Training or scoring failed, a worker was killed, or a file is damaged or cannot be written.
     """
     root, executor, name = place(root), executor or BenchmarkExecutor(), store.attributes.variant.name
 
     def plan() -> list[Run]:
-        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies)
-        check_suited(store, models, profile)
+        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies, changes)
+        check_suited(store, models, profile, changes)
+        check_precisions(runs, device)
         return runs
 
     runs = executor.run("plan", plan, name)
@@ -102,7 +110,7 @@ def benchmark_models(
     threads = max((run.settings.threads for run, _ in trainings), default=1)
     with Trainers(device, workers, len(trainings), reporter or Reporter(), threads) as trainers:
         executor.train(trainers, trainings)
-    return executor.run("evaluate", lambda: collect(runs), name)
+    return executor.run("evaluate", lambda: collect(runs, changes), name)
 
 
 def benchmark_variants(

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from mimiidg_build.benchmark.runs import Network, networks_of
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.models import GROUPS, check_models, model_class
+from mimiidg_build.models import GROUPS, UNCHANGED, Changes, model_class, settings_of
 from mimiidg_build.store.store import Store
 
 Refusal = UsageError | DataError
 
 
-def expanded(store: Store, models: Sequence[str], profile: str) -> list[str]:
+def expanded(store: Store, models: Sequence[str], profile: str, changes: Changes = UNCHANGED) -> list[str]:
     """The models that are meant, each once: of ``all`` and ``ablations`` those that the store suits.
 
     Parameters
@@ -26,6 +26,8 @@ def expanded(store: Store, models: Sequence[str], profile: str) -> list[str]:
     models : sequence of str
         Names of models and of ``GROUPS``.
     profile : str
+    changes : mapping of str to object
+        Settings in place of the profile's.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def expanded(store: Store, models: Sequence[str], profile: str) -> list[str]:
     """
     names: list[str] = []
     for model in models:
-        refused = {name: refusal(store, name, profile) for name in GROUPS.get(model, ())}
+        refused = {name: refusal(store, name, profile, changes) for name in GROUPS.get(model, ())}
         suited = [name for name, error in refused.items() if error is None]
         if not suited and (first := next(iter(refused.values()), None)):
             raise first
@@ -48,7 +50,7 @@ def expanded(store: Store, models: Sequence[str], profile: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def check_suited(store: Store, models: Sequence[str], profile: str) -> None:
+def check_suited(store: Store, models: Sequence[str], profile: str, changes: Changes = UNCHANGED) -> None:
     """Refuse models that are named and cannot be run on a store, before any work.
 
     Parameters
@@ -57,6 +59,8 @@ def check_suited(store: Store, models: Sequence[str], profile: str) -> None:
     models : sequence of str
         Names of models and of ``GROUPS``.
     profile : str
+    changes : mapping of str to object
+        Settings in place of the profile's.
 
     Raises
     ------
@@ -67,17 +71,17 @@ def check_suited(store: Store, models: Sequence[str], profile: str) -> None:
         A model learns from other sections, and the store has none.
     """
     for model in models:
-        if model not in GROUPS and (error := refusal(store, model, profile)):
+        if model not in GROUPS and (error := refusal(store, model, profile, changes)):
             raise error
 
 
-def left_out(store: Store, models: Sequence[str], profile: str) -> list[str]:
+def left_out(store: Store, models: Sequence[str], profile: str, changes: Changes = UNCHANGED) -> list[str]:
     """Why members of ``all`` and ``ablations`` are not run on a store, a line each."""
     members = dict.fromkeys(name for model in models for name in GROUPS.get(model, ()))
-    return [f"left out: {error}" for name in members if (error := refusal(store, name, profile))]
+    return [f"left out: {error}" for name in members if (error := refusal(store, name, profile, changes))]
 
 
-def refusal(store: Store, model: str, profile: str) -> Refusal | None:
+def refusal(store: Store, model: str, profile: str, changes: Changes = UNCHANGED) -> Refusal | None:
     """Why a model cannot be run on a store; None where it can.
 
     Raises
@@ -85,11 +89,11 @@ def refusal(store: Store, model: str, profile: str) -> Refusal | None:
     UsageError
         There is no such model, or it has no such profile.
     """
-    check_models([model], profile)
-    return next(_refusals(store, model, profile), None)
+    settings_of(model, profile, changes)
+    return next(_refusals(store, model, profile, changes), None)
 
 
-def _refusals(store: Store, model: str, profile: str) -> Iterator[Refusal]:
+def _refusals(store: Store, model: str, profile: str, changes: Changes) -> Iterator[Refusal]:
     yield from _other_features(store, model)
     networks = networks_of(store, model_class(model).scope)
     if not networks:
@@ -103,7 +107,7 @@ def _refusals(store: Store, model: str, profile: str) -> Iterator[Refusal]:
     for network in networks:
         own = [name for name in trained if network.serves(name)]
         yield from _too_few(store, model, own, len(trained))
-        yield from _too_short(store, model, profile, own)
+        yield from _too_short(store, model, profile, changes, own)
 
 
 def _too_few(store: Store, model: str, own: Sequence[str], n_trained: int) -> Iterator[Refusal]:
@@ -122,10 +126,10 @@ def _too_few(store: Store, model: str, own: Sequence[str], n_trained: int) -> It
         )
 
 
-def _too_short(store: Store, model: str, profile: str, own: Sequence[str]) -> Iterator[Refusal]:
+def _too_short(store: Store, model: str, profile: str, changes: Changes, own: Sequence[str]) -> Iterator[Refusal]:
     """Sections whose clips are shorter than a network takes."""
     cls = model_class(model)
-    lengths, least = section_lengths(store, model), cls.min_length(cls.profiles[profile])
+    lengths, least = section_lengths(store, model), cls.min_length(settings_of(model, profile, changes))
     unit = "samples" if cls.takes == "audio" else "frames"
     for name in own:
         if lengths[name] < least:
@@ -194,3 +198,15 @@ def _cut(store: Store, model: str, network: Network) -> Iterator[str]:
             f"{model} takes the first {seconds:g} s of every clip, as long as those of {own[0]}: "
             f"{len(longer)} of {len(own)} sections have longer clips, {longer[0]} among them"
         )
+
+
+def not_changed(models: Sequence[str], changes: Changes) -> list[str]:
+    """What is said of models that lack some of the settings that were changed, a line each."""
+    lacking = {
+        model: [key for key in changes if key not in model_class(model).changeable()] for model in dict.fromkeys(models)
+    }
+    return [
+        f"{model} has no {' and no '.join(keys)}, and ran as its profile says otherwise"
+        for model, keys in lacking.items()
+        if keys
+    ]

@@ -6,6 +6,7 @@ Trains in this process, on one device. torch is imported when there is something
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,21 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"no device {name!r}: {str(error).splitlines()[0]}") from None
     return device
+
+
+def check_precisions(runs: Sequence[Run], device: str) -> None:
+    """Refuse a precision that the device cannot train in, before any work.
+
+    Raises
+    ------
+    UsageError
+        There is no such device, or it cannot train in that precision.
+    """
+    if mixed := {run.settings.precision for run in runs} - {"fp32"}:
+        from mimiidg_build.training.precision import check_precision
+
+        for precision in sorted(mixed):
+            check_precision(precision, choose_device(device))
 
 
 def train_and_score(run: Run, network: Network, device: str = "auto", reporter: Reporter | None = None) -> None:
@@ -110,7 +126,7 @@ def _train_and_score_here(run: Run, network: Network, device: torch.device, repo
 
 def new_model(run: Run, training: ClipDataset) -> Detector:
     """The untrained network of a run, for the sections and the length of its training clips."""
-    return create(run.model, run.profile, len(training.section_ids), run.seed, training.n_frames)
+    return create(run.model, run.profile, len(training.section_ids), run.seed, training.n_frames, run.changes)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build.cli import complete
+from mimiidg_build.cli.changed_settings import chosen_settings, settings_options
 from mimiidg_build.cli.names import named_variant
 from mimiidg_build.cli.options import common, device_option, replace_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import Known, ModelName, SweepCommand
-from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, check_models
+from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, check_models
 from mimiidg_build.storage.places import Place
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each model.")
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs. [default: the profile's]")
+@settings_options
 @click.option(
     "--known-anomalies",
     type=click.IntRange(0),
@@ -78,6 +80,9 @@ def benchmark(
     profile: str,
     seeds: int,
     epochs: int | None,
+    assignments: tuple[str, ...],
+    settings_file: Path | None,
+    precision: str | None,
     known_anomalies: tuple[int, ...],
     snr_offsets: tuple[float, ...],
     replace: bool,
@@ -96,8 +101,11 @@ def benchmark(
     An interrupted run resumes after the last finished epoch; finished runs are reused. With several --snr-offset the
     variant is built at each offset to its recipe's SNR, with the same noise, and AUC is plotted against SNR; with
     several --known-anomalies, against their number. Several variants, or several --dataset, are printed side by side by
-    machine type, as papers print three SNRs. Where a paper has numbers of the same system, dataset and profile, they
+    machine type, as papers print three SNRs. Where a paper has numbers of the same system, dataset and settings, they
     stand beside. Runs go to ROOT/runs; where ROOT is read-only, to the work folder ($MIMIIDG_WORK or ./mimiidg-work).
+
+    Settings that are changed with --set, --settings or --precision are part of a run's name, and are those of every
+    model that has them; one that no model has is an error. What a profile sets is in a run's config.json.
 
     A network takes the beginning of every clip, as long as the shortest of its sections; clips of other sections that
     it learns from as outliers are cut, or repeated, to that length. Models take one channel at 16 kHz.
@@ -109,7 +117,8 @@ def benchmark(
     choices: dict[str, Any] = {"dataset": list(datasets), "snr_offset_db": sorted(snr_offsets)}
     wanted = [one for name in dict.fromkeys(variants) for one in derive_grid(named_variant(name, root), **choices)]
     wanted = list({one.name: one for one in wanted}.values())
-    check_models([name for model in models for name in GROUPS.get(model, (model,))], profile)
+    changes = chosen_settings(assignments, settings_file, precision)
+    check_models([name for model in models for name in GROUPS.get(model, (model,))], profile, changes)
     with shown_progress(quiet) as reporter:
         options: dict[str, Any] = {
             "models": list(models),
@@ -117,6 +126,7 @@ def benchmark(
             "seeds": seeds,
             "epochs": epochs,
             "known_anomalies": list(known_anomalies),
+            "changes": changes,
         }
         where = {"device": device, "workers": workers, "replace": replace}
         if as_flow(prefect):
@@ -128,16 +138,18 @@ def benchmark(
         print_json({"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]})
         return
     _print_tables(found, sections, values)
-    print_lines(_notes(found, models, profile))
+    print_lines(_notes(found, models, profile, changes))
     print_lines(_directory(result, root) for result in found)
     print_lines(figures)
 
 
-def _notes(found: list[Benchmark], models: tuple[str, ...], profile: str) -> dict[str, None]:
+def _notes(found: list[Benchmark], models: tuple[str, ...], profile: str, changes: Changes) -> dict[str, None]:
     """What is to be known of the tables, each once."""
     from mimiidg_build.benchmark.suitability import left_out
 
-    return dict.fromkeys(note for each in found for note in [*each.notes, *left_out(each.store, models, profile)])
+    return dict.fromkeys(
+        note for each in found for note in [*each.notes, *left_out(each.store, models, profile, changes)]
+    )
 
 
 def _directory(found: Benchmark, root: Place) -> Path:
@@ -190,7 +202,7 @@ def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **option
     from mimiidg_build.store.store import open_store
 
     paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)
-    return [collect(plan_runs(open_store(path), root, **options)) for path in paths]
+    return [collect(plan_runs(open_store(path), root, **options), options["changes"]) for path in paths]
 
 
 def _figures(found: list[Benchmark], root: Place, losses: bool) -> list[Path]:

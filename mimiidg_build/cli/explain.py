@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mimiidg_build.cli import complete
+from mimiidg_build.cli.changed_settings import chosen_settings, settings_options
 from mimiidg_build.cli.names import named_store
 from mimiidg_build.cli.options import common, device_option
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
@@ -34,6 +36,7 @@ FAMILY = [name for name, where in (MODELS | ABLATIONS).items() if where.startswi
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed that it was trained with.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs that it was trained for. [default: the profile's]")
+@settings_options
 @device_option
 @common
 def explain(
@@ -44,6 +47,9 @@ def explain(
     profile: str,
     seed: int,
     epochs: int | None,
+    assignments: tuple[str, ...],
+    settings_file: Path | None,
+    precision: str | None,
     device: str,
     root: Place,
     as_json: bool,
@@ -53,7 +59,7 @@ def explain(
 
     A clip's log-mel and Wavegram, beside each its attention map; and the maps' mean and standard deviation over the
     test set by mel bin, for normal and anomalous clips of every machine type. The network is one that `mimiidg
-    benchmark` trained.
+    benchmark` trained, with the settings that are given here, too.
 
     Example: mimiidg explain demo --profile smoke --clip fan/section_00_source_test_normal_0000_m-n_W
     """
@@ -62,7 +68,8 @@ def explain(
     from mimiidg_build.report.attention_maps import Explainer, find_clip, trained_run
 
     row = find_clip(store, clip, machine_type)
-    run = trained_run(store, root, model, profile, seed, epochs)
+    changes = chosen_settings(assignments, settings_file, precision)
+    run = trained_run(store, root, model, profile, seed, epochs, changes)
     explainer = Explainer(run, device)
     found = explainer.clip(row)
     with shown_progress(quiet) as reporter:

@@ -10,10 +10,11 @@ The interface is ``models.base.Detector``. Classes are imported when asked for: 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from mimiidg_build.errors import UsageError, did_you_mean, shown
 
@@ -47,6 +48,9 @@ ABLATIONS = {  # a system without one of its ideas: for comparison with it, and 
 GROUPS = {"all": tuple(MODELS), "ablations": ("attention", *ABLATIONS)}
 """Names that stand for several models: every model; and a system with all that are it without one of its ideas."""
 PROFILES = ("paper", "released", "cpu", "smoke")
+Changes = Mapping[str, object]
+"""Settings in place of the profile's, by name."""
+UNCHANGED: Changes = MappingProxyType({})
 
 
 def model_class(name: str) -> type[Detector]:
@@ -69,24 +73,82 @@ def model_class(name: str) -> type[Detector]:
     return found
 
 
-def check_models(names: Iterable[str], profile: str) -> None:
-    """Refuse models that there are not, or that lack a profile, before any work.
+def check_models(names: Iterable[str], profile: str, changes: Changes = UNCHANGED) -> None:
+    """Refuse models that there are not, or that lack a profile, and changes that none of them takes, before any work.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of models, not of groups.
+    profile : str
+    changes : mapping of str to object
+        Changed settings by name. A model that lacks one of them runs without it; one that all lack is an error.
 
     Raises
     ------
     UsageError
         As :func:`create`.
     """
+    names, known = list(names), set[str]()
     for name in names:
-        _settings(name, profile)
+        settings_of(name, profile, changes)
+        known.update(model_class(name).changeable())
+    for key in changes:
+        if key not in known:
+            hint = " Ask for epochs with --epochs." if key == "epochs" else did_you_mean(key, known)
+            raise UsageError(
+                f"{', '.join(names)}: no setting {shown(key)} to change; there are {', '.join(sorted(known))}.{hint}"
+            )
 
 
-def _settings(name: str, profile: str) -> Settings:
+def settings_of(name: str, profile: str, changes: Changes = UNCHANGED) -> Settings:
+    """The settings of a model: its profile's, with changes as far as the model has them.
+
+    Parameters
+    ----------
+    name, profile : str
+    changes : mapping of str to object
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    UsageError
+        No model has that name, it does not have that profile, or a change is of the wrong type or out of range.
+    """
     profiles = model_class(name).profiles
     if profile not in profiles:
         near = did_you_mean(profile, profiles)
         raise UsageError(f"{name} has no profile {shown(profile)}; choose one of {', '.join(profiles)}.{near}")
-    return profiles[profile]
+    own = {key: value for key, value in changes.items() if key in model_class(name).changeable()}
+    if not own:
+        return profiles[profile]
+    from mimiidg_build.models.settings import changed
+
+    try:
+        return changed(profiles[profile], own)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def changes_of(name: str, profile: str, changes: Changes) -> dict[str, Any]:
+    """Those of the changes that change something of a model in a profile, by name in alphabetical order.
+
+    Parameters
+    ----------
+    name, profile : str
+    changes : mapping of str to object
+
+    Raises
+    ------
+    UsageError
+        As :func:`settings_of`.
+    """
+    own, there = settings_of(name, profile), settings_of(name, profile, changes)
+    names = [key for key in sorted(changes) if key in model_class(name).changeable()]
+    return {key: value for key in names if (value := getattr(there, key)) != getattr(own, key)}
 
 
 def _own_class(name: str) -> type[Detector]:
@@ -109,7 +171,9 @@ def _own_class(name: str) -> type[Detector]:
     return found
 
 
-def create(name: str, profile: str, n_sections: int, seed: int, clip_length: int | None = None) -> Detector:
+def create(
+    name: str, profile: str, n_sections: int, seed: int, clip_length: int | None = None, changes: Changes = UNCHANGED
+) -> Detector:
     """A new, untrained model.
 
     Parameters
@@ -124,6 +188,8 @@ def create(name: str, profile: str, n_sections: int, seed: int, clip_length: int
         Decides the initial weights.
     clip_length : int, optional
         Samples, or frames, of the clips, for a model whose layers depend on it; by default those of 10 s at 16 kHz.
+    changes : mapping of str to object, optional
+        Settings in place of the profile's, by name.
 
     Returns
     -------
@@ -134,7 +200,7 @@ def create(name: str, profile: str, n_sections: int, seed: int, clip_length: int
     UsageError
         No model has that name, or the model does not have that profile.
     """
-    settings, cls = _settings(name, profile), model_class(name)
+    settings, cls = settings_of(name, profile, changes), model_class(name)
     if clip_length is not None and cls.sized_by_clips:
         sized: Callable[..., Detector] = cls
         return sized(settings, n_sections, seed, clip_length=clip_length)

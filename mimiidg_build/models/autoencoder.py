@@ -9,7 +9,9 @@ the DCASE 2023 baseline (``MahalanobisAutoencoder``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +20,9 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
-from mimiidg_build.models.mahalanobis import whitener
-from mimiidg_build.models.windows import Windows
+from mimiidg_build.models.held_out import trained_rows
+from mimiidg_build.models.mahalanobis import Scatter, whitener
+from mimiidg_build.models.windows import Windows, n_windows
 
 WIDTH, N_MELS = 5, 128
 HIDDEN = (128, 128, 128, 128, 8, 128, 128, 128, 128)
@@ -33,7 +36,7 @@ class Autoencoder(Detector):
     Score: mean squared error over all of a clip's windows (309 x 640 values of a 10 s clip).
     """
 
-    profiles = {
+    profiles: ClassVar[Mapping[str, Settings]] = {
         "paper": Settings(epochs=100, learning_rate=1e-4, batch_size=128),
         "released": Settings(epochs=100, learning_rate=1e-3, batch_size=512, held_out=0.1),
         "cpu": Settings(epochs=20, learning_rate=1e-3, batch_size=512),
@@ -75,17 +78,51 @@ class Autoencoder(Detector):
             yield (vectors - self(vectors)).view_as(windows)
 
 
+@dataclass(frozen=True)
+class MahalanobisSettings(Settings):
+    """Settings of the 2023 extension.
+
+    distance    "frames": the mean of the squared distances of a clip's residuals. "mean_residual": the squared distance
+                of their mean. The released code computes this one: it averages the whole matrix of products between
+                frames, of which the squared distances are the diagonal
+    covariance  "frames": of a domain's residuals about their mean, divided by their number less one. "released": about
+                the mean of the batch that they come in, divided by the number of windows less one, though every
+                window gives five residuals
+    """
+
+    distance: Literal["frames", "mean_residual"] = "frames"
+    covariance: Literal["frames", "released"] = "frames"
+
+
 class MahalanobisAutoencoder(Autoencoder):
     """The same network, scored by the Mahalanobis distance of a clip's residuals.
 
     Every frame of every window gives one residual of 128 values. Each domain has a covariance of its own, over its
-    training clips; score: the clip's mean squared Mahalanobis residual under each, the smaller of the two. Where clips
-    have no domain, both are the covariance of all of them.
+    training clips; score: the distance under each, the smaller of the two. Where clips have no domain, both are the
+    covariance of all of them.
+
+    ``released`` is the code of the DCASE 2023 baseline, in its configuration. ``paper`` is what a Mahalanobis distance
+    of residuals means in a text, with the training of the 2022 paper; ``cpu`` and ``smoke`` score as it does.
     """
+
+    settings: MahalanobisSettings
+    profiles: ClassVar = {
+        name: MahalanobisSettings(**asdict(settings)) for name, settings in Autoencoder.profiles.items()
+    } | {
+        "released": MahalanobisSettings(
+            epochs=100,
+            learning_rate=1e-3,
+            batch_size=256,
+            held_out=0.1,
+            held_out_from="anywhere",
+            distance="mean_residual",
+            covariance="released",
+        )
+    }
 
     whitener: Tensor
 
-    def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
+    def __init__(self, settings: MahalanobisSettings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)
         # (domain, mel, mel); W with W W^T = inverse covariance. NaN until fitted: no score before.
         self.register_buffer("whitener", torch.full((2, N_MELS, N_MELS), torch.nan))
@@ -100,44 +137,65 @@ class MahalanobisAutoencoder(Autoencoder):
             A domain has too few training clips, or constant ones.
         """
         self.eval()
-        count, total, square = self._moments(chunks)
-        for domain, name in enumerate(("source", "target")):
-            if count[domain] <= N_MELS:
+        released = self.settings.covariance == "released"
+        batches = self._batches_of_windows(chunks) if released else None
+        found = [Scatter(1 if batches is None else int(batches.max()) + 1, N_MELS) for _ in range(2)]
+        for logmel, labels in chunks:
+            for scatter, is_target in zip(found, (False, True), strict=True):
+                wanted = (labels.is_target == is_target) | ~labels.has_domain
+                self._add(scatter, logmel[wanted], labels.training_row[wanted].cpu(), batches)
+        for scatter, name in zip(found, ("source", "target"), strict=True):
+            if scatter.count <= N_MELS:
                 raise DataError(
-                    f"{int(count[domain])} frames of {name} training clips cannot give a covariance of {N_MELS} bands; "
+                    f"{scatter.count} frames of {name} training clips cannot give a covariance of {N_MELS} bands; "
                     "mahalanobis scores need training clips of both domains"
                 )
-        mean = total / count[:, None]
-        covariance = (square - count[:, None, None] * mean[:, :, None] * mean[:, None, :]) / (count - 1)[:, None, None]
+        divisors = [(scatter.count // WIDTH if released else scatter.count) - 1 for scatter in found]
+        covariances = [scatter.within() / divisor for scatter, divisor in zip(found, divisors, strict=True)]
         try:
-            self.whitener.copy_(whitener(covariance))  # factorised in float64, stored in float32 like the residuals
+            self.whitener.copy_(whitener(torch.stack(covariances)))  # in float64, stored in float32 like the residuals
         except LinAlgError:
             raise DataError(
                 "the covariance of the training residuals is singular: too few, or constant, training clips"
             ) from None
 
-    def _moments(self, chunks: Chunks) -> tuple[Tensor, Tensor, Tensor]:
-        """Count, sum and sum of outer products of the residuals by domain, float64 [shape=(2, ...)]."""
-        device = self.whitener.device
-        # In float64: hundreds of thousands of residuals are added up, and the covariance is a difference of sums.
-        count = torch.zeros(2, dtype=torch.float64, device=device)
-        total = torch.zeros(2, N_MELS, dtype=torch.float64, device=device)
-        square = torch.zeros(2, N_MELS, N_MELS, dtype=torch.float64, device=device)
-        for logmel, labels in chunks:
-            for domain, is_target in enumerate((False, True)):
-                wanted = (labels.is_target == is_target) | ~labels.has_domain
-                for residual in self._residuals(logmel[wanted]):
-                    rows = residual.reshape(-1, N_MELS).double()
-                    count[domain] += rows.shape[0]
-                    total[domain] += rows.sum(dim=0)
-                    square[domain] += rows.T @ rows
-        return count, total, square
+    def _batches_of_windows(self, chunks: Chunks) -> Tensor:
+        """The batch that each training window comes in [shape=(n_clips, windows)]; -1 for clips held out.
+
+        The released code goes through its training windows once more after training, shuffled as in an epoch.
+        """
+        lengths = [(len(labels), logmel.shape[1]) for logmel, labels in chunks]
+        n_clips, per_clip = sum(n for n, _ in lengths), n_windows(lengths[0][1], WIDTH, self.settings.score_hop)
+        rows = trained_rows(self.settings, self.seed, n_clips)
+        order = torch.randperm(len(rows) * per_clip, generator=torch.Generator().manual_seed(self.seed))
+        batches = torch.full((n_clips, per_clip), -1)
+        batches[rows] = (order // self.settings.batch_size).view(-1, per_clip)
+        return batches
+
+    def _add(self, scatter: Scatter, logmel: Tensor, rows: Tensor, batches: Tensor | None) -> None:
+        """Add the residuals of clips, which are these rows among the training clips, in their batches."""
+        done = 0
+        for residual in self._residuals(logmel):
+            vectors = residual.double().cpu()  # index_add_ is not deterministic on a GPU
+            n_clips = len(vectors)
+            if batches is None:
+                scatter.add(vectors.reshape(-1, N_MELS), torch.zeros(vectors[..., 0].numel(), dtype=torch.int64))
+            else:
+                of_window = batches[rows[done : done + n_clips]]
+                kept = of_window >= 0
+                scatter.add(vectors[kept].reshape(-1, N_MELS), of_window[kept].repeat_interleave(WIDTH))
+            done += n_clips
 
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         if self.whitener.isnan().any():
             raise ValueError("mahalanobis scores need fit_after first")
         distances = [
-            torch.stack([(residual @ w).square().sum(dim=-1).mean(dim=(1, 2)) for w in self.whitener])
-            for residual in self._residuals(logmel)
+            torch.stack([self._distance(residual, w) for w in self.whitener]) for residual in self._residuals(logmel)
         ]
         return torch.cat(distances, dim=1).amin(dim=0)
+
+    def _distance(self, residual: Tensor, w: Tensor) -> Tensor:
+        """Squared distance of each clip [shape=(n,)] from its residuals [shape=(n, windows, 5, 128)]."""
+        if self.settings.distance == "mean_residual":
+            return (residual.mean(dim=(1, 2)) @ w).square().sum(dim=-1)
+        return (residual @ w).square().sum(dim=-1).mean(dim=(1, 2))

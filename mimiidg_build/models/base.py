@@ -38,6 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from mimiidg_build.models.batches import in_batches
+from mimiidg_build.models.settings import Settings as Settings  # models import it from here
 from mimiidg_build.models.windows import WholeClips, Windows
 
 ADAM_EPS = 1e-7  # Keras' default, which the baselines were trained with; torch's is 1e-8
@@ -47,35 +48,6 @@ Features = Literal["logmel", "audio"]
 Chunks = Iterable[tuple[Tensor, "Labels"]]
 Array = npt.NDArray[np.float64]
 MAIN = ""  # the name of a model's own score
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a profile trains and scores.
-
-    epochs               0: nothing to train, ``fit_after`` does everything
-    learning_rate        of Adam
-    batch_size           windows a batch
-    train_hop            frames from one training window to the next
-    score_hop            the same, when scoring
-    held_out             share of the training clips, the last in file order, held out of training to monitor the loss
-    batch_norm_momentum  weight of a new batch in the running statistics (torch's sense)
-    tuning_epochs        further epochs of a trained model, once anomalies are known; 0: it cannot use any
-    threads              of a CPU that train and score. They decide in which order sums are taken, and with it their
-                         last bits, which training amplifies: so they are the profile's, not the machine's
-
-    A model with settings of its own derives from this.
-    """
-
-    epochs: int
-    learning_rate: float = 0.0
-    batch_size: int = 128
-    train_hop: int = 1
-    score_hop: int = 1
-    held_out: float = 0.0
-    batch_norm_momentum: float = 0.01
-    tuning_epochs: int = 0
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -207,6 +179,20 @@ class Detector(nn.Module, ABC):
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__()
         self.settings, self.n_sections, self.seed = settings, n_sections, seed
+
+    @classmethod
+    def changeable(cls) -> tuple[str, ...]:
+        """The settings that may be changed: those that this model uses. Epochs are asked for in a way of their own."""
+        profiles = cls.profiles.values()
+        own = [field.name for field in fields(next(iter(profiles)))]
+        unused = {"epochs"}
+        if all(settings.epochs == 0 for settings in profiles):  # nothing is trained, nothing drawn
+            unused |= {field.name for field in fields(Settings)} - {"threads"}
+        if cls.width is None:
+            unused |= {"train_hop", "score_hop"}
+        if not any(settings.tuning_epochs for settings in profiles):
+            unused.add("tuning_epochs")
+        return tuple(name for name in own if name not in unused)
 
     # ---- Training ----------------------------------------------------------------------------------------------------
 

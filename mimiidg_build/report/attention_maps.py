@@ -10,6 +10,8 @@ and Carli (2024), as a curve. The Wavegram's rows are learned and have no freque
 from __future__ import annotations
 
 import difflib
+import json
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from mimiidg_build.benchmark.runs import Run, check_config
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.benchmark.train_network import choose_device
 from mimiidg_build.errors import UsageError
-from mimiidg_build.models import create
+from mimiidg_build.models import UNCHANGED, Changes, create
 from mimiidg_build.parallel.memory import keep_all_freed_memory
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.sections import SectionId
@@ -71,7 +73,15 @@ class MapStatistics:
     standard_deviation: Array
 
 
-def trained_run(store: Store, root: Place, model: str, profile: str, seed: int, epochs: int | None = None) -> Run:
+def trained_run(
+    store: Store,
+    root: Place,
+    model: str,
+    profile: str,
+    seed: int,
+    epochs: int | None = None,
+    changes: Changes = UNCHANGED,
+) -> Run:
     """The finished run of a model on a store.
 
     Parameters
@@ -84,6 +94,8 @@ def trained_run(store: Store, root: Place, model: str, profile: str, seed: int, 
         Of the training.
     epochs : int, optional
         Of the training, where they are not the profile's.
+    changes : mapping of str to object, optional
+        Settings of the training in place of the profile's.
 
     Returns
     -------
@@ -95,17 +107,24 @@ def trained_run(store: Store, root: Place, model: str, profile: str, seed: int, 
         There is none; the message has the command that trains it.
     """
     # planned as a benchmark plans it, so that the folder is the same
-    (run,) = (run for run in plan_runs(store, root, [model], profile, seed + 1, epochs) if run.seed == seed)
+    planned = plan_runs(store, root, [model], profile, seed + 1, epochs, changes=changes)
+    (run,) = (run for run in planned if run.seed == seed)
     if all(run.is_finished(network) for network in run.networks()):
         check_config(run)
         return run
     command = f"mimiidg benchmark {store.attributes.variant.name} --model {model} --profile {profile}"
     command += "" if epochs is None else f" --epochs {epochs}"
+    command += "".join(f" --set {shlex.quote(f'{key}={_as_toml(value)}')}" for key, value in run.changes.items())
     command += f" --seeds {seed + 1}" if seed else ""
     finished = summary_path(run.directory.with_name(f"{model}-*-*"), "all").relative_to(run.directory.parent)
     there = sorted(path.parent.name for path in run.directory.parent.glob(str(finished)))
     found = f"; trained are {', '.join(there)}" if there else ""
     raise UsageError(f"{run.directory} holds no trained network{found}. To train it: {command} --root {root}")
+
+
+def _as_toml(value: object) -> str:
+    """A setting's value as ``--set`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def find_clip(store: Store, name: str, machine_type: str | None = None) -> pd.Series[Any]:
@@ -166,7 +185,7 @@ class Explainer:
         own = [SectionId.parse(name) for name in sections_with(run.store, "train")]
         # as when it was trained: its classes and its clips
         self._length = shortest(run.store, own, "audio")
-        created: Any = create(run.model, run.profile, len(own), run.seed, self._length)
+        created: Any = create(run.model, run.profile, len(own), run.seed, self._length, run.changes)
         if getattr(created, "attention", None) is None:
             raise UsageError(f"{run.model} has no attention map to show")
         checkpoint.load_weights(checkpoint.weights_path(run.directory, network.name), created)

@@ -30,7 +30,13 @@ def weights_path(directory: Path, name: str) -> Path:
     return directory / f"weights_{name}.pt"
 
 
-def save_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimizer, losses: Sequence[EpochLoss]) -> None:
+def save_checkpoint(
+    path: Path,
+    model: Detector,
+    optimizer: torch.optim.Optimizer,
+    losses: Sequence[EpochLoss],
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
     """Replace a checkpoint.
 
     Parameters
@@ -41,6 +47,8 @@ def save_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
         Its moments are saved, too.
     losses : sequence of EpochLoss
         Of every epoch that is finished.
+    scaler : GradScaler, optional
+        Of a training in half precision; its scale is saved, too.
 
     Raises
     ------
@@ -53,10 +61,14 @@ def save_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
         # Plain tuples: weights_only refuses classes of this package.
         "losses": [astuple(loss) for loss in losses],
     }
+    if scaler is not None and scaler.is_enabled():
+        content["scaler"] = scaler.state_dict()
     _save(path, content)
 
 
-def load_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimizer) -> list[EpochLoss]:
+def load_checkpoint(
+    path: Path, model: Detector, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
+) -> list[EpochLoss]:
     """Restore model and optimizer from a checkpoint.
 
     Parameters
@@ -66,6 +78,8 @@ def load_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
         Changed in place, if there is a checkpoint.
     optimizer : torch.optim.Optimizer
         Changed in place, if there is a checkpoint.
+    scaler : GradScaler, optional
+        Changed in place, if there is a checkpoint of a training in half precision.
 
     Returns
     -------
@@ -83,6 +97,8 @@ def load_checkpoint(path: Path, model: Detector, optimizer: torch.optim.Optimize
     try:
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
+        if scaler is not None and scaler.is_enabled():
+            scaler.load_state_dict(content["scaler"])
         return [EpochLoss(*loss) for loss in content["losses"]]
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise DataError(

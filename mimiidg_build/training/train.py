@@ -20,6 +20,7 @@ import torch
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.base import Detector, Epoch
+from mimiidg_build.models.held_out import trained_rows
 from mimiidg_build.models.windows import n_windows
 from mimiidg_build.parallel.memory import keep_all_freed_memory
 from mimiidg_build.progress import OnProgress, no_progress
@@ -27,8 +28,9 @@ from mimiidg_build.training.checkpoint import checkpoint_path, load_checkpoint, 
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.flat_parameters import FlatParameters
 from mimiidg_build.training.loss_curve import EpochLoss, loss_curve_path, write_loss_curve
+from mimiidg_build.training.precision import autocast
 from mimiidg_build.training.reproducible import deterministic, epoch_seed, seeded
-from mimiidg_build.training.training_clips import TrainingClips, n_trained_on
+from mimiidg_build.training.training_clips import TrainingClips
 
 
 def train(
@@ -39,7 +41,6 @@ def train(
     *,
     epochs: int | None = None,
     tuning: bool = False,
-    mixed_precision: bool | None = None,
     on_progress: OnProgress = no_progress,
     on_epoch: Callable[[EpochLoss], None] = lambda loss: None,
 ) -> list[EpochLoss]:
@@ -59,9 +60,6 @@ def train(
         Instead of the profile's.
     tuning : bool
         The model is already trained, and is tuned with known anomalies.
-    mixed_precision : bool, optional
-        Forward passes in bfloat16 where torch holds that safe; weights, losses and gradients of weights stay float32.
-        On by default on a GPU.
     on_progress : callable
         Called with the number of windows (or clips) of each batch that is done.
     on_epoch : callable
@@ -85,17 +83,17 @@ def train(
         epochs = model.settings.tuning_epochs if tuning else model.settings.epochs
     if model.settings.epochs == 0 or epochs == 0:
         return []
-    training = _Training.begin(model, clips, name, mixed_precision, on_progress)
+    training = _Training.begin(model, clips, name, on_progress)
     checkpoint = checkpoint_path(directory, name)
     # After the parameters became views of vectors: the optimiser's saved state is by vector.
-    losses = load_checkpoint(checkpoint, model, training.optimizer)
+    losses = load_checkpoint(checkpoint, model, training.optimizer, training.scaler)
     if losses:  # a kill between the checkpoint and the curve lost the curve's last line
         write_loss_curve(loss_curve_path(directory, name), losses)
     on_progress(training_windows(model, clips, len(losses), tuning))  # what earlier calls trained is done
     with deterministic(training.clips.device):
         for number in range(len(losses), epochs):
             losses.append(training.run_epoch(Epoch(number, epochs, tuning)))
-            save_checkpoint(checkpoint, model, training.optimizer, losses)
+            save_checkpoint(checkpoint, model, training.optimizer, losses, training.scaler)
             write_loss_curve(loss_curve_path(directory, name), losses)
             on_epoch(losses[-1])
     return losses
@@ -114,10 +112,10 @@ def training_windows(model: Detector, clips: ClipDataset, epochs: int, tuning: b
     tuning : bool
         The epochs are those of tuning.
     """
-    n_training = n_trained_on(model, clips)
+    rows = trained_rows(model.settings, model.seed, len(clips))
     if model.width is not None:
-        return epochs * n_training * n_windows(clips.n_frames, model.width, model.settings.train_hop)
-    labels = clips.labels().take(slice(0, n_training))
+        return epochs * len(rows) * n_windows(clips.n_frames, model.width, model.settings.train_hop)
+    labels = clips.labels().take(rows)
     # Counting draws the batches, which must not advance the caller's generator.
     with torch.random.fork_rng(devices=[]):
         return sum(
@@ -135,22 +133,21 @@ class _Training:
     parameters: FlatParameters
     optimizer: torch.optim.Optimizer
     precision: torch.autocast
+    scaler: torch.amp.GradScaler  # of losses in half precision, whose gradients would round to zero
     on_progress: OnProgress
 
     @classmethod
-    def begin(
-        cls, model: Detector, clips: ClipDataset, name: str, mixed_precision: bool | None, on_progress: OnProgress
-    ) -> _Training:
+    def begin(cls, model: Detector, clips: ClipDataset, name: str, on_progress: OnProgress) -> _Training:
         """Lay out the model's parameters and bring the clips to its device."""
         device = next(model.parameters()).device
         if device.type == "cpu":
             keep_all_freed_memory()  # page faults may take half of a step otherwise
-        is_mixed = device.type == "cuda" if mixed_precision is None else mixed_precision
         source = TrainingClips(model, clips, device)
         parameters = FlatParameters(model.parameter_groups())
         optimizer = model.optimizer(parameters.groups)
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=is_mixed)
-        return cls(model, name, source, parameters, optimizer, precision, on_progress)
+        precision = autocast(model.settings.precision, device)
+        scaler = torch.amp.GradScaler(device.type, enabled=model.settings.precision == "fp16")
+        return cls(model, name, source, parameters, optimizer, precision, scaler, on_progress)
 
     def run_epoch(self, epoch: Epoch) -> EpochLoss:
         """Train one epoch, and measure the loss of the clips held out.
@@ -183,9 +180,10 @@ class _Training:
             self.parameters.clear_gradients()
             with self.precision:  # entered anew for each batch: it keeps casts of the weights until it is left
                 loss = self.model.loss(batch, labels)
-            torch.autograd.backward(loss)
+            torch.autograd.backward(self.scaler.scale(loss))
             self.parameters.gather_gradients()
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             # Summed on the device: asking for the number of each batch would make a GPU wait.
             total, count = total + loss.detach() * len(labels), count + len(labels)
             self.on_progress(len(labels))

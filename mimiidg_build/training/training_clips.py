@@ -14,19 +14,15 @@ from torch import Tensor
 
 from mimiidg_build.models.base import Detector, Epoch, Labels
 from mimiidg_build.models.batches import in_batches
+from mimiidg_build.models.held_out import trained_rows
 from mimiidg_build.training.clip_dataset import ClipDataset
 
 PASS_BYTES = 32 * 2**20  # clips that a pass in order reads at a time: 200 log-mels
 DEVICE_SHARE = 0.5  # of a GPU's free memory that training clips may take
 
 
-def n_trained_on(model: Detector, clips: ClipDataset) -> int:
-    """Clips that are trained on; the rest, the last in order, are held out."""
-    return len(clips) - round(model.settings.held_out * len(clips))
-
-
 class TrainingClips:
-    """Training clips and those held out (the last in order), on a device.
+    """Training clips and those held out, on a device.
 
     Iterating gives (features, labels) of the clips that are trained on, in order, some at a time, as often as wanted.
 
@@ -41,7 +37,7 @@ class TrainingClips:
     def __init__(self, model: Detector, clips: ClipDataset, device: torch.device) -> None:
         self._model, self._clips, self.device = model, clips, device
         self._labels = clips.labels().to(device)
-        self._n_training = n_trained_on(model, clips)
+        self._trained = trained_rows(model.settings, model.seed, len(clips))
         self._resident = clips.resident
         if self._resident is not None and device.type != "cpu":
             fits = device.type != "cuda" or clips.size_bytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
@@ -50,9 +46,9 @@ class TrainingClips:
     def batches(self, epoch: Epoch) -> Iterator[tuple[Tensor, Labels]]:
         """Batches of an epoch: windows, or whole clips, and their labels."""
         if self._model.width is None:
-            labels = self._labels.take(slice(0, self._n_training))
+            labels = self._labels.take(self._trained.to(self.device))
             for numbers in self._model.batches(labels, epoch):
-                yield self._take(numbers)
+                yield self._take(self._trained[numbers.cpu()])
             return
         for features, labels in self._chunks_to_shuffle(epoch.number):
             windows = self._model.windows(features)
@@ -63,19 +59,23 @@ class TrainingClips:
     def _chunks_to_shuffle(self, epoch: int) -> Iterator[tuple[Tensor, Labels]]:
         """Features and labels to train on, in chunks whose windows are shuffled with each other."""
         if self._resident is not None:
-            part = slice(0, self._n_training)
-            yield self._resident[part], self._labels.take(part)
+            if self._model.settings.held_out_from == "end":  # a view: the clips may be all that fits into memory
+                part = slice(0, len(self._trained))
+                yield self._resident[part], self._labels.take(part)
+            else:
+                yield self._take(self._trained)
             return
         for chunk in self._clips.shuffled_chunks(epoch):
             numbers = torch.from_numpy(chunk)
-            yield self._take(numbers[numbers < self._n_training])  # chunks are of all clips, held-out ones included
+            yield self._take(numbers[torch.isin(numbers, self._trained)])  # chunks are of all clips, held-out ones too
 
     def __iter__(self) -> Iterator[tuple[Tensor, Labels]]:
-        return self._in_order(torch.arange(self._n_training))
+        return self._in_order(self._trained)
 
     def held_out(self) -> Iterator[tuple[Tensor, Labels]]:
         """Features and labels of the clips held out, in chunks."""
-        return self._in_order(torch.arange(self._n_training, len(self._clips)))
+        every = torch.arange(len(self._clips))
+        return self._in_order(every[~torch.isin(every, self._trained)])
 
     def _in_order(self, numbers: Tensor) -> Iterator[tuple[Tensor, Labels]]:
         for part in torch.split(numbers, max(1, PASS_BYTES // self._clips.clip_bytes)) if len(numbers) else ():

@@ -201,3 +201,72 @@ def test_evaluate_with_truth(scores: Path, tmp_path: Path) -> None:
     (tmp_path / "fan/attributes_00.csv").write_text("file_name,d1p,d1v,full\n" + "".join(rows))
     done = run("evaluate", scores, "--truth", tmp_path / "fan", "--json")
     assert json.loads(done.stdout)["official_score"] == expected
+
+
+# ---- Changed settings ------------------------------------------------------------------------------------------------
+
+
+def changed_run(root: Path, *arguments: object) -> Result:
+    model = ["--model", "autoencoder", "--profile", "smoke", "--epochs", 1]
+    return run("benchmark", "small", *model, "--root", root, "--quiet", "--workers", 1, "--device", "cpu", *arguments)
+
+
+def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
+    """The command line goes before the file; both, and the precision, are in the run's name and configuration."""
+    make_store(tmp_path, variant={"name": "small", "mixing": "none"})
+    path = tmp_path / "mine.toml"
+    path.write_text("batch_size = 64\nlearning_rate = 1e-2\n")
+    given = ["--set", "learning_rate=1e-3", "--set", "train_hop = 2", "--settings", path, "--precision", "bf16"]
+    done = changed_run(tmp_path, *given)
+    # the learning rate is the profile's own, and so no change
+    label = "smoke-1epochs-batch_size=64-precision=bf16-train_hop=2"
+    assert done.exit_code == 0 and f"{label} profile" in done.stdout
+    (config,) = (tmp_path / "runs").rglob("config.json")
+    content = json.loads(config.read_text())
+    assert config.parent.name == f"autoencoder-{label}-0"
+    assert content["changes"] == {"batch_size": 64, "precision": "bf16", "train_hop": 2}
+    (model,) = json.loads(changed_run(tmp_path, *given, "--json").stdout)["variants"][0]["models"]
+    assert (model["profile"], model["changes"], model["published"]) == (label, content["changes"], None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "batchsize=64"], "no setting 'batchsize' to change; .* Did you mean 'batch_size'"),
+        (["--set", "batch_size=many"], "the setting batch_size cannot be 'many': .* valid integer"),
+        (["--set", "batch_size=64\nlearning_rate=1"], "batch_size cannot be .* valid integer"),
+        (["--set", "learning_rate=1979-05-27"], "learning_rate cannot be datetime.date"),
+        (["--set", "learning_rate=nan"], "learning_rate cannot be nan"),
+        (["--set", "batch_size=0x1"], "batch_size cannot be 1: .* greater than or equal to 2"),
+        (["--set", "batch_size=" + "9" * 5000], "batch_size cannot be"),
+        (["--set", "batch_size"], "--set 'batch_size': expected KEY=VALUE, as in batch_size=256"),
+        (["--set", "=3"], "--set '=3': expected KEY=VALUE"),
+        (["--set", "batch_size=2", "--set", "batch_size=4"], "the setting 'batch_size' is given twice, as 2 and 4"),
+        (["--set", "precision=bf16", "--precision", "fp32"], "'precision' is given twice, as 'bf16' and 'fp32'"),
+        (["--precision", "fp16"], "a CPU trains in fp32 or bf16"),
+        (["--set", "epochs=3"], "Ask for epochs with --epochs"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path: Path, arguments: list[str], message: str) -> None:
+    make_store(tmp_path, variant={"name": "small", "mixing": "none"})
+    with pytest.raises(UsageError, match=message):
+        changed_run(tmp_path, *arguments)
+    assert UsageError.exit_code == 2 and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("batch_size = ", "mine.toml: not valid TOML"),
+        ("[autoencoder]\nbatch_size = 64\n", "no setting 'autoencoder' to change"),
+        ('batch_size = "64"\n', "batch_size cannot be '64'"),
+    ],
+)
+def test_files_of_settings_that_cannot_be(tmp_path: Path, content: str, message: str) -> None:
+    make_store(tmp_path, variant={"name": "small", "mixing": "none"})
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        changed_run(tmp_path, "--settings", path)
+    assert changed_run(tmp_path, "--settings", tmp_path / "none.toml").exit_code == 2
+    assert not (tmp_path / "runs").exists()

@@ -69,6 +69,16 @@ def test_names_in_a_flows_parameters(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_changed_settings_reach_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mimiidg_build.flows import benchmark
+
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr(benchmark, "benchmark_variants", lambda *_, **options: seen.append(options) or [])
+    for changes in ({"batch_size": 64, "precision": "bf16"}, None):
+        benchmark.benchmark.fn([], tmp_path, ["autoencoder"], changes=changes)
+    assert [options["changes"] for options in seen] == [{"batch_size": 64, "precision": "bf16"}, {}]
+
+
 @pytest.mark.slow
 def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> None:
     import json

@@ -91,7 +91,9 @@ def test_profiles_are_the_published_ones() -> None:
     expected = AttentionSettings(epochs=300, learning_rate=1e-4, batch_size=64, batch_norm_momentum=0.1)
     assert Attention.profiles["paper"] == expected
     assert (expected.scale, expected.margin, expected.mixing, expected.embedding) == (40.0, 0.7, 0.2, 128)
-    assert Attention.profiles["released"] == replace(expected, last_learning_rate=0.1, unused_head=True)
+    assert Attention.profiles["released"] == replace(
+        expected, last_learning_rate=0.1, unused_head=True, held_out=0.05, held_out_from="anywhere"
+    )
     optimizer = create("attention", "paper", 3, 0).optimizer()
     assert isinstance(optimizer, torch.optim.AdamW)
     assert optimizer.param_groups[0]["lr"] == 1e-4

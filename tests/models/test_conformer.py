@@ -24,9 +24,9 @@ from mimiidg_build.models import create
 from mimiidg_build.models.base import MAIN, Epoch, Labels, ScoreTable
 from mimiidg_build.models.conformer import SCORES, Conformer, ConformerSettings, augmentations
 from mimiidg_build.models.conformer.augmentations import KINDS, augment
+from mimiidg_build.models.conformer.combinations import oracle_scores, selected_sum
 from mimiidg_build.models.conformer.model import mean_and_whitener
 from mimiidg_build.models.conformer.network import AttentivePooling, Block
-from mimiidg_build.models.conformer.oracle import oracle_scores
 from mimiidg_build.models.conformer.settings import in_second_stage
 from mimiidg_build.training import train
 from mimiidg_build.training.clip_dataset import ClipDataset
@@ -434,7 +434,7 @@ def test_oracle_is_the_best_sum_over_the_types_sections() -> None:
     of_training = {name: np.array([1.0 + number]) for number, name in enumerate(SCORES)}
     tables = ScoreTable(test.iloc[:1], of_training), ScoreTable(test, of_test)
     training, found = small().derived_scores(*tables)
-    assert list(training) == list(found) == ["oracle"]
+    assert list(training) == list(found) == ["selected", "oracle"]
     np.testing.assert_array_equal(found["oracle"], of_test["id"] + of_test["binary"])
     np.testing.assert_array_equal(training["oracle"], [3.0])
     alone = of_test | {"binary": np.zeros(8)}
@@ -442,10 +442,43 @@ def test_oracle_is_the_best_sum_over_the_types_sections() -> None:
     np.testing.assert_array_equal(found["oracle"], of_test["id"])
 
 
+def test_the_selected_sum_is_best_on_training_clips() -> None:
+    """Clips of the other section, scored as if they were of this one, are what the sum has to tell apart."""
+    section = torch.tensor([0, 0, 1, 1])
+    as_0 = np.array([[0.0, 3, 9], [3, 0, 9], [2, 4, 0], [4, 2, 0]])  # AUCs 0.75, 0.75, 0; of the first two's sum 1
+    as_1 = as_0[[2, 3, 0, 1]]
+    assert selected_sum([as_0, as_1], section) == (0, 1)
+    assert selected_sum([as_0 * [1, 0, 1], as_1 * [1, 0, 1]], section) == (0,), "of equals, the shortest"
+    assert selected_sum([as_0 * [1, 1, -1], as_1 * [1, 1, -1]], section) == (2,)
+
+
+def test_selected_is_fitted_to_training_clips_alone() -> None:
+    """The same sum whatever the test set, its labels included; what the three scores add up to."""
+    model, training = small(2), clips(6)
+    model.fit_after([(training, pool(3, 3))])
+    of_training = {name: np.arange(6.0) * 10**number for number, name in enumerate(SCORES)}
+    of_test = {name: np.array([1.0, 2.0]) * 10**number for number, name in enumerate(SCORES)}
+    table = pd.DataFrame({"section": ["00", "00"], "condition": ["normal", "anomaly"]})
+    swapped = table.assign(condition=["anomaly", "normal"])
+    found = [
+        model.derived_scores(ScoreTable(table, of_training), ScoreTable(clips_table, of_test))[1]["selected"]
+        for clips_table in (table, swapped)
+    ]
+    np.testing.assert_array_equal(*found)
+    sections = torch.tensor([0, 0, 0, 1, 1, 1])
+    raw = model._raw_scores(model._embeddings(training), sections)
+    for number in range(2):  # standardised with each section's own training clips
+        as_section = model._as_section(model._embeddings(training), number)
+        own = (raw[sections == number] - model.score_mean[number]) / model.score_deviation[number]
+        np.testing.assert_allclose(as_section[sections == number], own.numpy(), rtol=1e-6)
+    chosen = selected_sum([model._as_section(model._embeddings(training), number) for number in range(2)], sections)
+    np.testing.assert_array_equal(found[0], sum(of_test[SCORES[number]] for number in chosen))
+
+
 def test_a_whole_run_reports_every_score_and_oracle_is_never_the_models_own(tmp_path: Path) -> None:
     store = make_store(tmp_path, sections=SECTIONS)
     found = benchmark_models(store, tmp_path, ["conformer"], profile="smoke", device="cpu", workers=1)
-    assert [result.score for result in found.models] == ["", *SCORES, "oracle"]
+    assert [result.score for result in found.models] == ["", *SCORES, "selected", "oracle"]
     run = found.models[0].runs[0]
     assert [summary.n_outlier_clips for summary in run.summaries] == [18, 18]
 

@@ -17,6 +17,7 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import MODELS, PROFILES, create, model_class
 from mimiidg_build.models.autoencoder import MahalanobisAutoencoder
 from mimiidg_build.models.base import MAIN, Detector, Epoch, Labels, Settings
+from mimiidg_build.models.held_out import trained_rows
 from mimiidg_build.models.mobilenetv2 import InvertedResidual, negative_log_odds
 from mimiidg_build.models.windows import Windows, n_windows
 
@@ -338,6 +339,87 @@ def test_mahalanobis_is_the_smaller_domains_mean_squared_distance():
         distances = [np.einsum("ri,ij,rj->r", rows, inverse, rows).mean() for inverse in inverses]
         assert score.item() == pytest.approx(min(distances), rel=1e-3)
         assert abs(distances[0] - distances[1]) > 0.1 * min(distances), "the domains differ, so the minimum matters"
+
+
+class Nothing(nn.Module):
+    """In place of the network: reconstructs zeros, so that a residual is the frame itself."""
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(vectors)
+
+
+def mahalanobis(profile: str, **changes: object) -> MahalanobisAutoencoder:
+    model = create("autoencoder_mahalanobis", profile, 1, seed=0, changes=changes)
+    assert isinstance(model, MahalanobisAutoencoder)
+    model.network = nn.Sequential(Nothing())
+    return model
+
+
+def test_mahalanobis_profiles_say_which_they_are():
+    """The code's of 2023, and the distance of the text; what is quick follows the text."""
+    profiles = model_class("autoencoder_mahalanobis").profiles
+    found = {name: (settings.distance, settings.covariance) for name, settings in profiles.items()}
+    text = ("frames", "frames")
+    assert found == {"paper": text, "cpu": text, "smoke": text, "released": ("mean_residual", "released")}
+    released = profiles["released"]
+    assert (released.learning_rate, released.batch_size, released.epochs) == (1e-3, 256, 100)
+    assert (released.held_out, released.held_out_from) == (0.1, "anywhere")
+
+
+@pytest.mark.parametrize(("profile", "expected"), [("released", 7.285), ("paper", 31.571)])
+def test_mahalanobis_by_hand_of_one_clip(profile, expected):
+    """Residuals m + f and m - f by turns in one band, unit covariance: the mean's distance is m^2 = 7.285, the mean
+    distance m^2 + f^2 = 7.285 + 24.286. Those are the figures of an official fan model and one clip of section 00, to
+    which the released code gives 7.28500. Under the target's covariance, four times as large, both are a quarter."""
+    model = mahalanobis(profile)
+    model.whitener.copy_(torch.stack([torch.eye(128), torch.eye(128)]))
+    logmel = torch.zeros(1, 6, 128)  # two windows, frames 0 to 4 and 1 to 5: three of each kind minus two, twice
+    logmel[0, :, 3] = 7.285**0.5 + 24.286**0.5 * torch.tensor([1.0, -1, 1, -1, 1, -1])
+    assert model.score(logmel, labels(1, 1)).item() == pytest.approx(expected, rel=1e-6)
+    model.whitener[1] /= 2
+    assert model.score(logmel, labels(1, 1)).item() == pytest.approx(expected / 4, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [("released", 2 * 3.0**2), ("paper", 2 * 3.0**2 * 644 / 128)],
+)
+def test_mahalanobis_covariance_by_hand(profile, expected):
+    """129 clips of one window each: s in band j, j = 0 to 127, and silence. About their mean, with J a matrix of ones,
+    the scatter of the 645 residuals is 5 s^2 (I - J / 129), whose inverse is (I + J) / (5 s^2). With s^2 = 128 / 5 the
+    released code, which divides by 129 windows less one, has the inverse covariance I + J; divided by 645 frames less
+    one it is 644 / 128 of that. So a clip of 3 in one band scores 2 * 9, or 644 / 128 of it."""
+    logmel = torch.cat([torch.diag(torch.full((128,), (128 / 5) ** 0.5)), torch.zeros(1, 128)])
+    clips = logmel[:, None].expand(-1, 5, -1).repeat(2, 1, 1)  # the same of source and of target
+    known = Labels.of([0] * 258, [False] * 129 + [True] * 129, training=True)
+    model = mahalanobis(profile, held_out=0.0, batch_size=1000)  # one batch
+    model.fit_after([(clips[:100], known.take(slice(0, 100))), (clips[100:], known.take(slice(100, 258)))])
+    test = torch.zeros(1, 5, 128)
+    test[..., 7] = 3.0
+    assert model.score(test, labels(1, 1)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_mahalanobis_of_the_released_code_centres_batch_by_batch():
+    """As its own lines do it: windows of the clips not held out, shuffled, in batches; each domain's residuals less
+    their mean in the batch; all over the number of windows less one."""
+    model = mahalanobis("released", batch_size=16, held_out=0.25)
+    clips, known = noise(16, n_frames=60), labels(16, 1, n_target=6)
+    model.fit_after([(clips[:7], known.take(slice(0, 7))), (clips[7:], known.take(slice(7, 16)))])
+    rows = trained_rows(model.settings, 0, 16).tolist()
+    assert len(rows) == 12 and rows != list(range(12))
+    windows = np.stack([clips[row, first : first + 5].double().numpy() for row in rows for first in range(56)])
+    is_target = np.repeat([row >= 10 for row in rows], 56)
+    batch_of = torch.randperm(12 * 56, generator=torch.Generator().manual_seed(0)).numpy() // 16
+    for domain, target in enumerate((False, True)):
+        scatter, n_windows = np.zeros((128, 128)), 0
+        for batch in range(12 * 56 // 16):
+            residuals = windows[(batch_of == batch) & (is_target == target)].reshape(-1, 128)
+            if len(residuals):
+                centred = residuals - residuals.mean(axis=0)
+                scatter += centred.T @ centred
+                n_windows += len(residuals) // 5
+        inverse = (model.whitener[domain] @ model.whitener[domain].T).double().numpy()
+        np.testing.assert_allclose(inverse @ (scatter / (n_windows - 1)), np.eye(128), atol=1e-3)
 
 
 @pytest.mark.parametrize(

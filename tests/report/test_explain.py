@@ -66,6 +66,17 @@ def test_a_network_that_was_not_trained(store: Store, root: Path) -> None:
         trained_run(store, root, "attention", "cpu", 1, epochs=3)
 
 
+def test_a_network_of_other_settings(store: Store, root: Path) -> None:
+    """Is another one; the command that trains it says them."""
+    with pytest.raises(UsageError, match=r"trained are .*--profile smoke --set margin=0.5 --set wavegram=dense --root"):
+        trained_run(store, root, "attention", "smoke", 0, changes={"wavegram": "dense", "margin": 0.5})
+    (run,) = plan_runs(store, root, ["attention"], "smoke", 1, changes={"mixing": 0.2})
+    assert run.directory == trained_run(store, root, "attention", "smoke", 0).directory, "the profile's own"
+    found = ["fan/" + CLIP, "--profile", "smoke", "--set", "embedding=64", "--root", root, "--quiet"]
+    with pytest.raises(UsageError, match="attention-smoke-embedding=64-0 holds no trained network"):
+        CliRunner().invoke(explain, ["small", "--clip", *map(str, found)], catch_exceptions=False)
+
+
 def test_a_network_without_attention(store: Store, root: Path) -> None:
     (run,) = plan_runs(store, root, ["attention_no_attention"], "smoke", 1)
     with pytest.raises(UsageError, match="attention_no_attention has no attention map to show"):

@@ -41,7 +41,7 @@ from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.progress import Reporter
 from mimiidg_build.report import gallery, result_tables, score_charts, svg
 from mimiidg_build.report.headline import ranked, weakest
-from mimiidg_build.report.page import CHART_BYTES, PAGE_BYTES, render_page, report_path, write_report
+from mimiidg_build.report.page import CHART_BYTES, PAGE_BYTES, _result_content, render_page, report_path, write_report
 from mimiidg_build.report.sweeps import differences, read_others
 from mimiidg_build.storage.places import place as at
 from mimiidg_build.store.store import Store, open_store
@@ -335,23 +335,29 @@ def test_per_value_and_losses(case: tuple[Store, Path], page: Page, html: str) -
     assert "This system trains nothing." in html
 
 
-def test_the_papers_results_stand_beside(case: tuple[Store, Path], page: Page) -> None:
+def test_the_papers_results_stand_beside(case: tuple[Store, Path], page: Page, html: str) -> None:
     """Only where data and profile are the paper's: here of a store and of runs that say so."""
     assert not any("Paper source" in row for rows in page.tables.values() for row in rows)
     found = read_runs(changed(case[0], dataset="mimii_dg", synthetic=False), case[1]).models
     assert not any(model.published for model in found), "neither smoke nor other epochs are the paper's"
-    found = tuple(replace(model, profile="paper", epochs=None) for model in found)
+    renamed = tuple(replace(model, profile="released", epochs=None) for model in found)
+    assert not any(model.published for model in renamed), "nor are settings by another profile's name"
+    found = tuple(replace(model, settings={}) for model in renamed)
     (autoencoder,) = [model for model in found if model.model == "autoencoder"]
     table = result_tables.benchmark(autoencoder)
     rows = {cells[0].text: dict(zip(table.columns, cells, strict=True)) for cells in (*table.rows, *table.foot)}
     assert (rows["fan/00"]["Paper source"].text, rows["fan/00"]["Paper target"].number) == ("84.69", 39.35)
-    assert (rows["mean"]["Paper source"].number, rows["mean"]["Paper target"].number) == (67.21, 53.99)
+    assert (rows["mean"]["Paper source"].text, rows["mean"]["Paper target"].text) == ("", ""), "not of all its sections"
     assert rows["official score"]["Paper source"].text == ""
     compared = result_tables.comparison(found)
     papers = {
         cells[0].text: dict(zip(compared.columns, cells, strict=True))["Paper source"].text for cells in compared.rows
     }
-    assert papers == {"autoencoder": "67.21", "nearest_neighbour": ""}
+    assert papers == {"autoencoder": "", "nearest_neighbour": ""}
+    (note,) = autoencoder.papers_notes
+    content = _result_content(found)
+    assert content["papers_notes"] == [note] and "within 0.9 (source) and 0.8 (target) points" in note
+    assert note not in html and _result_content(read_runs(case[0], case[1]).models)["papers_notes"] == []
     with rc_context(svg.style()):  # type: ignore[arg-type]
         assert "fan/00, source, paper: 84.69" in score_charts.section_chart(0, autoencoder).svg
 

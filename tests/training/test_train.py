@@ -18,16 +18,19 @@ import numpy as np
 import pytest
 import torch
 
-from mimiidg_build.errors import DataError
-from mimiidg_build.models import create
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.models import MODELS, create, model_class
 from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
 from mimiidg_build.models.batches import in_batches
 from mimiidg_build.store.store import Store, open_store
-from mimiidg_build.training.checkpoint import load_weights, save_weights, weights_path
+from mimiidg_build.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, weights_path
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.loss_curve import EpochLoss, write_loss_curve
+from mimiidg_build.training.precision import autocast, check_precision
 from mimiidg_build.training.reproducible import epoch_seed
+from mimiidg_build.training.scoring import clip_scores
 from mimiidg_build.training.train import train, training_windows
+from mimiidg_build.training.training_clips import TrainingClips
 from tests.small_store import N_FRAMES, make_store, record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,8 +47,15 @@ def training_clips(store: Store, **options: Any) -> ClipDataset:
     return ClipDataset(store, machine_types="fan", split="train", **options)
 
 
-def trained(store: Store, directory: Path, name: str = "autoencoder", seed: int = 0, **options: Any) -> Detector:
-    model = create(name, "smoke", n_sections=2, seed=seed)
+def trained(
+    store: Store,
+    directory: Path,
+    name: str = "autoencoder",
+    seed: int = 0,
+    changes: dict[str, object] | None = None,
+    **options: Any,
+) -> Detector:
+    model = create(name, "smoke", n_sections=2, seed=seed, changes=changes or {})
     train(model, training_clips(store), directory, "fan", epochs=EPOCHS, **options)
     return model
 
@@ -343,11 +353,98 @@ def test_no_half_written_checkpoint(store: Store, tmp_path: Path, monkeypatch: p
 
 def test_mixed_precision_changes_weights_a_little(store: Store, tmp_path: Path) -> None:
     full = trained(store, tmp_path / "full")
-    mixed = trained(store, tmp_path / "mixed", mixed_precision=True)
+    mixed = trained(store, tmp_path / "mixed", changes={"precision": "bf16"})
     assert not same_weights(full, mixed), "it was not on"
     losses = [float(rows_of(tmp_path / run / "loss_fan.csv")[-1]["loss"]) for run in ("full", "mixed")]
     assert math.isclose(*losses, rel_tol=0.02)
     assert {value.dtype for value in mixed.state_dict().values()} <= {torch.float32, torch.int64}
+
+
+def test_single_precision_is_the_default_on_every_device(store: Store, tmp_path: Path) -> None:
+    """In every profile of every model; and a forward pass of a training computes in it."""
+    every = [model_class(name).profiles.values() for name in MODELS]
+    assert {settings.precision for profiles in every for settings in profiles} == {"fp32"}
+    for device in ("cpu", "cuda"):
+        assert not autocast("fp32", torch.device(device))._enabled
+    seen = []
+    for changes in ({}, {"precision": "bf16"}):
+        model = create("autoencoder", "smoke", 2, 0, changes=changes)
+        model.network[0].register_forward_hook(lambda module, given, found: seen.append(found.dtype))
+        train(model, training_clips(store), tmp_path / str(changes), "fan", epochs=1)
+    assert seen[0] == torch.float32 and seen[-1] == torch.bfloat16
+    assert set(seen) == {torch.float32, torch.bfloat16}
+
+
+def test_scores_after_a_training_in_mixed_precision_are_close(store: Store, tmp_path: Path) -> None:
+    """Scored in single precision, both; at the paper's learning rate, whose steps do not amplify what is rounded."""
+    clips, scores = training_clips(store), []
+    for precision in ("fp32", "bf16"):
+        changes = {"precision": precision, "learning_rate": 1e-4}
+        model = trained(store, tmp_path / precision, changes=changes)
+        scores.append(clip_scores(model, clips, torch.device("cpu"))[""])
+    full, mixed = scores
+    assert not np.array_equal(full, mixed)
+    np.testing.assert_allclose(mixed, full, rtol=0.005)
+
+
+def test_what_a_device_cannot_train_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for precision in ("fp32", "bf16"):
+        check_precision(precision, torch.device("cpu"))
+    with pytest.raises(UsageError, match="a CPU trains in fp32 or bf16; fp16 is for GPUs"):
+        check_precision("fp16", torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "An older GPU")
+    check_precision("fp16", torch.device("cuda"))
+    with pytest.raises(UsageError, match="An older GPU has no bfloat16"):
+        check_precision("bf16", torch.device("cuda"))
+
+
+def test_a_training_in_half_precision_resumes_with_its_scale(store: Store, tmp_path: Path) -> None:
+    """The factor of the losses is part of the state: without it a resumed training would begin with another."""
+    model = create("autoencoder", "smoke", 2, 0)
+    optimizer, scaler = model.optimizer(), torch.amp.GradScaler("cpu", init_scale=512.0)
+    scaler.scale(torch.zeros(()))  # its scale exists from its first use on
+    save_checkpoint(tmp_path / "half.pt", model, optimizer, [], scaler)
+    fresh = torch.amp.GradScaler("cpu")
+    load_checkpoint(tmp_path / "half.pt", model, optimizer, fresh)
+    assert fresh.get_scale() == 512.0
+    save_checkpoint(tmp_path / "full.pt", model, optimizer, [], torch.amp.GradScaler("cpu", enabled=False))
+    assert "scaler" not in torch.load(tmp_path / "full.pt", weights_only=True)
+    with pytest.raises(DataError, match="of another model or version"):
+        load_checkpoint(tmp_path / "full.pt", model, optimizer, torch.amp.GradScaler("cpu"))
+
+
+def test_half_precision_trains_and_goes_on(store: Store, tmp_path: Path) -> None:
+    """Slow on a CPU, where the command refuses it, but all that it does there is what a GPU does."""
+    changes = {"precision": "fp16", "learning_rate": 1e-4}
+    whole = trained(store, tmp_path / "whole", changes=changes)
+    with pytest.raises(Stop):
+        trained(store, tmp_path / "part", changes=changes, on_epoch=stop_after(1))
+    assert "scaler" in torch.load(tmp_path / "part/checkpoint_fan.pt", weights_only=True)
+    assert same_weights(whole, trained(store, tmp_path / "part", changes=changes))
+    full = trained(store, tmp_path / "full", changes=changes | {"precision": "fp32"})
+    assert not same_weights(whole, full)
+    clips, device = training_clips(store), torch.device("cpu")
+    scores = [clip_scores(model, clips, device)[""] for model in (whole, full)]
+    np.testing.assert_allclose(*scores, rtol=0.005)
+
+
+@pytest.mark.parametrize("memory_budget_bytes", [1e9, 0], ids=["in memory", "shard by shard"])
+def test_clips_held_out_may_be_drawn(store: Store, memory_budget_bytes: int) -> None:
+    """By the seed, from anywhere among the clips; no batch holds one."""
+    clips, drawn = training_clips(store, memory_budget_bytes=memory_budget_bytes), []
+    for seed in (0, 1):
+        changes = {"held_out": 0.1, "held_out_from": "anywhere"}
+        model = create("autoencoder", "smoke", 2, seed, changes=changes)
+        source = TrainingClips(model, clips, torch.device("cpu"))
+        batches = [set(labels.training_row.tolist()) for _, labels in source.batches(Epoch(0, 1))]
+        held_out = [row for _, labels in source.held_out() for row in labels.training_row.tolist()]
+        in_order = [row for _, labels in source for row in labels.training_row.tolist()]
+        assert len(held_out) == 2 and set.union(*batches) == set(in_order) == set(range(18)) - set(held_out)
+        assert in_order == sorted(in_order)
+        assert training_windows(model, clips, 1) == 16 * (N_FRAMES - 4)
+        drawn.append(held_out)
+    assert drawn[0] != drawn[1] and [16, 17] not in drawn, "a draw of each seed's own, not the end"
 
 
 def test_nothing_to_train(store: Store, tmp_path: Path) -> None:

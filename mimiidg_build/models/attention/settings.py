@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from mimiidg_build.models.base import Settings
+from pydantic import Field
+
+from mimiidg_build.models.settings import Positive, Settings, Share
+
+Angle = Annotated[float, Field(ge=0, lt=3.14)]
 
 
 @dataclass(frozen=True)
@@ -26,19 +30,24 @@ class AttentionSettings(Settings):
     attention: Literal["separable", "plain", "none"] = "separable"
     wavegram: Literal["separable", "dense", "none"] = "separable"
     logmel: bool = True
-    embedding: int = 128
-    scale: float = 40.0
-    margin: float = 0.7
-    mixing: float = 0.2
-    last_learning_rate: float = 1.0
+    embedding: Positive = 128
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
+    margin: Angle = 0.7
+    mixing: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
+    last_learning_rate: Share = 1.0
     unused_head: bool = False
-    most_batches: int | None = None
+    most_batches: Positive | None = None
+
+    def check(self) -> None:
+        """See :meth:`Settings.check`."""
+        if self.wavegram == "none" and not self.logmel:
+            raise ValueError('logmel = false with wavegram = "none" leaves the network without an input')
 
 
 PAPER = AttentionSettings(epochs=300, learning_rate=1e-4, batch_size=64, batch_norm_momentum=0.1)
 PROFILES = {
     "paper": PAPER,
-    "released": replace(PAPER, last_learning_rate=0.1, unused_head=True),
+    "released": replace(PAPER, last_learning_rate=0.1, held_out=0.05, held_out_from="anywhere", unused_head=True),
     "cpu": replace(PAPER, epochs=20, learning_rate=1e-3, batch_size=8, last_learning_rate=0.01),
     "smoke": replace(PAPER, epochs=1, learning_rate=1e-3, batch_size=16, batch_norm_momentum=0.3, most_batches=12),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -16,7 +16,13 @@ from mimiidg_build.models.batches import cycled
 from mimiidg_build.models.centroids.distances import EPSILON, distance_loss, squared_distances
 from mimiidg_build.models.centroids.levels import level_db_by_origin
 from mimiidg_build.models.centroids.resnet38 import MIN_FRAMES, ResNet38
-from mimiidg_build.models.centroids.settings import PROFILES, CentroidSettings
+from mimiidg_build.models.centroids.settings import (
+    PROFILES,
+    BCEDDCSADSettings,
+    BCEDSADSettings,
+    CentroidSettings,
+    profiles_of,
+)
 
 FORWARD_WINDOWS = 32  # windows a forward pass outside training: 270 MB a layer of the paper's size
 
@@ -32,6 +38,14 @@ class BCE(Detector):
     uses_outliers = True
     classifies: ClassVar[bool] = True
     n_centroids: ClassVar[int] = 0  # 1: c_p, fixed; 2: c_p and c_n, recomputed every epoch
+
+    @classmethod
+    def changeable(cls) -> tuple[str, ...]:
+        """Without the weights of a part that the system does not have."""
+        unused = set() if cls.classifies else {"linear_learning_rate"}
+        unused |= set() if cls.n_centroids else {"eta"}
+        unused |= set() if cls.classifies and cls.n_centroids else {"distance_weight", "alpha"}
+        return tuple(name for name in super().changeable() if name not in unused)
 
     centroids: Tensor  # (n_centroids, size)
     level_db: Tensor  # (section,), of the standardisation
@@ -212,16 +226,16 @@ class DDCSAD(BCE):
 class _Both(BCE):
     """Classification and distances: further scores, for comparison with the paper."""
 
-    oracle_alpha: ClassVar[Mapping[str, float]]  # the paper's Table I, tuned on labelled anomalies
+    settings: BCEDSADSettings | BCEDDCSADSettings
 
     def derived_scores(self, training: ScoreTable, test: ScoreTable) -> tuple[dict[str, Array], dict[str, Array]]:
         """``transductive``: d' scaled over the test clips, as in the paper. ``oracle``: also with the paper's alphas.
 
-        For machine types without an alpha in the paper (gearbox, bearing) it is the profile's.
+        For machine types without an alpha in the paper it is the profile's.
         """
         least, greatest = (float(extreme(test.scores["distance"])) for extreme in (min, max))
         alpha, machine_type = self.settings.alpha, str(test.clips["machine_type"].iloc[0])
-        alphas = {"transductive": alpha, "oracle": self.oracle_alpha.get(machine_type, alpha)}
+        alphas = {"transductive": alpha, "oracle": self.settings.oracle_alpha.get(machine_type, alpha)}
 
         def derived(table: ScoreTable) -> dict[str, Array]:
             scaled = (table.scores["distance"] - least) / max(greatest - least, EPSILON)
@@ -233,15 +247,15 @@ class _Both(BCE):
 class BCEDSAD(_Both):
     """BCE + DSAD."""
 
+    profiles: ClassVar = profiles_of(BCEDSADSettings)
     n_centroids = 1
-    oracle_alpha: ClassVar = {"fan": 0.1, "pump": 0.2, "slider": 0.0, "ToyCar": 0.0, "ToyConveyor": 0.0, "valve": 0.0}
 
 
 class BCEDDCSAD(_Both):
     """BCE + DDCSAD, the paper's proposal."""
 
+    profiles: ClassVar = profiles_of(BCEDDCSADSettings)
     n_centroids = 2
-    oracle_alpha: ClassVar = {"fan": 0.1, "pump": 1.0, "slider": 1.0, "ToyCar": 0.1, "ToyConveyor": 0.0, "valve": 1.0}
 
 
 def first_frames(n_frames: int, frames: int, n: int) -> list[int]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import tomllib
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from typing import Annotated
 
-from mimiidg_build.models.base import Settings
+from pydantic import Field
+
+from mimiidg_build.models.centroids.resnet38 import MIN_FRAMES
+from mimiidg_build.models.settings import Positive, Rate, Settings, Share, Weight
 
 
 @dataclass(frozen=True)
@@ -24,17 +31,48 @@ class CentroidSettings(Settings):
     alpha                  weight of 1 - p in the score of BCE+DSAD and BCE+DDCSAD, in [0, 1]
     """
 
-    batch_size: int = 64
-    base_width: int = 64
-    frames: int = 256
-    frames_averaged: int = 1
-    batches_per_epoch: int = 250
-    linear_learning_rate: float = 1e-3
-    halve_every: int = 1000
-    score_windows: int = 10
-    eta: float = 2.0
-    distance_weight: float = 1.0
-    alpha: float = 0.5
+    batch_size: Annotated[int, Field(ge=4)] = 64  # an outlier stays where a known anomaly takes the place of one
+    base_width: Positive = 64
+    frames: Positive = 256
+    frames_averaged: Positive = 1
+    batches_per_epoch: Positive = 250
+    linear_learning_rate: Rate = 1e-3
+    halve_every: Positive = 1000
+    score_windows: Positive = 10
+    eta: Weight = 2.0
+    distance_weight: Weight = 1.0
+    alpha: Share = 0.5
+
+    def check(self) -> None:
+        """See :meth:`Settings.check`."""
+        least = MIN_FRAMES * self.frames_averaged
+        if self.frames < least:
+            raise ValueError(
+                f"frames = {self.frames} with frames_averaged = {self.frames_averaged}: the network's poolings need "
+                f"frames of {least} or more"
+            )
+
+
+@cache
+def paper_alphas(model: str) -> dict[str, float]:
+    """The paper's Table I for a model: alpha by machine type, tuned on labelled anomalies."""
+    path = files("mimiidg_build") / "data_manifests" / "paper_alphas.toml"
+    found: dict[str, float] = tomllib.loads(path.read_text(encoding="utf-8"))[model]
+    return found
+
+
+@dataclass(frozen=True)
+class BCEDSADSettings(CentroidSettings):
+    """Settings of BCE+DSAD: ``oracle_alpha``, by machine type, is that of the score ``oracle``."""
+
+    oracle_alpha: dict[str, Share] = field(default_factory=lambda: dict(paper_alphas("bce_dsad")))
+
+
+@dataclass(frozen=True)
+class BCEDDCSADSettings(CentroidSettings):
+    """Settings of BCE+DDCSAD: ``oracle_alpha``, by machine type, is that of the score ``oracle``."""
+
+    oracle_alpha: dict[str, Share] = field(default_factory=lambda: dict(paper_alphas("bce_ddcsad")))
 
 
 PAPER = CentroidSettings(epochs=16, learning_rate=1e-4, batch_norm_momentum=0.1, tuning_epochs=8)
@@ -53,3 +91,8 @@ PROFILES = {
     "cpu": replace(SMALL, epochs=4, tuning_epochs=2, batches_per_epoch=120, halve_every=240),
     "smoke": replace(SMALL, epochs=2, tuning_epochs=1, batches_per_epoch=3),
 }
+
+
+def profiles_of(cls: type[CentroidSettings]) -> dict[str, CentroidSettings]:
+    """The profiles, as settings of a class that has more of them."""
+    return {name: cls(**asdict(settings)) for name, settings in PROFILES.items()}

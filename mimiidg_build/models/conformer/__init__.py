@@ -26,8 +26,10 @@ Scores, each standardised with its mean and standard deviation over the section'
 - ``mahalanobis``: distance of z from the mean of the section's training clips, under their covariance with
   1e-3 trace / 64 added to its diagonal
 - their sum, the model's own
-- ``oracle``: the paper "selects the best combination", which needs labelled anomalies: of the seven sums of one, two
-  or all three, the one with the greatest mean AUC over the machine type's test sections
+- ``selected``: the paper's, which says "we select the best combination of the scores from the training data": of the
+  seven sums of one, two or all three, the one that best tells the training clips of each section from those of the
+  machine type's other sections (``combinations``)
+- ``oracle``: of the seven the one with the greatest mean AUC over the machine type's test sections, by their labels
 
 What the paper leaves open, and what is done here:
 

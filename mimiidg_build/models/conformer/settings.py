@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from mimiidg_build.models.base import Epoch, Settings
+from pydantic import Field
+
+from mimiidg_build.models.base import Epoch
+from mimiidg_build.models.settings import Positive, Settings, Weight
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,20 @@ class ConformerSettings(Settings):
     augmentation_weight  of the augmentation head's loss
     """
 
-    batch_size: int = 30
-    channels: int = 128
-    n_blocks: int = 3
-    kernel: int = 15
-    scale: float = 16.0
-    margin: float = 1.28
-    section_weight: float = 1.0
-    binary_weight: float = 1.0
-    augmentation_weight: float = 1.0
+    batch_size: Annotated[int, Field(ge=2)] = 30
+    channels: Positive = 128
+    n_blocks: Positive = 3
+    kernel: Positive = 15
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16.0
+    margin: Annotated[float, Field(ge=0, lt=3.14)] = 1.28
+    section_weight: Weight = 1.0
+    binary_weight: Weight = 1.0
+    augmentation_weight: Weight = 1.0
+
+    def check(self) -> None:
+        """See :meth:`Settings.check`."""
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel = {self.kernel}: an odd number of frames has one in its middle, an even one not")
 
 
 PAPER = ConformerSettings(epochs=120, learning_rate=1e-3, batch_norm_momentum=0.1)
