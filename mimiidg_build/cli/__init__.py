@@ -5,7 +5,7 @@ a path or JSON; progress and messages on standard error. Exit codes: :data:`mimi
 A command parses, calls the library (or the flows) and prints. What takes time to import is imported by the command that
 needs it: ``mimiidg --help`` is there at once.
 Imports: errors, settings, progress, schemas, storage, parallel, datasets, fetch, store, build, upkeep, evaluation,
-models, benchmark, report, flows.
+models, benchmark, report, detect, flows.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mimiidg_build.cli.build import build
 from mimiidg_build.cli.completion import completion
 from mimiidg_build.cli.datasets import datasets
 from mimiidg_build.cli.demo import demo
+from mimiidg_build.cli.detect import detect
 from mimiidg_build.cli.diff import diff
 from mimiidg_build.cli.evaluate import evaluate
 from mimiidg_build.cli.explain import explain
@@ -78,6 +79,7 @@ for command in (
     export,
     benchmark,
     evaluate,
+    detect,
     explain,
     report,
     serve,

@@ -42,6 +42,7 @@ class Autoencoder(Detector):
     }
     width = WIDTH
     needs = {"n_mels": N_MELS}
+    uses_sections = False
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)
@@ -134,7 +135,7 @@ class MahalanobisAutoencoder(Autoencoder):
         return count, total, square
 
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
-        if self.whitener.isnan().any():
+        if not torch.compiler.is_exporting() and self.whitener.isnan().any():
             raise ValueError("mahalanobis scores need fit_after first")
         distances = [
             torch.stack([(residual @ w).square().sum(dim=-1).mean(dim=(1, 2)) for w in self.whitener])

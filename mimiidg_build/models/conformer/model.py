@@ -194,7 +194,7 @@ class Conformer(Detector):
         return torch.stack([section_score, binary_score, torch.linalg.vector_norm(white, dim=1)], dim=1)
 
     def _scores(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
-        if self.centre.isnan().any():
+        if not torch.compiler.is_exporting() and self.centre.isnan().any():
             raise ValueError("conformer's scores need fit_after first")
         raw = self._raw_scores(self._embeddings(features), labels.section)
         scores = (raw - self.score_mean[labels.section]) / self.score_deviation[labels.section]
