@@ -31,6 +31,7 @@ from mimiidg_build.cli.diff import diff
 from mimiidg_build.cli.evaluate import evaluate
 from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.export import export
+from mimiidg_build.cli.export_model import export_model
 from mimiidg_build.cli.fetch import fetch
 from mimiidg_build.cli.list_stores import list_stores
 from mimiidg_build.cli.new_dataset import new_dataset
@@ -80,6 +81,7 @@ for command in (
     benchmark,
     evaluate,
     detect,
+    export_model,
     explain,
     report,
     serve,

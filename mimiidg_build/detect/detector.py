@@ -136,7 +136,7 @@ class Detector:
         DataError
             The recording is silent, too short, not finite or beyond full scale; or the weights cannot be read.
         """
-        meant = self._only_section(section)
+        meant = self.only_section(section)
         network = self.network_of(meant)
         audio = network.audio(meant)
         recording = from_samples(samples, sample_rate, audio, network.inputs.channel, network.shortest)
@@ -144,7 +144,14 @@ class Detector:
         notes = tuple(filter(None, (recording.note, recording.clipped)))
         return self._detection(network, meant, float(score), "the recording", notes)
 
-    def _only_section(self, wanted: str | None) -> SectionId:
+    def only_section(self, wanted: str | None) -> SectionId:
+        """The section that a user means, without a recording whose name could say it.
+
+        Raises
+        ------
+        UsageError
+            The run has no such section, or several are possible and the scores depend on which it is.
+        """
         meant = self.sections if wanted is None else sections_meant(wanted, self.sections)
         if len(meant) == 1:
             return meant[0]
@@ -191,10 +198,7 @@ class Detector:
                 for path, detection in self._scored(network, {path: placed[path] for path in paths}, findings):
                     rows[path] = _row(path, detection)
                 on_progress(len(paths))
-        table = pd.DataFrame(
-            [rows[path] for path in placed if path in rows], columns=list(Detections.to_schema().columns)
-        )
-        return FilesDetected(Detections.validate(table), findings_frame(findings))
+        return FilesDetected(_table([rows[path] for path in placed if path in rows]), findings_frame(findings))
 
     def _placed(
         self, files: Sequence[Path], possible: list[SectionId], findings: list[Finding]
@@ -260,3 +264,11 @@ def _row(path: Path, detection: Detection) -> dict[str, Any]:
         "percentile": detection.percentile,
         "note": "; ".join(detection.notes),
     }
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as ``schemas.scores.Detections``, whose columns have their types also where there is no row."""
+    columns = Detections.to_schema().columns
+    types = {"score": float, "threshold": float, "decision": int, "percentile": float}
+    table = pd.DataFrame(rows, columns=list(columns)).astype({name: types.get(name, str) for name in columns})
+    return Detections.validate(table)
