@@ -2,7 +2,8 @@
 
 In: the directory of a finished run, and recordings. Out: scores, decisions and percentiles, official score files, an
 HTML page; or one file that holds features, network and threshold (``export``).
-Imports: errors, schemas, progress, storage, audio, datasets, features, evaluation, models, training, benchmark, report.
+Imports: errors, schemas, progress, settings, storage, audio, datasets, features, evaluation, models, training,
+benchmark, report.
 
 From the top: ``detector`` (``Detector``: what a run makes of recordings), ``written`` (the files about them), ``page``
 and ``differences`` (what sounds other than in training), ``export`` and ``torch_logmel``. Below: ``networks`` (one

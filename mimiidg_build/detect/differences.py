@@ -76,10 +76,9 @@ def loudest_differences(
 
 def band_edges_hz(features: FeatureSettings, sample_rate: int) -> Float:
     """Edges of the mel bands [shape=(n_mels + 2,)]: band k goes from edge k over its centre, edge k + 1, to k + 2."""
-    limits = [
-        float(mel_from_hz(f, features.mel_scale)) for f in (features.f_min_hz, features.f_max_hz or sample_rate / 2)
-    ]
-    return hz_from_mel(np.linspace(*limits, features.n_mels + 2), features.mel_scale)
+    ends = (features.f_min_hz, features.f_max_hz or sample_rate / 2)
+    lowest, highest = (float(mel_from_hz(frequency, features.mel_scale)) for frequency in ends)
+    return hz_from_mel(np.linspace(lowest, highest, features.n_mels + 2), features.mel_scale)
 
 
 def _edges(n: int, step: int) -> npt.NDArray[np.int64]:

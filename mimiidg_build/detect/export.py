@@ -18,6 +18,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,8 @@ def export_model(run: str | Path, path: str | Path, section: str | None = None) 
             content = write(whole, example, json.dumps(metadata))
     except ImportError as error:
         raise DataError(
-            f"{path}: ONNX needs the package {error.name}, which is not installed: pip install onnxscript, or write a "
-            ".pt2 file, which needs torch alone."
+            f"{path}: ONNX needs the package {error.name}, which is not installed: pip install 'mimiidg_build[onnx]', "
+            "or write a .pt2 file, which needs torch alone."
         ) from None
     except Exception as error:  # torch raises what its tracers meet; a model of the user's own may hold anything
         why = str(error).strip().splitlines()
@@ -147,9 +148,8 @@ def _torch_export(whole: nn.Module, example: Tensor, metadata: str) -> bytes:
 
 
 def _onnx(whole: nn.Module, example: Tensor, metadata: str) -> bytes:
-    import onnx  # noqa: F401  # torch's own messages about these two name no package
-    import onnxscript  # noqa: F401
-
+    for package in ("onnx", "onnxscript"):  # torch's own messages about them name no package
+        import_module(package)
     # a runtime need not know softplus in double precision, and onnxruntime does not
     program = torch.export.export(whole, (example,)).run_decompositions({torch.ops.aten.softplus.default: _softplus})
     exported = torch.onnx.export(
