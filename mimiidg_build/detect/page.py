@@ -7,7 +7,8 @@ Self-contained as the report is, with its style and script. A recording's pictur
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ import numpy as np
 from mimiidg_build.audio.level import level
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.detect.detector import Detector, FilesDetected
-from mimiidg_build.detect.differences import Difference, loudest_differences
+from mimiidg_build.detect.differences import Difference, band_edges_hz, loudest_differences
 from mimiidg_build.detect.recordings import read_recording
 from mimiidg_build.report.cells import Cell, PageTable, number
-from mimiidg_build.report.gallery import LOUDEST, MAX_GAIN_DB, encode_image, encode_sound
+from mimiidg_build.report.gallery import LOUDEST, MAX_GAIN_DB, TICKS_KHZ, encode_image, encode_sound
 from mimiidg_build.report.svg import PALETTE
 from mimiidg_build.report.templating import fill
 from mimiidg_build.report.written import written
 from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.variants import FeatureSettings
 from mimiidg_build.settings import __version__
 
 N_SHOWN = 12  # recordings to look at: some 60 kB each
@@ -32,7 +34,8 @@ RANGE_DB = 20.0  # of a picture, above and below the mean
 
 @dataclass(frozen=True)
 class Shown:
-    """A recording to look at; ``image`` (empty where a store has no statistics) and ``sound`` are data URIs."""
+    """A recording to look at; ``image`` (empty where a store has no statistics) and ``sound`` are data URIs, ``ticks``
+    frequencies in kHz and their height in the image, in %."""
 
     file: str
     section: str
@@ -40,6 +43,7 @@ class Shown:
     note: str
     sound: str
     image: str = ""
+    ticks: tuple[tuple[str, float], ...] = ()
     differences: PageTable | None = None
 
 
@@ -136,7 +140,17 @@ def _shown(detector: Detector, row: dict[str, Any]) -> Shown:
     mean_db, std_db = statistics
     image = encode_image((logmel - mean_db) / (2 * RANGE_DB) + 0.5, "RdBu_r")
     differences = loudest_differences(logmel, mean_db, std_db, inputs.features, audio.sample_rate)
-    return Shown(row["file"], str(section), summary, row["note"], sound, image, _differences(row["file"], differences))
+    ticks = tuple(_ticks(inputs.features, audio.sample_rate))
+    return replace(plain, image=image, ticks=ticks, differences=_differences(row["file"], differences))
+
+
+def _ticks(features: FeatureSettings, sample_rate: int) -> Iterator[tuple[str, float]]:
+    """Frequencies that lie within the bands."""
+    edges_hz = band_edges_hz(features, sample_rate)
+    for tick in TICKS_KHZ:
+        place = float(np.interp(1000 * tick, edges_hz, np.arange(len(edges_hz)))) / (len(edges_hz) - 1)
+        if 0 < place < 1:
+            yield f"{tick:g}", round(100 * place, 2)
 
 
 def _differences(file: str, found: list[Difference]) -> PageTable:
