@@ -14,9 +14,9 @@ import pandas as pd
 from mimiidg_build.benchmark.train_network import choose_device
 from mimiidg_build.datasets.findings import Finding, findings_frame
 from mimiidg_build.detect.networks import Network, read_networks
-from mimiidg_build.detect.recordings import Recording, Unfit, from_samples, read_recording
+from mimiidg_build.detect.recordings import Recording, Unfit, check_name, from_samples, read_recording
 from mimiidg_build.detect.sections import UNKNOWN, official_name, section_of, sections_meant
-from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.errors import DataError, UsageError, printable
 from mimiidg_build.models import model_class
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.scores import Detections
@@ -208,6 +208,7 @@ class Detector:
         first: dict[tuple[SectionId, str], Path] = {}
         for path in dict.fromkeys(files):
             try:
+                check_name(path)
                 section = section_of(path, possible, self.needs_section)
                 there = first.setdefault((section, official_name(path)), path)
                 if there != path:
@@ -218,7 +219,7 @@ class Detector:
                     )
                 placed[path] = section
             except Unfit as error:
-                findings.append(Finding("error", error.kind, str(path), str(error)))
+                findings.append(_finding(path, "error", error.kind, str(error)))
         return placed
 
     def _scored(
@@ -232,10 +233,10 @@ class Detector:
             try:
                 recording = read_recording(path, audio, network.inputs.channel, network.shortest)
             except Unfit as error:
-                findings.append(Finding("error", error.kind, str(path), str(error)))
+                findings.append(_finding(path, "error", error.kind, str(error)))
                 continue
             if recording.clipped:
-                findings.append(Finding("warning", "clipped", str(path), recording.clipped))
+                findings.append(_finding(path, "warning", "clipped", recording.clipped))
             read[path] = recording
             features.append(network.features(recording.samples, audio.sample_rate))
         scores = network.scores(features, [sections[path] for path in read]) if read else ()
@@ -250,6 +251,11 @@ class Detector:
             raise DataError(f"{name}: its score is {score}; the run's training must have diverged. Train again.")
         percentile = 100 * float((network.training_scores(section) < score).mean())
         return Detection(section, score, network.summary.threshold[section.machine_type], percentile, notes)
+
+
+def _finding(path: Path, severity: str, kind: str, message: str) -> Finding:
+    """A finding; tables hold no name that is not UTF-8."""
+    return Finding(severity, kind, printable(str(path)), printable(message))
 
 
 def _row(path: Path, detection: Detection) -> dict[str, Any]:

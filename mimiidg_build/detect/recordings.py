@@ -18,12 +18,13 @@ import numpy.typing as npt
 from mimiidg_build.audio.level import FULL_SCALE, Int16
 from mimiidg_build.audio.pieces import sound_info
 from mimiidg_build.audio.resampling import resampled_length
-from mimiidg_build.audio.sound_folders import ANY_WAV, files_below, sort_files
+from mimiidg_build.audio.sound_folders import ANY_FILE, files_below, sort_files, suffix
 from mimiidg_build.audio.wav import ClipFormat, at_rate
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.training.clip_length import fitted
 
+SUFFIXES = (".wav", ".flac")  # of the clips that score files can name
 CLIPPED_RUN = 3  # samples in a row at full scale that no undistorted sound has
 
 Channel = int | Literal["all"]
@@ -50,7 +51,7 @@ class Recording:
 
 
 def recordings_in(places: list[Path]) -> list[Path]:
-    """Files as they are given, and the recordings in folders, folder by folder.
+    """Files as they are given, and the sound files in folders, folder by folder.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def recordings_in(places: list[Path]) -> list[Path]:
     found: list[Path] = []
     for place in places:
         if place.is_dir():
-            names = sort_files(files_below(place), ANY_WAV).recordings
+            names = sort_files(files_below(place), ANY_FILE).recordings
             if not names:
                 raise UsageError(f"{place} holds no recordings: expected WAV or FLAC files in it or in folders of it")
             found += [place / name for name in names]
@@ -71,6 +72,22 @@ def recordings_in(places: list[Path]) -> list[Path]:
         else:
             raise UsageError(f"{place} does not exist; expected a recording, or a folder of them")
     return list(dict.fromkeys(found))
+
+
+def check_name(path: Path) -> None:
+    """Refuse a file whose name says another format, or cannot stand in a score file.
+
+    Raises
+    ------
+    Unfit
+        The message names the file.
+    """
+    if suffix(path.name) not in SUFFIXES:
+        raise Unfit("no_audio", f"{path}: expected a WAV or FLAC file, by its name. Convert it.")
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise Unfit("bad_name", f"{path}: its name is not UTF-8, so no score file can hold it. Rename it.") from None
 
 
 def read_recording(path: Path, audio: SectionAudio, channel: Channel, shortest: int) -> Recording:

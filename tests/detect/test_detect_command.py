@@ -58,6 +58,9 @@ def test_bad_files_are_named_and_the_others_scored(place: Path, clips: Path, tmp
     sf.write(folder / "section_00_0004.wav", np.sign(samples) * 32767, 16_000)
     sf.write(folder / "section_07_0005.wav", samples, 16_000)
     (folder / "section_00_0006.wav").write_bytes(good[1].read_bytes()[:5000])
+    (folder / "section_00_0007.mp3").write_text("no audio")
+    (folder / "notes.txt").write_text("of the measurement: no sound file by its name")
+    (folder / b"section_00_0008_\xe9.wav".decode(errors="surrogateescape")).write_bytes(good[1].read_bytes())
     (folder / "other").mkdir()
     shutil.copy(good[0], folder / "other")
     done = run(run_of(place, "autoencoder"), folder, "--section", "fan", "--output", tmp_path / "out", "--json")
@@ -72,6 +75,8 @@ def test_bad_files_are_named_and_the_others_scored(place: Path, clips: Path, tmp
         "section_00_0004.wav": ("warning", "clipped"),
         "section_07_0005.wav": ("error", "unknown_section"),
         "section_00_0006.wav": ("error", "no_audio"),
+        "section_00_0007.mp3": ("error", "no_audio"),
+        r"section_00_0008_\udce9.wav": ("error", "bad_name"),
         good[0].name: ("error", "duplicate_clip"),
     }
     assert all(row["file"] in row["message"] for row in said["findings"])
