@@ -24,10 +24,13 @@ Training and evaluation
     evaluate_scores    every metric of score files in the official format
     compare_runs       two systems on the same clips: differences with intervals
     write_report       one HTML page about a store and its benchmarks
+Detection
+    Detector           a trained run on new recordings: ``Detector.load(run).score(samples, sample_rate)``
+    export_model       a trained network as one file for other programs
 
 The rooms of the package, from the ground up: errors, progress, settings, storage, parallel, kernels, audio, datasets,
-synthesis, fetch, features, mixing, store, build, upkeep, evaluation, models, training, benchmark, report, cli. The
-command line is ``mimiidg``; ``mimiidg_build/README.md`` is the guide to the inside.
+synthesis, fetch, features, mixing, store, build, upkeep, evaluation, models, training, benchmark, report, detect, cli.
+The command line is ``mimiidg``; ``mimiidg_build/README.md`` is the guide to the inside.
 """
 
 from importlib import import_module
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from mimiidg_build.build.variant import build_variant
     from mimiidg_build.datasets.manifest import load_dataset
     from mimiidg_build.datasets.variant import derive_variant, load_variant
+    from mimiidg_build.detect.detector import Detector
+    from mimiidg_build.detect.export import export_model
     from mimiidg_build.evaluation.evaluate import evaluate_scores
     from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
     from mimiidg_build.report.page import write_report
@@ -56,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClipDataset",
+    "Detector",
     "Store",
     "__version__",
     "benchmark_models",
@@ -64,6 +70,7 @@ __all__ = [
     "derive_variant",
     "diff_stores",
     "evaluate_scores",
+    "export_model",
     "export_store",
     "fetch_dataset",
     "list_stores",
@@ -79,6 +86,7 @@ __all__ = [
 
 _HOMES = {
     "ClipDataset": "training.clip_dataset",
+    "Detector": "detect.detector",
     "Store": "store.store",
     "benchmark_models": "benchmark.stages",
     "build_variant": "build.variant",
@@ -86,6 +94,7 @@ _HOMES = {
     "derive_variant": "datasets.variant",
     "diff_stores": "upkeep.diff",
     "evaluate_scores": "evaluation.evaluate",
+    "export_model": "detect.export",
     "export_store": "upkeep.export",
     "fetch_dataset": "fetch.dataset",
     "list_stores": "store.listing",

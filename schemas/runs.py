@@ -1,17 +1,19 @@
-"""What a run of a benchmark writes beside its scores: ``config.json`` and ``summary_<network>.json``.
+"""What a run of a benchmark writes beside its scores: ``config.json``, ``summary_<network>.json`` and
+``detector_<network>.json``.
 
 Their field order is the order in the files. The shape of ``results.json`` is in :mod:`schemas.results`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from mimiidg_build.schemas.manifests import Strict
 from mimiidg_build.schemas.sections import SectionId
-from mimiidg_build.schemas.stores import Fingerprint
+from mimiidg_build.schemas.stores import Fingerprint, LogmelStatistics, SectionAudio
+from mimiidg_build.schemas.variants import FeatureSettings
 
 Count = Annotated[int, Field(ge=0)]
 SectionName = Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
@@ -99,3 +101,31 @@ class NetworkSummary(Strict):
     def section_ids(self) -> list[SectionId]:
         """The sections that the network serves, in the order of the clip table."""
         return [SectionId.parse(name) for name in self.sections]
+
+
+class DetectorInputs(Strict):
+    """``detector_<network>.json``: what scoring a recording takes beside a network's weights, so that a run needs no
+    store to be used on new sounds.
+
+    ``fingerprint`` is that of the store that was trained on, ``data`` what titles call its data, ``networks`` are all
+    networks of the run. By section, in the order of the network's numbers: ``audio``, the shape that its clips had;
+    ``training_scores``, those of its training clips, in the order of the clip table; ``logmel``, absent where the store
+    has no statistics. ``channel`` is which of a recording's channels is taken, ``features`` how log-mel is computed,
+    ``length`` how many frames (of audio: samples) of a clip the network takes.
+    """
+
+    fingerprint: Fingerprint
+    data: str
+    networks: Annotated[list[str], Field(min_length=1)]
+    audio: Annotated[dict[SectionName, SectionAudio], Field(min_length=1)]
+    channel: Annotated[int, Field(ge=0)] | Literal["all"]
+    features: FeatureSettings
+    length: Annotated[int, Field(gt=0)]
+    training_scores: dict[SectionName, Annotated[list[Finite], Field(min_length=1)]]
+    logmel: dict[SectionName, LogmelStatistics]
+
+    @model_validator(mode="after")
+    def _says_the_same_sections_everywhere(self) -> DetectorInputs:
+        if set(self.audio) != set(self.training_scores) or not set(self.logmel) <= set(self.audio):
+            raise ValueError(f"training_scores: expected those of {sorted(self.audio)}, no more and no fewer")
+        return self

@@ -33,6 +33,23 @@ class DecisionTable(Table):
     decision: Series[int] = pa.Field(isin=(0, 1))
 
 
+class Detections(Table):
+    """Recordings that a trained run has scored, one row a file.
+
+    ``decision`` is 1 where the score is above the run's ``threshold``. ``percentile`` is the share of the section's
+    training clips that score lower, in %. ``note`` says what was done about another length.
+    """
+
+    file: Series[str] = pa.Field(unique=True)
+    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = pa.Field(str_matches=SECTION)
+    score: Series[float]
+    threshold: Series[float]
+    decision: Series[int] = pa.Field(isin=(0, 1))
+    percentile: Series[float] = pa.Field(in_range={"min_value": 0.0, "max_value": 100.0})
+    note: Series[str]
+
+
 class ScoredClips(Table):
     """Scored test clips with the truth: what every metric is computed from.
 

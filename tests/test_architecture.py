@@ -38,11 +38,13 @@ ROOMS = {
     "benchmark": "errors schemas progress storage parallel store evaluation models training",
     "report": "errors schemas progress settings storage parallel audio datasets "
     "fetch features store build evaluation models training benchmark",
+    "detect": "errors schemas progress settings storage audio datasets features evaluation models training benchmark "
+    "report",
     "flows": "errors schemas progress settings storage datasets fetch store build benchmark report",
     "cli": "errors schemas progress settings storage parallel datasets fetch "
-    "store build upkeep evaluation models benchmark report flows",
+    "store build upkeep evaluation models benchmark report detect flows",
 }
-MAX_ARROWS, MAX_ROOMS = 131, 24
+MAX_ARROWS, MAX_ROOMS = 145, 24
 
 # Libraries that one room keeps to itself.
 KEPT = {
@@ -50,7 +52,7 @@ KEPT = {
     "obstore": {"storage"},
     "dask": set(),  # what a cluster is asked through is distributed
     "distributed": {"parallel"},
-    "torch": {"models", "training", "benchmark"},
+    "torch": {"models", "training", "benchmark", "detect"},
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
     "click": {"cli"},

@@ -123,11 +123,29 @@ def _decode(data: bytes, name: str, wanted: ClipFormat) -> Int16:
         frames = _read_declared(sound, data, name)
     if len(frames) != found.frames:
         raise DataError(f"{name}: {_mismatch(found._replace(frames=len(frames)), wanted)}")
-    kept = _kept(frames, wanted.channel)
-    if found.sample_rate != wanted.sample_rate:
-        kept = resample(kept.astype(np.float64), found.sample_rate, wanted.sample_rate, wanted.n_samples)
+    return at_rate(_kept(frames, wanted.channel), found.sample_rate, wanted.sample_rate, wanted.n_samples)
+
+
+def at_rate(samples: npt.NDArray[Any], rate: int, sample_rate: int, n_samples: int) -> Int16:
+    """Samples in steps of 16 bits as 16-bit samples of a sample rate.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(..., n_frames)], int16 or float64
+        Full scale is 32768.
+    rate, sample_rate : int, Hz
+        What they have, and what is wanted.
+    n_samples : int
+        Length of the result where they are resampled.
+
+    Returns
+    -------
+    np.ndarray [shape=(..., n_samples)], int16
+    """
+    if rate != sample_rate:
+        samples = resample(samples.astype(np.float64), rate, sample_rate, n_samples)
     # resampled samples may pass full scale by a little, between two of the file's: never wrapped
-    rounded: Int16 = np.clip(np.rint(kept), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    rounded: Int16 = np.clip(np.rint(samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
     return rounded
 
 

@@ -1,4 +1,5 @@
-"""The files that say what a run is and what became of it: ``config.json`` and ``summary_<network>.json``.
+"""The files that say what a run is and what became of it: ``config.json``, ``summary_<network>.json`` and, for
+detection, ``detector_<network>.json``.
 
 Their shape is in :mod:`schemas.runs`. Written and read here alone; no model is imported, so that a report reads runs of
 models which this machine does not have.
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, first_mistake
-from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
+from mimiidg_build.schemas.runs import DetectorInputs, NetworkSummary, RunConfig
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.store import Store
 
@@ -233,6 +234,44 @@ def read_summaries(directory: Path, store: Store) -> tuple[NetworkSummary, ...]:
 
 def _read_summary(path: Path) -> NetworkSummary:
     return _read(path, NetworkSummary, f"Remove {path} and run the benchmark again.")
+
+
+# ---- What detection takes --------------------------------------------------------------------------------------------
+
+
+def inputs_path(directory: Path, network: str) -> Path:
+    """Path of what scoring recordings with a network takes beside its weights."""
+    return directory / f"detector_{network}.json"
+
+
+def write_inputs(directory: Path, network: str, inputs: DetectorInputs) -> None:
+    """Write what scoring recordings with a network takes.
+
+    Parameters
+    ----------
+    directory : Path
+        The run's.
+    network : str
+        The network's name.
+    inputs : DetectorInputs
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    _write(inputs_path(directory, network), inputs)
+
+
+def read_inputs(directory: Path, network: str) -> DetectorInputs:
+    """What scoring recordings with a network takes.
+
+    Raises
+    ------
+    DataError
+        It cannot be read; the message names the file and the first key that is wrong.
+    """
+    return _read(inputs_path(directory, network), DetectorInputs, f"Remove {directory} to train again.")
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------

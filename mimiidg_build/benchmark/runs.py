@@ -8,6 +8,7 @@ ROOT/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>/     (in the work fol
     loss_<network>.csv          the loss curve
     weights_<network>.pt        the finished model
     anomaly_score_*, decision_result_*    in the official format
+    detector_<network>.json     what scoring other recordings takes beside the weights (``schemas.runs.DetectorInputs``)
     summary_<network>.json      thresholds, device, time (``schemas.runs.NetworkSummary``); written last: it is finished
     <score>/                    the same two of every further score of the model (``id``, ``oracle``, ...)
     results.json                every metric, once all networks are finished (``schemas.results``)

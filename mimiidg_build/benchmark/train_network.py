@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mimiidg_build.benchmark.run_files import write_summary
+from mimiidg_build.benchmark.detector_inputs import detector_inputs
+from mimiidg_build.benchmark.run_files import write_inputs, write_summary
 from mimiidg_build.benchmark.runs import Network, Run, check_config
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, UsageError
@@ -105,6 +106,7 @@ def _train_and_score(run: Run, network: Network, device: torch.device, reporter:
 
 
 def _train_and_score_here(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
+    from mimiidg_build.models.base import MAIN
     from mimiidg_build.training import checkpoint, scoring
 
     begun = time.monotonic()
@@ -116,9 +118,10 @@ def _train_and_score_here(run: Run, network: Network, device: torch.device, repo
     # fit and thresholds are of normal clips alone, whatever the pool holds
     scoring.fit(model, clips.training, device)
     on_progress = reporter.step(f"{title(run, network)} scores", len(clips.training) + len(clips.test))
-    thresholds = scoring.score(model, clips.training, clips.test, device, run.directory, on_progress)
+    scored = scoring.score(model, clips.training, clips.test, device, run.directory, on_progress)
     checkpoint.save_weights(checkpoint.weights_path(run.directory, network.name), model)
-    summary = _summary(clips, model, losses, thresholds, str(device), time.monotonic() - begun)
+    write_inputs(run.directory, network.name, detector_inputs(run, clips.training, scored.training[MAIN]))
+    summary = _summary(clips, model, losses, scored.thresholds, str(device), time.monotonic() - begun)
     write_summary(run.directory, network.name, summary)  # last: from here on the network counts as finished
     # until then a killed run resumes from it
     checkpoint.checkpoint_path(run.directory, network.name).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ a path or JSON; progress and messages on standard error. Exit codes: :data:`mimi
 A command parses, calls the library (or the flows) and prints. What takes time to import is imported by the command that
 needs it: ``mimiidg --help`` is there at once.
 Imports: errors, settings, progress, schemas, storage, parallel, datasets, fetch, store, build, upkeep, evaluation,
-models, benchmark, report, flows.
+models, benchmark, report, detect, flows.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from mimiidg_build.cli.compare import compare
 from mimiidg_build.cli.completion import completion
 from mimiidg_build.cli.datasets import datasets
 from mimiidg_build.cli.demo import demo
+from mimiidg_build.cli.detect import detect
 from mimiidg_build.cli.diff import diff
 from mimiidg_build.cli.evaluate import evaluate
 from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.export import export
+from mimiidg_build.cli.export_model import export_model
 from mimiidg_build.cli.fetch import fetch
 from mimiidg_build.cli.list_stores import list_stores
 from mimiidg_build.cli.new_dataset import new_dataset
@@ -80,6 +82,8 @@ for command in (
     benchmark,
     evaluate,
     compare,
+    detect,
+    export_model,
     explain,
     report,
     serve,

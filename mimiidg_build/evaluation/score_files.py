@@ -144,7 +144,7 @@ def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
     for line, row in read_rows(path):
         if len(row) != 2:
             raise DataError(f"{path}, line {line}: expected 2 values (file name, {what}), found {len(row)}: {row}")
-        clip = _clip_name(row[0])
+        clip = clip_name(row[0])
         if clip in first_line:
             raise DataError(f"{path}, line {line}: {clip} is repeated; it is first on line {first_line[clip]}")
         if not _is_of(clip, section):
@@ -160,7 +160,7 @@ def _read(path: Path, what: str) -> list[tuple[int, str, str]]:
     return rows
 
 
-def _clip_name(path: str) -> str:
+def clip_name(path: str) -> str:
     """The base name of a clip; MIMII's, whose folders alone tell clips apart, with these: ``id_00_normal_0.wav``."""
     folders = _MIMII.search(path.strip().replace("\\", "/"))
     return "_".join(folders.groups()) if folders else base_name(path)

@@ -200,7 +200,33 @@ def create(
     UsageError
         No model has that name, or the model does not have that profile.
     """
-    settings, cls = settings_of(name, profile, changes), model_class(name)
+    return with_settings(name, settings_of(name, profile, changes), n_sections, seed, clip_length)
+
+
+def with_settings(
+    name: str, settings: Settings, n_sections: int, seed: int, clip_length: int | None = None
+) -> Detector:
+    """A new, untrained model of given settings, as :func:`create` makes one of its profile's.
+
+    Parameters
+    ----------
+    name : str
+    settings : Settings
+        Of the model's own class.
+    n_sections : int
+    seed : int
+    clip_length : int, optional
+
+    Returns
+    -------
+    Detector
+
+    Raises
+    ------
+    UsageError
+        No model has that name.
+    """
+    cls = model_class(name)
     if clip_length is not None and cls.sized_by_clips:
         sized: Callable[..., Detector] = cls
         return sized(settings, n_sections, seed, clip_length=clip_length)

@@ -45,6 +45,7 @@ class Autoencoder(Detector):
     }
     width = WIDTH
     needs = {"n_mels": N_MELS}
+    uses_sections = False
 
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)
@@ -187,7 +188,7 @@ class MahalanobisAutoencoder(Autoencoder):
             done += n_clips
 
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
-        if self.whitener.isnan().any():
+        if not torch.compiler.is_exporting() and self.whitener.isnan().any():
             raise ValueError("mahalanobis scores need fit_after first")
         distances = [
             torch.stack([self._distance(residual, w) for w in self.whitener]) for residual in self._residuals(logmel)

@@ -151,6 +151,7 @@ class Detector(nn.Module, ABC):
     uses_outliers  it also trains on the training clips of all other sections
     min_sections   sections that its scope must have at least
     sized_by_clips its layers depend on the clips' length, which its constructor then takes as ``clip_length``
+    uses_sections  a clip's score depends on which section of the scope it is from
 
     Parameters
     ----------
@@ -170,6 +171,7 @@ class Detector(nn.Module, ABC):
     uses_outliers: ClassVar[bool] = False
     min_sections: ClassVar[int] = 1
     sized_by_clips: ClassVar[bool] = False
+    uses_sections: ClassVar[bool] = True
 
     @classmethod
     def min_length(cls, settings: Settings) -> int:

@@ -19,6 +19,7 @@ from functools import cache
 from threading import Event
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import soundfile as sf
 
@@ -302,11 +303,27 @@ def _mixed(row: pd.Series, store: Store) -> str:
 
 def _image(logmel_db: Float32, top_db: float) -> str:
     """A spectrogram, low frequencies at the bottom, as WebP."""
+    return encode_image((logmel_db - (top_db - DEPTH_DB)) / DEPTH_DB, "magma")
+
+
+def encode_image(values: npt.NDArray[np.floating], colours: str) -> str:
+    """Values in [0, 1] by time and band, beyond which they are cut off, in one of matplotlib's scales of colours.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(n_frames, n_bands)]
+        The first band is drawn at the bottom.
+    colours : str
+
+    Returns
+    -------
+    str
+        A data URI, WebP.
+    """
     from matplotlib import colormaps
     from PIL import Image
 
-    depth = np.clip((logmel_db - (top_db - DEPTH_DB)) / DEPTH_DB, 0, 1)
-    pixels = (255 * colormaps["magma"](depth.T[::-1])[:, :, :3]).astype(np.uint8)
+    pixels = (255 * colormaps[colours](np.clip(values, 0, 1).T[::-1])[:, :, :3]).astype(np.uint8)
     drawn = io.BytesIO()
     Image.fromarray(pixels).save(drawn, "WEBP", quality=75, method=4)
     return _data_uri("image/webp", drawn.getvalue())

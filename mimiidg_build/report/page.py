@@ -33,6 +33,7 @@ from mimiidg_build.report.gallery import make_gallery, prepare
 from mimiidg_build.report.headline import data_summary, headline
 from mimiidg_build.report.svg import PALETTE, style
 from mimiidg_build.report.sweeps import by_known_anomalies, read_others, snr_sweep
+from mimiidg_build.report.templating import fill
 from mimiidg_build.report.written import written
 from mimiidg_build.settings import __version__
 from mimiidg_build.storage.files import write_file
@@ -131,7 +132,7 @@ def render_page(store: Store, root: Place, reporter: Reporter) -> str:
             **_others_content(store, root, runs.models),
             "gallery": gallery.result(),
         }
-    return _fill_template(content | _store_content(store))
+    return fill("page.html", content | _store_content(store))
 
 
 @contextlib.contextmanager
@@ -146,19 +147,6 @@ def _beside() -> Iterator[tuple[ThreadPoolExecutor, Event]]:
             yield pool, stopped
         finally:
             stopped.set()
-
-
-def _fill_template(content: dict[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mimiidg_build.report"),
-        autoescape=True,  # names come from data, and are text whatever they hold
-        undefined=StrictUndefined,  # a misspelt name is an error, not an empty text
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(content)
 
 
 def _store_content(store: Store) -> dict[str, Any]:

@@ -126,6 +126,15 @@ def thresholds(training: ClipDataset, scores: Scores) -> dict[str, float]:
     return found
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What scoring a network's clips gives beside the score files: ``thresholds`` by score and machine type, and the
+    scores of the ``training`` clips, in order, by score."""
+
+    thresholds: dict[str, dict[str, float]]
+    training: dict[str, Scores]
+
+
 def score(
     model: Detector,
     training: ClipDataset,
@@ -133,7 +142,7 @@ def score(
     device: torch.device,
     directory: Path,
     on_progress: OnProgress = no_progress,
-) -> dict[str, dict[str, float]]:
+) -> Scored:
     """Score the test clips with every score of a model, and write scores and decisions in the official format.
 
     Parameters
@@ -152,8 +161,7 @@ def score(
 
     Returns
     -------
-    dict of str to dict of str to float
-        The thresholds, by score and machine type.
+    Scored
 
     Raises
     ------
@@ -167,7 +175,7 @@ def score(
     found = {name: thresholds(training, scores) for name, scores in training_scores.items()}
     for name, scores in test_scores.items():
         write_score_files(directory / name, test, scores, found[name])
-    return found
+    return Scored(found, training_scores)
 
 
 def write_score_files(directory: Path, test: ClipDataset, scores: Scores, threshold: dict[str, float]) -> list[Path]:

@@ -147,7 +147,7 @@ def test_run_directory(found: Benchmark) -> None:
         *(f"{kind}_{section}_test.csv" for kind in ("anomaly_score", "decision_result") for section in sections),
         *(f"{kind}_{part}" for part in ("fan.pt", "valve.pt") for kind in ("weights",)),
         *(f"loss_{part}.csv" for part in ("fan", "valve")),
-        *(f"summary_{part}.json" for part in ("fan", "valve")),
+        *(f"{kind}_{part}.json" for kind in ("summary", "detector") for part in ("fan", "valve")),
     }
     summary = json.loads((run.directory / "summary_fan.json").read_text())
     assert summary["sections"] == ["fan/00", "fan/01"]

@@ -205,7 +205,7 @@ class Conformer(Detector):
         return torch.stack([section_score, binary_score, torch.linalg.vector_norm(white, dim=1)], dim=1)
 
     def _scores(self, features: Tensor, labels: Labels) -> dict[str, Tensor]:
-        if self.centre.isnan().any():
+        if not torch.compiler.is_exporting() and self.centre.isnan().any():
             raise ValueError("conformer's scores need fit_after first")
         scores = self._standardised(self._raw_scores(self._embeddings(features), labels.section), labels.section)
         return {MAIN: scores.sum(dim=1)} | dict(zip(SCORES, scores.unbind(dim=1), strict=True))

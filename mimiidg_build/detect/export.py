@@ -1,0 +1,183 @@
+"""A trained network as one file that needs none of this package: features included, samples in, score out.
+
+With torch.export (``.pt2``, the default) the file is read by torch alone::
+
+    extra = {"mimiidg.json": ""}
+    program = torch.export.load("fan.pt2", extra_files=extra)
+    score = program.module()(samples)           # float32 (n_samples,) in [-1, 1); larger = more anomalous
+    json.loads(extra["mimiidg.json"])           # sample rate, channels, length, section, threshold
+
+With ONNX (``.onnx``, needs the extra ``onnx``) by any runtime; the same text is its metadata's ``mimiidg.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mimiidg_build.detect.detector import Detector
+from mimiidg_build.detect.networks import Network
+from mimiidg_build.detect.sections import UNKNOWN
+from mimiidg_build.detect.torch_logmel import FULL_SCALE, TorchLogMel
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.models.base import MAIN, Labels
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.settings import __version__
+from mimiidg_build.storage.files import write_file
+
+METADATA = "mimiidg.json"
+SUFFIXES = (".pt2", ".onnx")
+
+
+class SamplesToScore(nn.Module):
+    """Score, float64 and without axes, of the samples of one clip [shape=(n_samples,)], float32 in [-1, 1).
+
+    Parameters
+    ----------
+    network : Network
+    section : SectionId
+    """
+
+    def __init__(self, network: Network, section: SectionId) -> None:
+        super().__init__()
+        self.model, self.length = network.model, network.inputs.length
+        sample_rate = network.audio(section).sample_rate
+        self.logmel = TorchLogMel(network.inputs.features, sample_rate) if network.takes == "logmel" else None
+        labels = Labels.of([network.number(section)], [False], training=False, has_domain=[False])
+        # as buffers: part of the file, on whatever device it is loaded to
+        self._names = list(vars(labels))
+        for name in self._names:
+            self.register_buffer(f"label_{name}", getattr(labels, name))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """The model's own score; samples are rounded to 16 bits, of which a store's clips are."""
+        rounded = torch.round(samples * FULL_SCALE).clamp(-FULL_SCALE, FULL_SCALE - 1)
+        taken = rounded.to(torch.int16) if self.logmel is None else self.logmel(rounded / FULL_SCALE)
+        labels = Labels(**{name: getattr(self, f"label_{name}") for name in self._names})
+        score: Tensor = self.model._scores(taken[None, : self.length], labels)[MAIN][0].double()
+        return score
+
+
+def export_model(run: str | Path, path: str | Path, section: str | None = None) -> dict[str, Any]:
+    """Write a trained network, with the features before it, as a file that needs none of this package.
+
+    Parameters
+    ----------
+    run : str or Path
+        The folder of a finished run.
+    path : str or Path
+        ``.pt2``: torch.export. ``.onnx``: ONNX. An existing file is replaced.
+    section : str, optional
+        ``"fan/00"``, or ``"fan"`` where scores do not depend on the section; by default the run's only one.
+
+    Returns
+    -------
+    dict
+        The metadata in the file.
+
+    Raises
+    ------
+    UsageError
+        There is no run, no such section, several and none is named; or the path has another suffix.
+    DataError
+        The run is not finished or damaged, its model cannot be exported, a package is missing, or the file cannot be
+        written.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    detector = Detector.load(run)
+    meant = detector.only_section(section)
+    network = detector.network_of(meant)
+    whole, metadata = SamplesToScore(network, meant).eval().requires_grad_(False), _metadata(network, meant)
+    example = torch.linspace(-0.5, 0.5, network.audio(meant).n_samples)
+    write = _onnx if path.suffix == ".onnx" else _torch_export
+    try:
+        with torch.no_grad(), _quietly():
+            content = write(whole, example, json.dumps(metadata))
+    except ImportError as error:
+        raise DataError(
+            f"{path}: ONNX needs the package {error.name}, which is not installed: pip install 'mimiidg_build[onnx]', "
+            "or write a .pt2 file, which needs torch alone."
+        ) from None
+    except Exception as error:  # torch raises what its tracers meet; a model of the user's own may hold anything
+        why = str(error).strip().splitlines()
+        raise DataError(
+            f"{network.config.model} cannot be exported: {why[0] if why else type(error).__name__}. Likely cause: its "
+            "score takes steps that depend on the sound."
+        ) from error
+    write_file(path, [content])
+    return metadata
+
+
+def _metadata(network: Network, section: SectionId) -> dict[str, Any]:
+    """What a user of the file has to know."""
+    audio, config = network.audio(section), network.config
+    return {
+        "format": 1,
+        "input": "samples, float32 (n_samples,), full scale 1",
+        "output": "anomaly score, float64, larger = more anomalous; anomalous above the threshold",
+        "sample_rate": audio.sample_rate,
+        "channels": 1,
+        "channel": network.inputs.channel,
+        "n_samples": audio.n_samples,
+        "section": section.machine_type if section.section == UNKNOWN else str(section),
+        "threshold": network.summary.threshold[section.machine_type],
+        "model": config.model,
+        "profile": config.profile,
+        "seed": config.seed,
+        "trained_on": {"variant": config.variant, "fingerprint": config.fingerprint, "data": network.inputs.data},
+        "mimiidg_build": __version__,
+    }
+
+
+def _torch_export(whole: nn.Module, example: Tensor, metadata: str) -> bytes:
+    program, file = torch.export.export(whole, (example,)), io.BytesIO()
+    torch.export.save(program, file, extra_files={METADATA: metadata})
+    return file.getvalue()
+
+
+def _onnx(whole: nn.Module, example: Tensor, metadata: str) -> bytes:
+    for package in ("onnx", "onnxscript"):  # torch's own messages about them name no package
+        import_module(package)
+    # a runtime need not know softplus in double precision, and onnxruntime does not
+    program = torch.export.export(whole, (example,)).run_decompositions({torch.ops.aten.softplus.default: _softplus})
+    exported = torch.onnx.export(
+        program, (example,), input_names=["samples"], output_names=["score"], dynamo=True, verbose=False
+    )
+    if exported is None:
+        raise RuntimeError("torch.onnx gave no program")
+    model = exported.model_proto
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA, metadata
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    scaled = x * beta
+    return (scaled.clamp(min=0) + torch.log1p(torch.exp(-scaled.abs()))) / beta
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch's remarks on its own code: how it lays out tensors, and that torchvision is not installed."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)

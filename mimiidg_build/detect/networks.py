@@ -1,0 +1,210 @@
+"""One trained network of a run, made again from the run's files alone: no store is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mimiidg_build.benchmark.run_files import CONFIG, inputs_path, read_config, read_inputs, read_summary, summary_path
+from mimiidg_build.detect.sections import UNKNOWN
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.features import clip_features
+from mimiidg_build.models import check_models, model_class, with_settings
+from mimiidg_build.schemas.runs import DetectorInputs, NetworkSummary, RunConfig
+from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.stores import SectionAudio
+from mimiidg_build.training.clip_length import fitted, time_axis
+
+if TYPE_CHECKING:
+    import torch
+
+    from mimiidg_build.models.base import Detector as Model
+    from mimiidg_build.models.base import Settings
+
+Array = npt.NDArray[np.float64]
+Int16 = npt.NDArray[np.int16]
+
+MIN_STANDARD_DEVIATION = 0.1  # dB: a band that hardly changed in training is not divided by nothing
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network. Sections are numbered in the order of ``sections``."""
+
+    directory: Path
+    name: str
+    config: RunConfig
+    summary: NetworkSummary
+    inputs: DetectorInputs
+    device: torch.device
+
+    @property
+    def sections(self) -> list[SectionId]:
+        """The sections that it serves."""
+        return self.summary.section_ids
+
+    @property
+    def settings(self) -> Settings:
+        """How it was trained, as the run's configuration says.
+
+        Raises
+        ------
+        DataError
+            The model of this version has other settings.
+        """
+        kind = type(model_class(self.config.model).profiles[self.config.profile])
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in self.config.settings.items()}
+        try:
+            made: Any = kind(**values)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise DataError(
+                f"{self.directory / CONFIG} has settings that {self.config.model} of this version does not know: "
+                f"{error}. Remove {self.directory} and run the benchmark again."
+            ) from None
+        settings: Settings = made
+        return settings
+
+    @cached_property
+    def model(self) -> Model:
+        """The network itself, on its device and ready to score.
+
+        Raises
+        ------
+        DataError
+            Its weights cannot be read, or are of another model.
+        """
+        from mimiidg_build.training.checkpoint import load_weights, weights_path
+
+        config, length = self.config, self.inputs.length
+        model = with_settings(config.model, self.settings, len(self.sections), config.seed, length)
+        load_weights(weights_path(self.directory, self.name), model)
+        return model.to(self.device).eval()
+
+    @property
+    def takes(self) -> str:
+        """``"logmel"`` or ``"audio"``."""
+        return model_class(self.config.model).takes
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest recording that fills what the network takes at least."""
+        cls, features = model_class(self.config.model), self.inputs.features
+        least = cls.min_length(self.settings)
+        n_samples = least if cls.takes == "audio" else (least - 1) * features.hop_length
+        return max(n_samples, features.n_fft)
+
+    def serving(self, section: SectionId) -> list[str]:
+        """The sections that stand for one: itself, or all of its machine type where its number is unknown."""
+        of_type = [str(own) for own in self.sections if own.machine_type == section.machine_type]
+        return of_type if section.section == UNKNOWN else [str(section)]
+
+    def audio(self, section: SectionId) -> SectionAudio:
+        """The shape of a section's clips."""
+        return min((self.inputs.audio[name] for name in self.serving(section)), key=lambda audio: audio.n_samples)
+
+    def logmel(self, clip: Int16, sample_rate: int) -> npt.NDArray[Any]:
+        """A clip's log-mel as the store holds it [shape=(n_frames, n_mels)], dB."""
+        features = self.inputs.features
+        return clip_features(clip, features, sample_rate)["logmel"].astype(features.dtype, copy=False)
+
+    def features(self, clip: Int16, sample_rate: int) -> npt.NDArray[Any]:
+        """What the network takes of a clip, to the bit what it would have of the store's."""
+        taken = clip if self.takes == "audio" else self.logmel(clip, sample_rate)
+        axis = time_axis(self.takes)
+        return taken if taken.shape[axis] == self.inputs.length else fitted(taken, self.inputs.length, axis)
+
+    def scores(self, features: Sequence[npt.NDArray[Any]], sections: Sequence[SectionId]) -> Array:
+        """The model's own scores [shape=(n,)] of clips, given what :meth:`features` makes of each, and its section.
+
+        Raises
+        ------
+        DataError
+            The weights cannot be read.
+        """
+        import torch
+
+        from mimiidg_build.models.base import Labels
+        from mimiidg_build.training.reproducible import threads
+
+        numbers = [self.number(section) for section in sections]
+        labels = Labels.of(numbers, [False] * len(numbers), training=False, has_domain=[False] * len(numbers))
+        model = self.model
+        with threads(model.settings.threads):
+            batch = torch.from_numpy(np.stack(features)).to(self.device)
+            found: Array = model.score(batch, labels.to(self.device)).double().cpu().numpy()
+        return found
+
+    def number(self, section: SectionId) -> int:
+        """The section's number within the network; any where it is unknown, since then the scores do not need it."""
+        return self.summary.sections.index(self.serving(section)[0])
+
+    def training_scores(self, section: SectionId) -> Array:
+        """Scores of the section's training clips [shape=(n,)]."""
+        return np.concatenate([self.inputs.training_scores[name] for name in self.serving(section)])
+
+    def band_statistics(self, section: SectionId) -> tuple[Array, Array] | None:
+        """Mean and standard deviation of each mel band over the training clips [shape=(n_mels,)], dB; None: unknown."""
+        found = [self.inputs.logmel[name] for name in self.serving(section) if name in self.inputs.logmel]
+        if not found:
+            return None
+        weights = np.array([one.n_clips for one in found]) / sum(one.n_clips for one in found)
+        means, stds = np.array([one.mean_db for one in found]), np.array([one.std_db for one in found])
+        mean: Array = weights @ means
+        variance = weights @ (stds**2 + (means - mean) ** 2)
+        return mean, np.maximum(np.sqrt(variance), MIN_STANDARD_DEVIATION)
+
+
+def read_networks(directory: Path, device: torch.device) -> list[Network]:
+    """All networks of a finished run; their weights are read when they are first used.
+
+    Raises
+    ------
+    UsageError
+        There is no run in the directory, or its model is none of this version.
+    DataError
+        The run is not finished, is of a version that could not detect, or a file is missing or damaged.
+    """
+    if not (directory / CONFIG).is_file():
+        raise UsageError(
+            f"{directory} holds no run ({CONFIG} is missing); expected a folder like "
+            "mimiidg-data/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>"
+        )
+    config = read_config(directory)
+    check_models([config.model], config.profile)
+    names = [path.stem.removeprefix("summary_") for path in sorted(directory.glob("summary_*.json"))]
+    again = f"Run the same benchmark again: mimiidg benchmark {config.variant} --model {config.model}"
+    if not names:
+        raise DataError(f"{directory}: the run is not finished, no network is. {again} --profile {config.profile}")
+    networks = [_read(directory, name, config, device) for name in names]
+    expected = networks[0].inputs.networks
+    if missing := [name for name in expected if not summary_path(directory, name).is_file()]:
+        raise DataError(f"{directory}: the run is not finished, {', '.join(missing)} is missing. {again}")
+    return sorted(networks, key=lambda network: expected.index(network.name) if network.name in expected else -1)
+
+
+def _read(directory: Path, name: str, config: RunConfig, device: torch.device) -> Network:
+    from mimiidg_build.training.checkpoint import weights_path
+
+    path, weights = inputs_path(directory, name), weights_path(directory, name)
+    retrain = (
+        f"Remove {directory} and run the benchmark again: mimiidg benchmark {config.variant} --model {config.model}"
+    )
+    if not path.is_file():
+        raise DataError(
+            f"{directory}: {path.name} is missing. The run is of a version that could not detect yet. {retrain}"
+        )
+    if not weights.is_file():
+        raise DataError(f"{weights} is missing, so the network cannot score anything. {retrain}")
+    summary, inputs = read_summary(directory, name), read_inputs(directory, name)
+    if inputs.fingerprint != config.fingerprint or list(inputs.audio) != summary.sections:
+        raise DataError(
+            f"{path} is of another run: of the store {inputs.fingerprint} and the sections {', '.join(inputs.audio)}; "
+            f"expected {config.fingerprint} and {', '.join(summary.sections)}. {retrain}"
+        )
+    return Network(directory, name, config, summary, inputs, device)
