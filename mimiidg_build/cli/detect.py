@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import common, device_option
 from mimiidg_build.cli.printing import counted, print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import FilePath
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--section",
     help="Where all of the recordings are from: fan/00, or fan. [default: what names and folders say, or the only one]",
+    shell_complete=complete.sections,
 )
 @click.option(
     "--output",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import common
 from mimiidg_build.cli.printing import print_json
 from mimiidg_build.cli.values import FilePath
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 @click.argument("run", type=FilePath())
 @click.argument("file", type=FilePath(dir_okay=False))
 @click.option(
-    "--section", help="Which section's score: fan/00; fan where scores do not depend on it. [default: the only one]"
+    "--section",
+    help="Which section's score: fan/00; fan where scores do not depend on it. [default: the only one]",
+    shell_complete=complete.sections,
 )
 @common
 def export_model(run: Path, file: Path, section: str | None, root: Place, as_json: bool, quiet: bool) -> None:
