@@ -29,7 +29,7 @@ Detection
     export_model       a trained network as one file for other programs
 
 The rooms of the package, from the ground up: errors, progress, settings, storage, parallel, kernels, audio, datasets,
-synthesis, fetch, features, mixing, store, build, upkeep, evaluation, models, training, benchmark, report, detect, cli.
+synthesis, fetch, features, mixing, store, build, upkeep, evaluation, models, training, benchmark, report, cli.
 The command line is ``mimiidg``; ``mimiidg_build/README.md`` is the guide to the inside.
 """
 
@@ -37,16 +37,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mimiidg_build.errors import refuse_optimised
-from mimiidg_build.settings import __version__
+
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark.compare import compare_runs
+    from mimiidg_build.benchmark.detection.detector import Detector
+    from mimiidg_build.benchmark.detection.export import export_model
     from mimiidg_build.benchmark.stages import benchmark_models
     from mimiidg_build.build.variant import build_variant
     from mimiidg_build.datasets.manifest import load_dataset
     from mimiidg_build.datasets.variant import derive_variant, load_variant
-    from mimiidg_build.detect.detector import Detector
-    from mimiidg_build.detect.export import export_model
     from mimiidg_build.evaluation.evaluate import evaluate_scores
     from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
     from mimiidg_build.report.page import write_report

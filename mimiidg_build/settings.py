@@ -25,8 +25,6 @@ from pathlib import Path
 
 from mimiidg_build.progress import Reporter
 
-__version__ = "0.1.0"
-
 DEFAULT_ROOT = "mimiidg-data"
 DEFAULT_WORK = "mimiidg-work"
 ZENODO_URL = "https://zenodo.org"

@@ -17,6 +17,7 @@ from mimiidg_build.schemas.variants import Variant
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
+SNR_TOLERANCE_DB = 0.05  # how far a clip may be off its planned SNR, for rounding to 16 bits
 
 # Reports and trained runs lie in folders of this name.
 Fingerprint = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]

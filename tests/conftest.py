@@ -51,7 +51,7 @@ LONGEST = (
     "flows/test_flows.py",
     "benchmark/test_trainers.py",
     "faults/test_crash.py",
-    "detect/test_export_model.py",  # makes what the other files in detect/ read
+    "detection/test_export_model.py",  # makes what the other files in detection/ read
     "models/test_attention.py",
     "benchmark/test_runs.py",
     "faults/test_object_storage.py",

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.features import N_MELS
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import FORMAT_VERSION, StoreAttributes
 from mimiidg_build.storage.files import hash_object

@@ -29,22 +29,20 @@ ROOMS = {
     "fetch": "errors schemas progress settings storage audio datasets synthesis",
     "features": "schemas kernels",
     "mixing": "errors schemas progress storage parallel kernels audio datasets",
-    "store": "errors schemas progress storage datasets",
-    "build": "errors schemas progress settings storage parallel audio datasets fetch features mixing store",
+    "store": "errors schemas progress storage",
+    "build": "errors schemas progress storage parallel audio datasets fetch features mixing store",
     "upkeep": "errors schemas progress storage parallel audio datasets fetch store build",
     "evaluation": "errors schemas storage datasets",
     "models": "errors features evaluation",
     "training": "errors schemas progress storage parallel store evaluation models",
-    "benchmark": "errors schemas progress storage parallel store evaluation models training",
-    "report": "errors schemas progress settings storage parallel audio datasets "
-    "fetch features store build evaluation models training benchmark",
-    "detect": "errors schemas progress settings storage audio datasets features evaluation models training benchmark "
-    "report",
+    "benchmark": "errors schemas progress storage parallel audio datasets features store evaluation models training",
+    "report": "errors schemas progress storage parallel audio datasets "
+    "fetch features store evaluation models training benchmark",
     "flows": "errors schemas progress settings storage datasets fetch store build benchmark report",
     "cli": "errors schemas progress settings storage parallel datasets fetch "
-    "store build upkeep evaluation models benchmark report detect flows",
+    "store build upkeep evaluation models benchmark report flows",
 }
-MAX_ARROWS, MAX_ROOMS = 145, 24
+MAX_ARROWS, MAX_ROOMS = 130, 24
 
 # Libraries that one room keeps to itself.
 KEPT = {
@@ -52,7 +50,7 @@ KEPT = {
     "obstore": {"storage"},
     "dask": set(),  # what a cluster is asked through is distributed
     "distributed": {"parallel"},
-    "torch": {"models", "training", "benchmark", "detect"},
+    "torch": {"models", "training", "benchmark"},
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
     "click": {"cli"},
@@ -87,6 +85,8 @@ def _imported(path: Path) -> Iterator[str]:
 def room_of(name: str) -> str | None:
     """The room of an imported name; None for a library's."""
     top, _, rest = name.partition(".")
+    if rest.startswith("__"):  # the version
+        return None
     return rest.split(".")[0] if top == "mimiidg_build" else top if top == "tests" else None
 
 

@@ -1,5 +1,5 @@
 """Building a variant: read what decides its bytes, decide, plan, render, publish.
 
 In: a variant and fetched archives. Out: a finished store, or the one that exists already.
-Imports: errors, settings, progress, schemas, storage, parallel, audio, datasets, fetch, features, mixing, store.
+Imports: errors, progress, schemas, storage, parallel, audio, datasets, fetch, features, mixing, store.
 """

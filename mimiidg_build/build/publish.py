@@ -20,6 +20,7 @@ from importlib.metadata import version
 
 import pandas as pd
 
+from mimiidg_build import __version__
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.metadata import array_metadata
@@ -30,7 +31,6 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
 from mimiidg_build.schemas.tables import StoredClips
-from mimiidg_build.settings import __version__
 from mimiidg_build.storage import places
 from mimiidg_build.storage.files import hash_object, write_object
 from mimiidg_build.storage.places import Place, file_sizes, is_local, point, prepare, remove_partial, remove_tree

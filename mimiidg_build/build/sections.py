@@ -19,6 +19,7 @@ from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.schemas.stores import (
+    SNR_TOLERANCE_DB,
     BandSums,
     LogmelStatistics,
     NoiseSummary,
@@ -31,7 +32,6 @@ from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import link
 from mimiidg_build.store.store import Store
 
-SNR_TOLERANCE_DB = 0.05
 # What rendering measures of each clip, as the columns of ``StoredClips`` and the fields of ``RenderedShard`` name it.
 MEASURED = {
     "power": "power",

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from mimiidg_build import __version__
 from mimiidg_build.cli.benchmark import benchmark
 from mimiidg_build.cli.build import build
 from mimiidg_build.cli.compare import compare
@@ -51,7 +52,6 @@ from mimiidg_build.cli.serve import serve
 from mimiidg_build.cli.validate import validate
 from mimiidg_build.cli.verify import verify
 from mimiidg_build.errors import KEPT, MimiidgError, printable
-from mimiidg_build.settings import __version__
 
 HELP_OF_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:<5}{meaning}" for code, meaning in EXIT_CODES.items())
 LONGEST_MESSAGE = 10_000  # characters; what a user reads is far shorter

@@ -13,7 +13,7 @@ from mimiidg_build.cli.printing import counted, print_json, print_lines, print_t
 from mimiidg_build.cli.values import FilePath
 
 if TYPE_CHECKING:
-    from mimiidg_build.detect.detector import FilesDetected
+    from mimiidg_build.benchmark.detection.detector import FilesDetected
     from mimiidg_build.storage.places import Place
 
 
@@ -57,9 +57,9 @@ def detect(
 
     Example: mimiidg detect mimiidg-data/runs/demo/<fingerprint>/autoencoder-cpu-0 my_fan --section fan/00
     """
-    from mimiidg_build.detect.detector import Detector
-    from mimiidg_build.detect.recordings import recordings_in
-    from mimiidg_build.detect.written import check_output, write_detections
+    from mimiidg_build.benchmark.detection.detector import Detector
+    from mimiidg_build.benchmark.detection.recordings import recordings_in
+    from mimiidg_build.report.detection.written import check_output, write_detections
 
     files = recordings_in(list(recordings))
     check_output(output)

@@ -34,7 +34,7 @@ def export_model(run: Path, file: Path, section: str | None, root: Place, as_jso
 
     Example: mimiidg export-model mimiidg-data/runs/demo/<fingerprint>/autoencoder-cpu-0 fan.pt2 --section fan
     """
-    from mimiidg_build.detect.export import export_model as export
+    from mimiidg_build.benchmark.detection.export import export_model as export
 
     metadata = export(run, file, section)
     if as_json:

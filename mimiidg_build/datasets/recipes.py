@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimiidg_build.datasets.manifest import load_dataset, mixing_recipe, noise_recipe, recipe_of
-from mimiidg_build.datasets.rows import records, row_attributes
+from mimiidg_build.datasets.rows import records
 from mimiidg_build.datasets.toml_files import is_path, read_toml, shipped_names, validated
 from mimiidg_build.errors import UsageError, did_you_mean, shown
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import DatasetManifest, NoiseLayer, Recipe, Section
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import ALL, Variant

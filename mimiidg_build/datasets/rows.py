@@ -1,12 +1,9 @@
-"""Rows: of CSV files as people write them, of tables as dicts, and a clip's attributes in its row."""
+"""Rows: of CSV files as people write them, and of tables as dicts."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,31 +56,3 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     names = [str(name) for name in table.columns]
     # as objects: to_dict fetches Arrow strings one by one, which takes five times as long
     return [dict(zip(names, row, strict=True)) for row in table.astype(object).itertuples(index=False, name=None)]
-
-
-def row_attributes(row: Mapping[str, Any] | pd.Series) -> dict[str, str]:
-    """Attributes {key: value} of a clip's row, in the order of its name.
-
-    Examples
-    --------
-    >>> row_attributes({"attributes": '{"vel":"8","loc":"A"}'})
-    {'vel': '8', 'loc': 'A'}
-    """
-    return _attributes(str(row["attributes"])).copy()
-
-
-@lru_cache(maxsize=2**12)  # thousands of clips have some dozens of combinations
-def _attributes(text: str) -> dict[str, str]:
-    pairs = json.loads(text)
-    return {str(key): str(value) for key, value in pairs.items()}
-
-
-def attributes_text(pairs: Iterable[tuple[str, str]]) -> str:
-    """Attributes as the clip table writes them.
-
-    Examples
-    --------
-    >>> attributes_text([("vel", "8"), ("loc", "A")]), attributes_text([])
-    ('{"vel":"8","loc":"A"}', '{}')
-    """
-    return json.dumps(dict(pairs), separators=(",", ":"), ensure_ascii=False)

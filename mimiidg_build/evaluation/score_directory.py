@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.datasets.truth import ClipTruth, Truth, attribute_pairs, read_truth
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.completeness import Missing, known_anomalies, missing_clips
 from mimiidg_build.evaluation.protocols import protocol_named
 from mimiidg_build.evaluation.score_files import read_decisions, read_scores
 from mimiidg_build.evaluation.score_names import SCORE, SectionFiles, file_name, find
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.scores import ScoredClips
 from mimiidg_build.schemas.sections import SectionId
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from mimiidg_build.datasets.rows import row_attributes
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
 from mimiidg_build.evaluation.influence import Conditions
@@ -21,6 +20,7 @@ from mimiidg_build.evaluation.section_metrics import (
     domainless_metrics,
     section_metrics,
 )
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import DOMAINS
 from mimiidg_build.schemas.sections import SectionId
 

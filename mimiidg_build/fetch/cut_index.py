@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.recordings.fields import OwnRecording
 from mimiidg_build.datasets.recordings.listing import Listing, list_recordings
-from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.fetch.cutting import source_of
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.manifests import DatasetManifest
 from mimiidg_build.schemas.recordings import CutIndex, CutSource, Recordings
 from mimiidg_build.storage.places import Place

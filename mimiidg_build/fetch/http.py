@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mimiidg_build import __version__
 from mimiidg_build.errors import FetchError
 from mimiidg_build.fetch.retry import TRANSIENT_STATUS, Retrier, RetryPolicy, transient
-from mimiidg_build.settings import __version__
 
 if TYPE_CHECKING:
     import httpx

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mimiidg_build.datasets.rows import records, row_attributes
+from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import SPLITS, NoiseLayer, Section
 from mimiidg_build.schemas.sections import SectionId
 

@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mimiidg_build.datasets.rows import records, row_attributes
+from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mixing.draws import NoiseDraw
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.schemas.variants import Variant
 

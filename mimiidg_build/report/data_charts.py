@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from mimiidg_build.build.sections import SNR_TOLERANCE_DB
-from mimiidg_build.datasets.rows import records, row_attributes
+from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.svg import canvas, colour, inline
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import DOMAINS
-from mimiidg_build.schemas.stores import SectionSummary
+from mimiidg_build.schemas.stores import SNR_TOLERANCE_DB, SectionSummary
 from mimiidg_build.store.store import Store
 from mimiidg_build.store.summary import power_db, snr_title
 

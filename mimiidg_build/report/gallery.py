@@ -28,12 +28,12 @@ from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16, level
 from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.datasets.manifest import shift_of
-from mimiidg_build.datasets.rows import row_attributes
 from mimiidg_build.errors import DataError
 from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch.archives import archive_path
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.cells import with_minus
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from mimiidg_build import __version__
 from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.tested import not_evaluated
@@ -35,7 +36,6 @@ from mimiidg_build.report.svg import PALETTE, style
 from mimiidg_build.report.sweeps import by_known_anomalies, read_others, snr_sweep
 from mimiidg_build.report.templating import fill
 from mimiidg_build.report.written import written
-from mimiidg_build.settings import __version__
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.places import Place, local, place
 from mimiidg_build.store.store import Store

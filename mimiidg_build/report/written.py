@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mimiidg_build.settings import __version__
+from mimiidg_build import __version__
 
 PACKAGES = ("numpy", "scipy", "pandas", "zarr", "matplotlib", "soundfile", "torch")
 

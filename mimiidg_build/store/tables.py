@@ -51,7 +51,7 @@ def read_table(recorded: Recorded, name: str) -> pd.DataFrame:
 
 def _of_format_1(table: pd.DataFrame) -> pd.DataFrame:
     """The clip table of a store of format 1, whose attributes were four columns, as it is now."""
-    from mimiidg_build.datasets.rows import attributes_text
+    from mimiidg_build.schemas.attributes import attributes_text
 
     pairs = [
         [(key, value) for key, value in (row[:2], row[2:]) if key]

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimiidg_build.datasets.manifest import load_recipe
-from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mixing.draws import NoiseDraw, draw, draw_noise
 from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, gains, plan_section, snr_db
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.manifests import NoiseLayer, Section
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.tables import MixPlan

@@ -33,7 +33,6 @@ from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli.report import report
-from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
@@ -43,6 +42,7 @@ from mimiidg_build.report import gallery, result_tables, score_charts, svg
 from mimiidg_build.report.headline import ranked, weakest
 from mimiidg_build.report.page import CHART_BYTES, PAGE_BYTES, _result_content, render_page, report_path, write_report
 from mimiidg_build.report.sweeps import differences, read_others
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.storage.places import place as at
 from mimiidg_build.store.store import Store, open_store
 from tests.conftest import DATASET

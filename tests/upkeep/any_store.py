@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from mimiidg_build.datasets.rows import attributes_text
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store, open_store, variant_dir
 from tests.small_store import attributes, plan_rows, record_files

@@ -10,7 +10,7 @@ from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.datasets.clip_table.clips import Clip
 from mimiidg_build.datasets.findings import Finding, SchemaCase, schema_cases
-from mimiidg_build.datasets.rows import attributes_text
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
 from mimiidg_build.schemas.tables import ClipTable
 

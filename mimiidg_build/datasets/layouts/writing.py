@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 
 from mimiidg_build.datasets.layouts.recordings import clip_tables
-from mimiidg_build.datasets.rows import base_name, records, row_attributes
+from mimiidg_build.datasets.rows import base_name, records
 from mimiidg_build.datasets.truth import truth_of_name
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, LayoutName
 from mimiidg_build.schemas.sections import SectionId
 

@@ -16,8 +16,8 @@ from mimiidg_build.audio.pieces import exact_info
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.recordings.fields import OwnRecording
 from mimiidg_build.datasets.recordings.split import Measured, with_split
-from mimiidg_build.datasets.rows import attributes_text
 from mimiidg_build.errors import DataError
+from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.manifests import MAX_NAME_BYTES, DatasetManifest
 from mimiidg_build.schemas.recordings import Recordings
 

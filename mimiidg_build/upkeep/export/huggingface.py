@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mimiidg_build.datasets.rows import row_attributes
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import CONDITIONS, SPLITS
 from mimiidg_build.store.croissant import PARQUET, Node, file_set, record_set
 from mimiidg_build.store.store import Store

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from mimiidg_build.datasets.rows import row_attributes
+from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import CONDITIONS, SPLITS
 from mimiidg_build.store.croissant import Node, file_object, file_set
 from mimiidg_build.store.store import Store

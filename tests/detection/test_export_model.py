@@ -17,13 +17,13 @@ import soundfile as sf
 import torch
 from click.testing import CliRunner
 
+from mimiidg_build.benchmark.detection.export import METADATA, export_model
+from mimiidg_build.benchmark.detection.torch_logmel import TorchLogMel
 from mimiidg_build.cli.export_model import export_model as command
-from mimiidg_build.detect.export import METADATA, export_model
-from mimiidg_build.detect.torch_logmel import TorchLogMel
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
 from mimiidg_build.schemas.variants import FeatureSettings
-from tests.detect.conftest import KINDS, N_SAMPLES, run_of
+from tests.detection.conftest import KINDS, N_SAMPLES, run_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mimiidg_build.benchmark.detection.networks import Network, read_networks
+from mimiidg_build.benchmark.detection.recordings import Recording, Unfit, check_name, from_samples, read_recording
+from mimiidg_build.benchmark.detection.sections import UNKNOWN, official_name, section_of, sections_meant
 from mimiidg_build.benchmark.train_network import choose_device
 from mimiidg_build.datasets.findings import Finding, findings_frame
-from mimiidg_build.detect.networks import Network, read_networks
-from mimiidg_build.detect.recordings import Recording, Unfit, check_name, from_samples, read_recording
-from mimiidg_build.detect.sections import UNKNOWN, official_name, section_of, sections_meant
 from mimiidg_build.errors import DataError, UsageError, printable
 from mimiidg_build.models import model_class
 from mimiidg_build.progress import OnProgress, no_progress

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mimiidg_build.benchmark.detection.sections import UNKNOWN
 from mimiidg_build.benchmark.run_files import CONFIG, inputs_path, read_config, read_inputs, read_summary, summary_path
-from mimiidg_build.detect.sections import UNKNOWN
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
 from mimiidg_build.models import check_models, model_class, with_settings

@@ -13,11 +13,11 @@ import soundfile as sf
 from click.testing import CliRunner, Result
 
 from mimiidg_build.cli.detect import detect
-from mimiidg_build.detect.differences import loudest_differences
 from mimiidg_build.errors import UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.features import DEFAULT, logmel
-from tests.detect.conftest import N_SAMPLES, run_of
+from mimiidg_build.report.detection.differences import loudest_differences
+from tests.detection.conftest import N_SAMPLES, run_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

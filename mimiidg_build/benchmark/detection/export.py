@@ -25,14 +25,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mimiidg_build.detect.detector import Detector
-from mimiidg_build.detect.networks import Network
-from mimiidg_build.detect.sections import UNKNOWN
-from mimiidg_build.detect.torch_logmel import FULL_SCALE, TorchLogMel
+from mimiidg_build import __version__
+from mimiidg_build.benchmark.detection.detector import Detector
+from mimiidg_build.benchmark.detection.networks import Network
+from mimiidg_build.benchmark.detection.sections import UNKNOWN
+from mimiidg_build.benchmark.detection.torch_logmel import FULL_SCALE, TorchLogMel
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models.base import MAIN, Labels
 from mimiidg_build.schemas.sections import SectionId
-from mimiidg_build.settings import __version__
 from mimiidg_build.storage.files import write_file
 
 METADATA = "mimiidg.json"

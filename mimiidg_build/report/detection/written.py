@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mimiidg_build.detect.detector import Detector, FilesDetected
-from mimiidg_build.detect.page import detection_page
-from mimiidg_build.detect.sections import official_name
+from mimiidg_build.benchmark.detection.detector import Detector, FilesDetected
+from mimiidg_build.benchmark.detection.sections import official_name
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.score_files import write_decisions, write_scores
 from mimiidg_build.evaluation.scored_clips import by_section
+from mimiidg_build.report.detection.page import detection_page
 from mimiidg_build.storage.files import write_file
 
 TABLE, PAGE = "detections.csv", "report.html"

@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from mimiidg_build import __version__
 from mimiidg_build.audio.level import level
+from mimiidg_build.benchmark.detection.detector import Detector, FilesDetected
+from mimiidg_build.benchmark.detection.recordings import read_recording
 from mimiidg_build.datasets.rows import records
-from mimiidg_build.detect.detector import Detector, FilesDetected
-from mimiidg_build.detect.differences import Difference, band_edges_hz, loudest_differences
-from mimiidg_build.detect.recordings import read_recording
 from mimiidg_build.report.cells import Cell, PageTable, number
+from mimiidg_build.report.detection.differences import Difference, band_edges_hz, loudest_differences
 from mimiidg_build.report.gallery import LOUDEST, MAX_GAIN_DB, TICKS_KHZ, encode_image, encode_sound
 from mimiidg_build.report.svg import PALETTE
 from mimiidg_build.report.templating import fill
 from mimiidg_build.report.written import written
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import FeatureSettings
-from mimiidg_build.settings import __version__
 
 N_SHOWN = 12  # recordings to look at: some 60 kB each
 RANGE_DB = 20.0  # of a picture, above and below the mean

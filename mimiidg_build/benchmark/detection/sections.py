@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mimiidg_build.benchmark.detection.recordings import Unfit
 from mimiidg_build.datasets.truth import section_of_name
-from mimiidg_build.detect.recordings import Unfit
 from mimiidg_build.errors import UsageError, did_you_mean
 from mimiidg_build.evaluation.score_files import clip_name
 from mimiidg_build.schemas.sections import SectionId

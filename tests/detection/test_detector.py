@@ -17,13 +17,13 @@ import torch
 
 from mimiidg_build import Detector, open_store
 from mimiidg_build.audio.resampling import resample
+from mimiidg_build.benchmark.detection.recordings import Unfit, read_recording, recordings_in
+from mimiidg_build.benchmark.detection.sections import section_of
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
-from mimiidg_build.detect.recordings import Unfit, read_recording, recordings_in
-from mimiidg_build.detect.sections import section_of
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.schemas.sections import SectionId
-from tests.detect.conftest import KINDS, N_SAMPLES, run_of, variant
+from tests.detection.conftest import KINDS, N_SAMPLES, run_of, variant
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
