@@ -186,7 +186,7 @@ class Conformer(Detector):
     def _as_section(self, z: Tensor, number: int) -> Array:
         """The standardised scores [shape=(n, 3)] of clips as if all were of one section."""
         section = torch.full((len(z),), number, device=z.device)
-        scores: Array = self._standardised(self._raw_scores(z, section), section).detach().cpu().numpy()
+        scores: Array = self._standardised(self._raw_scores(z, section), section).cpu().numpy()
         return scores
 
     def _standardised(self, raw: Tensor, section: Tensor) -> Tensor:
