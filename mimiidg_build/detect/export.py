@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mimiidg_build.benchmark.run_files import label_of
 from mimiidg_build.detect.detector import Detector
 from mimiidg_build.detect.networks import Network
 from mimiidg_build.detect.sections import UNKNOWN
@@ -134,7 +135,7 @@ def _metadata(network: Network, section: SectionId) -> dict[str, Any]:
         "section": section.machine_type if section.section == UNKNOWN else str(section),
         "threshold": network.summary.threshold[section.machine_type],
         "model": config.model,
-        "profile": config.profile,
+        "profile": label_of(config),
         "seed": config.seed,
         "trained_on": {"variant": config.variant, "fingerprint": config.fingerprint, "data": network.inputs.data},
         "mimiidg_build": __version__,
