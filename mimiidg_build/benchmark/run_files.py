@@ -68,6 +68,11 @@ def profile_label(
     return f"{profile}{asked_for}{changed}" + (f"-k{known_anomalies}" if known_anomalies else "")
 
 
+def label_of(config: RunConfig) -> str:
+    """How the profile of a run is named; of early versions' runs without the epochs that were asked for."""
+    return profile_label(config.profile, config.epochs, config.known_anomalies, config.changes)
+
+
 def _in_a_name(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return text if re.fullmatch(r"[\w.+-]{1,24}", text) else _digest(text)

@@ -12,11 +12,12 @@ from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.rows import result_rows
-from mimiidg_build.benchmark.run_files import profile_label, run_name
+from mimiidg_build.benchmark.run_files import label_of, profile_label, run_name
 from mimiidg_build.benchmark.runs import Run
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.errors import UsageError
 from mimiidg_build.report.result_tables import comparison
+from mimiidg_build.schemas.runs import RunConfig
 from mimiidg_build.store.store import Store
 from tests.small_store import make_store
 
@@ -61,6 +62,7 @@ def test_each_has_a_directory_of_its_own(root: Path, store: Store) -> None:
     )
     assert "changes" not in plain and other["changes"] == CHANGES
     assert other["settings"] == plain["settings"] | CHANGES
+    assert label_of(RunConfig.model_validate(other)) == changed, "what a page of detections calls it, too"
     assert other["settings"]["precision"] == "fp32" and list(other)[-1] == "changes"
     scores = [next((root / "runs").rglob(f"{name}/anomaly_score_fan_*")).read_bytes() for name in names[:2]]
     assert scores[0] != scores[1], "it was trained with them"

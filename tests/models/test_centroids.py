@@ -49,7 +49,7 @@ def clips(n: int, n_frames: int = 70, seed: int = 0) -> torch.Tensor:
 
 def small(name: str, **changes: Any) -> Any:
     """A model of the smoke profile's size, with other settings."""
-    settings = replace(PROFILES["smoke"], frames=64, frames_averaged=1)
+    settings = replace(model_class(name).profiles["smoke"], frames=64, frames_averaged=1)
     return model_class(name)(replace(settings, **changes), 1, 0)
 
 
@@ -463,6 +463,15 @@ def test_transductive_and_oracle(name: str, machine_type: str, alpha: float) -> 
     for key, a in (("transductive", 0.5), ("oracle", alpha)):
         assert of_test[key] == pytest.approx(a * test["probability"] + (1 - a) * np.array([0, 1, 0.25]))
         assert of_training[key] == pytest.approx(a * training["probability"] + (1 - a) * np.array([-0.5, 0, 0.5]))
+
+
+@pytest.mark.parametrize(("name", "machine_type"), [("bce_dsad", "fan"), ("bce_ddcsad", "gearbox")])
+def test_alphas_of_oracle_are_a_setting(name: str, machine_type: str) -> None:
+    table = pd.DataFrame({"machine_type": [machine_type] * 2})
+    scores = {"probability": np.array([0.2, 0.6]), "distance": np.array([4.0, 8.0])}
+    changed = small(name, oracle_alpha={machine_type: 0.25})
+    found = changed.derived_scores(ScoreTable(table, scores), ScoreTable(table, scores))[1]["oracle"]
+    assert found == pytest.approx([0.25 * 0.2, 0.25 * 0.6 + 0.75])
 
 
 @pytest.mark.parametrize("name", ["bce", "dsad", "ddcsad"])

@@ -452,6 +452,7 @@ def test_the_selected_sum_is_best_on_training_clips() -> None:
     assert selected_sum([as_0 * [1, 1, -1], as_1 * [1, 1, -1]], section) == (2,)
 
 
+@torch.no_grad()
 def test_selected_is_fitted_to_training_clips_alone() -> None:
     """The same sum whatever the test set, its labels included; what the three scores add up to."""
     model, training = small(2), clips(6)

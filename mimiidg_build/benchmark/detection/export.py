@@ -30,6 +30,7 @@ from mimiidg_build.benchmark.detection.detector import Detector
 from mimiidg_build.benchmark.detection.networks import Network
 from mimiidg_build.benchmark.detection.sections import UNKNOWN
 from mimiidg_build.benchmark.detection.torch_logmel import FULL_SCALE, TorchLogMel
+from mimiidg_build.benchmark.run_files import label_of
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models.base import MAIN, Labels
 from mimiidg_build.schemas.sections import SectionId
@@ -134,7 +135,7 @@ def _metadata(network: Network, section: SectionId) -> dict[str, Any]:
         "section": section.machine_type if section.section == UNKNOWN else str(section),
         "threshold": network.summary.threshold[section.machine_type],
         "model": config.model,
-        "profile": config.profile,
+        "profile": label_of(config),
         "seed": config.seed,
         "trained_on": {"variant": config.variant, "fingerprint": config.fingerprint, "data": network.inputs.data},
         "mimiidg_build": __version__,

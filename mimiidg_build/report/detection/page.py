@@ -18,6 +18,7 @@ from mimiidg_build import __version__
 from mimiidg_build.audio.level import level
 from mimiidg_build.benchmark.detection.detector import Detector, FilesDetected
 from mimiidg_build.benchmark.detection.recordings import read_recording
+from mimiidg_build.benchmark.run_files import label_of
 from mimiidg_build.datasets.rows import records
 from mimiidg_build.report.cells import Cell, PageTable, number
 from mimiidg_build.report.detection.differences import Difference, band_edges_hz, loudest_differences
@@ -70,7 +71,7 @@ def detection_page(detector: Detector, found: FilesDetected) -> str:
     n_anomalous = sum(row["decision"] for row in rows)
     content = {
         "summary": f"{n_anomalous:,} of {len(rows):,} recordings anomalous",
-        "model": f"{config.model} ({config.profile} profile, seed {config.seed})",
+        "model": f"{config.model} ({label_of(config)} profile, seed {config.seed})",
         "data": detector.networks[0].inputs.data,
         "table": _all_of_them(rows) if rows else None,
         "findings": _findings(found) if len(found.findings) else None,
