@@ -1,4 +1,4 @@
-"""How often 95 % intervals hold the truth: AUC, pAUC, means, official scores and paired differences, simulated.
+"""How often 95 % intervals hold the truth: AUC, pAUC, means and official scores, simulated.
 
 ``python -m tests.benchmarks.coverage``, ten minutes on a core. Scores are drawn from normal distributions, whose AUCs,
 pAUCs and means follow by integration; each draw is a whole test set, with 5, 20 and 50 clips in each cell (section,
