@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import variant_dir
-from tests.benchmarks import Ratio, build, features, memory, own_work, picture, read, scale, startup, training
+from tests.benchmarks import Ratio, build, coverage, features, memory, own_work, picture, read, scale, startup, training
 from tests.conftest import DATASET
 
 
@@ -70,6 +71,24 @@ def test_startup(synthetic_archives: Path, tmp_path: Path) -> None:
     found = {ratio.what: ratio.value for ratio in startup.main([*options, "--root", str(root)])}
     assert list(found)[-1] == "mimiidg build, 180 clips, nothing to do"
     assert 0.01 < found["build, processor time to its first clips"] < 60
+
+
+def test_coverage(capsys: pytest.CaptureFixture[str]) -> None:
+    ratios = coverage.main(["--draws", "20", "--only", "official score 2022, 1 section"])
+    assert [ratio.what.rpartition(", ")[2] for ratio in ratios] == [f"{n} clips a cell" for n in coverage.SIZES]
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "official score 2022, 1 section" in line)
+    assert all(75 <= float(share) <= 100 for share in row.split()[-3:])
+
+
+def test_coverage_knows_the_truth() -> None:
+    """AUCs of normal distributions in closed form, pAUC of one at chance, and a large test set."""
+    shape = coverage.shape_of(0.7, 0.6)
+    truth = shape.truth()
+    assert (truth["auc_source"], truth["auc_target"]) == pytest.approx((0.7, 0.6), abs=1e-4)
+    assert coverage.shape_of(0.5, 0.5, (1.0, 1.0, 1.0)).truth()["pauc"] == pytest.approx(0.5, abs=1e-4)
+    drawn = coverage.section_influence(coverage.Cells(*shape.draw(20_000, np.random.default_rng(0))))
+    for name in ("auc_all", "pauc", "pauc_source_within", "auc_target_within"):
+        assert drawn.metrics[name].value == pytest.approx(truth[name], abs=0.015), name
 
 
 def test_own_work_is_the_librarys(small_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

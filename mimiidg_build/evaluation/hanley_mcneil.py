@@ -122,7 +122,7 @@ def published_interval(aucs: Sequence[tuple[float, int, int]], level: float = LE
     [90.63, 94.75]
     """
     mean = sum(auc for auc, _, _ in aucs) / len(aucs)
-    n_normal, n_anomaly = (sum(one[place] for one in aucs) for place in (1, 2))
+    n_normal, n_anomaly = sum(n for _, n, _ in aucs), sum(m for _, _, m in aucs)
     return _around(mean, hanley_mcneil_error(mean, n_normal=n_anomaly, n_anomaly=n_normal), level)
 
 

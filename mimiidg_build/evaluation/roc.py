@@ -6,9 +6,8 @@ Scores are float, larger = more anomalous; normal and anomalous clips come as tw
 the probability that an anomalous clip scores higher than a normal one, ties counting one half. Rates and areas are in
 [0, 1]. A partial AUC covers false positive rates up to p = 0.1.
 
-scikit-learn has the same numbers (the tests compare them with its ``roc_auc_score``). These stand because the bootstrap
-needs areas of a thousand curves at once, along the last axis, and because the AUC is a ratio of two integers, so that
-equal rankings give the same float64 wherever they are computed.
+scikit-learn has the same numbers (the tests compare them with its ``roc_auc_score``). These stand because
+the AUC is a ratio of two integers, so that equal rankings give the same float64 wherever they are computed.
 
 Sources: arXiv:2205.13879 (MIMII DG); the DCASE 2022 Task 2 evaluator; McClish, Medical Decision Making 9 (1989).
 """

@@ -28,11 +28,11 @@ def with_best(results: Sequence[ModelResult]) -> Pairs:
     {(name, profile): Comparison}
         Without the best one, and without those that cannot be compared, where domains are unknown.
     """
-    best, *others = ranked([result for result in results if result.is_plain]) or [None]
+    systems = ranked([result for result in results if result.is_plain])
     found: dict[tuple[str, str], Comparison] = {}
-    for other in others if best else ():
+    for other in systems[1:]:
         try:
-            found[other.name, other.label] = compare_results(other, best)
+            found[other.name, other.label] = compare_results(other, systems[0])
         except UsageError:  # the page says elsewhere that domains are unknown
             continue
     return found

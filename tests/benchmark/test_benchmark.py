@@ -397,7 +397,9 @@ def test_table(found: Benchmark) -> None:
     assert rows[0]["source"] == f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
     assert "±" not in rows[5]["source"], "one seed has no spread"
     mean = model.mean("auc_target")
-    assert rows[3]["target"] == f"{100 * mean.value:.2f} ({100 * mean.low:.1f} .. {100 * mean.high:.1f})"
+    assert rows[3]["target"] == f"{100 * mean.value:.2f}* ({100 * mean.low:.1f} .. {100 * mean.high:.1f})"
+    assert found.notes[-1].startswith("* Few test clips: ") and found.to_dict()["models"][0]["few_clips"] is True
+    assert found.to_dict()["models"][0]["means"]["auc_target"]["few_clips"] is True
     assert rows[4]["source"] == str(model.official_score)
     assert mean.value == pytest.approx(model.sections["auc_target"].mean(), abs=1e-15)
 

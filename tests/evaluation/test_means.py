@@ -31,7 +31,7 @@ def test_harmonic_mean_is_scipys_and_never_above_the_arithmetic(values):
 
 @given(st.integers(1, 5), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_means_along_an_axis_are_those_of_numpy_and_scipy(n_rows, n_columns, random):
-    """The bootstrap takes means of all resamples at once, along the last axis."""
+    """Means of many sets of values at once, along the last axis."""
     values = np.array([[random.uniform(0.01, 1) for _ in range(n_columns)] for _ in range(n_rows)])
     for axis in (0, 1, -1):
         np.testing.assert_allclose(means.arithmetic_mean(values, axis), values.mean(axis=axis), rtol=1e-12)
