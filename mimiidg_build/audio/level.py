@@ -39,7 +39,7 @@ def level(samples: Int16 | Float32) -> tuple[float, float]:
         # half a second of import, which deciding what to build does without
         from mimiidg_build.kernels.entries import sum_and_peak
 
-        total, peak = sum_and_peak(np.ascontiguousarray(samples).reshape(-1))
+        total, peak = sum_and_peak(np.ascontiguousarray(samples, np.int16).reshape(-1))
         return total / samples.size / FULL_SCALE**2, peak / FULL_SCALE
     values = samples.astype(np.float64).reshape(-1)
     # not np.dot: BLAS would start threads of its own in every worker, and sum floats in an order of its choice

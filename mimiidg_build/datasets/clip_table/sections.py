@@ -77,16 +77,16 @@ def _indices(section: Section, clips: Sequence[Clip]) -> list[Finding]:
         whole.setdefault((clip.domain, clip.condition), []).append(clip.index)
     for split in SPLITS:
         groups: dict[str, list[int]] = {}
-        through: dict[str, bool] = {}
+        numbered_with: dict[str, tuple[str, str]] = {}
         for clip in clips:
             if clip.split == split:
                 groups.setdefault(_cell(clip), []).append(clip.index)
-                through[_cell(clip)] = _is_contiguous(whole[clip.domain, clip.condition])
+                numbered_with[_cell(clip)] = clip.domain, clip.condition
         # evaluation sections number the whole test split through, the others each domain and condition by itself
         if _is_contiguous([index for group in groups.values() for index in group]):
             continue
         for cell, indices in groups.items():
-            if not _is_contiguous(indices) and not through[cell]:
+            if not _is_contiguous(indices) and not _is_contiguous(whole[numbered_with[cell]]):
                 found, expected = f"{min(indices)} to {max(indices)}", f"0 to {len(indices) - 1}"
                 message = f"{len(indices)} clips of {cell} are numbered {found} with gaps, expected {expected}"
                 findings.append(_warning(section, "index_gap", message, "index", found, expected))

@@ -15,6 +15,7 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 
 import pandas as pd
@@ -164,7 +165,7 @@ def _fit(cells: Sequence[str], header: Sequence[str]) -> _Cells:
     """The line's cells in the order of `AttributeTable`, absent ones ``""``; the known short row is completed."""
     has_last = header[-1] in _LASTS
     if _NO_ATTRIBUTES.fullmatch(cells[0]) and all(cell in ("", "noAttribute") for cell in cells[1:]):
-        return cells[0], *[""] * (len(_padded(header)) - 1)
+        return cells[0], *[""] * (len(_padded(tuple(header))) - 1)
     n_missing = len(header) - len(cells)
     # a short row with a last column must end in a file name: else a key of it stands without its value
     leaves_out_pairs = n_missing > 0 and n_missing % 2 == 0 and len(cells) - has_last >= 3
@@ -175,14 +176,15 @@ def _fit(cells: Sequence[str], header: Sequence[str]) -> _Cells:
         message = f"{len(cells)} cells under a header of {len(header)}: {','.join(cells)!r}"
         raise _BadLine("ragged_row", message, "", ",".join(cells), f"{len(header)} cells")
     row = dict(zip(header, cells, strict=True))
-    for column in _required(row):
+    for column in () if all(cells) else _required(row):  # nearly every row is full
         if not row[column]:
             raise _BadLine("empty_cell", f"{column} is empty: {','.join(cells)!r}", column, "", "a value")
     full_name = row[header[-1]] if has_last else ""
-    return *(row.get(column, "") for column in _padded(header)[:-1]), full_name
+    return *(row.get(column, "") for column in _padded(tuple(header))[:-1]), full_name
 
 
-def _padded(header: Sequence[str]) -> list[str]:
+@cache  # asked for every row, and there is one header a table
+def _padded(header: tuple[str, ...]) -> list[str]:
     """The columns that rows under a header have: those of two pairs at least."""
     n_pairs = max(2, sum(column.endswith("p") and column[0] == "d" for column in header))
     return ["file_name", *chain.from_iterable(_PAIRS[:n_pairs]), "full_name"]
