@@ -207,7 +207,7 @@ def read_plan(path: Path) -> pd.DataFrame:
         if path.suffix == ".csv":
             # As text, or section 00 would be read as 0 and, before pandas 3.1, some decimals as the number beside them.
             plan = pd.read_csv(path, dtype=str, keep_default_na=False)
-            numbers = [name for name in plan if name.endswith(("_db", "_gain", "attenuation"))]
+            numbers = [name for name in map(str, plan) if name.endswith(("_db", "_gain", "attenuation"))]
             # Only the SNR may be missing: an absent noise layer is an empty text.
             plan = plan.replace({"added_noise_snr_db": {"": "nan"}}).astype(dict.fromkeys(numbers, float))
         else:

@@ -89,10 +89,10 @@ def serve(
             own.wait()
         started(1)
         on_error.pop_all()
-    parameters = {"root": str(root.absolute()), "scheduler": scheduler, "workers": workers, "offline": offline}
     # absolute: a run may start in another folder
-    parameters |= {"truth": [str(path.absolute()) for path in truth], "allow": list(allow)}
-    made = [deployment(variant, name, schedule, **parameters) for name, variant in named.items()]
+    places = {"root": str(root.absolute()), "truth": [str(path.absolute()) for path in truth]}
+    options = {"allow": list(allow), "scheduler": scheduler, "workers": workers, "offline": offline}
+    made = [deployment(variant, name, schedule, **places, **options) for name, variant in named.items()]
     due = None if schedule is None else next_run(schedule)
 
     def on_registered(ids: list[UUID]) -> None:
