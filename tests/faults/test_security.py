@@ -91,7 +91,7 @@ def test_harmless_calls_are_no_dangers() -> None:
 
 # The cache of compiled code holds machine code, whatever it is wrapped in; it lies where the program's own code does.
 RUNS_CODE_BY_NATURE = {
-    "mimiidg_build/kernels/cache.py": ["import pickle"],
+    "mimiidg_build/kernels/compilation.py": ["exec"],  # of a call that is written there
     "mimiidg_build/cli/__init__.py": ["exec"],  # of an empty text
 }
 
