@@ -87,7 +87,7 @@ __all__ = [
 
 _HOMES = {
     "ClipDataset": "training.clip_dataset",
-    "Detector": "detect.detector",
+    "Detector": "benchmark.detection.detector",
     "Store": "store.store",
     "benchmark_models": "benchmark.stages",
     "build_variant": "build.variant",
@@ -95,7 +95,7 @@ _HOMES = {
     "derive_variant": "datasets.variant",
     "diff_stores": "upkeep.diff",
     "evaluate_scores": "evaluation.evaluate",
-    "export_model": "detect.export",
+    "export_model": "benchmark.detection.export",
     "export_store": "upkeep.export",
     "fetch_dataset": "fetch.dataset",
     "list_stores": "store.listing",
