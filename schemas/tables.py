@@ -7,14 +7,13 @@ absolute, both of samples in [-1, 1].
 
 from __future__ import annotations
 
-from typing import Any, Optional, Self, cast
+from typing import Any, Optional
 
 import pandas as pd
 import pandera.pandas as pa
-from pandera.typing.pandas import DataFrame, Series
+from pandera.typing.pandas import Series
 
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
-from mimiidg_build.schemas.quick_check import holds
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION
 
 SEVERITIES = ("error", "warning")
@@ -26,13 +25,6 @@ class Table(pa.DataFrameModel):
     class Config:
         strict = True
         ordered = True
-
-    @classmethod
-    def validate(cls, check_obj: pd.DataFrame, *given: Any, **options: Any) -> DataFrame[Self]:
-        """The table, if it is as the model says; pandera's errors say what is wrong with it."""
-        if not given and holds(cls.to_schema(), check_obj):
-            return cast(DataFrame[Self], check_obj.copy())
-        return super().validate(check_obj, *given, **options)
 
     @classmethod
     def _build_columns_index(

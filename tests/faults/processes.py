@@ -7,7 +7,6 @@ Run as a module it is that one process: a command a line on standard input, an a
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -138,9 +137,7 @@ def serve(commands: Iterator[str]) -> None:
     """Start and await what is asked for."""
     for module in WARM:
         importlib.import_module(module)
-    sys.modules["mimiidg_build.kernels.entries"].load_all()  # which LLVM links in each process
     shorten()
-    gc.freeze()  # a collection would write to all that forked processes share
     for line in commands:
         command = json.loads(line)
         if "wait" in command:
