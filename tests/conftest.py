@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.datasets.manifest import load_dataset
+from mimiidg_build.datasets.synthetic import GENERATION
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.storage.places import ObjectPath, file_sizes
 from mimiidg_build.store.store import Store
@@ -30,6 +31,7 @@ __all__ = ["pytest_terminal_summary"]  # a hook, here because pytest-xdist's con
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 DATASET = "synthetic-1pct-seed0"
+RECORD = f"{DATASET}-gen{GENERATION}"  # the record that its archives are of
 
 # Two processes of two threads each on two cores mostly wait for each other. Here, so that torch, which comes later, and
 # every process that a test starts see it.

@@ -2,7 +2,8 @@
 
 A release is named ``synthetic[-<family>][-<percent>pct][-seed<k>][-eval]``: the family of releases whose layout it has
 (MIMII DG's where none is named), ``percent`` of 1,200 clips a section, a seed, and whether the evaluation part comes
-too. Everything follows from that name.
+too. Everything follows from that name, and from the generation: how the sound is made was changed once, and may be
+again. A name means the present generation; ``-gen2`` after it says so, and names the record that its archives are of.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from mimiidg_build.errors import UsageError
 
 NOISE_KINDS = {kind: f"factory_noise_{kind}/*.wav" for kind in "ABCD"} | {kind: f"pump_{kind}/*.wav" for kind in "WXYZ"}
 
+GENERATION = 2  # of the sound: one bit of any recording made otherwise is another generation
+
 _GRAMMAR = "synthetic[-<family>][-<percent>pct][-seed<k>][-eval]"
-_NAME = re.compile(rf"synthetic(?:-({'|'.join(FAMILIES)}))?(?:-([0-9]+(?:\.[0-9]+)?)pct)?(?:-seed([0-9]+))?(-eval)?")
+_NAME = re.compile(
+    rf"synthetic(?:-({'|'.join(FAMILIES)}))?(?:-([0-9]+(?:\.[0-9]+)?)pct)?(?:-seed([0-9]+))?(-eval)?(?:-gen([0-9]+))?"
+)
 TRUTH_LIST = "eval_data_list.csv"  # what evaluation clips are whose names hide it, as the organisers publish it
 
 
@@ -62,6 +67,15 @@ class SyntheticSpec:
         family = "" if self.family == DEFAULT_FAMILY else f"{self.family}-"
         return f"synthetic-{family}{percent}pct-seed{self.seed}{'-eval' if self.evaluation else ''}"
 
+    @property
+    def record_id(self) -> str:
+        """What archives and stores know the release by: no other generation's are taken for them.
+
+        >>> SyntheticSpec().record_id
+        'synthetic-5pct-seed0-gen2'
+        """
+        return f"{self.name}-gen{GENERATION}"
+
 
 def is_synthetic(name: str) -> bool:
     """Whether a dataset name means the synthetic release, well-formed or not.
@@ -78,7 +92,7 @@ def parse_name(name: str) -> SyntheticSpec:
 
     Raises
     ------
-    UsageError : the name does not follow the grammar, or a number is out of range
+    UsageError : the name does not follow the grammar, a number is out of range, or it is another generation's
 
     >>> parse_name("synthetic-20pct-eval").name
     'synthetic-20pct-seed0-eval'
@@ -86,7 +100,12 @@ def parse_name(name: str) -> SyntheticSpec:
     match = _NAME.fullmatch(name)
     if match is None:
         raise UsageError(f"{name!r} is not a synthetic release: expected {_GRAMMAR}, such as synthetic-5pct-seed0")
-    family, percent, seed, evaluation = match.groups()
+    family, percent, seed, evaluation, generation = match.groups()
+    if generation is not None and int(generation) != GENERATION:
+        raise UsageError(
+            f"{name!r} is of generation {generation} of the synthetic release; this version makes generation "
+            f"{GENERATION}. Leave -gen{generation} out, or use the version of mimiidg_build that made it."
+        )
     return SyntheticSpec(float(percent or 5), int(seed or 0), evaluation is not None, family or DEFAULT_FAMILY)
 
 

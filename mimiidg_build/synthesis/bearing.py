@@ -31,10 +31,11 @@ from mimiidg_build.synthesis.dsp import (
     unit_power,
     white,
 )
+from mimiidg_build.synthesis.faults import Fault
 
 ANOMALIES = ("radial eccentricity", "axial eccentricity")
 RATED_KRPM = 10.0
-BALL_PASSES = 3.58  # a turn, past a point of the outer ring
+BALL_PASSES = (3.05, 3.58, 4.12)  # a turn, past a point of the outer ring, by unit: 8, 9 and 10 balls
 BALL_SPINS = 4.71
 
 
@@ -49,12 +50,11 @@ class Unit:
 
 
 @lru_cache(maxsize=32)
-def unit(section: str, location: str) -> Unit:
-    """The bearing of a section, from a location; without one, from straight above."""
-    rng = stream("bearing", section)
-    housing = ringing([(f * rng.uniform(0.9, 1.1), 0.004, 0.2) for f in (1450, 2700, 4300)])
-    axial = ringing([(f * rng.uniform(0.9, 1.1), 0.005, 0.25) for f in (980, 3400, 5600)])
-    rolling = unit_power(hump(3000 * rng.uniform(0.85, 1.15), 1.0) + 0.3 * tilt(-3))
+def unit(location: str) -> Unit:
+    """The bearing from a location; without one, from straight above."""
+    housing = ringing([(f, 0.004, 0.2) for f in (1450, 2700, 4300)])
+    axial = ringing([(f, 0.005, 0.25) for f in (980, 3400, 5600)])
+    rolling = unit_power(hump(3000, 1.0) + 0.3 * tilt(-3))
     path = np.ones(len(FREQUENCY), np.complex64)
     if location:
         place = stream("bearing", "location", location)
@@ -64,9 +64,7 @@ def unit(section: str, location: str) -> Unit:
     return Unit(path, housing * path, axial * path, rolling * np.abs(path))
 
 
-def synthesize(
-    section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
-) -> np.ndarray:
+def synthesize(section: str, attributes: Mapping[str, str], fault: Fault, rng: np.random.Generator) -> np.ndarray:
     """One clip.
 
     Parameters
@@ -75,10 +73,8 @@ def synthesize(
         Section number, which decides the unit recorded.
     attributes : mapping of str to str
         The clip's attribute values.
-    anomaly : str
-        One of ``ANOMALIES``, or empty.
-    severity : float
-        From 0 to 1.
+    fault : Fault
+        What is wrong with the machine.
     rng : np.random.Generator
         The clip's own stream.
 
@@ -86,15 +82,18 @@ def synthesize(
     -------
     samples : np.ndarray [shape=(n_samples,)], float32
     """
-    bearing = unit(section, attributes.get("loc", ""))
+    bearing = unit(attributes.get("loc", ""))
     krpm = float(attributes.get("vel", RATED_KRPM))
-    radial = severity * (anomaly == "radial eccentricity")
-    axial = severity * (anomaly == "axial eccentricity")
+    radial, axial = fault.of("radial eccentricity"), fault.of("axial eccentricity")
+    # An inner ring off its place: balls pass as they do in another unit.
+    ball_passes = BALL_PASSES[int(section) % 3]
+    if fault.moved:
+        ball_passes = fault.towards(ball_passes, BALL_PASSES[int(fault.neighbour) % 3])
 
     shaft = krpm * 1000 / 60 * rng.normal(1, 0.003)
     phase = rotation(rng, shaft * drift(rng, 0.0015))
     order = np.arange(1, harmonic_count(shaft) + 1)
-    tones = 0.8 * order**-1.1 * rng.lognormal(0, 0.25, len(order))
+    tones = 0.3 * order**-1.1 * rng.lognormal(0, 0.25, len(order))
     tones[0] *= 1 + 0.9 * radial
     tones[1] *= 1 + 0.8 * radial + 1.2 * axial
     tones[2:5] *= 1 + 0.8 * axial
@@ -103,16 +102,17 @@ def synthesize(
     spectrum = level(rng.normal(-5, 0.7)) * white(rng) * bearing.rolling
     # Balls pass irregularly: they slip, and each passes a little differently.
     # arange(0, x) has ceil(x) elements
-    passes = np.arange(0, 10 * shaft * BALL_PASSES) + 0.12 * rng.standard_normal(int(np.ceil(10 * shaft * BALL_PASSES)))
-    times = passes * (16000 / (shaft * BALL_PASSES))
+    count = 10 * shaft * ball_passes
+    passes = np.arange(0, count) + 0.12 * rng.standard_normal(int(np.ceil(count)))
+    times = passes * (16000 / (shaft * ball_passes))
     strengths = (0.16 + 0.22 * radial) * rng.lognormal(0, 0.35, len(passes))
     # Off centre, the load on the balls goes round with the shaft.
-    strengths *= 1 + (0.1 + 0.8 * radial) * np.cos(2 * np.pi * passes / BALL_PASSES)
+    strengths *= 1 + (0.1 + 0.8 * radial) * np.cos(2 * np.pi * passes / ball_passes)
     spectrum += to_spectrum(impulses(times, strengths)) * bearing.housing
     if axial:
         spins = np.arange(0, 10 * shaft * BALL_SPINS) * (16000 / (shaft * BALL_SPINS))
         knocks = impulses(spins, axial * 0.2 * rng.lognormal(0, 0.4, len(spins)))
         spectrum += to_spectrum(knocks) * bearing.axial_housing
     sound += to_signal(spectrum)
-    loudness: float = 0.03 * (krpm / RATED_KRPM) ** 0.35
+    loudness: float = 0.03 * (krpm / RATED_KRPM) ** 0.1
     return loudness * sound

@@ -33,6 +33,7 @@ from mimiidg_build.synthesis.dsp import (
     unit_power,
     white,
 )
+from mimiidg_build.synthesis.microphone import noise_heard
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Factory:
     blasts_per_s: float
 
 
-HABITS = {"A": (1.2, False, 0.0), "B": (0.5, False, 0.15), "C": (0.8, True, 0.05), "D": (2.0, False, 0.1)}
+HABITS = {"A": (1.2, False, 0.0), "B": (0.5, False, 0.15), "C": (1.4, True, 0.3), "D": (2.0, False, 0.1)}
 PUMPS = {"W": (48.0, 6), "X": (29.0, 5), "Y": (37.0, 7), "Z": (57.0, 4)}  # shaft speed in Hz, blades of the impeller
 
 
@@ -91,7 +92,7 @@ def factory_noise(kind: str, rng: np.random.Generator) -> np.ndarray:
     n_impacts = rng.poisson(10 * site.impacts_per_s)
     strengths = 1.6 * rng.lognormal(0, 0.6, n_impacts)
     sound += strikes(rng.uniform(0, N_SAMPLES, n_impacts), strengths, site.struck)
-    if site.beeps and rng.random() < 0.6:
+    if site.beeps and rng.random() < 0.8:
         sound += level(rng.normal(-6, 2)) * beeps(rng)
     n_blasts = rng.poisson(10 * site.blasts_per_s)
     if n_blasts:
@@ -141,4 +142,4 @@ def synthesize_noise(kind: str, index: int, seed: int) -> np.ndarray:
         raise UsageError(f"unknown noise kind {kind!r}: expected one of {', '.join(NOISE_KINDS)}")
     rng = stream(seed, "noise", kind, index)
     make = factory_noise if kind in HABITS else pump_noise
-    return make(kind, rng).astype(np.float32)
+    return noise_heard(make(kind, rng), rng).astype(np.float32)

@@ -14,7 +14,6 @@ import numpy as np
 
 from mimiidg_build.synthesis.dsp import (
     between,
-    colour,
     crossings,
     drift,
     harmonic_count,
@@ -31,17 +30,17 @@ from mimiidg_build.synthesis.dsp import (
     unit_power,
     white,
 )
+from mimiidg_build.synthesis.faults import Fault
 
 ANOMALIES = ("wing damage", "unbalance", "clogging", "over-voltage")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One fan: shaft speed in Hz, number of blades, response of its casing, spectra of its air."""
+    """One fan: shaft speed in Hz, number of blades, what its mounting's knock sounds like, spectra of its air."""
 
     speed: float
     blades: int
-    casing: np.ndarray
     knock: np.ndarray
     smooth_air: np.ndarray
     rough_air: np.ndarray
@@ -50,17 +49,15 @@ class Unit:
 @lru_cache(maxsize=8)
 def unit(section: str) -> Unit:
     """The fan of a section."""
-    rng = stream("fan", section)
-    speed, blades = rng.uniform(22, 28), int(rng.integers(5, 8))
-    modes = [(f * rng.uniform(0.85, 1.15), 0.012, 0.25) for f in (320, 760, 1500, 2900)]
-    air = tilt(-3.5) + hump(rng.uniform(380, 650), 0.8, 2)
-    casing = ringing(modes)
-    return Unit(speed, blades, casing, knock(casing), unit_power(air), unit_power(hump(1900, 0.7) + 0.15 * tilt(-3)))
+    # One model of fan with wheels of 5, 6 and 7 blades; what else differs is the casing, which is its body.
+    speed = 24.5 * stream("fan", section).uniform(0.99, 1.01)
+    modes = [(f, 0.012, 0.25) for f in (320, 760, 1500, 2900)]
+    air = tilt(-3.5) + hump(500, 0.8, 2)
+    rough_air = unit_power(hump(1900, 0.7) + 0.15 * tilt(-3))
+    return Unit(speed, 5 + int(section) % 3, knock(ringing(modes)), unit_power(air), rough_air)
 
 
-def synthesize(
-    section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
-) -> np.ndarray:
+def synthesize(section: str, attributes: Mapping[str, str], fault: Fault, rng: np.random.Generator) -> np.ndarray:
     """One clip.
 
     Parameters
@@ -69,10 +66,8 @@ def synthesize(
         Section number, which decides the unit recorded.
     attributes : mapping of str to str
         The clip's attribute values.
-    anomaly : str
-        One of ``ANOMALIES``, or empty.
-    severity : float
-        From 0 to 1.
+    fault : Fault
+        What is wrong with the machine.
     rng : np.random.Generator
         The clip's own stream.
 
@@ -81,14 +76,19 @@ def synthesize(
     samples : np.ndarray [shape=(n_samples,)], float32
     """
     fan = unit(section)
-    worse = {kind: severity * (kind == anomaly) for kind in ANOMALIES}
+    worse = {kind: fault.of(kind) for kind in ANOMALIES}
     speed = fan.speed * rng.normal(1, 0.004) * (1 + 0.09 * worse["over-voltage"] + 0.05 * worse["clogging"])
     phase = rotation(rng, speed * drift(rng, 0.002))
 
     order = np.arange(1, harmonic_count(speed) + 1)
     blade = order % fan.blades == 0
     tones = np.where(blade, 0.9 * (order / fan.blades) ** -0.9, 0.02 * order**-0.4)
-    tones = tones * rng.lognormal(0, 0.12, len(order)) * (0.6 + 0.4 * colour(fan.casing, speed, len(order)) / 8)
+    if fault.moved:
+        # A bent or broken blade: the wheel beats the air as one of another number of blades does, too.
+        other = order % unit(fault.neighbour).blades == 0
+        tones = np.where(blade, tones * (1 - 0.7 * fault.moved), tones)
+        tones = np.where(other, tones + 0.7 * fault.moved * (order / fan.blades) ** -0.9, tones)
+    tones = tones * rng.lognormal(0, 0.25, len(order))
     # A damaged blade leaves the wheel without its symmetry: every shaft harmonic sounds, not the blade pass alone.
     tones[~blade] *= 1 + 9 * worse["wing damage"]
     tones[:3] += worse["unbalance"] * np.array([0.9, 0.5, 0.25])

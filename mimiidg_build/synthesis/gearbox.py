@@ -13,7 +13,6 @@ from functools import lru_cache
 import numpy as np
 
 from mimiidg_build.synthesis.dsp import (
-    colour,
     crossings,
     drift,
     harmonic_count,
@@ -31,6 +30,7 @@ from mimiidg_build.synthesis.dsp import (
     unit_power,
     white,
 )
+from mimiidg_build.synthesis.faults import Fault
 
 ANOMALIES = ("gear damage", "over-voltage")
 RATED_VOLT = 2.0
@@ -39,12 +39,11 @@ RATED_GRAM = 100.0
 
 @dataclass(frozen=True)
 class Unit:
-    """One gearbox: teeth of pinion and wheel, side-band depth, response of its case, spectrum of its brushes."""
+    """One gearbox: teeth of pinion and wheel, depth of side bands, sound of a knock, spectrum of its brushes."""
 
     pinion: int
     wheel: int
     side_band: float
-    case: np.ndarray
     knock: np.ndarray
     brushes: np.ndarray
 
@@ -53,16 +52,14 @@ class Unit:
 def unit(section: str, identity: str) -> Unit:
     """The gearbox of a section; with an ``id``, the one of that number, whose gears are its own."""
     rng = stream("gearbox", section, identity)
-    pinion = int(rng.integers(11, 24))
-    spread = 0.25 if identity else 0.1
-    modes = [(f * rng.uniform(1 - spread, 1 + spread), 0.006, 0.22) for f in (520, 1150, 2300, 3900)]
-    case = ringing(modes)
-    brushes = hump(2600 * rng.uniform(0.8, 1.25), 0.9) + 0.5 * tilt(-2)
+    pinion = 15 + 2 * (int(section) % 3) + (int(rng.integers(-1, 2)) if identity else 0)
+    modes = [(f, 0.006, 0.22) for f in (520, 1150, 2300, 3900)]
+    brushes = unit_power(hump(2600, 0.9) + 0.5 * tilt(-2))
     # 1 to 3: in harmonics of the wheel, side bands of the pinion lie 3 apart (see mesh)
-    return Unit(pinion, 3 * pinion, rng.uniform(0.12, 0.25), case, knock(case), unit_power(brushes))
+    return Unit(pinion, 3 * pinion, 0.12 + 0.08 * (int(section) % 3), knock(ringing(modes)), brushes)
 
 
-def mesh(box: Unit, count: int, damage: float, slope: float) -> np.ndarray:
+def mesh(box: Unit, count: int, damage: float, slope: float, side_band: float) -> np.ndarray:
     """Amplitudes of the output shaft's harmonics: gear mesh, with side bands of both shafts' rotation.
 
     Parameters
@@ -74,6 +71,8 @@ def mesh(box: Unit, count: int, damage: float, slope: float) -> np.ndarray:
         Severity of gear damage, 0 to 1.
     slope : float
         Power by which the mesh's own harmonics fall.
+    side_band : float
+        Depth of the side bands.
 
     Returns
     -------
@@ -85,7 +84,7 @@ def mesh(box: Unit, count: int, damage: float, slope: float) -> np.ndarray:
         centre = multiple * box.wheel - 1
         strength = multiple**-slope
         tones[centre] += strength
-        for step, depth in ((3, box.side_band), (6, 0.4 * box.side_band), (1, 0.05), (2, 0.03)):
+        for step, depth in ((3, side_band), (6, 0.4 * side_band), (1, 0.05), (2, 0.03)):
             # Damage on a tooth of the wheel modulates the mesh with the wheel's own rotation.
             grown = depth + damage * (0.35 if step < 3 else 0.15)
             for side in (centre - step, centre + step):
@@ -94,9 +93,7 @@ def mesh(box: Unit, count: int, damage: float, slope: float) -> np.ndarray:
     return tones
 
 
-def synthesize(
-    section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
-) -> np.ndarray:
+def synthesize(section: str, attributes: Mapping[str, str], fault: Fault, rng: np.random.Generator) -> np.ndarray:
     """One clip.
 
     Parameters
@@ -105,10 +102,8 @@ def synthesize(
         Section number, which decides the unit recorded.
     attributes : mapping of str to str
         The clip's attribute values.
-    anomaly : str
-        One of ``ANOMALIES``, or empty.
-    severity : float
-        From 0 to 1.
+    fault : Fault
+        What is wrong with the machine.
     rng : np.random.Generator
         The clip's own stream.
 
@@ -119,8 +114,7 @@ def synthesize(
     box = unit(section, attributes.get("id", ""))
     volt = float(attributes.get("volt", RATED_VOLT))
     weight = float(attributes.get("wt", RATED_GRAM)) / 250
-    damage = severity * (anomaly == "gear damage")
-    excess = severity * (anomaly == "over-voltage")
+    damage, excess = fault.of("gear damage"), fault.of("over-voltage")
 
     wheel_speed = (2 + 5 * volt * (1 + 0.14 * excess)) * rng.normal(1, 0.006) * (1 - 0.08 * weight)
     turn = rotation(rng, wheel_speed / 4)
@@ -129,10 +123,15 @@ def synthesize(
     phase = rotation(rng, speed)
 
     count = harmonic_count(wheel_speed * 1.05)  # headroom: load and drift raise the speed above its mean
-    tones = mesh(box, count, damage, slope=1.0 - 0.25 * weight) * rng.lognormal(0, 0.12, count)
-    tones *= 0.4 + colour(box.case, wheel_speed, count) / 8
+    slope, side_band = 1.0 - 0.25 * weight, box.side_band
+    tones = mesh(box, count, damage, slope, side_band)
+    if fault.moved:
+        # Worn teeth: the mesh fades, and what meshes is as uneven as another pair of gears.
+        other = unit(fault.neighbour, "")
+        tones = (1 - fault.moved) * tones + fault.moved * mesh(other, count, damage, slope, other.side_band)
+    tones *= rng.lognormal(0, 0.25, count)
     swell = 1 + (0.1 + 0.6 * weight) * load
-    loudness = level(2.2 * (volt - RATED_VOLT) + 1.5 * excess + 4 * weight)
+    loudness = level(1.2 * (volt - RATED_VOLT) + 1.5 * excess + 4 * weight)
     sound: np.ndarray = harmonics(rng, phase, tones) * swell
 
     spectrum = (level(rng.normal(-2, 0.5) + 1.2 * (volt - RATED_VOLT) + 1.2 * excess)) * white(rng) * box.brushes

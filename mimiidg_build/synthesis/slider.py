@@ -24,13 +24,13 @@ from mimiidg_build.synthesis.dsp import (
     ringing,
     rotation,
     sine,
-    stream,
     strikes,
     tilt,
     to_signal,
     unit_power,
     white,
 )
+from mimiidg_build.synthesis.faults import Fault
 
 ANOMALIES = ("rail crack", "lost grease", "loose belt")
 RATED_MM_PER_S = 400.0
@@ -54,11 +54,11 @@ class Unit:
 @lru_cache(maxsize=8)
 def unit(section: str) -> Unit:
     """The slide rail of a section."""
-    rng = stream("slider", section)
-    frame = knock(ringing([(f * rng.uniform(0.85, 1.15), 0.009, 0.2) for f in (240, 640, 1700, 3300)]))
-    rolling = unit_power(hump(900 * rng.uniform(0.8, 1.25), 1.2) + 0.4 * tilt(-3))
-    dry = unit_power(hump(3600 * rng.uniform(0.9, 1.1), 0.45) + 0.15 * tilt(-1))
-    return Unit(rng.uniform(0.35, 0.5), 0.003, rng.uniform(0.15, 0.3), frame, rolling, dry)
+    number = int(section) % 3
+    frame = knock(ringing([(f, 0.009, 0.2) for f in (240, 640, 1700, 3300)]))
+    rolling = unit_power(hump(900, 1.2) + 0.4 * tilt(-3))
+    dry = unit_power(hump(3600, 0.45) + 0.15 * tilt(-1))
+    return Unit((0.42, 0.36, 0.48)[number], (0.003, 0.0027, 0.0033)[number], 0.2, frame, rolling, dry)
 
 
 def moves(
@@ -105,9 +105,7 @@ def moves(
     return speed, way, stroke
 
 
-def synthesize(
-    section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
-) -> np.ndarray:
+def synthesize(section: str, attributes: Mapping[str, str], fault: Fault, rng: np.random.Generator) -> np.ndarray:
     """One clip.
 
     Parameters
@@ -116,10 +114,8 @@ def synthesize(
         Section number, which decides the unit recorded.
     attributes : mapping of str to str
         The clip's attribute values.
-    anomaly : str
-        One of ``ANOMALIES``, or empty.
-    severity : float
-        From 0 to 1.
+    fault : Fault
+        What is wrong with the machine.
     rng : np.random.Generator
         The clip's own stream.
 
@@ -128,7 +124,8 @@ def synthesize(
     samples : np.ndarray [shape=(n_samples,)], float32
     """
     rail = unit(section)
-    worse = {kind: severity * (kind == anomaly) for kind in ANOMALIES}
+    worse = {kind: fault.of(kind) for kind in ANOMALIES}
+    pitch = fault.towards(rail.pitch_m, unit(fault.neighbour).pitch_m) if fault.moved else rail.pitch_m
     cruise = float(attributes.get("vel", RATED_MM_PER_S)) / 1000 * rng.normal(1, 0.005)
     acceleration = float(attributes.get("ac", RATED_G)) * STANDARD_GRAVITY
     speed, way, stroke = moves(rail.travel_m, cruise, acceleration, rail.pause_s, rng.uniform(0, 20))
@@ -136,13 +133,17 @@ def synthesize(
     fast = between(speed)
 
     flutter = 1 + worse["loose belt"] * 0.5 * sine(rotation(rng, rng.uniform(8, 14)))
-    phase = rotation(rng, fast / (2 * rail.pitch_m) * drift(rng, 0.004) * (1 + 0.06 * (flutter - 1)))
+    phase = rotation(rng, fast / (2 * pitch) * drift(rng, 0.004) * (1 + 0.06 * (flutter - 1)))
     order = np.arange(1, 41)
     # Two tooth pitches are one period: a belt under tension sounds at even harmonics, a loose one at odd ones too.
     tones = np.where(order % 2 == 0, 1.0, 0.06 + 0.9 * worse["loose belt"]) * (order / 2) ** -1.0
-    belt = harmonics(rng, phase, 0.6 * tones * rng.lognormal(0, 0.1, len(tones))) * flutter
+    # The harder the motor pulls, the louder the belt's teeth.
+    pull = (acceleration / (RATED_G * STANDARD_GRAVITY)) ** 1.0
+    belt = harmonics(rng, phase, 0.9 * pull * tones * rng.lognormal(0, 0.25, len(tones))) * flutter
 
-    rolling = rail.rolling + (0.07 * rng.lognormal(0, 0.15) + 0.28 * worse["lost grease"]) * rail.dry
+    # Fast wheels hiss.
+    dry = 0.07 * (1000 * cruise / RATED_MM_PER_S) ** 1.8 * rng.lognormal(0, 0.15)
+    rolling = rail.rolling + (dry + 0.28 * worse["lost grease"]) * rail.dry
     noise = to_signal(white(rng) * rolling) * level(rng.normal(0, 0.4))
     # At rest the motor is held in place, and barely heard.
     sound: np.ndarray = (belt + noise) * moving + 0.015 * noise

@@ -29,6 +29,7 @@ from mimiidg_build.synthesis.dsp import (
     unit_power,
     white,
 )
+from mimiidg_build.synthesis.faults import SOUND, Fault
 
 ANOMALIES = ("contamination",)
 HOP = 80
@@ -59,26 +60,25 @@ class Unit:
 
 
 @lru_cache(maxsize=32)
-def room(section: str, panel: str) -> np.ndarray:
+def room(panel: str) -> np.ndarray:
     """Response of the panels: direct sound, reflections that fade within tens of milliseconds, a lost top end."""
     if panel in ("", "open"):
         return np.ones(len(FREQUENCY), np.complex64)
-    rng = stream("valve", section, "panel", panel)
+    rng = stream("valve", "panel", panel)
     fade = np.exp(-np.arange(1600) / rng.uniform(200, 400))
     echoes = np.zeros(N_SAMPLES, np.float32)
-    echoes[40:1640] = 0.09 * rng.standard_normal(1600) * fade
-    shelf = 1 / (1 + (FREQUENCY / rng.uniform(2500, 5000)) ** 2) ** 0.25
-    heard: np.ndarray = level(rng.uniform(-1, 1)) * shelf * (1 + to_spectrum(echoes))
+    echoes[40:1640] = 0.03 * rng.standard_normal(1600) * fade
+    shelf = 1 / (1 + (FREQUENCY / rng.uniform(5000, 7000)) ** 2) ** 0.25
+    heard: np.ndarray = level(rng.uniform(-0.3, 0.3)) * shelf * (1 + to_spectrum(echoes))
     return heard.astype(np.complex64)
 
 
 @lru_cache(maxsize=32)
-def unit(section: str, number: int, panel: str) -> Unit:
-    """Valve 1 or 2 of a section, behind its panels.
+def unit(number: int, panel: str) -> Unit:
+    """Valve 1 or 2, behind its panels.
 
     Parameters
     ----------
-    section : str
     number : int
         1 or 2.
     panel : str
@@ -89,9 +89,8 @@ def unit(section: str, number: int, panel: str) -> Unit:
     Unit
         Spectra and impulse responses of its sounds.
     """
-    rng = stream("valve", section, number)
-    walls = room(section, panel)
-    tuned = rng.uniform(0.85, 1.2)
+    walls = room(panel)
+    tuned = (0.9, 1.1)[number - 1]
     opening = ringing([(f * tuned, decay, 0.3) for f, decay in ((850, 0.012), (2100, 0.007), (4700, 0.004))])
     closing = ringing([(f * tuned, decay, 0.3) for f, decay in ((560, 0.015), (1600, 0.009), (3600, 0.004))])
     dull = ringing([(f * tuned, decay, 0.4) for f, decay in ((330, 0.014), (900, 0.008))])
@@ -125,7 +124,7 @@ def switches(rng: np.random.Generator, pattern: str, sluggish: float) -> tuple[n
     steps = np.tile(PATTERNS[pattern], int(np.ceil(12 / sum(PATTERNS[pattern]))) + 1)
     edges = np.concatenate([[0.0], np.cumsum(steps)]) - rng.uniform(0, sum(PATTERNS[pattern]))
     edges += 0.002 * rng.standard_normal(len(edges))
-    edges[1::2] += sluggish * rng.uniform(0.0, 0.06, len(edges[1::2]))
+    edges[1::2] += sluggish * rng.uniform(0.0, 0.2, len(edges[1::2]))
     at = edges * SAMPLE_RATE
     return at[0::2], at[1::2]
 
@@ -137,7 +136,7 @@ def openness(opens: np.ndarray, closes: np.ndarray) -> np.ndarray:
     return between(np.convolve(is_open, np.full(4, 0.25), "same"))
 
 
-def sound_of(valve: Unit, pattern: str, worse: float, rng: np.random.Generator) -> np.ndarray:
+def sound_of(valve: Unit, pattern: str, fault: Fault, rng: np.random.Generator) -> np.ndarray:
     """One valve at work.
 
     Parameters
@@ -145,15 +144,16 @@ def sound_of(valve: Unit, pattern: str, worse: float, rng: np.random.Generator) 
     valve : Unit
     pattern : str
         A key of ``PATTERNS``.
-    worse : float
-        How far dirt has clogged it, 0 to 1.
+    fault : Fault
+        The dirt in it.
     rng : np.random.Generator
 
     Returns
     -------
     samples : np.ndarray [shape=(n_samples,)], float32
     """
-    opens, closes = switches(rng, pattern, worse)
+    worse = min(1.0, fault.of("contamination"))
+    opens, closes = switches(rng, pattern, fault.moved)
     sound = np.zeros(N_SAMPLES, np.float32)
     for times, click in ((opens, valve.opening), (closes, valve.closing)):
         strengths = rng.lognormal(0, 0.2, len(times))
@@ -168,9 +168,7 @@ def sound_of(valve: Unit, pattern: str, worse: float, rng: np.random.Generator) 
     return sound
 
 
-def synthesize(
-    section: str, attributes: Mapping[str, str], anomaly: str, severity: float, rng: np.random.Generator
-) -> np.ndarray:
+def synthesize(section: str, attributes: Mapping[str, str], fault: Fault, rng: np.random.Generator) -> np.ndarray:
     """One clip.
 
     Parameters
@@ -179,10 +177,8 @@ def synthesize(
         Section number, which decides the unit recorded.
     attributes : mapping of str to str
         The clip's attribute values.
-    anomaly : str
-        One of ``ANOMALIES``, or empty.
-    severity : float
-        From 0 to 1.
+    fault : Fault
+        What is wrong with the machine.
     rng : np.random.Generator
         The clip's own stream.
 
@@ -196,6 +192,6 @@ def synthesize(
     dirty = rng.integers(len(running))  # one valve is contaminated, the other is sound
     sound = np.zeros(N_SAMPLES, np.float32)
     for i, (number, pattern) in enumerate(running):
-        worse = severity * (anomaly == "contamination") * (i == dirty)
-        sound += sound_of(unit(section, number, panel), pattern, worse, rng)
+        wrong = fault if i == dirty else SOUND
+        sound += sound_of(unit(number, panel), pattern, wrong, rng)
     return 0.13 * sound

@@ -23,6 +23,7 @@ from mimiidg_build.build.sections import RenderedSection, finished_section
 from mimiidg_build.datasets.findings import ERROR_KINDS
 from mimiidg_build.datasets.noise_choice import refuse_unused_kinds, with_stated_rest
 from mimiidg_build.datasets.recorded_truth import truth_of_clips
+from mimiidg_build.datasets.synthetic import is_synthetic, parse_name
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.datasets.variant import with_noise
 from mimiidg_build.errors import DataError, FetchError
@@ -58,8 +59,10 @@ def same_inputs(
     Raises
     ------
     DataError, FetchError, UsageError
-        The archives or the noise are missing; or noise is given that the store does not hold.
+        The archives or the noise are missing; noise is given that the store does not hold; or it was built from a
+        generation of the synthetic release that is no longer made.
     """
+    _refuse_another_generation(store)
     refuse_unused_kinds(noise or (), store.attributes.provenance.noise, "--noise", "section of the store")
     variant = with_noise(with_stated_rest(store.attributes.variant), noise or {}, "--noise")
     told = _recorded_truth(store) if truth is None else truth
@@ -71,6 +74,20 @@ def same_inputs(
         for section_id, section in store.sections.items()
         if inputs.fingerprints.get(section_id) != section.fingerprint
     ]
+
+
+def _refuse_another_generation(store: Store) -> None:
+    """Only the present generation of the synthetic release can be made again, and with it what was built from it."""
+    if not is_synthetic(store.attributes.dataset):
+        return
+    made = parse_name(store.attributes.dataset).record_id
+    held = sorted({key.split("/")[0] for key in store.attributes.provenance.archives} - {made})
+    if held:
+        raise DataError(
+            f"{store.path} was built from another generation of the synthetic release ({', '.join(held)}), whose "
+            f"recordings this version does not make: it makes {made}. So its clips cannot be rendered anew. "
+            "`mimiidg verify` without --deep reads every byte; build the variant again for the present generation."
+        )
 
 
 def _recorded_truth(store: Store) -> Truth:

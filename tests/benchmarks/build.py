@@ -29,6 +29,7 @@ from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.wav import decode_clip
 from mimiidg_build.build.render import SHARD_CLIPS
 from mimiidg_build.build.variant import build_variant
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.synthetic import SyntheticSpec
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.features import N_FFT, N_MELS, n_frames
@@ -142,7 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     )
     with working_root(given.root) as root, tempfile.TemporaryDirectory(dir=root) as scratch:
         make_synthetic(mixed, root)
-        archives = sorted(p for p in (root / "archives" / dataset).glob("*.zip") if p.stem != "noise")
+        (record,) = load_dataset(dataset).records
+        archives = sorted(p for p in (root / "archives" / record.id).glob("*.zip") if p.stem != "noise")
         n_clips = sum(name.endswith(".wav") for path in archives for name in open_archive(path).members)
         build_s(mixed, root, given.workers)  # unmeasured: imports, noise banks
         ways: dict[str, list[Seconds]] = {}

@@ -79,10 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--memory", action="store_true", help="measure memory as well, in processes of their own")
     given = options.parse_args(arguments)
-    spec = SyntheticSpec(given.percent, 0).name
+    spec = SyntheticSpec(given.percent, 0)
     with working_root(given.root) as root:
-        make_synthetic(derive_variant(load_variant("released"), dataset=spec), place(root))
-        source, noise = root / "archives" / spec / "fan.zip", root / "archives" / spec / "noise.zip"
+        make_synthetic(derive_variant(load_variant("released"), dataset=spec.name), place(root))
+        source, noise = (root / "archives" / spec.record_id / name for name in ("fan.zip", "noise.zip"))
         datasets = {
             1: make_archive(source, root, "benchmark-mono", 4 * given.clips, 1),
             CHANNELS: make_archive(source, root, "benchmark-eight", given.clips, CHANNELS),

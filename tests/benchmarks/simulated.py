@@ -37,7 +37,7 @@ from mimiidg_build.synthesis.zip_file import Packed, write_zip
 
 def simulate_archives(spec: SyntheticSpec, root: Path) -> None:
     """Write the archives of the release under ROOT/archives, as if somebody had put them there by hand."""
-    directory = root / "archives" / spec.name
+    directory = root / "archives" / spec.record_id
     directory.mkdir(parents=True)
     wave = encode_wav(np.tile(np.repeat(np.array([999, -999], np.int16), 20), 4000))
     for name in archive_names(spec):

@@ -16,11 +16,11 @@ from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.synthesis import archive
 from mimiidg_build.upkeep.prune import prune_stores
 from mimiidg_build.upkeep.survey import FETCHED
-from tests.conftest import DATASET
+from tests.conftest import DATASET, RECORD
 from tests.faults.place import Place
 from tests.faults.summary import Tries
 
-SERVED = f"archives/{DATASET}.served"
+SERVED = f"archives/{RECORD}.served"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_one_makes_and_the_others_wait_and_say_so(
     assert others == [everything] * 3 and len(everything) == 6
     assert sorted(made) == sorted(archive_names(SyntheticSpec())), "each once"
     assert caplog.messages == [f"another process is making {DATASET}; waiting for it"] * 3
-    assert left(tmp_path) == {f"archives/{DATASET}/{name}" for name in [*made, "archives.lock.json"]}
+    assert left(tmp_path) == {f"archives/{RECORD}/{name}" for name in [*made, "archives.lock.json"]}
 
 
 def test_archives_fetched_singly(tmp_path: Path, made: list[str], fault: Tries) -> None:
@@ -113,12 +113,12 @@ def test_an_interrupted_fetch_goes_on(tmp_path: Path, made: list[str], monkeypat
 def test_an_archive_that_is_there_but_not_known_is_made_again(tmp_path: Path, made: list[str]) -> None:
     """A kill between its name and its entry leaves one; the server must have it to vouch for it."""
     fetch_dataset(DATASET, tmp_path)
-    (tmp_path / f"archives/{DATASET}/archives.lock.json").unlink()
-    (tmp_path / f"archives/{DATASET}/valve.zip").unlink()
+    (tmp_path / f"archives/{RECORD}/archives.lock.json").unlink()
+    (tmp_path / f"archives/{RECORD}/valve.zip").unlink()
     made.clear()
     fetch_dataset(DATASET, tmp_path)
     assert "valve.zip" in made and len(made) == 6
-    assert "first fetch" in (tmp_path / f"archives/{DATASET}/archives.lock.json").read_text()
+    assert "first fetch" in (tmp_path / f"archives/{RECORD}/archives.lock.json").read_text()
 
 
 @pytest.mark.slow

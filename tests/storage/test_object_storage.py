@@ -31,7 +31,7 @@ from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store, variant_dir
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.command_server import Command
-from tests.conftest import DATASET, content
+from tests.conftest import DATASET, RECORD, content
 from tests.parallel.test_cluster import Cluster, KillOne, start, wait_for
 
 __all__ = ["start"]  # a fixture
@@ -62,8 +62,8 @@ def test_a_synthetic_release_is_fetched_into_a_bucket(bucket: ObjectPath) -> Non
     dataset, root = load_dataset(DATASET), bucket / "data"
     fetched = fetch_dataset(dataset, root, names=["valve.zip", "noise.zip"])
     assert [str(path) for path in fetched.values()] == [
-        f"{root}/archives/{DATASET}/valve.zip",
-        f"{root}/archives/{DATASET}/noise.zip",
+        f"{root}/archives/{RECORD}/valve.zip",
+        f"{root}/archives/{RECORD}/noise.zip",
     ]
     times = {path: path.stat() for path in fetched.values()}
     assert fetch_dataset(dataset, root, names=["valve.zip"], offline=True).keys() == {f"{DATASET}/valve.zip"}
@@ -198,7 +198,7 @@ def test_looked_after_from_the_command_line(
     assert [one["path"] for one in json.loads(capsys.readouterr().out)] == [str(store.path)]
     assert main(["export", VARIANT.name, str(tmp_path / "out"), *arguments]) == 0
     assert len(list((tmp_path / "out").rglob("*.wav"))) == 48
-    (archive := remote / "archives" / DATASET / "valve.zip").write(archive.read_bytes()[:-7] + b"rotten!")
+    (archive := remote / "archives" / RECORD / "valve.zip").write(archive.read_bytes()[:-7] + b"rotten!")
     assert main(["verify", DATASET, *arguments]) == 1
     assert f"{archive}: md5" in capsys.readouterr().out
     assert main(["verify", DATASET, "--repair", *arguments]) == 0
