@@ -11,9 +11,24 @@ import numpy as np
 import pytest
 
 from mimiidg_build.build.variant import build_variant
+from mimiidg_build.datasets.synthetic import SyntheticSpec
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import variant_dir
-from tests.benchmarks import Ratio, build, coverage, features, memory, own_work, picture, read, scale, startup, training
+from mimiidg_build.synthesis.contents import ClipEntry, TableEntry
+from tests.benchmarks import (
+    Ratio,
+    build,
+    coverage,
+    features,
+    memory,
+    own_work,
+    picture,
+    read,
+    scale,
+    startup,
+    synthetic_ranking,
+    training,
+)
 from tests.conftest import DATASET
 
 
@@ -112,6 +127,51 @@ def test_figures_against_their_bars(ratio: Ratio, holds: bool, times: float, row
     assert ratio.holds is holds
     assert picture.better(ratio) == pytest.approx(times)
     assert list(ratio.row().values()) == row
+
+
+def test_a_thinned_release_keeps_every_cell_and_its_share_of_target_clips() -> None:
+    kept = synthetic_ranking.thinned(SyntheticSpec(100), "fan.zip", cell=3, train=100)
+    clips = [entry for entry in kept if isinstance(entry, ClipEntry) and entry.section == "01"]
+    counts = {
+        (domain, split): sum((clip.domain, clip.split) == (domain, split) for clip in clips)
+        for domain in ("source", "target")
+        for split in ("train", "test")
+    }
+    assert counts == {
+        ("source", "train"): 99,
+        ("target", "train"): 1,
+        ("source", "test"): 6,
+        ("target", "test"): 6,
+    }
+    (table,) = [entry for entry in kept if isinstance(entry, TableEntry) and entry.member.endswith("_01.csv")]
+    assert len(table.text.splitlines()) == 1 + len(clips)
+
+
+def test_rankings_are_held_against_table_3() -> None:
+    sections = ["fan/00", "fan/01", "gearbox/00"]
+    table = synthetic_ranking.table3("autoencoder", sections)
+    assert table.tolist() == [[84.69, 39.35], [71.69, 44.74], [64.63, 64.79]]
+    seeds = np.arange(5)[:, None, None]
+    found = {
+        "autoencoder": table + 0.1 * seeds,
+        "mobilenetv2": table + 6 + 0.1 * seeds,
+        "nearest_neighbour": table[None],
+    }
+    assert synthetic_ranking.above(found["mobilenetv2"], found["autoencoder"]) == pytest.approx((6, 0), abs=1e-9)
+    ratios = {ratio.what: ratio.value for ratio in synthetic_ranking.bars(found, sections)}
+    assert ratios["autoencoder, source AUC: rank correlation with Table 3"] == pytest.approx(1)
+    assert ratios["mobilenetv2 - autoencoder (± 0.0)"] == pytest.approx(6)
+    assert ratios["best of all - nearest neighbour"] == pytest.approx(6.2)
+    assert ratios["autoencoder, source AUC: distance from 67"] == pytest.approx(abs(table[:, 0].mean() + 0.2 - 67))
+    *_, mean = synthetic_ranking.rows_of(found, sections)
+    assert mean["nearest_neighbour"] == "73.7 / 49.6"
+
+
+@pytest.mark.slow  # 480 recordings of noise
+def test_synthetic_ranking(tmp_path: Path) -> None:
+    sizes = ["--machines", "fan", "--cell", "2", "--train", "4", "--seeds", "1", "--profile", "smoke"]
+    ratios = synthetic_ranking.main([*sizes, "--models", "nearest_neighbour", "mobilenetv2", "--root", str(tmp_path)])
+    assert [ratio.what.split(",")[0].split(" ")[0] for ratio in ratios] == ["autoencoder"] * 3 + ["mobilenetv2", "best"]
 
 
 def test_picture_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

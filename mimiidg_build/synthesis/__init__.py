@@ -4,8 +4,8 @@ In: the name of a synthetic release. Out: its zip archives, byte for byte the sa
 number of workers, and a local server that offers them as Zenodo would.
 Imports: errors, schemas, storage, parallel, datasets.
 
-Data for trying, testing and timing. Detectors rank on it roughly as on recordings (``microphone``, ``body`` and
-``faults`` are why; figures in data_manifests/README.md), yet no number from it says how good a detector is. A release
+Data for trying, testing and timing. It is calibrated on the baselines of the paper (``microphone``, ``body`` and
+``faults`` are how; figures in data_manifests/README.md), yet no number from it says how good a detector is. A release
 is named ``synthetic[-<percent>pct][-seed<k>][-eval]``: ``percent`` of the 18,000 published clips, a seed, and whether
 sections 03-05 come too. Audio is float32 [shape=(n_samples,)] in [-1, 1], 16 kHz, 10 s, or the same as 16-bit WAV
 inside a zip. Machine recordings are clean; factory noise and pumps come apart, in ``noise.zip``.

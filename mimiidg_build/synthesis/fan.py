@@ -51,7 +51,7 @@ def unit(section: str) -> Unit:
     """The fan of a section."""
     # One model of fan with wheels of 5, 6 and 7 blades; what else differs is the casing, which is its body.
     speed = 24.5 * stream("fan", section).uniform(0.99, 1.01)
-    modes = [(f, 0.012, 0.25) for f in (320, 760, 1500, 2900)]
+    modes = [(f, 0.012, 0.25) for f in (320.0, 760.0, 1500.0, 2900.0)]
     air = tilt(-3.5) + hump(500, 0.8, 2)
     rough_air = unit_power(hump(1900, 0.7) + 0.15 * tilt(-3))
     return Unit(speed, 5 + int(section) % 3, knock(ringing(modes)), unit_power(air), rough_air)

@@ -53,7 +53,7 @@ def unit(section: str, identity: str) -> Unit:
     """The gearbox of a section; with an ``id``, the one of that number, whose gears are its own."""
     rng = stream("gearbox", section, identity)
     pinion = 15 + 2 * (int(section) % 3) + (int(rng.integers(-1, 2)) if identity else 0)
-    modes = [(f, 0.006, 0.22) for f in (520, 1150, 2300, 3900)]
+    modes = [(f, 0.006, 0.22) for f in (520.0, 1150.0, 2300.0, 3900.0)]
     brushes = unit_power(hump(2600, 0.9) + 0.5 * tilt(-2))
     # 1 to 3: in harmonics of the wheel, side bands of the pinion lie 3 apart (see mesh)
     return Unit(pinion, 3 * pinion, 0.12 + 0.08 * (int(section) % 3), knock(ringing(modes)), brushes)

@@ -26,11 +26,11 @@ LOUDNESS_DB = 2.0  # a clip is up to so much louder or quieter than its machine
 # in every section, what they move so that a classifier of sections has about MobileNetV2's; no other system was looked
 # at. What added sound there is grows slower than these (faults.MOST): 10 is 2.3 times the fault's own measure.
 SEVERITY = {
-    "fan": (Severity(3.4, 0.15), Severity(2.3, 0.4), Severity(10.0, 0.7)),
+    "fan": (Severity(3.4, 0.15), Severity(1.5, 0.4), Severity(10.0, 0.7)),
     "gearbox": (Severity(4.2, 0.35), Severity(3.7, 0.35), Severity(10.0, 0.5)),
     "bearing": (Severity(0.45, 0.25), Severity(1.3, 0.1), Severity(0.0, 0.2)),
     "slider": (Severity(9.0, 1.0), Severity(3.7, 0.1), Severity(14.0, 1.0)),
-    "valve": (Severity(0.35, 0.25), Severity(0.05, 0.2), Severity(1.1, 0.3)),
+    "valve": (Severity(0.2, 0.25), Severity(0.05, 0.2), Severity(0.45, 0.3)),
 }
 
 
