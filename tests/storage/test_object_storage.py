@@ -66,7 +66,7 @@ def test_a_synthetic_release_is_fetched_into_a_bucket(bucket: ObjectPath) -> Non
         f"{root}/archives/{RECORD}/noise.zip",
     ]
     times = {path: path.stat() for path in fetched.values()}
-    assert fetch_dataset(dataset, root, names=["valve.zip"], offline=True).keys() == {f"{DATASET}/valve.zip"}
+    assert fetch_dataset(dataset, root, names=["valve.zip"], offline=True).keys() == {f"{RECORD}/valve.zip"}
     assert {path: path.stat() for path in fetched.values()} == times, "what is there and verified is not sent again"
     assert not list(local(root).rglob("*.part*")), "nothing is left of the transfer on this machine"
 
