@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import ctypes
 import io
 import os
 import re
@@ -159,6 +161,14 @@ def remote(bucket: ObjectPath, synthetic_archives: Path) -> ObjectPath:
 def content(store: Store) -> dict[str, bytes]:
     """Every file of a store."""
     return {name: (store.path / name).read_bytes() for name in file_sizes(store.path)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freed_memory() -> Iterator[None]:
+    """Give back what training keeps (``mimiidg_build.parallel.memory``): a worker of the tests came to hold 5 GB."""
+    yield
+    with contextlib.suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="module")
