@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -23,17 +24,24 @@ EXIT_CODES = {
     143: "stopped with kill (SIGTERM)",
 }
 STREAMS = ("stdin", "stdout", "stderr")
+WAKE = signal.SIGURG  # of out-of-band data, for which nothing here asks
+WAKE_AFTER_S = (0.0, 0.1, 1.0)  # again: the first may come just before the main thread begins to wait
 
 
 class StopSignals:
     """While used with ``with``, SIGTERM and SIGHUP do what Ctrl-C does, whatever that is at the moment.
 
     A signal that is ignored (``nohup``), or that the program which called us handles, stays as it is.
+
+    The system hands a signal to any thread of a process, as of one that was held with Ctrl-Z when it came. Python then
+    leaves it to the main thread, which notices when it next runs; while it waits for workers, that is never. So a
+    thread listens for signals, and wakes the main one with a signal that means nothing.
     """
 
     def __init__(self) -> None:
         self.came: int | None = None
         self._taken: list[signal.Signals] = []
+        self._listening: tuple[int, int] | None = None  # the wake-up descriptor that was set before, and ours
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():  # only it may set handlers
@@ -41,11 +49,29 @@ class StopSignals:
                 if signal.getsignal(number) is signal.SIG_DFL:
                     signal.signal(number, self._stop)
                     self._taken.append(number)
+            self._listen()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number in self._taken:
             signal.signal(number, signal.SIG_DFL)
+        if self._listening is not None:
+            before, ours = self._listening
+            self._listening = None
+            if (current := signal.set_wakeup_fd(before)) != ours:  # somebody else's, as asyncio's
+                signal.set_wakeup_fd(current)
+            os.close(ours)  # which ends the thread
+
+    def _listen(self) -> None:
+        if signal.getsignal(WAKE) is not signal.SIG_DFL:
+            return
+        signal.signal(WAKE, lambda number, frame: None)
+        self._taken.append(WAKE)
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        self._listening = signal.set_wakeup_fd(write, warn_on_full_buffer=False), write
+        main = threading.main_thread().ident or 0
+        threading.Thread(target=_wake, args=(read, main), name="signals", daemon=True).start()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.came = number
@@ -61,6 +87,16 @@ class StopSignals:
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _wake(read: int, thread: int) -> None:
+    """Wake a thread after every signal but the one that wakes it, until nothing more can come."""
+    with os.fdopen(read, "rb", buffering=0) as signals:
+        while numbers := signals.read(64):
+            for delay in WAKE_AFTER_S if set(numbers) - {WAKE} else ():
+                time.sleep(delay)
+                with contextlib.suppress(OSError):  # the thread has ended
+                    signal.pthread_kill(thread, WAKE)
 
 
 def open_streams() -> None:

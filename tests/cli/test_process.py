@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from mimiidg_build.cli import cli, main
-from mimiidg_build.cli.process import EXIT_CODES
+from mimiidg_build.cli.process import EXIT_CODES, StopSignals
 from tests.command_server import folder_of_mimiidg
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,3 +106,23 @@ def test_a_signal_within_an_exec_ends_with_its_own_code(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-m", "busy"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip().partition(".")[0]) == (143, "stopped")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_another_thread_gets_wakes_the_main_one(number: int) -> None:
+    """As the system does it: Ctrl-Z, ``kill %1``. The main thread of a benchmark waits for its workers meanwhile."""
+
+    def send() -> None:
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), number)
+
+    held = threading.Lock()
+    held.acquire()
+    before, began = signal.set_wakeup_fd(-1), time.monotonic()
+    with StopSignals() as signals, pytest.raises(KeyboardInterrupt):
+        threading.Thread(target=send).start()
+        held.acquire(timeout=30)
+    assert time.monotonic() - began < 15, "it was woken: a wait that ends by itself raises it, too"
+    assert signals.came == (None if number == signal.SIGINT else number)
+    assert signal.set_wakeup_fd(before) == -1, "as it was"
+    assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL
