@@ -36,7 +36,7 @@ from mimiidg_build.evaluation.intervals import weighted_sections
 from mimiidg_build.evaluation.protocols import PROTOCOLS, Protocol
 from mimiidg_build.evaluation.scored_clips import by_section
 from mimiidg_build.evaluation.section_rows import by_condition, cells_of
-from mimiidg_build.evaluation.small_cells import MARK, few_clips_note, has_few_clips, smallest_cell
+from mimiidg_build.evaluation.small_cells import MARK, few_clips_notes, has_few_clips, smallest_cell
 from mimiidg_build.schemas.results import SmallestCell
 from mimiidg_build.schemas.sections import SectionId
 
@@ -162,7 +162,7 @@ def compare_systems(first: System, second: System, protocol: str) -> Comparison:
         (len(first.seeds), len(second.seeds)),
         enough and any(own.trains for own in pair),
         smallest,
-        (*notes, *([few_clips_note(smallest)] if has_few_clips(smallest) else [])),
+        (*notes, *few_clips_notes(smallest)),
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from mimiidg_build.errors import DataError, first_mistake
 from mimiidg_build.evaluation.hanley_mcneil import LEVEL
-from mimiidg_build.evaluation.small_cells import MARK, few_clips_note, has_few_clips
+from mimiidg_build.evaluation.small_cells import MARK, few_clips_notes, has_few_clips
 from mimiidg_build.schemas.manifests import Protocol
 from mimiidg_build.schemas.results import MachineTypeResult, Means, Results, SectionResult, SmallestCell, ValueResult
 from mimiidg_build.schemas.scores import SectionResults, ValueResults
@@ -90,7 +90,7 @@ class Evaluation:
     @property
     def few_clips_notes(self) -> list[str]:
         """What the mark means, where there is one."""
-        return [few_clips_note(self.smallest_cell)] if self.smallest_cell is not None and self.few_clips else []
+        return few_clips_notes(self.smallest_cell)
 
     def to_results(self) -> Results:
         """The content of a results file."""

@@ -46,14 +46,16 @@ def has_few_clips(smallest: SmallestCell | None) -> bool:
     return smallest is not None and smallest.n < FEW_CLIPS
 
 
-def few_clips_note(smallest: SmallestCell) -> str:
-    """What the mark means.
+def few_clips_notes(smallest: SmallestCell | None) -> list[str]:
+    """What the mark means; nothing where there is none.
 
-    >>> few_clips_note(SmallestCell(section="fan/00", cell="target anomaly", n=2))[:67]
-    '* Few test clips: fan section 00 has 2 of the kind "target anomaly"'
+    >>> [note[:67] for note in few_clips_notes(SmallestCell(section="fan/00", cell="target anomaly", n=2))]
+    ['* Few test clips: fan section 00 has 2 of the kind "target anomaly"']
     """
+    if smallest is None or not has_few_clips(smallest):
+        return []
     machine_type, section = SectionId.parse(smallest.section)
-    return (
+    return [
         f'{MARK} Few test clips: {machine_type} section {section} has {smallest.n} of the kind "{smallest.cell}". '
         f"Below {FEW_CLIPS} of a kind, numbers so marked say little, and their intervals are rough."
-    )
+    ]
