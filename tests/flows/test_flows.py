@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,11 +23,12 @@ from tests.build.test_layouts_and_truth import CASES, Place
 from tests.conftest import DATASET
 
 RUN = """
-import json, os, sys, warnings
+import json, os, signal, sys, warnings
 import httpx
 warnings.simplefilter("error", UserWarning)
 from pathlib import Path
 from mimiidg_build.flows.benchmark import benchmark
+from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.flows.refresh import refresh
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from prefect.client.orchestration import get_client
@@ -35,6 +39,11 @@ paths = [str(refresh([variant], root)[0]) for _ in range(2)]
 hidden = {"truth": [Path(sys.argv[5])], "allow": ["missing_table"]}
 told = refresh([sys.argv[3]], sys.argv[4], offline=True, with_report=False, **hidden)
 paths += map(str, benchmark([variant], root, ["nearest_neighbour"], "smoke", device="cpu", workers=1))
+stopped = flow("stopped", on_completion=[lambda *_: os.kill(os.getpid(), signal.SIGINT)])(lambda: None)
+try:
+    stopped()
+except KeyboardInterrupt:
+    paths.append("stopped")
 with get_client(sync_client=True) as client:
     artifacts = [(a.key, str(a.data)) for a in client.read_artifacts()]
     runs = [(run.name, run.state.name) for run in client.read_task_runs()]
@@ -99,7 +108,7 @@ def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> N
     assert EMBEDDED_SERVER_STOPPED.sub("", done.stderr) == "", "a run in a terminal is quiet"
     result = json.loads(done.stdout)
     library = build_variant(derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan"]), root)
-    assert library.was_finished and result["paths"] == [str(library.store.path)] * 3
+    assert library.was_finished and result["paths"] == [*[str(library.store.path)] * 3, "stopped"]
     test = open_store(result["told"]).clips.query("split == 'test'")
     assert sorted(test["condition"]) == ["anomaly", "normal"], "a schedule has the truth, too"
     keys = [key for key, _ in result["artifacts"] if not key.endswith(("-v", "-d"))]
@@ -150,6 +159,24 @@ def test_a_configured_server_keeps_its_settings() -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), hermetic():
         assert sends()
     setup_logging()
+
+
+def test_a_stop_while_prefect_tidies_up_is_not_lost() -> None:
+    """What is raised after a flow's final state Prefect drops, and a command went on to its next flow."""
+    from mimiidg_build.flows.hermetic import no_lost_interrupt
+
+    def flow() -> str:
+        with contextlib.suppress(KeyboardInterrupt):  # as prefect.flow_engine does
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return "done"
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), no_lost_interrupt():
+        assert flow() == "done"
+    with no_lost_interrupt():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_mistake_is_logged_as_its_message_alone(monkeypatch: pytest.MonkeyPatch) -> None:
