@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ N_NEAR = 3
 # "user:password@" before a host; some libraries quote an address without its scheme
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@|[^\s/@:'\"(]+:[^\s/@'\"]+@")
 
+NO_GUARD = 78  # exit code of a process that found its parent's script without a `__main__` guard: EX_CONFIG
 KEPT = "What is finished is kept: run the same command again to go on."
 
 
@@ -122,6 +124,19 @@ def refuse_optimised() -> None:
             "Python runs without assertions (python -O, or PYTHONOPTIMIZE is set), and zarr does not work without. "
             "Start it without -O, and unset PYTHONOPTIMIZE."
         )
+
+
+def require_main_guard() -> None:
+    """End this process if it is a worker that is still importing its parent's script: the script has no guard.
+
+    To be called by whatever starts processes, and before a wait for what another process holds: the parent, waiting for
+    this worker, may hold it. In all other processes it does nothing.
+    """
+    import multiprocessing
+
+    # The attribute by which Python itself notices, in multiprocessing.spawn, with a traceback from every worker.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(NO_GUARD)  # at once: the script might catch an exception, or hold threads that never end
 
 
 def first_mistake(error: ValidationError) -> str:

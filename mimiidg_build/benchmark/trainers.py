@@ -8,7 +8,6 @@ How many run at once changes no bit of what they find.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from mimiidg_build.benchmark.planning import Training
 from mimiidg_build.benchmark.runs import Network, Run
 from mimiidg_build.benchmark.train_network import choose_device, train_and_score
 from mimiidg_build.errors import DataError
+from mimiidg_build.parallel.cores import n_cores
 from mimiidg_build.parallel.processes import process_pool, start_manager
 from mimiidg_build.progress import Reporter
 
@@ -48,7 +48,7 @@ class Trainers:
         self, device: str, workers: int | None, n_trainings: int, reporter: Reporter, threads: int = 1
     ) -> None:
         self._device, self._reporter = device, reporter
-        at_once = workers or (os.cpu_count() or 1) // threads
+        at_once = workers or n_cores() // threads
         on_cpu = choose_device(device).type == "cpu"
         self.n_workers = max(1, min(at_once, n_trainings)) if on_cpu else 1
         self._pool: ProcessPoolExecutor | None = None

@@ -22,10 +22,9 @@ from multiprocessing.managers import SyncManager
 from types import FrameType
 from typing import Any
 
-from mimiidg_build.errors import KEPT, DataError, MimiidgError, UsageError
+from mimiidg_build.errors import KEPT, NO_GUARD, DataError, MimiidgError, UsageError, require_main_guard
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-NO_GUARD = 78  # the exit code of a process that found its parent's script without a guard: EX_CONFIG of sysexits.h
 
 
 @contextlib.contextmanager
@@ -128,16 +127,6 @@ def start_manager() -> SyncManager:
         process.join()  # it has its exit code only then
         raise _lost([process.exitcode]) from None
     return manager
-
-
-def require_main_guard() -> None:
-    """End this process if it is a worker that is still importing its parent's script: the script has no guard.
-
-    To be called first by whatever starts processes. In all other processes it does nothing.
-    """
-    # The attribute by which Python itself notices, in multiprocessing.spawn, with a traceback from every worker.
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        os._exit(NO_GUARD)  # at once: the script might catch an exception, or hold threads that never end
 
 
 def _start_resource_tracker() -> None:

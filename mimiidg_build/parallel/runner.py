@@ -74,11 +74,6 @@ def runner(scheduler: str = "threads", workers: int | None = None, root: Place |
     if scheduler == "threads":
         return partial(_run_in_threads, workers)
     if scheduler == "processes":
-        # Here and not only where the processes start: before that a build takes its variant's lock, for which a worker
-        # that repeats an unguarded script would wait for ever, as its parent would for the worker.
-        from mimiidg_build.parallel.processes import require_main_guard
-
-        require_main_guard()
         return partial(_run_in_processes, workers)
     if is_cluster(scheduler):
         from mimiidg_build.parallel.cluster import check_cluster, run_on_cluster

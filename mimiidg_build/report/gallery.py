@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from mimiidg_build.datasets.manifest import shift_of
 from mimiidg_build.errors import DataError
 from mimiidg_build.features import SAMPLE_RATE, logmel, mel_from_hz
 from mimiidg_build.fetch.archives import archive_path
+from mimiidg_build.parallel.cores import n_cores
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.cells import with_minus
 from mimiidg_build.schemas.attributes import row_attributes
@@ -172,7 +172,7 @@ def make_gallery(
     shown_s = shown_duration_s(len(store.sections) * len(CELLS) * (3 if mixing else 1), room_bytes, clip_s)
     reader = ClipReader(store, root, shown_s, stopped)
     sections, shown = [], sections_with(store, "test")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoding sound is most of the work, and lets other threads run
+    with ThreadPoolExecutor(n_cores()) as pool:  # encoding sound is most of the work, and lets other threads run
         for section in pool.map(lambda name: _section(reader, *SectionId.parse(name)), shown):
             sections.append(section)
             on_progress(1)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, require_main_guard
 from mimiidg_build.storage.places import Place, in_work, local
 
 VARIANT_LOCK = ".lock"  # in a variant's directory
@@ -107,6 +107,7 @@ def _acquire(lock: BaseFileLock, waiting: str) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        require_main_guard()
         log.warning(waiting)
         lock.acquire()
 

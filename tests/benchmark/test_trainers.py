@@ -148,7 +148,7 @@ def test_no_more_workers_than_trainings(store: Store) -> None:
 
 
 def test_as_many_workers_as_the_cores_have_threads_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("mimiidg_build.benchmark.trainers.n_cores", lambda: 8)
     assert [Trainers("cpu", None, 99, Reporter(), threads).n_workers for threads in (1, 2, 3, 16)] == [8, 4, 2, 1]
     assert Trainers("cpu", 5, 99, Reporter(), 4).n_workers == 5, "as many as were asked for"
 

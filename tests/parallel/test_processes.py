@@ -88,6 +88,11 @@ from mimiidg_build.datasets.variant import derive_variant, load_variant
 variant = derive_variant(load_variant("demo"), dataset={dataset!r}, sections=["fan/00"])
 build_variant(variant, {root!r}, scheduler="processes", workers=2)
 """,
+    "fetch": """
+import mimiidg_build
+
+mimiidg_build.fetch_dataset("synthetic-1pct-seed77", {root!r})
+""",
     "synthesis": """
 from pathlib import Path
 
