@@ -28,11 +28,11 @@ class BandTotals:
 
     def add(self, logmel: npt.NDArray[np.floating[Any]]) -> None:
         """A training clip's log-mel as it is stored [shape=([n_channels,] n_frames, n_mels)]."""
-        values = logmel.astype(np.float32, copy=False)
+        values = logmel.astype(np.float64)  # once for both sums
         self._n_clips += 1
         self._n_frames += values.shape[-2]
-        self._totals = self._totals + np.add.reduce(values, axis=-2, dtype=np.float64)
-        self._squares = self._squares + np.einsum("...ij,...ij->...j", values, values, dtype=np.float64)
+        self._totals = self._totals + np.add.reduce(values, axis=-2)
+        self._squares = self._squares + np.einsum("...ij,...ij->...j", values, values)
 
     @property
     def sums(self) -> BandSums:

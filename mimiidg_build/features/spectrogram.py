@@ -18,8 +18,8 @@ compiled here (:mod:`mimiidg_build.kernels`):
 
 from __future__ import annotations
 
-from functools import cache
-from typing import NamedTuple
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +28,14 @@ from mimiidg_build.features.mel import mel_filter_bank
 from mimiidg_build.features.parameters import DEFAULT, FLOOR, N_FFT, SAMPLE_RATE
 from mimiidg_build.schemas.variants import FeatureSettings
 
+if TYPE_CHECKING:
+    from mimiidg_build.kernels.entries import LogMel
+
 Float32 = npt.NDArray[np.float32]
 
 
 class _Tables(NamedTuple):
-    """What :func:`mimiidg_build.kernels.logmel.logmel` takes beside samples, which says what it means."""
+    """What :class:`mimiidg_build.kernels.entries.LogMel` takes, which says what it means."""
 
     window: Float32
     floor: np.float32
@@ -77,6 +80,17 @@ def _row_and_weights(band: Float32) -> tuple[int, Float32] | None:
     return (POWER_ROWS + N_POINTS - last, weights[::-1]) if N_POINTS - first < N_POWERS else None
 
 
+@cache
+def _logmel(sample_rate: int) -> LogMel | None:
+    tables = _tables(sample_rate)
+    if tables is None:
+        return None
+    from mimiidg_build.kernels import entries  # a tenth of a second that deciding upon a build does without
+
+    return entries.LogMel(*tables)
+
+
+@lru_cache(maxsize=32)  # asked for every clip
 def is_compiled(settings: FeatureSettings, sample_rate: int) -> bool:
     """Whether :func:`logmel` computes log-mel spectrograms of these settings."""
     return settings.values == DEFAULT.values and _tables(sample_rate) is not None
@@ -100,11 +114,9 @@ def logmel(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Fl
         Anything but one clip of int16 samples: floating-point samples have another full scale. Or a sample rate at
         which the mel bands do not fit the compiled code.
     """
-    from mimiidg_build.kernels import entries  # a tenth of a second that deciding upon a build does without
-
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"expected one clip of int16 samples, got {samples.dtype} of shape {samples.shape}")
-    tables = _tables(sample_rate)
-    if tables is None:
+    compiled = _logmel(sample_rate)
+    if compiled is None:
         raise ValueError(f"the mel bands at {sample_rate} Hz do not fit the compiled code")
-    return entries.logmel(np.ascontiguousarray(samples), *tables)
+    return compiled(samples)

@@ -5,6 +5,7 @@ Compiled when first called, some ten seconds once on each machine; loaded from t
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ Int16 = npt.NDArray[np.int16]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+
+CACHE_LINE = 64  # bytes
 
 INT16S, INT32S, INT64S, FLOATS, DOUBLES = [np.int16], [np.int32], [np.int64], [np.float32], [np.float64]
 
@@ -84,14 +87,14 @@ def mix(
     return tuple(out.tolist())
 
 
-def logmel(
-    samples: Int16, window: Float32, floor: np.float32, first_row: Int64, first_weight: Int64, weights: Float32
-) -> Float32:
+class LogMel(threading.local):
     """10 log10(max(mel, floor)) of a clip, centred: frame k begins half a frame before sample 512 k, zeros beyond.
+
+    Each thread has memory of its own to work in, for clips as long as its last one. Aligned to cache lines it makes a
+    clip take 0.23 ms; where numpy happens to allocate it, 0.27.
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(n_samples,)], int16
     window : np.ndarray [shape=(1024,)], float32
         Half of it, over full scale: the halves that :func:`.fft.power_of_bins` leaves out, and the samples' scale.
     floor : float32
@@ -102,21 +105,52 @@ def logmel(
         Where a band's weights begin, and the last one's end.
     weights : np.ndarray [shape=(n_weights,)], float32
         Band after band, row by row; for each a multiple of TAPS.
-
-    Returns
-    -------
-    np.ndarray [shape=(1 + n_samples // 512, N_BANDS)], float32, dB
     """
-    n_frames = 1 + len(samples) // N_POINTS
-    n_blocks = -(-n_frames // LANES) * LANES + 1  # whole groups of 16 frames; the last frame needs a block more
-    padded = np.zeros(n_blocks * N_POINTS, np.int16)
-    padded[N_POINTS : N_POINTS + len(samples)] = samples  # one block of zeros ahead: frame k is blocks k and k + 1
-    # zeros: bands are summed beyond the powers, with weights of 0, and 0 times a stray NaN or infinity is NaN
-    work = np.zeros(WORK_SIZE, np.float32)
-    memory = _scratch(SCRATCH_SIZE), work, work.view(np.int32), _scratch(N_BANDS * LANES)
-    decibels, out = np.empty(N_BANDS * LANES, np.float32), np.empty((n_frames, N_BANDS), np.float32)
-    _logmel(padded.view(np.int32), window, floor, first_row, first_weight, weights, *memory, decibels, out)
-    return out
+
+    def __init__(
+        self, window: Float32, floor: np.float32, first_row: Int64, first_weight: Int64, weights: Float32
+    ) -> None:
+        self._bank = window, floor, first_row, first_weight, weights
+        self._n_samples = -1
+
+    def __call__(self, samples: Int16) -> Float32:
+        """Log-mel spectrogram of a clip.
+
+        Parameters
+        ----------
+        samples : np.ndarray [shape=(n_samples,)], int16
+
+        Returns
+        -------
+        np.ndarray [shape=(1 + n_samples // 512, N_BANDS)], float32, dB
+        """
+        if len(samples) != self._n_samples:
+            self._allocate(len(samples))
+        self._inner[:] = samples
+        out = np.empty((1 + len(samples) // N_POINTS, N_BANDS), np.float32)
+        self._run(out)
+        return out
+
+    def _allocate(self, n_samples: int) -> None:
+        n_frames = 1 + n_samples // N_POINTS
+        n_blocks = -(-n_frames // LANES) * LANES + 1  # whole groups of 16 frames; the last frame needs a block more
+        padded = _aligned(n_blocks * N_POINTS, np.int16)
+        self._inner = padded[N_POINTS : N_POINTS + n_samples]  # one block of zeros ahead: frame k is blocks k and k + 1
+        # zeros: bands are summed beyond the powers, with weights of 0, and 0 times a stray NaN or infinity is NaN;
+        # what a clip leaves there is neither
+        work = _aligned(WORK_SIZE, np.float32)
+        self._run = _logmel.bound(
+            *(padded.view(np.int32), *self._bank, _aligned(SCRATCH_SIZE, np.int32), work, work.view(np.int32)),
+            *(_aligned(N_BANDS * LANES, np.int32), _aligned(N_BANDS * LANES, np.float32)),
+        )
+        self._n_samples = n_samples
+
+
+def _aligned(size: int, dtype: type) -> npt.NDArray[Any]:
+    """An array of zeros that begins with a cache line."""
+    memory = np.zeros(size * np.dtype(dtype).itemsize + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + memory.size - CACHE_LINE].view(dtype)
 
 
 def mel_decibels(

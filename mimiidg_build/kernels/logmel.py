@@ -59,7 +59,7 @@ def logmel(
     decibels: Array,
     out: Array,
 ) -> None:
-    """Log-mel of a clip, as pairs of its padded samples, to ``out``: see :func:`.entries.logmel`.
+    """Log-mel of a clip, as pairs of its padded samples, to ``out``: see :class:`.entries.LogMel`.
 
     The other arrays are memory to work in, ``work_bits`` that of ``work`` as int32.
     """
