@@ -26,6 +26,7 @@ from mimiidg_build.models.windows import Windows, n_windows
 
 WIDTH, N_MELS = 5, 128
 HIDDEN = (128, 128, 128, 128, 8, 128, 128, 128, 128)
+ENCODER_LAYERS = 3 * (1 + HIDDEN.index(min(HIDDEN)))  # linear, batch norm and ReLU, the bottleneck's included
 BATCH_NORM_EPS = 1e-3  # Keras' default; torch's is 1e-5
 SCORE_WINDOWS = 8192  # windows a forward pass when scoring: 20 MB
 
@@ -34,6 +35,7 @@ class Autoencoder(Detector):
     """One model per machine type, over all its sections and both domains.
 
     Score: mean squared error over all of a clip's windows (309 x 640 values of a 10 s clip).
+    Embedding: the bottleneck, 8 values, mean over the clip's windows.
     """
 
     profiles: ClassVar[Mapping[str, Settings]] = {
@@ -71,6 +73,11 @@ class Autoencoder(Detector):
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         residuals = self._residuals(logmel)
         return torch.cat([residual.square().mean(dim=(1, 2, 3)) for residual in residuals])
+
+    def _embed_clips(self, logmel: Tensor, labels: Labels) -> Tensor:
+        encoder, parts = self.network[:ENCODER_LAYERS], Windows(logmel, WIDTH, self.settings.score_hop)
+        windows = parts.by_clip(SCORE_WINDOWS)
+        return torch.cat([encoder(part.flatten(2).flatten(0, 1)).view(*part.shape[:2], -1).mean(1) for part in windows])
 
     def _residuals(self, logmel: Tensor) -> Iterator[Tensor]:
         """Window minus reconstruction, some clips at a time: [shape=(some clips, windows, 5, 128)]."""

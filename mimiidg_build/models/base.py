@@ -18,6 +18,7 @@ The life of a model::
             loss = model.loss(features[numbers], labels.take(numbers))
     model.fit_after(chunks)                          # once: covariances, reference clips; no gradients
     model.scores(features, labels)                   # training clips for the threshold, then test clips
+    model.embed(features, labels)                    # the same clips, where a back end scores embeddings (``backends``)
 
 ``chunks`` are (features, labels) of training clips, in order, some clips at a time; they may be iterated again.
 In ``begin_epoch`` they are all that is trained on, outliers and known anomalies included; in ``fit_after`` the normal
@@ -37,6 +38,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from mimiidg_build.errors import UsageError
 from mimiidg_build.models.batches import in_batches
 from mimiidg_build.models.settings import Settings as Settings  # models import it from here
 from mimiidg_build.models.windows import WholeClips, Windows
@@ -270,6 +272,35 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def _score(self, features: Tensor, labels: Labels) -> Tensor:
         """The model's own score, without gradients and in evaluation mode."""
+
+    # ---- Embeddings --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def embeds(cls) -> bool:
+        """Whether it gives embeddings of clips, which is what back ends score."""
+        return cls._embed_clips is not Detector._embed_clips
+
+    @torch.no_grad()
+    def embed(self, features: Tensor, labels: Labels) -> Tensor:
+        """Embeddings of clips, float64 [shape=(n_clips, size)]: one vector a clip, in evaluation mode as ``scores``.
+
+        Raises
+        ------
+        UsageError
+            The model has none.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            return self._embed_clips(features, labels).double()
+        finally:
+            self.train(was_training)
+
+    def _embed_clips(self, features: Tensor, labels: Labels) -> Tensor:
+        """``embed``, without gradients and in evaluation mode; a model that embeds clips overrides it."""
+        raise UsageError(f"{type(self).__name__} gives no embeddings: it defines no _embed_clips(features, labels)")
+
+    # ---- Scores of the whole test set --------------------------------------------------------------------------------
 
     def derived_scores(self, training: ScoreTable, test: ScoreTable) -> tuple[dict[str, Array], dict[str, Array]]:
         """Further scores that need the whole test set, or even its labels, to be computed.

@@ -31,6 +31,7 @@ class MobileNetV2(Detector):
     """One model per machine type.
 
     Score: mean over the clip's windows of log((1 - p) / p), p the probability of the clip's own section.
+    Embedding: the 1,280 values before the dense layer, mean over the clip's windows.
     """
 
     profiles = {
@@ -78,10 +79,15 @@ class MobileNetV2(Detector):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Logits of the sections [shape=(n, n_sections)] of windows [shape=(n, 64, n_mels)]."""
+        logits: Tensor = self.classifier(self._pooled(windows))
+        return logits
+
+    def _pooled(self, windows: Tensor) -> Tensor:
+        """What is classified [shape=(n, 1280)], of windows [shape=(n, 64, n_mels)]."""
         # Channels innermost in memory: 1.4 times as fast on a CPU (215 windows/s a core in training, against 154).
         images = windows[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.classifier(self.features(images).mean(dim=(2, 3)))
-        return logits
+        pooled: Tensor = self.features(images).mean(dim=(2, 3))
+        return pooled
 
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Cross-entropy on the section."""
@@ -92,6 +98,10 @@ class MobileNetV2(Detector):
         logits = torch.cat([self(part.flatten(0, 1)).view(*part.shape[:2], -1) for part in chunks])
         section = labels.section[:, None].expand(-1, logits.shape[1])
         return negative_log_odds(logits, section).mean(dim=1)
+
+    def _embed_clips(self, logmel: Tensor, labels: Labels) -> Tensor:
+        chunks = Windows(logmel, WIDTH, self.settings.score_hop).by_clip(SCORE_WINDOWS)
+        return torch.cat([self._pooled(part.flatten(0, 1)).view(*part.shape[:2], -1).mean(dim=1) for part in chunks])
 
 
 def negative_log_odds(logits: Tensor, section: Tensor) -> Tensor:

@@ -18,7 +18,10 @@ from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
 
 
 class NearestNeighbour(Detector):
-    """Mean over time. There is nothing to train: ``fit_after`` stores the training clips."""
+    """Mean over time. There is nothing to train: ``fit_after`` stores the training clips.
+
+    Embedding: the pooled log-mel in dB, with its level.
+    """
 
     profiles = {name: Settings(epochs=0) for name in ("paper", "released", "cpu", "smoke")}
     width = 1
@@ -38,7 +41,7 @@ class NearestNeighbour(Detector):
     @torch.no_grad()
     def fit_after(self, chunks: Chunks) -> None:
         """Store every training clip, pooled."""
-        pooled = [(self.embed(logmel), labels.section) for logmel, labels in chunks]
+        pooled = [(self.unit_vectors(logmel), labels.section) for logmel, labels in chunks]
         self.reference = torch.cat([embedding for embedding, _ in pooled])
         self.reference_section = torch.cat([section for _, section in pooled])
 
@@ -46,13 +49,18 @@ class NearestNeighbour(Detector):
         """Mean over time [shape=(n_clips, n_mels)] of log-mels [shape=(n_clips, n_frames, n_mels)]."""
         return logmel.mean(dim=1, dtype=torch.float64)
 
-    def embed(self, logmel: Tensor) -> Tensor:
+    def unit_vectors(self, logmel: Tensor) -> Tensor:
         """Clips as vectors of unit length, float64 [shape=(n_clips, n_mels)]."""
         return torch.nn.functional.normalize(self.pool(logmel), dim=1)
 
+    def _embed_clips(self, logmel: Tensor, labels: Labels) -> Tensor:
+        return self.pool(logmel)
+
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         # The nearer of the nearest source clip and the nearest target clip is the nearest of all.
-        cosine = self.embed(logmel) @ self.reference.T if len(self.reference) else logmel.new_zeros(len(logmel), 0)
+        cosine = (
+            self.unit_vectors(logmel) @ self.reference.T if len(self.reference) else logmel.new_zeros(len(logmel), 0)
+        )
         rows = torch.arange(cosine.shape[1], device=cosine.device)
         elsewhere = self.reference_section != labels.section[:, None]
         itself = rows == labels.training_row[:, None]  # never for a test clip, whose training row is -1

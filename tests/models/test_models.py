@@ -91,6 +91,77 @@ def test_every_model_has_every_profile_and_keeps_the_protocol(name):
         torch.testing.assert_close(alone[key], values[1:2], rtol=1e-4, atol=1e-5)
 
 
+EMBEDDING_SIZES = {
+    **{"autoencoder": 8, "autoencoder_mahalanobis": 8, "mobilenetv2": 1280, "conformer": 64},
+    **{"nearest_neighbour": 128, "nearest_neighbour_max": 128},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "attention"])
+def test_every_model_embeds_clips(name):
+    """A vector a clip, whatever the mode and the clips beside it; of the paper's size where that is not too large."""
+    n_sections = 1 if model_class(name).scope == "section" else 3
+    model = create(name, "smoke", n_sections, seed=0)
+    clips, known = noise(5, 313), labels(5, n_sections)
+    assert model_class(name).embeds()
+    model.train()
+    found = model.embed(clips, known)
+    size = 8 * model.settings.base_width if n_sections == 1 else EMBEDDING_SIZES[name]
+    assert found.shape == (5, size) and found.dtype == torch.float64 and found.isfinite().all()
+    assert model.training and not found.requires_grad
+    alone = model.embed(clips[1:2], known.take(slice(1, 2)))
+    torch.testing.assert_close(alone, found[1:2], rtol=1e-4, atol=1e-5)
+    assert not torch.equal(found[0], found[1]), "different clips"
+
+
+def test_embeddings_are_of_the_layer_before_the_output():
+    """Each by hand, from another side of the network."""
+    clips, known = noise(3, 313), labels(3)
+    autoencoder = create("autoencoder", "paper", 3, 0).eval()
+    vectors = torch.stack([clips[1, first : first + 5].flatten() for first in range(309)])
+    decoded = autoencoder.network[15:](autoencoder.network[:15](vectors))
+    torch.testing.assert_close(decoded, autoencoder(vectors), msg="the first 15 layers are the encoder")
+    bottleneck = autoencoder.network[:15](vectors).mean(dim=0)
+    torch.testing.assert_close(autoencoder.embed(clips, known)[1].float(), bottleneck, rtol=1e-4, atol=1e-5)
+    mobilenet = create("mobilenetv2", "paper", 3, 0).eval()
+    windows = torch.stack([clips[1, 16 * number : 16 * number + 64] for number in range(16)])
+    logits = mobilenet.classifier(mobilenet.embed(clips, known)[1].float())
+    torch.testing.assert_close(logits, mobilenet(windows).mean(dim=0), rtol=1e-4, atol=1e-4)
+    nearest = create("nearest_neighbour", "paper", 3, 0)
+    torch.testing.assert_close(nearest.embed(clips, known), clips.double().mean(dim=1))
+    conformer = create("conformer", "smoke", 3, 0).eval()
+    torch.testing.assert_close(conformer.embed(clips, known).float(), conformer(clips))
+    bce = create("bce", "smoke", 1, 0).eval()
+    of_one = Labels.of([0] * 3, [False] * 3, training=False)
+    middle = torch.stack([clips[:, first : first + 256] for first in (0, 28, 57)], dim=1).flatten(0, 1)
+    z = bce._embed(middle, torch.zeros(9)).view(3, 3, -1).mean(dim=1)
+    torch.testing.assert_close(bce.embed(clips, of_one).float(), z, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_embeds_what_arcface_classifies():
+    model = create("attention", "smoke", 3, seed=0).eval()
+    audio, known = clips_for("attention", 2), labels(2)
+    found = model.embed(audio, known)
+    assert found.shape == (2, 128)
+    cosine = F.normalize(found.float()) @ F.normalize(model.classes).T
+    torch.testing.assert_close(cosine, model(audio.float() / 32768), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_of_ones_own_need_not_embed():
+    class Silent(Detector):
+        width = 1
+
+        def loss(self, batch, labels):
+            return batch.mean()
+
+        def _score(self, logmel, labels):
+            return logmel.mean(dim=(1, 2))
+
+    assert not Silent.embeds()
+    with pytest.raises(UsageError, match="Silent gives no embeddings: it defines no _embed_clips"):
+        Silent(Settings(epochs=0), 1, 0).embed(noise(1), labels(1))
+
+
 def test_naming_the_models_does_not_import_torch():
     code = "import sys, mimiidg_build.models as m; print(len(m.MODELS), 'torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -98,12 +98,17 @@ class Attention(Detector):
 
     def forward(self, waves: Tensor) -> Tensor:
         """cos theta [shape=(n, n_classes)] of waves [shape=(n, n_samples)] in [-1, 1]."""
+        embeddings = self._encoded(waves)
+        with torch.autocast(waves.device.type, enabled=False):  # angles lose their digits in bfloat16
+            return F.normalize(embeddings.float()) @ F.normalize(self.classes).T
+
+    def _encoded(self, waves: Tensor) -> Tensor:
+        """Embeddings [shape=(n, size)] of waves [shape=(n, n_samples)] in [-1, 1]."""
         images = self.images(waves).contiguous(memory_format=torch.channels_last)
         if self.attention is not None:
             images = images * self.attention(images)
-        embeddings = self.encoder(images)
-        with torch.autocast(waves.device.type, enabled=False):  # angles lose their digits in bfloat16
-            return F.normalize(embeddings.float()) @ F.normalize(self.classes).T
+        embeddings: Tensor = self.encoder(images)
+        return embeddings
 
     def maps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Images of clips and their attention maps, as when scoring.
@@ -167,6 +172,10 @@ class Attention(Detector):
         cosine = torch.cat([self(self._waves(part)) for part in torch.split(features, FORWARD_CLIPS)])
         # In float64: sqrt(1 - cos^2) loses its digits to cancellation where a clip is close to its class.
         return cross_entropy(self._logits(cosine.double(), labels.section), labels.section)
+
+    def _embed_clips(self, features: Tensor, labels: Labels) -> Tensor:
+        """What ArcFace classifies by its angle, before it is normalised."""
+        return torch.cat([self._encoded(self._waves(part)) for part in torch.split(features, FORWARD_CLIPS)])
 
     def _waves(self, audio: Tensor) -> Tensor:
         return waves_of(audio, self.n_frames)

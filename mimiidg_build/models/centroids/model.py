@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -190,9 +190,7 @@ class BCE(Detector):
     def _means(self, logmel: Tensor, labels: Labels) -> dict[str, Tensor]:
         """``probability``, 1 - p, and ``distance``, d^2 from c_p, means over a clip's windows [shape=(n_clips,)]."""
         n, found = self.settings.score_windows, []
-        for part in _parts(len(logmel), max(1, FORWARD_WINDOWS // n)):
-            windows, level_db = self._windows(logmel[part], n), self.level_db[labels.section[part]]
-            z = self._embed(windows.flatten(0, 1), level_db.repeat_interleave(n))
+        for z in self._window_embeddings(logmel, labels):
             values = {}
             if self.classifies:
                 # 1 - p without the subtraction: windows of which the network is certain keep different scores.
@@ -201,6 +199,18 @@ class BCE(Detector):
                 values["distance"] = squared_distances(z, self.centroids[:1])[:, 0].double()
             found.append({name: value.view(-1, n).mean(dim=1) for name, value in values.items()})
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+    def _window_embeddings(self, logmel: Tensor, labels: Labels) -> Iterator[Tensor]:
+        """Embeddings of the clips' windows, some clips at a time [shape=(some clips * score_windows, size)]."""
+        n = self.settings.score_windows
+        for part in _parts(len(logmel), max(1, FORWARD_WINDOWS // n)):
+            windows, level_db = self._windows(logmel[part], n), self.level_db[labels.section[part]]
+            yield self._embed(windows.flatten(0, 1), level_db.repeat_interleave(n))
+
+    def _embed_clips(self, logmel: Tensor, labels: Labels) -> Tensor:
+        """z, mean over a clip's windows."""
+        n, size = self.settings.score_windows, self.encoder.size
+        return torch.cat([z.view(-1, n, size).mean(dim=1) for z in self._window_embeddings(logmel, labels)])
 
     def _windows(self, logmel: Tensor, n: int) -> Tensor:
         """Evenly spaced windows of clips [shape=(n_clips, n, frames, n_mels)]."""

@@ -192,6 +192,9 @@ class Conformer(Detector):
     def _standardised(self, raw: Tensor, section: Tensor) -> Tensor:
         return (raw - self.score_mean[section]) / self.score_deviation[section]
 
+    def _embed_clips(self, features: Tensor, labels: Labels) -> Tensor:
+        return self._embeddings(features)
+
     def _embeddings(self, logmel: Tensor) -> Tensor:
         """Embeddings, float64 [shape=(n, 64)], some clips at a time."""
         return torch.cat([self(part).double() for part in torch.split(logmel, FORWARD_CLIPS)])
