@@ -1,0 +1,94 @@
+"""Cosine distance from the nearest reference vector, which may weigh it.
+
+Distances between clips of one machine are small against 1: they are computed in float64.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mimiidg_build.models.backends.base import Backend, Bank
+
+N_NEIGHBOURS = 4  # of a reference clip, that tell the density around it
+MIN_DISTANCE = 1e-9  # mean distance to neighbours: nothing is divided by that of clips that are all the same
+BLOCK_DISTANCES = 2**22  # computed at a time: 32 MB
+
+
+class NearestReference(Backend):
+    """The smallest of the cosine distances from some vectors, each distance times its vector's weight.
+
+    The vectors are of both domains, so the smallest is the smaller of the two domains' smallest.
+    """
+
+    reference: Tensor  # (vector, size), unit length
+    weight: Tensor  # (vector,)
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.register_buffer("reference", torch.zeros(0, 0, dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros(0, dtype=torch.float64))
+
+    def fit(self, bank: Bank) -> None:
+        """Take the vectors of each domain, and their weights."""
+        parts = [self._references(F.normalize(z), bank) for z in bank.domains()]
+        self.reference = torch.cat([reference for reference, _ in parts])
+        self.weight = torch.cat([weight for _, weight in parts])
+
+    @abstractmethod
+    def _references(self, unit: Tensor, bank: Bank) -> tuple[Tensor, Tensor]:
+        """The vectors and weights of one domain, given its clips as vectors of unit length, and the whole bank."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See :meth:`Backend.forward`."""
+        parts = blocks(F.normalize(z), len(self.reference))
+        return torch.cat([(cosine_distances(part, self.reference) * self.weight).amin(dim=1) for part in parts])
+
+
+class CosineNeighbour(NearestReference):
+    """Cosine distance to the nearest training clip of source and of target, the smaller of the two; in [0, 2].
+
+    Of the pooled log-mel this is the model ``nearest_neighbour``. Source: the nearest-neighbour back end of the DCASE
+    2022 to 2025 systems of Wilkinghoff, as of many others since.
+    """
+
+    def _references(self, unit: Tensor, bank: Bank) -> tuple[Tensor, Tensor]:
+        return unit, torch.ones_like(unit[:, 0])
+
+
+class LocalDensity(NearestReference):
+    """The same, each distance divided by the mean distance of the training clip to its 4 nearest neighbours.
+
+    So clips of a domain that lies scattered are no more anomalous than those of one that lies close. The neighbours are
+    of the clip's own domain, fewer where it has fewer; those of a clip that is alone in it are of the other domain.
+
+    Source: Wilkinghoff et al., "Local Density-Based Anomaly Score Normalization for Domain Generalization" (2025),
+    arXiv:2509.10951: K = 4.
+    """
+
+    def _references(self, unit: Tensor, bank: Bank) -> tuple[Tensor, Tensor]:
+        every = F.normalize(bank.z) if len(unit) == 1 else unit
+        # one more than wanted: a clip is its own nearest
+        n_neighbours = min(N_NEIGHBOURS + 1, len(every))
+        if n_neighbours == 1:
+            return unit, torch.ones_like(unit[:, 0])
+        nearest = [
+            cosine_distances(part, every).topk(n_neighbours, dim=1, largest=False).values
+            for part in blocks(unit, len(every))
+        ]
+        # the least of them is the clip itself, or one that is the same: at distance 0 either way
+        means = torch.cat(nearest).sort(dim=1).values[:, 1:].mean(dim=1)
+        return unit, 1 / means.clamp(min=MIN_DISTANCE)
+
+
+def cosine_distances(unit: Tensor, others: Tensor) -> Tensor:
+    """1 - cos [shape=(n, m)] between vectors of unit length [shape=(n, size)] and [shape=(m, size)]."""
+    return (1.0 - unit @ others.T).clamp(min=0.0)  # rounding may take a cosine above 1
+
+
+def blocks(vectors: Tensor, n_others: int) -> tuple[Tensor, ...]:
+    """Vectors some at a time, so that the distances of each from all others fit into memory."""
+    return torch.split(vectors, max(1, BLOCK_DISTANCES // max(1, n_others)))
