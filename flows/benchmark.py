@@ -98,6 +98,7 @@ def benchmark(
     epochs: int | None = None,
     known_anomalies: Sequence[int] = (),
     changes: dict[str, Any] | None = None,
+    backends: Sequence[str] = (),
     device: str = "auto",
     workers: int | None = None,
     replace: bool = False,
@@ -121,6 +122,8 @@ def benchmark(
     known_anomalies : sequence of int
     changes : dict, optional
         Settings in place of the profile's, by name.
+    backends : sequence of str
+        Back ends that score the models' embeddings.
     device : str
     workers : int, optional
         Trainings at once on a CPU; one a core by default.
@@ -146,6 +149,7 @@ def benchmark(
         epochs=epochs,
         known_anomalies=known_anomalies,
         changes=changes or {},
+        backends=backends,
         device=device,
         workers=workers,
         reporter=settings.reporter(),

@@ -1,5 +1,5 @@
-"""What a run of a benchmark writes beside its scores: ``config.json``, ``summary_<network>.json`` and
-``detector_<network>.json``.
+"""What a run of a benchmark writes beside its scores: ``config.json``, ``summary_<network>.json`` (of the network, and
+in the folder of a back end's scores of that) and ``detector_<network>.json``.
 
 Their field order is the order in the files. The shape of ``results.json`` is in :mod:`schemas.results`.
 """
@@ -101,6 +101,27 @@ class NetworkSummary(Strict):
     def section_ids(self) -> list[SectionId]:
         """The sections that the network serves, in the order of the clip table."""
         return [SectionId.parse(name) for name in self.sections]
+
+
+class BackendSummary(Strict):
+    """``backend_<name>/summary_<network>.json``: what is to be known of a back end on a network's embeddings. Written
+    last: its scores are finished.
+
+    ``embedding_size`` is the number of values of an embedding. ``threshold`` is by machine type; ``training_scores`` by
+    section (``"fan/00"``), in the order of the network's numbers, those of its training clips, in the order of the clip
+    table. ``duration_s`` is the time that fitting and scoring took, embeddings aside.
+    """
+
+    backend: str
+    embedding_size: Annotated[int, Field(ge=1)]
+    threshold: dict[str, Finite]
+    training_scores: dict[SectionName, Annotated[list[Finite], Field(min_length=1)]]
+    duration_s: Seconds
+
+    @property
+    def section_ids(self) -> list[SectionId]:
+        """The sections of the network."""
+        return [SectionId.parse(name) for name in self.training_scores]
 
 
 class DetectorInputs(Strict):

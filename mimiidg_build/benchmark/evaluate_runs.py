@@ -20,6 +20,7 @@ from mimiidg_build.evaluation.evaluate import evaluate
 from mimiidg_build.evaluation.results import Evaluation
 from mimiidg_build.evaluation.scored_clips import read_with_clip_table
 from mimiidg_build.models import UNCHANGED, Changes
+from mimiidg_build.models.backends import score_name
 from mimiidg_build.storage.files import write_file
 
 
@@ -91,7 +92,7 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     Returns
     -------
     dict of str to Evaluation
-        By the scores' names, the model's own (``""``) first.
+        By the scores' names, the model's own (``""``) first, those of back ends last.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def evaluate_run(run: Run, left_out: int = 0) -> dict[str, Evaluation]:
     test = tested_clips(store)
     test = test.drop(index=run.known_clips().index)  # known clips keep their index in the clip table
     how: dict[str, Any] = {"protocol": store.attributes.protocol, "notes": not_evaluated(store)}
-    for name in run.summaries()[0].scores:
+    for name in [*run.summaries()[0].scores, *map(score_name, run.backends)]:
         scored = read_with_clip_table(run.directory / name, test)
         found[name] = evaluate(scored, **how)
         # of the run's own files, whatever it is compared with now: any evaluator finds the same in them

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from mimiidg_build.benchmark.backend_files import read_backend_summaries
 from mimiidg_build.benchmark.estimates import Estimate, combine
 from mimiidg_build.benchmark.published import AVERAGE, PaperTable, domain_aucs, tables_beside
 from mimiidg_build.benchmark.run_files import profile_label
@@ -21,6 +22,7 @@ from mimiidg_build.benchmark.tested import evaluated_sections, tested_clips
 from mimiidg_build.evaluation.protocols import PROTOCOLS
 from mimiidg_build.evaluation.results import NAN, Evaluation, null_if_nan, nullable
 from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
+from mimiidg_build.models.backends import backend_of
 from mimiidg_build.schemas.runs import NetworkSummary
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
@@ -76,8 +78,15 @@ class ModelResult:
 
     @property
     def name_without_number(self) -> str:
-        """The model and its score, whatever the number of known anomalies."""
+        """The model and its score, or its back end, whatever the number of known anomalies."""
+        if self.backend:
+            return f"{self.model}/{self.backend}"
         return f"{self.model} ({self.score})" if self.score else self.model
+
+    @property
+    def backend(self) -> str | None:
+        """The back end that scored the model's embeddings; None for the model's own and its further scores."""
+        return backend_of(self.score)
 
     @property
     def label(self) -> str:
@@ -88,6 +97,11 @@ class ModelResult:
     def is_plain(self) -> bool:
         """True for a model's own score, trained on normal clips alone."""
         return not self.score and not self.known_anomalies
+
+    @property
+    def is_rival(self) -> bool:
+        """True for what is a system of its own: a model's own score or a back end's, trained on normal clips alone."""
+        return (not self.score or self.backend is not None) and not self.known_anomalies
 
     @property
     def snr_offset_db(self) -> float:
@@ -229,10 +243,12 @@ class ModelResult:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """The first run's threshold of every section (``"fan/00"``), for the model's own score."""
+        """The first run's threshold of every section (``"fan/00"``), for the model's own score or its back end's."""
+        run = self.runs[0]
+        of_backend = read_backend_summaries(run.directory, self.backend) if self.backend else ()
         return {
             str(section): summary.threshold[section.machine_type]
-            for summary in self.runs[0].summaries
+            for summary in of_backend or run.summaries
             for section in summary.section_ids
         }
 
@@ -253,6 +269,7 @@ class ModelResult:
         return {
             "model": self.model,
             "score": self.score,
+            **({"backend": self.backend} if self.backend else {}),
             "known_anomalies": self.known_anomalies,
             "n_networks": self.n_networks,
             "n_parameters": self.n_parameters,

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.runs import Network, Run
-from mimiidg_build.benchmark.suitability import expanded
+from mimiidg_build.benchmark.suitability import check_embeds, expanded
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models import UNCHANGED, Changes, changes_of, check_models, settings_of
+from mimiidg_build.models.backends import chosen_backends
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
 
@@ -25,6 +26,7 @@ def plan_runs(
     epochs: int | None = None,
     known_anomalies: Sequence[int] = (),
     changes: Changes = UNCHANGED,
+    backends: Sequence[str] = (),
 ) -> list[Run]:
     """The runs of a benchmark, model by model. A model that trains nothing has no use for a second seed.
 
@@ -46,6 +48,8 @@ def plan_runs(
         A run for each number of known anomalies per section; 0 is the run without.
     changes : mapping of str to object
         Settings in place of the profile's, by name: of every model that has them.
+    backends : sequence of str
+        Of ``models.backends.BACKENDS``, or ``all``: each scores the embeddings of every run.
 
     Returns
     -------
@@ -55,9 +59,12 @@ def plan_runs(
     ------
     UsageError
         An unknown model, profile or setting, a setting's value that is none, no seed, known anomalies for a model that
-        takes none or a store of too few, or a model that needs other features than the store's.
+        takes none or a store of too few, a model that needs other features than the store's, or back ends for a model
+        that gives no embeddings.
     UsageError or DataError
         No model of a group can be run on the store.
+    DataError
+        A section has too few training clips for back ends.
     """
     if seeds < 1 or (epochs is not None and epochs < 1):
         raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
@@ -70,6 +77,9 @@ def plan_runs(
         draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
     runs, wanted = [], expanded(store, models, profile, changes)
     check_models(wanted, profile, changes)
+    chosen = chosen_backends(backends)
+    if chosen:
+        check_embeds(store, wanted)
     for model in wanted:
         settings, differing = settings_of(model, profile, changes), changes_of(model, profile, changes)
         if numbers[-1] and not settings.tuning_epochs:
@@ -77,7 +87,7 @@ def plan_runs(
         # the profile's own number, given by hand, is the same run and has the same folder
         own = epochs if settings.epochs and epochs != settings.epochs else None
         seeded = range(seeds if settings.epochs else 1)
-        runs += [Run(store, root, model, profile, seed, own, k, differing) for k in numbers for seed in seeded]
+        runs += [Run(store, root, model, profile, seed, own, k, differing, chosen) for k in numbers for seed in seeded]
     return runs
 
 

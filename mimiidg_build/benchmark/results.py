@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mimiidg_build.benchmark.cross_table import cross_records
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.suitability import cut_clips
 from mimiidg_build.benchmark.tested import not_evaluated
@@ -81,4 +82,5 @@ class Benchmark:
             "known_anomalies": self.known_anomalies,
             "notes": self.notes,
             "models": [model.to_dict() for model in self.models],
+            **({"cross_table": crossed} if (crossed := cross_records(self.models)) else {}),
         }

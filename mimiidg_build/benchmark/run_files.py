@@ -126,7 +126,7 @@ def write_config(directory: Path, config: RunConfig) -> None:
     DataError
         It cannot be written.
     """
-    _write(directory / CONFIG, config)
+    write_shaped(directory / CONFIG, config)
 
 
 def read_config(directory: Path) -> RunConfig:
@@ -137,7 +137,7 @@ def read_config(directory: Path) -> RunConfig:
     DataError
         It cannot be read, or is no configuration; the message names the file and the first key that is wrong.
     """
-    return _read(directory / CONFIG, RunConfig, f"Remove {directory} to train again.")
+    return read_shaped(directory / CONFIG, RunConfig, f"Remove {directory} to train again.")
 
 
 def epochs_asked_for(directory: Path, config: RunConfig) -> int | None:
@@ -204,7 +204,7 @@ def write_summary(directory: Path, network: str, summary: NetworkSummary) -> Non
     DataError
         It cannot be written.
     """
-    _write(summary_path(directory, network), summary)
+    write_shaped(summary_path(directory, network), summary)
 
 
 def read_summary(directory: Path, network: str) -> NetworkSummary:
@@ -238,7 +238,7 @@ def read_summaries(directory: Path, store: Store) -> tuple[NetworkSummary, ...]:
 
 
 def _read_summary(path: Path) -> NetworkSummary:
-    return _read(path, NetworkSummary, f"Remove {path} and run the benchmark again.")
+    return read_shaped(path, NetworkSummary, f"Remove {path} and run the benchmark again.")
 
 
 # ---- What detection takes --------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def write_inputs(directory: Path, network: str, inputs: DetectorInputs) -> None:
     DataError
         It cannot be written.
     """
-    _write(inputs_path(directory, network), inputs)
+    write_shaped(inputs_path(directory, network), inputs)
 
 
 def read_inputs(directory: Path, network: str) -> DetectorInputs:
@@ -276,18 +276,40 @@ def read_inputs(directory: Path, network: str) -> DetectorInputs:
     DataError
         It cannot be read; the message names the file and the first key that is wrong.
     """
-    return _read(inputs_path(directory, network), DetectorInputs, f"Remove {directory} to train again.")
+    return read_shaped(inputs_path(directory, network), DetectorInputs, f"Remove {directory} to train again.")
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, content: BaseModel) -> None:
+def write_shaped(path: Path, content: BaseModel) -> None:
+    """Write a file of a run.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
     # json's floats rather than pydantic's: files of every version print a number alike (1e-05, not 0.00001)
     write_file(path, [json.dumps(content.model_dump(mode="json"), indent=2).encode() + b"\n"])
 
 
-def _read(path: Path, shape: type[Model], advice: str) -> Model:
+def read_shaped(path: Path, shape: type[Model], advice: str) -> Model:
+    """Read a file of a run.
+
+    Parameters
+    ----------
+    path : Path
+    shape : type
+        Of its content.
+    advice : str
+        What to do where that fails.
+
+    Raises
+    ------
+    DataError
+        It cannot be read; the message names the file and the first key that is wrong.
+    """
     try:
         return shape.model_validate_json(path.read_bytes())
     except OSError as error:

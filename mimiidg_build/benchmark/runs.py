@@ -11,6 +11,9 @@ ROOT/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>/     (in the work fol
     detector_<network>.json     what scoring other recordings takes beside the weights (``schemas.runs.DetectorInputs``)
     summary_<network>.json      thresholds, device, time (``schemas.runs.NetworkSummary``); written last: it is finished
     <score>/                    the same two of every further score of the model (``id``, ``oracle``, ...)
+    backend_<name>/             the same two of a back end, which is fitted to the finished network's embeddings
+        state_<network>.pt          what it fitted
+        summary_<network>.json      thresholds (``schemas.runs.BackendSummary``); written last: it is finished
     results.json                every metric, once all networks are finished (``schemas.results``)
 
 A *network* serves a machine type (``fan``), a section (``fan_00``), or ``all``. Networks depend on nothing but the
@@ -27,6 +30,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mimiidg_build.benchmark.backend_files import backend_summary_path
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.run_files import (
     CONFIG,
@@ -72,7 +76,8 @@ class Run:
     """A model with a seed on a store.
 
     ``epochs`` is None where the profile's own hold; ``known_anomalies`` are so many of each section; ``changes`` are
-    the settings that differ from the profile's (``models.changes_of``).
+    the settings that differ from the profile's (``models.changes_of``). ``backends`` are those that are asked for: they
+    are no part of what the run is, whose networks are the same with any of them.
     """
 
     store: Store
@@ -83,6 +88,7 @@ class Run:
     epochs: int | None = None
     known_anomalies: int = 0
     changes: Changes = field(default_factory=dict)
+    backends: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -111,7 +117,7 @@ class Run:
     @property
     def base(self) -> Run:
         """The run without known anomalies, from whose weights one with them starts."""
-        return replace(self, known_anomalies=0)
+        return replace(self, known_anomalies=0, backends=())
 
     def known_clips(self, sections: Iterable[str] | None = None) -> pd.DataFrame:
         """The known anomalies: rows of the store's clip table; of some sections (``"fan/00"``), by default all."""
@@ -136,9 +142,18 @@ class Run:
         """The networks to train."""
         return networks_of(self.store, model_class(self.model).scope)
 
-    def is_finished(self, network: Network) -> bool:
-        """True if the network is trained and scored."""
+    def is_trained(self, network: Network) -> bool:
+        """True if the network is trained, and its own scores are written."""
         return summary_path(self.directory, network.name).is_file()
+
+    def missing_backends(self, network: Network) -> tuple[str, ...]:
+        """Those of the back ends asked for whose scores with the network are not written yet."""
+        paths = {name: backend_summary_path(self.directory, name, network.name) for name in self.backends}
+        return tuple(name for name, path in paths.items() if not path.is_file())
+
+    def is_finished(self, network: Network) -> bool:
+        """True if the network is trained and scored, with every back end asked for."""
+        return self.is_trained(network) and not self.missing_backends(network)
 
     def summaries(self) -> tuple[NetworkSummary, ...]:
         """What was written of each network of a finished run."""

@@ -45,6 +45,7 @@ def benchmark_models(
     epochs: int | None = None,
     known_anomalies: Sequence[int] = (),
     changes: Changes = UNCHANGED,
+    backends: Sequence[str] = (),
     device: str = "auto",
     workers: int | None = 1,
     reporter: Reporter | None = None,
@@ -74,6 +75,9 @@ def benchmark_models(
     changes : mapping of str to object
         Settings in place of the profile's, by name (``{"batch_size": 256}``): of every model that has them. Each of
         them is part of the run's name, and a run with other settings is another run.
+    backends : sequence of str
+        Back ends that score the models' embeddings (``models.backends.BACKENDS``), or ``all``: further scores of the
+        same runs, for which nothing is trained again.
     device : str
         ``auto`` (a GPU if there is one), or a torch device.
     workers : int or None
@@ -91,16 +95,16 @@ def benchmark_models(
     Raises
     ------
     UsageError
-        An unknown model, profile, setting or device, numbers that do not fit, a precision that the device cannot train
-        in, a store that a model cannot be run on, a directory that holds a run of other settings, or a script without
-        a guard.
+        An unknown model, profile, setting, back end or device, numbers that do not fit, a precision that the device
+        cannot train in, a store that a model cannot be run on, back ends for a model without embeddings, a directory
+        that holds a run of other settings, or a script without a guard.
     DataError
         Training or scoring failed, a worker was killed, or a file is damaged or cannot be written.
     """
     root, executor, name = place(root), executor or BenchmarkExecutor(), store.attributes.variant.name
 
     def plan() -> list[Run]:
-        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies, changes)
+        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies, changes, backends)
         check_suited(store, models, profile, changes)
         check_precisions(runs, device)
         return runs

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mimiidg_build.benchmark.runs import Network, networks_of
-from mimiidg_build.benchmark.tested import sections_with
+from mimiidg_build.benchmark.tested import section_names, sections_with
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.models import GROUPS, UNCHANGED, Changes, model_class, settings_of
+from mimiidg_build.models import GROUPS, MODELS, UNCHANGED, Changes, model_class, settings_of
 from mimiidg_build.store.store import Store
 
 Refusal = UsageError | DataError
@@ -73,6 +73,33 @@ def check_suited(store: Store, models: Sequence[str], profile: str, changes: Cha
     for model in models:
         if model not in GROUPS and (error := refusal(store, model, profile, changes)):
             raise error
+
+
+def check_embeds(store: Store, models: Sequence[str]) -> None:
+    """Refuse models that back ends cannot score, and a store that leaves them nothing to compare, before any work.
+
+    Raises
+    ------
+    UsageError
+        A model gives no embeddings.
+    DataError
+        A section has a single training clip.
+    """
+    for model in models:
+        if not model_class(model).embeds():
+            able = ", ".join(name for name in MODELS if model_class(name).embeds())
+            raise UsageError(
+                f"{model} gives no embeddings for back ends to score. These do: {able}; and a model of your own that "
+                "defines _embed_clips(features, labels)"
+            )
+    clips = store.clips
+    counts = section_names(clips[clips["split"] == "train"]).value_counts()
+    for name in sections_with(store, "train"):
+        if counts[name] < 2:
+            raise DataError(
+                f"back ends compare a section's training clips with each other, and {name} of {store.path} has one. "
+                "Leave the section out of the variant, or benchmark without back ends"
+            )
 
 
 def left_out(store: Store, models: Sequence[str], profile: str, changes: Changes = UNCHANGED) -> list[str]:

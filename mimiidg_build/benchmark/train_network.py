@@ -6,7 +6,7 @@ Trains in this process, on one device. torch is imported when there is something
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def check_precisions(runs: Sequence[Run], device: str) -> None:
 
 
 def train_and_score(run: Run, network: Network, device: str = "auto", reporter: Reporter | None = None) -> None:
-    """Train one network of a run and score its test clips; finished already: nothing to do.
+    """Train one network of a run and score its test clips, with its back ends, too; finished already: nothing to do.
 
     Parameters
     ----------
@@ -91,21 +91,34 @@ def train_and_score(run: Run, network: Network, device: str = "auto", reporter: 
         return
     # a run with known anomalies starts from the weights of the run without, which another worker may be training now
     with file_lock(run.directory / f".lock_{network.name}"):
-        if run.is_finished(network):  # under the lock: its last holder may have trained it
-            return
-        if run.known_anomalies:
-            train_and_score(run.base, network, device, reporter)
-        _train_and_score(run, network, choose_device(device), reporter or Reporter())
+        if not run.is_trained(network):  # under the lock: its last holder may have trained it
+            if run.known_anomalies:
+                train_and_score(run.base, network, device, reporter)
+            _on_its_threads(_train_and_score, run, network, choose_device(device), reporter or Reporter())
+        if run.missing_backends(network):
+            _on_its_threads(_score_backends, run, network, choose_device(device), reporter or Reporter())
 
 
-def _train_and_score(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
+def _on_its_threads(work: Callable[..., None], run: Run, *arguments: Any) -> None:
     from mimiidg_build.training.reproducible import threads
 
     with threads(run.settings.threads):
-        _train_and_score_here(run, network, device, reporter)
+        work(run, *arguments)
 
 
-def _train_and_score_here(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
+def _score_backends(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
+    """Score the clips of a trained network with the back ends that are missing."""
+    from mimiidg_build.benchmark.backend_scores import score_backends
+    from mimiidg_build.training import checkpoint
+
+    training, test, _ = own_clips(run, network)
+    model = new_model(run, training)
+    checkpoint.load_weights(checkpoint.weights_path(run.directory, network.name), model)
+    on_progress = reporter.step(f"{title(run, network)} embeddings", len(training) + len(test))
+    score_backends(run, network, model.to(device), training, test, device, on_progress)
+
+
+def _train_and_score(run: Run, network: Network, device: torch.device, reporter: Reporter) -> None:
     from mimiidg_build.models.base import MAIN
     from mimiidg_build.training import checkpoint, scoring
 
@@ -160,24 +173,45 @@ def choose_clips(run: Run, network: Network) -> NetworkClips:
         A section with test clips has no training clips.
     """
     from mimiidg_build.training.clip_dataset import ClipDataset
+
+    cls, (training, test, known) = model_class(run.model), own_clips(run, network)
+    # the very same object where nothing is added: its clips are held in memory once
+    pool = training
+    if cls.uses_outliers or known is not None:
+        choice = _choice(run, network)
+        pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)
+    return NetworkClips(training, test, pool, known)
+
+
+def own_clips(run: Run, network: Network) -> tuple[ClipDataset, ClipDataset, pd.DataFrame | None]:
+    """The training and test clips of a network's own sections, and the known anomalies: see :class:`NetworkClips`.
+
+    Raises
+    ------
+    DataError
+        A section with test clips has no training clips.
+    """
+    from mimiidg_build.training.clip_dataset import ClipDataset
+
+    choice = _choice(run, network)
+    training = ClipDataset(run.store, split="train", **choice)
+    known = run.known_clips(map(str, training.section_ids)) if run.known_anomalies else None
+    # models number their sections, and some of them may have no test clips
+    test = ClipDataset(run.store, split="test", without=known, numbered=training.section_ids, **choice)
+    return training, test, known
+
+
+def _choice(run: Run, network: Network) -> dict[str, Any]:
+    """Which clips are a network's, and how they are read."""
     from mimiidg_build.training.clip_length import shortest
 
-    cls = model_class(run.model)
+    takes = model_class(run.model).takes
     own = {split: _own_sections(run.store, network, split) for split in ("train", "test")}
     if not set(own["test"]) <= set(own["train"]):
         sections = [" ".join(map(str, own[split])) or "no section" for split in ("train", "test")]
         raise DataError(f"{network.name}: training clips of {sections[0]}, test clips of {sections[1]}")
     choice: dict[str, Any] = {"machine_types": network.machine_types, "sections": network.section}
-    choice |= {"features": cls.takes, "seed": run.seed, "length": shortest(run.store, own["train"], cls.takes)}
-    training = ClipDataset(run.store, split="train", **choice)
-    known = run.known_clips(map(str, training.section_ids)) if run.known_anomalies else None
-    # models number their sections, and some of them may have no test clips
-    test = ClipDataset(run.store, split="test", without=known, numbered=training.section_ids, **choice)
-    # the very same object where nothing is added: its clips are held in memory once
-    pool = training
-    if cls.uses_outliers or known is not None:
-        pool = ClipDataset.training_pool(run.store, outliers=cls.uses_outliers, known_anomalies=known, **choice)
-    return NetworkClips(training, test, pool, known)
+    return choice | {"features": takes, "seed": run.seed, "length": shortest(run.store, own["train"], takes)}
 
 
 def _own_sections(store: Store, network: Network, split: str) -> list[SectionId]:

@@ -15,6 +15,7 @@ from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import Known, ModelName, SweepCommand
 from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, check_models
+from mimiidg_build.models.backends import ALL, BACKENDS
 from mimiidg_build.storage.places import Place
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
     help="cpu: half an hour a family on two cores. smoke: seconds.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Trainings of each model.")
+@click.option(
+    "--backend",
+    "backends",
+    type=Known([*BACKENDS, ALL]),
+    multiple=True,
+    help="Also score the models' embeddings with this back end. May be given repeatedly. all: every one.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs. [default: the profile's]")
 @settings_options
 @click.option(
@@ -79,6 +87,7 @@ def benchmark(
     datasets: tuple[str, ...],
     profile: str,
     seeds: int,
+    backends: tuple[str, ...],
     epochs: int | None,
     assignments: tuple[str, ...],
     settings_file: Path | None,
@@ -107,6 +116,10 @@ def benchmark(
     Settings that are changed with --set, --settings or --precision are part of a run's name, and are those of every
     model that has them; one that no model has is an error. What a profile sets is in a run's config.json.
 
+    A back end scores embeddings of clips, the layer before a network's output. It is fitted to those of the training
+    clips once the network is finished: asking for more of them trains nothing again. Each is a system of its own, such
+    as autoencoder/kmeans; models by back ends are also printed as one table, and written as CSV.
+
     A network takes the beginning of every clip, as long as the shortest of its sections; clips of other sections that
     it learns from as outliers are cut, or repeated, to that length. Models take one channel at 16 kHz.
 
@@ -127,20 +140,22 @@ def benchmark(
             "epochs": epochs,
             "known_anomalies": list(known_anomalies),
             "changes": changes,
+            "backends": list(backends),
         }
         where = {"device": device, "workers": workers, "replace": replace}
         if as_flow(prefect):
             found = _as_flow(wanted, root, where, **options)
         else:
             found = _directly(wanted, root, reporter, where, **options)
-    figures = _figures(found, root, losses)
+    figures, crossed = _figures(found, root, losses), _cross_tables(found, root)
     if as_json:
-        print_json({"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]})
+        content = {"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]}
+        print_json(content | ({"cross_tables": [str(path) for path in crossed]} if crossed else {}))
         return
     _print_tables(found, sections, values)
     print_lines(_notes(found, models, profile, changes))
     print_lines(_directory(result, root) for result in found)
-    print_lines(figures)
+    print_lines([*crossed, *figures])
 
 
 def _notes(found: list[Benchmark], models: tuple[str, ...], profile: str, changes: Changes) -> dict[str, None]:
@@ -162,6 +177,7 @@ def _directory(found: Benchmark, root: Place) -> Path:
 
 def _print_tables(found: list[Benchmark], sections: bool | None, values: bool) -> None:
     from mimiidg_build.benchmark.beside_papers import rows_beside_papers
+    from mimiidg_build.benchmark.cross_table import cross_rows
     from mimiidg_build.benchmark.rows import compare_rows, result_rows, value_rows
     from mimiidg_build.benchmark.variant_rows import variant_rows
 
@@ -173,6 +189,8 @@ def _print_tables(found: list[Benchmark], sections: bool | None, values: bool) -
             print_table(f"{result.title}, per attribute value", value_rows(result))
         if papers := rows_beside_papers(result.models):
             print_table(f"{result.title}, beside the papers' numbers", papers)
+        if by_backend := cross_rows(result.models):
+            print_table(f"{result.title}: models by back ends, means over sections", by_backend)
     if len(found) > 1:
         print_table("AUC in % by machine type, means over their sections", variant_rows(found))
     if found:
@@ -203,6 +221,21 @@ def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **option
 
     paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)
     return [collect(plan_runs(open_store(path), root, **options), options["changes"]) for path in paths]
+
+
+def _cross_tables(found: list[Benchmark], root: Place) -> list[Path]:
+    """Write models by back ends as CSV, of each variant where back ends scored, under ROOT/reports."""
+    from mimiidg_build.benchmark import plots
+    from mimiidg_build.benchmark.cross_table import cross_csv, crossed
+    from mimiidg_build.storage.files import write_file
+
+    written = []
+    for result in found:
+        if crossed(result.models):
+            name = Path(plots.figure_name(result.variant, result.models, "backends")).with_suffix(".csv")
+            written.append(plots.reports_directory(root) / name)
+            write_file(written[-1], [cross_csv(result.models)])
+    return written
 
 
 def _figures(found: list[Benchmark], root: Place, losses: bool) -> list[Path]:

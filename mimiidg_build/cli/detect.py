@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import common, device_option
+from mimiidg_build.cli.options import backend_option, common, device_option
 from mimiidg_build.cli.printing import counted, print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import FilePath
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder for score files, table and page; those of an earlier detection are replaced.",
 )
+@backend_option
 @device_option
 @common
 def detect(
@@ -39,6 +40,7 @@ def detect(
     recordings: tuple[Path, ...],
     section: str | None,
     output: Path,
+    backend: str | None,
     device: str,
     root: Place,
     as_json: bool,
@@ -63,7 +65,7 @@ def detect(
 
     files = recordings_in(list(recordings))
     check_output(output)
-    detector = Detector.load(run, device)
+    detector = Detector.load(run, device, backend)
     with shown_progress(quiet) as reporter:
         found = detector.score_files(files, section, reporter.step("detect", len(files), "recordings"))
     written = write_detections(detector, found, output)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.options import common
+from mimiidg_build.cli.options import backend_option, common
 from mimiidg_build.cli.printing import print_json
 from mimiidg_build.cli.values import FilePath
 
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     help="Which section's score: fan/00; fan where scores do not depend on it. [default: the only one]",
     shell_complete=complete.sections,
 )
+@backend_option
 @common
-def export_model(run: Path, file: Path, section: str | None, root: Place, as_json: bool, quiet: bool) -> None:
+def export_model(
+    run: Path, file: Path, section: str | None, backend: str | None, root: Place, as_json: bool, quiet: bool
+) -> None:
     """Write a trained network as one file that needs none of this package.
 
     Samples in, score out: the features are in the file, and so are sample rate, channels, length, section and
@@ -36,7 +39,7 @@ def export_model(run: Path, file: Path, section: str | None, root: Place, as_jso
     """
     from mimiidg_build.benchmark.detection.export import export_model as export
 
-    metadata = export(run, file, section)
+    metadata = export(run, file, section, backend)
     if as_json:
         print_json(metadata | {"path": str(file), "size_bytes": file.stat().st_size})
     else:

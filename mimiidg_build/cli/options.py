@@ -10,6 +10,7 @@ import click
 from mimiidg_build import settings
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.values import Device, FilePath, Known, Root
+from mimiidg_build.models.backends import BACKENDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
@@ -115,6 +116,18 @@ def section_option(command: Command) -> Command:
             multiple=True,
             help="Only archives that hold these machine types or sections: fan valve/02.",
             shell_complete=complete.sections,
+        ),
+    )
+
+
+def backend_option(command: Command) -> Command:
+    """Which back end of a run scores."""
+    return _with_options(
+        command,
+        click.option(
+            "--backend",
+            type=Known(BACKENDS),
+            help="Score with this back end, which the run was benchmarked with. [default: the model's own score]",
         ),
     )
 

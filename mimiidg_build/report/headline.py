@@ -64,7 +64,7 @@ def headline(
     -------
     Headline or None
     """
-    plain = ranked([result for result in results if result.is_plain])
+    plain = ranked([result for result in results if result.is_rival])
     if not plain:
         return None
     best, found = plain[0], score(plain[0])

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mimiidg_build.benchmark.cross_table import OWN, crossed, metrics_of
+from mimiidg_build.benchmark.cross_table import estimate as cross_estimate
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.datasets.rows import records
+from mimiidg_build.models.backends import BACKENDS
 from mimiidg_build.report.cells import Cell, PageTable, attribute_value, heat, number
 from mimiidg_build.report.headline import ranked
 from mimiidg_build.schemas.manifests import DOMAINS
+
+N_SHOWN = 16  # systems with charts of their own, which take 0.4 MB of the page each
 
 
 def by_section(results: Sequence[ModelResult]) -> PageTable:
@@ -65,5 +70,32 @@ def titles(results: Sequence[ModelResult]) -> list[str]:
 
 
 def best_first(results: Sequence[ModelResult]) -> list[ModelResult]:
-    """The systems that heat maps show: those that know no anomaly of the test set."""
-    return ranked([result for result in results if result.is_plain])
+    """The systems that heat maps and charts show: those that know no anomaly of the test set.
+
+    Of back ends, of which there may be six to every model, the best, as far as a page has room.
+    """
+    plain = [result for result in results if result.is_plain]
+    backends = ranked([result for result in results if result.is_rival and not result.is_plain])
+    return ranked([*plain, *backends[: max(0, N_SHOWN - len(plain))]])
+
+
+def by_backend(results: Sequence[ModelResult]) -> PageTable | None:
+    """Models by back ends: a row a model and metric, a column a back end; None where no back end scored."""
+    table = crossed(results)
+    if not table:
+        return None
+    shown = [name for name in (OWN, *BACKENDS) if any(name in of_model for of_model in table.values())]
+    rows = tuple(
+        (
+            Cell(model),
+            Cell(label),
+            Cell(title, tone=title if title in DOMAINS else ""),
+            *(
+                heat(cross_estimate(of_model[name], metric).value) if name in of_model else heat(math.nan)
+                for name in shown
+            ),
+        )
+        for (model, label), of_model in table.items()
+        for title, metric in metrics_of(next(iter(of_model.values()))).items()
+    )
+    return PageTable("Models by back ends in %, means over sections", ("Model", "Profile", "Metric", *shown), rows)

@@ -200,6 +200,7 @@ def _result_content(results: Sequence[ModelResult]) -> dict[str, Any]:
         "few_clips_notes": list(dict.fromkeys(note for result in results for note in result.few_clips_notes)),
         "comparison": result_tables.comparison(results) if results else None,
         "beside_papers": result_tables.beside_papers(results),
+        "by_backend": heat_maps.by_backend(results),
         "papers_notes": list(dict.fromkeys(note for result in results for note in result.papers_notes)),
         "section_aucs": heat_maps.by_section(shown) if shown else None,
         "value_aucs": heat_maps.by_value(shown) if shown else None,

@@ -28,7 +28,7 @@ def with_best(results: Sequence[ModelResult]) -> Pairs:
     {(name, profile): Comparison}
         Without the best one, and without those that cannot be compared, where domains are unknown.
     """
-    systems = ranked([result for result in results if result.is_plain])
+    systems = ranked([result for result in results if result.is_rival])
     found: dict[tuple[str, str], Comparison] = {}
     for other in systems[1:]:
         try:
@@ -40,7 +40,7 @@ def with_best(results: Sequence[ModelResult]) -> Pairs:
 
 def table(results: Sequence[ModelResult], pairs: Pairs) -> PageTable | None:
     """A row per system but the best: what its means and official score are less the best one's; None where none is."""
-    compared = [result for result in ranked(results) if (result.name, result.label) in pairs and result.is_plain]
+    compared = [result for result in ranked(results) if (result.name, result.label) in pairs and result.is_rival]
     if not compared:
         return None
     comparisons = [pairs[result.name, result.label] for result in compared]

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.base import Detector
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.training.loss_curve import EpochLoss
+
+TRAIN_AGAIN = "Remove it to train again from the start."
 
 
 def checkpoint_path(directory: Path, name: str) -> Path:
@@ -106,26 +109,32 @@ def load_checkpoint(
         ) from None
 
 
-def save_weights(path: Path, model: Detector) -> None:
+def save_weights(path: Path, model: nn.Module) -> None:
     """Write a model's weights and buffers."""
     _save(path, model.state_dict())
 
 
-def load_weights(path: Path, model: Detector) -> None:
+def load_weights(path: Path, model: nn.Module, advice: str = TRAIN_AGAIN) -> None:
     """Restore a model's weights and buffers.
+
+    Parameters
+    ----------
+    path : Path
+    model : nn.Module
+        Changed in place.
+    advice : str
+        What to do where that fails.
 
     Raises
     ------
     DataError
         The file cannot be read, or is of another model.
     """
-    content = _load(path)
+    content = _load(path, advice)
     try:
         model.load_state_dict(content)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is of another model or version: {error}. Remove it to train again from the start."
-        ) from None
+        raise DataError(f"{path} is of another model or version: {error}. {advice}") from None
 
 
 def _save(path: Path, content: Any) -> None:
@@ -134,10 +143,10 @@ def _save(path: Path, content: Any) -> None:
     write_file(path, [buffer.getvalue()])
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, advice: str = TRAIN_AGAIN) -> Any:
     """Read tensors, and nothing that could run."""
     try:
         # To the CPU: a GPU's file must load where there is none, and load_state_dict copies to the model's device.
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler meets: RuntimeError, EOFError, KeyError, ...
-        raise DataError(f"{path} cannot be read ({error}). Remove it to train again from the start.") from None
+        raise DataError(f"{path} cannot be read ({error}). {advice}") from None

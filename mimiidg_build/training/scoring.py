@@ -93,6 +93,46 @@ def clip_scores(
     return scores
 
 
+def clip_embeddings(
+    model: Detector, clips: ClipDataset, device: torch.device, on_progress: OnProgress = no_progress
+) -> Tensor:
+    """The embedding of every clip.
+
+    Parameters
+    ----------
+    model : Detector
+        On the device, trained and fitted.
+    clips : ClipDataset
+    device : torch.device
+    on_progress : callable
+        Called with the number of clips of each chunk that is embedded.
+
+    Returns
+    -------
+    Tensor [shape=(n_clips, size)]
+        Clips in order, float64, on the CPU.
+
+    Raises
+    ------
+    UsageError
+        The model gives no embeddings.
+    DataError
+        An embedding is not finite; the message names the clip.
+    """
+    parts = []
+    for features, labels in _Chunks(clips, device):
+        parts.append(model.embed(features, labels).cpu())
+        on_progress(len(labels))
+    found = torch.cat(parts)
+    finite = found.isfinite().all(dim=1)
+    if not finite.all():
+        clip = clips.clips.iloc[int((~finite).nonzero()[0])]
+        raise DataError(
+            f"the embedding of {clip['machine_type']}/{clip['clip']} has values that are not finite: training diverged?"
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class _Chunks:
     """Features and labels of a dataset's clips on a device, in order, some clips at a time; as often as wanted."""

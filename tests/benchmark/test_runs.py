@@ -23,6 +23,7 @@ from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.benchmark.train_network import train_and_score
 from mimiidg_build.errors import UsageError
 from mimiidg_build.evaluation.evaluate import evaluate_scores
+from mimiidg_build.models.backends import BACKENDS
 from mimiidg_build.models.base import MAIN, Array, Epoch, Labels, ScoreTable, Settings
 from mimiidg_build.models.nearest_neighbour import NearestNeighbour
 from mimiidg_build.report.attention_figures import figure_path
@@ -228,12 +229,17 @@ def cases() -> list[Any]:
 def test_training_reads_no_test_clip_but_the_known_anomalies(
     whole_store: Store, tmp_path: Path, name: str, k: int
 ) -> None:
-    """Weights, and thresholds, which come from training scores, are the same whatever the other test clips hold."""
-    (run,) = plan_runs(whole_store, tmp_path / "clean", [name], "smoke", 1, epochs=1, known_anomalies=[k])
+    """Weights, and thresholds, which come from training scores, are the same whatever the other test clips hold.
+
+    So is everything that back ends fit, and what the fusion, which holds one of each, standardises by.
+    """
+    backends = tuple(BACKENDS) if name == "nearest_neighbour" else ("fusion",)
+    options: dict[str, Any] = {"epochs": 1, "known_anomalies": [k], "backends": backends}
+    (run,) = plan_runs(whole_store, tmp_path / "clean", [name], "smoke", 1, **options)
     known = run.known_clips() if k else run.known_clips().iloc[:0]
     spared = set(zip(known["machine_type"], known["section"], known["row"], strict=True))
     poisoned = poison(whole_store, tmp_path / "small.zarr", spared)
-    (other,) = plan_runs(poisoned, tmp_path / "poisoned", [name], "smoke", 1, epochs=1, known_anomalies=[k])
+    (other,) = plan_runs(poisoned, tmp_path / "poisoned", [name], "smoke", 1, **options)
     network = run.networks()[0]
     for each in (run, other):
         train_and_score(each, network, "cpu")
@@ -242,5 +248,13 @@ def test_training_reads_no_test_clip_but_the_known_anomalies(
     summaries = [json.loads((each.directory / f"summary_{network.name}.json").read_text()) for each in (run, other)]
     assert summaries[0]["threshold"] == summaries[1]["threshold"]
     assert len(summaries[0]["known_anomalies"]) == k * len(summaries[0]["sections"])
-    scores = [(each.directory / "anomaly_score_fan_section_00_test.csv").read_bytes() for each in (run, other)]
+    scored = "anomaly_score_fan_section_00_test.csv"
+    scores = [(each.directory / scored).read_bytes() for each in (run, other)]
     assert scores[0] != scores[1], "the test clips were the same"
+    for backend in backends:
+        folders = [each.directory / f"backend_{backend}" for each in (run, other)]
+        states = [torch.load(folder / f"state_{network.name}.pt", weights_only=True) for folder in folders]
+        assert states[0] and all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+        summaries = [json.loads((folder / f"summary_{network.name}.json").read_text()) for folder in folders]
+        assert all(summaries[0][key] == summaries[1][key] for key in ("threshold", "training_scores"))
+        assert len({(folder / scored).read_bytes() for folder in folders}) == 2, "the test clips were the same"

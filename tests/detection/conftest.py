@@ -1,4 +1,4 @@
-"""A small dataset of real WAV files, a store of it, and a finished run of every kind of model."""
+"""A small dataset of WAV files, a store of it, and a finished run of every kind of model; of one also back ends."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def make_place(directory: Path) -> None:
     manifest = write_dataset(directory, "short", archives, clip_seconds=N_SAMPLES / 16_000)
     fetch_dataset(load_dataset(str(manifest)), directory / "root", offline=True)
     store = build_variant(variant(manifest), directory / "root").store
-    benchmark_models(store, directory / "root", KINDS, profile="smoke", device="cpu")
+    root, options = directory / "root", dict[str, Any](profile="smoke", device="cpu")
+    benchmark_models(store, root, KINDS, **options)
+    benchmark_models(store, root, ["autoencoder"], backends=["cosine_knn", "mahalanobis", "fusion"], **options)
 
 
 def variant(manifest: Path, **changes: Any) -> Variant:

@@ -46,6 +46,15 @@ def test_what_it_writes_is_evaluated_as_the_run_is(place: Path, clips: Path, tmp
     ]
 
 
+def test_what_a_back_end_writes_is_evaluated_as_it_is(place: Path, clips: Path, tmp_path: Path) -> None:
+    source, output = run_of(place, "autoencoder"), tmp_path / "detected"
+    folders = (clips / "fan/test", clips / "valve/test")
+    done = run(source, *folders, "--backend", "cosine_knn", "--output", output)
+    assert done.exit_code == 0 and "autoencoder/cosine_knn (smoke profile" in (output / "report.html").read_text()
+    ours, theirs = evaluate_scores(output), evaluate_scores(source / "backend_cosine_knn")
+    pd.testing.assert_frame_equal(ours.sections, theirs.sections)
+
+
 def test_bad_files_are_named_and_the_others_scored(place: Path, clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "fan/test"
     folder.mkdir(parents=True)

@@ -53,6 +53,35 @@ def test_the_clips_of_a_store_get_the_scores_of_the_run(place: Path, clips: Path
         assert row.decision == int(decisions[key])
 
 
+@pytest.mark.parametrize("backend", ["cosine_knn", "mahalanobis", "fusion"])
+def test_a_back_end_gives_its_scores_of_the_run(place: Path, clips: Path, backend: str) -> None:
+    """And decides by its own threshold. It compares within a section, though the network serves the machine type."""
+    run = run_of(place, "autoencoder")
+    detector, folder = Detector.load(run, backend=backend), run / f"backend_{backend}"
+    found = detector.score_files(all_test_clips(clips))
+    scores, decisions = written_by(folder, "anomaly_score"), written_by(folder, "decision_result")
+    assert detector.name == f"autoencoder/{backend}" and detector.needs_section and len(found.table) == 16
+    summary = json.loads((folder / "summary_fan.json").read_text())
+    for row in found.table.itertuples():
+        key = (row.machine_type, Path(row.file).name)
+        assert row.score == pytest.approx(float(scores[key]), rel=1e-6, abs=1e-6)
+        assert row.decision == int(decisions[key])
+        if row.machine_type == "fan":
+            of_training = np.array(summary["training_scores"][f"fan/{row.section}"])
+            assert row.percentile == 100 * (of_training < row.score).mean()
+            assert row.threshold == summary["threshold"]["fan"]
+
+
+def test_a_back_end_that_has_not_scored_the_run(place: Path, run: Path, clips: Path) -> None:
+    with pytest.raises(UsageError, match="no back end 'kmens'.*Did you mean 'kmeans'"):
+        Detector.load(run, backend="kmens")
+    with pytest.raises(UsageError, match="no scores of the back end kmeans for fan; there are: cosine_knn, fusion, "):
+        Detector.load(run, backend="kmeans")
+    (run / "backend_fusion" / "state_fan.pt").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="(?s)fusion/state_fan.pt cannot be read .*Remove .*/backend_fusion and run"):
+        Detector.load(run, backend="fusion").score_files(recordings_in([clips / "fan/test"])[:1])
+
+
 @pytest.mark.parametrize("kind", ["nearest_neighbour", "attention"])
 def test_features_have_the_bits_of_the_store(place: Path, clips: Path, kind: str) -> None:
     """Log-mel and audio."""

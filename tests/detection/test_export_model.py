@@ -73,6 +73,34 @@ def test_torch_gives_the_scores_of_the_run(place: Path, clips: Path, tmp_path: P
     assert_scores_of_the_run(run, clips, lambda samples: float(program(torch.from_numpy(samples))))
 
 
+def exported_fusion(run: Path, path: Path) -> dict[str, Any]:
+    """The metadata of a file with a back end that holds one of each."""
+    words = [str(run), str(path), "--section", "fan/00", "--backend", "fusion", "--json"]
+    metadata: dict[str, Any] = json.loads(CliRunner().invoke(command, words, catch_exceptions=False).stdout)
+    return metadata
+
+
+def test_back_ends_are_exported_with_their_network(place: Path, clips: Path, tmp_path: Path) -> None:
+    run, path = run_of(place, "autoencoder"), tmp_path / "model.pt2"
+    metadata = exported_fusion(run, path)
+    summary = json.loads((run / "backend_fusion/summary_fan.json").read_text())
+    assert (metadata["backend"], metadata["threshold"]) == ("fusion", summary["threshold"]["fan"])
+    program = torch.export.load(path).module()
+    scored = run / "backend_fusion"
+    assert_scores_of_the_run(scored, clips, lambda samples: float(program(torch.from_numpy(samples))))
+
+
+@pytest.mark.slow  # stands beside the quicker test of torch.export
+def test_back_ends_are_exported_to_onnx(place: Path, clips: Path, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    runtime = pytest.importorskip("onnxruntime")
+    run, path = run_of(place, "autoencoder"), tmp_path / "model.onnx"
+    exported_fusion(run, path)
+    session, scored = runtime.InferenceSession(path), run / "backend_fusion"
+    assert_scores_of_the_run(scored, clips, lambda samples: float(session.run(None, {"samples": samples})[0]))
+
+
 def test_no_code_of_this_package_is_needed(place: Path, clips: Path, tmp_path: Path) -> None:
     run, path = run_of(place, "nearest_neighbour"), tmp_path / "model.pt2"
     done = CliRunner().invoke(command, [str(run), str(path), "--section", "fan/00"], catch_exceptions=False)

@@ -21,7 +21,7 @@ from mimiidg_build.models.backends import BACKENDS, SINGLE, chosen_backends, cre
 from mimiidg_build.models.backends import neighbours as neighbours_module
 from mimiidg_build.models.backends.base import FOLDS, Bank, NetworkBackend
 from mimiidg_build.models.backends.fusion import Fusion
-from mimiidg_build.models.backends.gaussian import shrunk_covariance
+from mimiidg_build.models.backends.gaussian import ledoit_wolf, principal_axes
 from mimiidg_build.models.backends.kmeans import first_centres
 from mimiidg_build.models.base import Labels
 
@@ -214,7 +214,17 @@ def test_a_covariance_of_two_opposite_clips_is_regular() -> None:
     """Ledoit and Wolf's shrinkage is 0 there, and the covariance singular."""
     x = torch.tensor([[1.0, 2.0, 3.0], [-1.0, -2.0, -3.0]], dtype=torch.float64)
     assert LedoitWolf(assume_centered=True).fit(x.numpy()).shrinkage_ == 0
-    assert torch.linalg.eigvalsh(shrunk_covariance(x)).min() > 0
+    assert 0 < ledoit_wolf(x, principal_axes(x)[0]) < 1e-5
+
+
+@pytest.mark.parametrize("n", [4, 7, 200])
+def test_principal_axes_are_those_of_the_covariance(n: int) -> None:
+    """With fewer vectors than dimensions, too, where they come from another matrix."""
+    x = torch.from_numpy(embeddings(n, 6, 0))
+    variance, axes = principal_axes(x)
+    torch.testing.assert_close(axes.T @ axes, torch.eye(min(n, 6), dtype=torch.float64))
+    torch.testing.assert_close(axes * variance @ axes.T, x.T @ x / n)
+    assert (variance.diff() <= 0).all()
 
 
 def test_distances_are_computed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ AUCS = {
 }
 
 
-def system(name: str, score: Estimate, aucs: Any = None, *, is_plain: bool = True, mean: float = 0.5) -> ModelResult:
+def system(name: str, score: Estimate, aucs: Any = None, *, is_rival: bool = True, mean: float = 0.5) -> ModelResult:
     """A system with these results; where no AUC of a domain is given, its clips have no domains."""
     known = AUCS if aucs is None else aucs
     return cast(
@@ -36,7 +36,7 @@ def system(name: str, score: Estimate, aucs: Any = None, *, is_plain: bool = Tru
             name=name,
             label="smoke",
             runs=(0,),
-            is_plain=is_plain,
+            is_rival=is_rival,
             evaluated=list(dict.fromkeys(section for section, _ in known)),
             official_score=score,
             section=lambda section, metric: known.get((section, metric), UNKNOWN),
@@ -107,7 +107,7 @@ def test_how_sure_the_order_is(others: Sequence[tuple[float, float, float]], sai
 
 
 def test_systems_that_know_anomalies_are_no_rivals() -> None:
-    oracle = system("oracle", Estimate(0.9, 0.85, 0.95), is_plain=False)
+    oracle = system("oracle", Estimate(0.9, 0.85, 0.95), is_rival=False)
     found = headline([oracle, system("plain", Estimate(0.6, 0.5, 0.7))])
     assert found is not None and found.best.name == "plain" and "oracle" not in found.rivals
     assert headline([oracle]) is None

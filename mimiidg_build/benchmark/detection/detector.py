@@ -17,7 +17,6 @@ from mimiidg_build.benchmark.detection.sections import UNKNOWN, official_name, s
 from mimiidg_build.benchmark.train_network import choose_device
 from mimiidg_build.datasets.findings import Finding, findings_frame
 from mimiidg_build.errors import DataError, UsageError, printable
-from mimiidg_build.models import model_class
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.scores import Detections
 from mimiidg_build.schemas.sections import SectionId
@@ -70,7 +69,7 @@ class Detector:
         self.config = self.networks[0].config
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "cpu") -> Self:
+    def load(cls, run: str | Path, device: str = "cpu", backend: str | None = None) -> Self:
         """The detector that a finished run is.
 
         Parameters
@@ -79,6 +78,8 @@ class Detector:
             The run's folder, ``ROOT/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>``. Nothing else is needed.
         device : str
             ``cpu``, ``auto`` (a GPU if there is one), or a torch device.
+        backend : str, optional
+            Score with this back end, which the run has been benchmarked with; by default with the model's own score.
 
         Returns
         -------
@@ -87,12 +88,13 @@ class Detector:
         Raises
         ------
         UsageError
-            There is no run in the folder, its model is none of this version, or there is no such device.
+            There is no run in the folder, its model is none of this version, the back end has not scored it, or there
+            is no such device.
         DataError
             The run is not finished, is of a version that could not detect, or a file is missing or damaged.
         """
         directory = Path(run)
-        return cls(directory, read_networks(directory, choose_device(device)))
+        return cls(directory, read_networks(directory, choose_device(device), backend))
 
     @property
     def sections(self) -> list[SectionId]:
@@ -102,7 +104,13 @@ class Detector:
     @property
     def needs_section(self) -> bool:
         """Whether a recording's score depends on its section's number, and not on its machine type alone."""
-        return model_class(self.config.model).uses_sections
+        return self.networks[0].uses_sections
+
+    @property
+    def name(self) -> str:
+        """The model, or model and back end."""
+        backend = self.networks[0].backend
+        return f"{self.config.model}/{backend}" if backend else self.config.model
 
     def network_of(self, section: SectionId) -> Network:
         """The network that serves a section."""
@@ -250,7 +258,7 @@ class Detector:
         if not np.isfinite(score):
             raise DataError(f"{name}: its score is {score}; the run's training must have diverged. Train again.")
         percentile = 100 * float((network.training_scores(section) < score).mean())
-        return Detection(section, score, network.summary.threshold[section.machine_type], percentile, notes)
+        return Detection(section, score, network.threshold[section.machine_type], percentile, notes)
 
 
 def _finding(path: Path, severity: str, kind: str, message: str) -> Finding:

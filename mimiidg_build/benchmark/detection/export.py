@@ -52,6 +52,7 @@ class SamplesToScore(nn.Module):
     def __init__(self, network: Network, section: SectionId) -> None:
         super().__init__()
         self.model, self.length = network.model, network.inputs.length
+        self.backend = network.fitted.sections[network.number(section)] if network.backend else None
         sample_rate = network.audio(section).sample_rate
         self.logmel = TorchLogMel(network.inputs.features, sample_rate) if network.takes == "logmel" else None
         labels = Labels.of([network.number(section)], [False], training=False, has_domain=[False])
@@ -61,15 +62,21 @@ class SamplesToScore(nn.Module):
             self.register_buffer(f"label_{name}", getattr(labels, name))
 
     def forward(self, samples: Tensor) -> Tensor:
-        """The model's own score; samples are rounded to 16 bits, of which a store's clips are."""
+        """The model's own score, or the back end's; samples are rounded to 16 bits, of which a store's clips are."""
         rounded = torch.round(samples * FULL_SCALE).clamp(-FULL_SCALE, FULL_SCALE - 1)
         taken = rounded.to(torch.int16) if self.logmel is None else self.logmel(rounded / FULL_SCALE)
         labels = Labels(**{name: getattr(self, f"label_{name}") for name in self._names})
-        score: Tensor = self.model._scores(taken[None, : self.length], labels)[MAIN][0].double()
+        clip = taken[None, : self.length]
+        if self.backend is None:
+            score: Tensor = self.model._scores(clip, labels)[MAIN][0].double()
+        else:
+            score = self.backend(self.model._embed_clips(clip, labels).double())[0]
         return score
 
 
-def export_model(run: str | Path, path: str | Path, section: str | None = None) -> dict[str, Any]:
+def export_model(
+    run: str | Path, path: str | Path, section: str | None = None, backend: str | None = None
+) -> dict[str, Any]:
     """Write a trained network, with the features before it, as a file that needs none of this package.
 
     Parameters
@@ -80,6 +87,8 @@ def export_model(run: str | Path, path: str | Path, section: str | None = None) 
         ``.pt2``: torch.export. ``.onnx``: ONNX. An existing file is replaced.
     section : str, optional
         ``"fan/00"``, or ``"fan"`` where scores do not depend on the section; by default the run's only one.
+    backend : str, optional
+        The score is this back end's, which the run has been benchmarked with; by default the model's own.
 
     Returns
     -------
@@ -89,7 +98,8 @@ def export_model(run: str | Path, path: str | Path, section: str | None = None) 
     Raises
     ------
     UsageError
-        There is no run, no such section, several and none is named; or the path has another suffix.
+        There is no run, no such section or back end, or several sections and none is named; or the path has another
+        suffix.
     DataError
         The run is not finished or damaged, its model cannot be exported, a package is missing, or the file cannot be
         written.
@@ -97,7 +107,7 @@ def export_model(run: str | Path, path: str | Path, section: str | None = None) 
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    detector = Detector.load(run)
+    detector = Detector.load(run, backend=backend)
     meant = detector.only_section(section)
     network = detector.network_of(meant)
     whole, metadata = SamplesToScore(network, meant).eval().requires_grad_(False), _metadata(network, meant)
@@ -114,7 +124,7 @@ def export_model(run: str | Path, path: str | Path, section: str | None = None) 
     except Exception as error:  # torch raises what its tracers meet; a model of the user's own may hold anything
         why = str(error).strip().splitlines()
         raise DataError(
-            f"{network.config.model} cannot be exported: {why[0] if why else type(error).__name__}. Likely cause: its "
+            f"{detector.name} cannot be exported: {why[0] if why else type(error).__name__}. Likely cause: its "
             "score takes steps that depend on the sound."
         ) from error
     write_file(path, [content])
@@ -133,8 +143,9 @@ def _metadata(network: Network, section: SectionId) -> dict[str, Any]:
         "channel": network.inputs.channel,
         "n_samples": audio.n_samples,
         "section": section.machine_type if section.section == UNKNOWN else str(section),
-        "threshold": network.summary.threshold[section.machine_type],
+        "threshold": network.threshold[section.machine_type],
         "model": config.model,
+        **({"backend": network.backend} if network.backend else {}),
         "profile": label_of(config),
         "seed": config.seed,
         "trained_on": {"variant": config.variant, "fingerprint": config.fingerprint, "data": network.inputs.data},

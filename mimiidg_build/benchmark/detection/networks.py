@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mimiidg_build.benchmark.backend_files import backends_on, read_backend_summary, state_path
 from mimiidg_build.benchmark.detection.sections import UNKNOWN
 from mimiidg_build.benchmark.run_files import CONFIG, inputs_path, read_config, read_inputs, read_summary, summary_path
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
 from mimiidg_build.models import check_models, model_class, with_settings
-from mimiidg_build.schemas.runs import DetectorInputs, NetworkSummary, RunConfig
+from mimiidg_build.models.backends import chosen_backends
+from mimiidg_build.schemas.runs import BackendSummary, DetectorInputs, NetworkSummary, RunConfig
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.training.clip_length import fitted, time_axis
@@ -24,6 +26,7 @@ from mimiidg_build.training.clip_length import fitted, time_axis
 if TYPE_CHECKING:
     import torch
 
+    from mimiidg_build.models.backends.base import NetworkBackend
     from mimiidg_build.models.base import Detector as Model
     from mimiidg_build.models.base import Settings
 
@@ -35,7 +38,10 @@ MIN_STANDARD_DEVIATION = 0.1  # dB: a band that hardly changed in training is no
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network. Sections are numbered in the order of ``sections``."""
+    """A trained network. Sections are numbered in the order of ``sections``.
+
+    Scores are the model's own; those of a back end where ``backend`` names one.
+    """
 
     directory: Path
     name: str
@@ -43,6 +49,7 @@ class Network:
     summary: NetworkSummary
     inputs: DetectorInputs
     device: torch.device
+    backend: str | None = None
 
     @property
     def sections(self) -> list[SectionId]:
@@ -86,6 +93,43 @@ class Network:
         load_weights(weights_path(self.directory, self.name), model)
         return model.to(self.device).eval()
 
+    @cached_property
+    def fitted(self) -> NetworkBackend:
+        """The back end, fitted to the network's embeddings.
+
+        Raises
+        ------
+        DataError
+            Its state cannot be read, or is of another back end.
+        """
+        from mimiidg_build.models.backends.base import NetworkBackend
+        from mimiidg_build.training.checkpoint import load_weights
+
+        name = self._backend_summary.backend
+        fitted, path = NetworkBackend(name, len(self.sections), self.config.seed), self._state_path
+        load_weights(path, fitted, f"Remove {path.parent} and run the benchmark again.")
+        return fitted.eval()
+
+    @property
+    def _state_path(self) -> Path:
+        return state_path(self.directory, self._backend_summary.backend, self.name)
+
+    @cached_property
+    def _backend_summary(self) -> BackendSummary:
+        if self.backend is None:
+            raise ValueError("the network was read without a back end")
+        return read_backend_summary(self.directory, self.backend, self.name)
+
+    @property
+    def threshold(self) -> dict[str, float]:
+        """The score above which a recording is called anomalous, by machine type."""
+        return self.summary.threshold if self.backend is None else self._backend_summary.threshold
+
+    @property
+    def uses_sections(self) -> bool:
+        """Whether scores depend on a recording's section number; a back end compares within the section."""
+        return self.backend is not None or model_class(self.config.model).uses_sections
+
     @property
     def takes(self) -> str:
         """``"logmel"`` or ``"audio"``."""
@@ -120,12 +164,12 @@ class Network:
         return taken if taken.shape[axis] == self.inputs.length else fitted(taken, self.inputs.length, axis)
 
     def scores(self, features: Sequence[npt.NDArray[Any]], sections: Sequence[SectionId]) -> Array:
-        """The model's own scores [shape=(n,)] of clips, given what :meth:`features` makes of each, and its section.
+        """Scores [shape=(n,)] of clips, given what :meth:`features` makes of each, and its section.
 
         Raises
         ------
         DataError
-            The weights cannot be read.
+            The weights, or the back end's state, cannot be read.
         """
         import torch
 
@@ -137,7 +181,11 @@ class Network:
         model = self.model
         with threads(model.settings.threads):
             batch = torch.from_numpy(np.stack(features)).to(self.device)
-            found: Array = model.score(batch, labels.to(self.device)).double().cpu().numpy()
+            if self.backend is None:
+                scores = model.score(batch, labels.to(self.device)).double().cpu()
+            else:
+                scores = self.fitted.score(model.embed(batch, labels.to(self.device)).cpu(), labels)
+        found: Array = scores.numpy()
         return found
 
     def number(self, section: SectionId) -> int:
@@ -146,7 +194,8 @@ class Network:
 
     def training_scores(self, section: SectionId) -> Array:
         """Scores of the section's training clips [shape=(n,)]."""
-        return np.concatenate([self.inputs.training_scores[name] for name in self.serving(section)])
+        known = self.inputs.training_scores if self.backend is None else self._backend_summary.training_scores
+        return np.concatenate([known[name] for name in self.serving(section)])
 
     def band_statistics(self, section: SectionId) -> tuple[Array, Array] | None:
         """Mean and standard deviation of each mel band over the training clips [shape=(n_mels,)], dB; None: unknown."""
@@ -160,13 +209,25 @@ class Network:
         return mean, np.maximum(np.sqrt(variance), MIN_STANDARD_DEVIATION)
 
 
-def read_networks(directory: Path, device: torch.device) -> list[Network]:
+def read_networks(directory: Path, device: torch.device, backend: str | None = None) -> list[Network]:
     """All networks of a finished run; their weights are read when they are first used.
+
+    Parameters
+    ----------
+    directory : Path
+        The run's.
+    device : torch.device
+    backend : str, optional
+        The back end whose scores are wanted; by default the model's own are.
+
+    Returns
+    -------
+    list of Network
 
     Raises
     ------
     UsageError
-        There is no run in the directory, or its model is none of this version.
+        There is no run in the directory, its model is none of this version, or the back end has not scored it.
     DataError
         The run is not finished, is of a version that could not detect, or a file is missing or damaged.
     """
@@ -181,14 +242,28 @@ def read_networks(directory: Path, device: torch.device) -> list[Network]:
     again = f"Run the same benchmark again: mimiidg benchmark {config.variant} --model {config.model}"
     if not names:
         raise DataError(f"{directory}: the run is not finished, no network is. {again} --profile {config.profile}")
-    networks = [_read(directory, name, config, device) for name in names]
+    if backend is not None:
+        _check_backend(directory, names, backend)
+    networks = [_read(directory, name, config, device, backend) for name in names]
     expected = networks[0].inputs.networks
     if missing := [name for name in expected if not summary_path(directory, name).is_file()]:
         raise DataError(f"{directory}: the run is not finished, {', '.join(missing)} is missing. {again}")
     return sorted(networks, key=lambda network: expected.index(network.name) if network.name in expected else -1)
 
 
-def _read(directory: Path, name: str, config: RunConfig, device: torch.device) -> Network:
+def _check_backend(directory: Path, names: Sequence[str], backend: str) -> None:
+    """Refuse a back end that has not scored the embeddings of every network."""
+    chosen_backends([backend])  # raises where there is no such back end
+    lacking = [name for name in names if backend not in backends_on(directory, name)]
+    if lacking:
+        there = ", ".join(backends_on(directory, lacking[0])) or "none"
+        raise UsageError(
+            f"{directory} has no scores of the back end {backend} for {lacking[0]}; there are: {there}. Run the same "
+            f"benchmark with --backend {backend}, which trains nothing again"
+        )
+
+
+def _read(directory: Path, name: str, config: RunConfig, device: torch.device, backend: str | None) -> Network:
     from mimiidg_build.training.checkpoint import weights_path
 
     path, weights = inputs_path(directory, name), weights_path(directory, name)
@@ -207,4 +282,4 @@ def _read(directory: Path, name: str, config: RunConfig, device: torch.device) -
             f"{path} is of another run: of the store {inputs.fingerprint} and the sections {', '.join(inputs.audio)}; "
             f"expected {config.fingerprint} and {', '.join(summary.sections)}. {retrain}"
         )
-    return Network(directory, name, config, summary, inputs, device)
+    return Network(directory, name, config, summary, inputs, device, backend)

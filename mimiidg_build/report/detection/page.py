@@ -71,7 +71,7 @@ def detection_page(detector: Detector, found: FilesDetected) -> str:
     n_anomalous = sum(row["decision"] for row in rows)
     content = {
         "summary": f"{n_anomalous:,} of {len(rows):,} recordings anomalous",
-        "model": f"{config.model} ({label_of(config)} profile, seed {config.seed})",
+        "model": f"{detector.name} ({label_of(config)} profile, seed {config.seed})",
         "data": detector.networks[0].inputs.data,
         "table": _all_of_them(rows) if rows else None,
         "findings": _findings(found) if len(found.findings) else None,
