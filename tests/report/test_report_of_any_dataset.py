@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store(root: Path) -> Store:
     store = make_plain_store(root, SECTIONS, variant={"name": "plain", "mixing": "none"})
-    benchmark_models(store, root, ["autoencoder", "nearest_neighbour"], profile="smoke", device="cpu")
+    options: dict[str, Any] = {"profile": "smoke", "device": "cpu"}
+    benchmark_models(store, root, ["autoencoder"], **options)
+    benchmark_models(store, root, ["nearest_neighbour"], backends=["kmeans"], **options)
     return store
 
 
@@ -48,13 +51,25 @@ def test_tables_have_no_columns_for_domains(html: str) -> None:
     page = Page(html)
     means = page.tables["Means over all sections in %, with 95 % intervals"]
     assert list(means[0])[3:6] == ["Mean AUC", "Mean pAUC", "Official score"]
-    assert {row["System"] for row in means} == {"autoencoder", "nearest_neighbour"}
+    assert {row["System"] for row in means} == {"autoencoder", "nearest_neighbour", "nearest_neighbour/kmeans"}
     assert all(row["Mean AUC"] and row["Official score"] for row in means)
     own = page.tables["nearest_neighbour, smoke profile: AUC in %, with 95 % intervals"]
     assert [row["Section"] for row in own] == [*EVALUATED, "mean", "official score"]
     assert all(row["AUC"] for row in own)
     heat = page.tables["AUC by system and section in %"]
     assert list(heat[0]) == ["System", "Domain", *EVALUATED, "Mean"] and heat[0]["Domain"] == "all"
+
+
+def test_models_stand_by_back_ends(store: Store, root: Path, html: str) -> None:
+    """Those that a back end scored; with charts of the back end's own threshold."""
+    table = Page(html).tables["Models by back ends in %, means over sections"]
+    assert [(row["Model"], row["Metric"]) for row in table] == [
+        ("nearest_neighbour", metric) for metric in ("AUC", "pAUC", "official score")
+    ]
+    found = {result.name: result for result in read_runs(store, place(root)).models}
+    for column, name in (("own score", "nearest_neighbour"), ("kmeans", "nearest_neighbour/kmeans")):
+        assert table[0][column] == f"{100 * found[name].mean('auc_all').value:.1f}"
+    assert "Score histogram of fan/id_00, nearest_neighbour/kmeans. Above the threshold" in html
 
 
 def test_charts_draw_all_clips(html: str) -> None:
