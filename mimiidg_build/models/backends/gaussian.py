@@ -80,7 +80,9 @@ class PCAResidual(Backend):
 
     def forward(self, z: Tensor) -> Tensor:
         """See :meth:`Backend.forward`."""
-        return torch.linalg.vector_norm(split(z - self.mean, self.components)[1], dim=1)
+        _, residual = split(z - self.mean, self.components)
+        length: Tensor = torch.linalg.vector_norm(residual, dim=1)
+        return length
 
 
 def principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
