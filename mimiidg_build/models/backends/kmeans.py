@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mimiidg_build.models.backends.base import Bank
 from mimiidg_build.models.backends.neighbours import NearestReference
 
 N_CENTRES = 16
@@ -22,9 +21,12 @@ class KMeans(NearestReference):
     all of the few target clips.
     """
 
-    def _references(self, unit: Tensor, bank: Bank) -> tuple[Tensor, Tensor]:
-        centres = lloyd(unit, first_centres(unit, N_CENTRES, self.seed)) if len(unit) > N_CENTRES else unit
-        return F.normalize(centres), torch.ones_like(centres[:, 0])
+    def _references(self, domains: list[Tensor]) -> tuple[Tensor, Tensor]:
+        every = F.normalize(torch.cat([self._centres(unit) for unit in domains]))
+        return every, torch.ones_like(every[:, 0])
+
+    def _centres(self, unit: Tensor) -> Tensor:
+        return lloyd(unit, first_centres(unit, N_CENTRES, self.seed)) if len(unit) > N_CENTRES else unit
 
 
 def first_centres(x: Tensor, n: int, seed: int) -> Tensor:

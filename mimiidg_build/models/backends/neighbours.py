@@ -33,14 +33,12 @@ class NearestReference(Backend):
         self.register_buffer("weight", torch.zeros(0, dtype=torch.float64))
 
     def fit(self, bank: Bank) -> None:
-        """Take the vectors of each domain, and their weights."""
-        parts = [self._references(F.normalize(z), bank) for z in bank.domains()]
-        self.reference = torch.cat([reference for reference, _ in parts])
-        self.weight = torch.cat([weight for _, weight in parts])
+        """Take the vectors of both domains, and their weights."""
+        self.reference, self.weight = self._references([F.normalize(z) for z in bank.domains()])
 
     @abstractmethod
-    def _references(self, unit: Tensor, bank: Bank) -> tuple[Tensor, Tensor]:
-        """The vectors and weights of one domain, given its clips as vectors of unit length, and the whole bank."""
+    def _references(self, domains: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The vectors and their weights, given the clips of each domain as vectors of unit length."""
 
     def forward(self, z: Tensor) -> Tensor:
         """See :meth:`Backend.forward`."""
@@ -55,33 +53,38 @@ class CosineNeighbour(NearestReference):
     2022 to 2025 systems of Wilkinghoff, as of many others since.
     """
 
-    def _references(self, unit: Tensor, bank: Bank) -> tuple[Tensor, Tensor]:
-        return unit, torch.ones_like(unit[:, 0])
+    def _references(self, domains: list[Tensor]) -> tuple[Tensor, Tensor]:
+        every = torch.cat(domains)
+        return every, torch.ones_like(every[:, 0])
 
 
 class LocalDensity(NearestReference):
     """The same, each distance divided by the mean distance of the training clip to its 4 nearest neighbours.
 
     So clips of a domain that lies scattered are no more anomalous than those of one that lies close. The neighbours are
-    of the clip's own domain, fewer where it has fewer; those of a clip that is alone in it are of the other domain.
+    of the clip's own domain, fewer where it has fewer. A clip that is alone in its domain has no neighbours: its mean
+    distance is taken to be that of the other domain's clips on average. (That to its neighbours in the other domain is
+    the domain shift: divided by it, no clip would ever score more than about 1.)
 
     Source: Wilkinghoff et al., "Local Density-Based Anomaly Score Normalization for Domain Generalization" (2025),
-    arXiv:2509.10951: K = 4.
+    arXiv:2509.10951.
     """
 
-    def _references(self, unit: Tensor, bank: Bank) -> tuple[Tensor, Tensor]:
-        every = F.normalize(bank.z) if len(unit) == 1 else unit
-        # one more than wanted: a clip is its own nearest
-        n_neighbours = min(N_NEIGHBOURS + 1, len(every))
-        if n_neighbours == 1:
-            return unit, torch.ones_like(unit[:, 0])
-        nearest = [
-            cosine_distances(part, every).topk(n_neighbours, dim=1, largest=False).values
-            for part in blocks(unit, len(every))
-        ]
-        # the least of them is the clip itself, or one that is the same: at distance 0 either way
-        means = torch.cat(nearest).sort(dim=1).values[:, 1:].mean(dim=1)
-        return unit, 1 / means.clamp(min=MIN_DISTANCE)
+    def _references(self, domains: list[Tensor]) -> tuple[Tensor, Tensor]:
+        known = [mean_distances(unit) for unit in domains if len(unit) > 1]
+        usual = torch.cat(known).mean() if known else torch.ones_like(domains[0][0, 0])
+        means = [mean_distances(unit) if len(unit) > 1 else usual[None] for unit in domains]
+        return torch.cat(domains), 1 / torch.cat(means).clamp(min=MIN_DISTANCE)
+
+
+def mean_distances(unit: Tensor) -> Tensor:
+    """Mean distance of each of two vectors or more to its nearest others, at most four [shape=(n,)]."""
+    n_nearest = min(N_NEIGHBOURS + 1, len(unit))  # one more than wanted: a vector is its own nearest
+    nearest = [
+        cosine_distances(part, unit).topk(n_nearest, dim=1, largest=False).values for part in blocks(unit, len(unit))
+    ]
+    # the least of them is the vector itself, or one that is the same: at distance 0 either way
+    return torch.cat(nearest).sort(dim=1).values[:, 1:].mean(dim=1)
 
 
 def cosine_distances(unit: Tensor, others: Tensor) -> Tensor:
