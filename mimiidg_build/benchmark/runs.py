@@ -23,6 +23,8 @@ settings (``-batch_size=256``), and by the number of known anomalies (``-k16``).
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -45,8 +47,9 @@ from mimiidg_build.benchmark.run_files import (
     write_config,
 )
 from mimiidg_build.benchmark.tested import sections_with
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import Changes, model_class, settings_of
+from mimiidg_build.models.backends import score_name
 from mimiidg_build.models.settings import defaults
 from mimiidg_build.schemas.runs import NetworkSummary, RunConfig
 from mimiidg_build.schemas.sections import SectionId
@@ -97,10 +100,22 @@ class Run:
 
     @property
     def directory(self) -> Path:
-        """Where the run's files lie."""
+        """Where the run's files lie; in a ROOT that is read-only only if all that is asked for is finished there."""
+        *read_only, own = self._directories()
+        wanted = ["", *map(score_name, self.backends)]
+        finished = (path for path in read_only if all((path / score / RESULTS).is_file() for score in wanted))
+        return next(finished, own)
+
+    @property
+    def to_go_on_from(self) -> Path | None:
+        """A finished run in a read-only ROOT, where it is to get back ends that it lacks and cannot be written to."""
+        *read_only, own = self._directories()
+        finished = [path for path in read_only if (path / RESULTS).is_file()]
+        return finished[0] if finished and self.directory == own and not (own / CONFIG).is_file() else None
+
+    def _directories(self) -> list[Path]:
         name = run_name(self.model, self.label, self.seed)
-        *read_only, own = [directory / name for directory in runs_directories(self.store, self.root)]
-        return next((path for path in read_only if (path / RESULTS).is_file()), own)
+        return [directory / name for directory in runs_directories(self.store, self.root)]
 
     @property
     def settings(self) -> Settings:
@@ -180,6 +195,29 @@ def runs_directories(store: Store, root: Place) -> list[Path]:
     """
     directory = local(root) / "runs" / store.attributes.variant.name / store.fingerprint
     return [local(path) for path in cache_places(directory)]
+
+
+def go_on_here(run: Run) -> None:
+    """Copy a finished run out of a read-only ROOT to where it can get back ends: nothing is trained again for them.
+
+    Raises
+    ------
+    DataError
+        There is no room, or it cannot be read.
+    """
+    there, here = run.to_go_on_from, run.directory
+    if there is None:
+        return
+    # not beside it, where it would be taken for a run
+    partial = here.parent.with_name(f".{here.name}.{os.getpid()}")
+    try:
+        here.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(there, partial)
+        partial.rename(here)
+    except OSError as error:
+        raise DataError(f"{there} cannot be copied to {here}, where its back ends go: {error.strerror}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_config(run: Run) -> None:

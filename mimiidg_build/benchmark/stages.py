@@ -13,7 +13,7 @@ from typing import Any, Literal
 from mimiidg_build.benchmark.evaluate_runs import collect
 from mimiidg_build.benchmark.planning import Training, plan_runs, trainings_of
 from mimiidg_build.benchmark.results import Benchmark
-from mimiidg_build.benchmark.runs import Run
+from mimiidg_build.benchmark.runs import Run, go_on_here
 from mimiidg_build.benchmark.suitability import check_suited
 from mimiidg_build.benchmark.train_network import check_precisions
 from mimiidg_build.benchmark.trainers import Trainers
@@ -110,6 +110,8 @@ def benchmark_models(
         return runs
 
     runs = executor.run("plan", plan, name)
+    for run in runs:
+        go_on_here(run)
     trainings = trainings_of(runs)
     threads = max((run.settings.threads for run, _ in trainings), default=1)
     with Trainers(device, workers, len(trainings), reporter or Reporter(), threads) as trainers:

@@ -33,7 +33,8 @@ from mimiidg_build.models.nearest_neighbour import NearestNeighbour
 from mimiidg_build.report.headline import headline
 from mimiidg_build.report.heat_maps import N_SHOWN, best_first, by_backend
 from mimiidg_build.report.paired import with_best
-from mimiidg_build.store.store import Store
+from mimiidg_build.storage import places
+from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.training import train
 from tests.plain_store import TRAIN, make_plain_store
 from tests.small_store import make_store
@@ -98,6 +99,26 @@ def test_a_back_end_that_is_finished_is_not_scored_again(
     changed = {path.relative_to(folder) for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert {path.parts[0] for path in changed} == {"backend_kmeans"} and not any("valve" in str(p) for p in changed)
     assert scored(folder) == scored(run_of(place))
+
+
+def test_a_run_in_a_read_only_root_gets_back_ends_in_the_work_folder(
+    store: Store, place: Path, found: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained there, it is not trained again; what has all that is asked for is used where it is."""
+    shutil.copytree(place / "variants", tmp_path / "root/variants")
+    kept = shutil.copytree(place / "runs", tmp_path / "root/runs")
+    (run_of(kept.parent) / "backend_kmeans/results.json").unlink()
+    monkeypatch.setenv("MIMIIDG_WORK", str(tmp_path / "work"))
+    monkeypatch.setattr(places, "_is_writable", lambda directory: not directory.is_relative_to(tmp_path / "root"))
+    monkeypatch.setattr(train, "train", None)
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
+    own = open_store(tmp_path / "root/variants/small")
+    for backends, where in ((["fusion"], "root"), (["kmeans", "fusion"], "work"), (["kmeans"], "work")):
+        again = benchmark_models(own, tmp_path / "root", ["autoencoder"], backends=backends, **OPTIONS)
+        assert all(model.runs[0].directory.is_relative_to(tmp_path / where) for model in again.models)
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
+    names = {model.name for model in read_runs(own, tmp_path / "root").models}
+    assert {"autoencoder/kmeans", "autoencoder/fusion"} <= names
 
 
 def test_of_pooled_log_mels_the_cosine_neighbour_is_the_model_itself(place: Path, found: Benchmark) -> None:

@@ -78,14 +78,15 @@ def test_names_in_a_flows_parameters(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_changed_settings_reach_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_settings_and_back_ends_reach_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mimiidg_build.flows import benchmark
 
     seen: list[dict[str, object]] = []
     monkeypatch.setattr(benchmark, "benchmark_variants", lambda *_, **options: seen.append(options) or [])
     for changes in ({"batch_size": 64, "precision": "bf16"}, None):
-        benchmark.benchmark.fn([], tmp_path, ["autoencoder"], changes=changes)
+        benchmark.benchmark.fn([], tmp_path, ["autoencoder"], changes=changes, backends=["kmeans"] if changes else ())
     assert [options["changes"] for options in seen] == [{"batch_size": 64, "precision": "bf16"}, {}]
+    assert [options["backends"] for options in seen] == [["kmeans"], ()]
 
 
 @pytest.mark.slow
