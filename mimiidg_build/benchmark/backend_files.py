@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mimiidg_build.benchmark.run_files import read_shaped, summary_path, write_shaped
+from mimiidg_build.benchmark.run_files import RESULTS, read_shaped, summary_path, write_shaped
 from mimiidg_build.models.backends import PREFIX, score_name
 from mimiidg_build.schemas.runs import BackendSummary
 
@@ -28,6 +28,13 @@ def backends_on(directory: Path, network: str) -> list[str]:
     """The back ends whose scores with a network are finished."""
     found = directory.glob(summary_path(Path(f"{PREFIX}*"), network).as_posix())
     return sorted(path.parent.name.removeprefix(PREFIX) for path in found)
+
+
+def forget_backends(directory: Path, network: str) -> None:
+    """Take what back ends found of a network, which is about to be trained anew, for unfinished."""
+    for name in backends_on(directory, network):
+        backend_summary_path(directory, name, network).unlink()
+        (backend_directory(directory, name) / RESULTS).unlink(missing_ok=True)
 
 
 def write_backend_summary(directory: Path, network: str, summary: BackendSummary) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mimiidg_build.benchmark.backend_files import forget_backends
 from mimiidg_build.benchmark.detector_inputs import detector_inputs
 from mimiidg_build.benchmark.run_files import write_inputs, write_summary
 from mimiidg_build.benchmark.runs import Network, Run, check_config
@@ -123,6 +124,7 @@ def _train_and_score(run: Run, network: Network, device: torch.device, reporter:
     from mimiidg_build.training import checkpoint, scoring
 
     begun = time.monotonic()
+    forget_backends(run.directory, network.name)
     clips = choose_clips(run, network)
     model = new_model(run, clips.training).to(device)
     if run.known_anomalies:

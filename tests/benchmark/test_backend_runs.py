@@ -101,6 +101,20 @@ def test_a_back_end_that_is_finished_is_not_scored_again(
     assert scored(folder) == scored(run_of(place))
 
 
+def test_a_network_that_is_trained_anew_is_scored_anew(
+    store: Store, place: Path, found: Benchmark, tmp_path: Path
+) -> None:
+    """Somebody removed its summary, as an error may advise: what back ends found before is of other weights."""
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    folder = run_of(tmp_path)
+    (folder / "summary_fan.json").unlink()
+    benchmark_models(store, tmp_path, ["autoencoder"], **OPTIONS)
+    names = {model.name for model in read_runs(store, tmp_path).models if model.model == "autoencoder"}
+    assert names == {"autoencoder"} and not (folder / "backend_kmeans/summary_fan.json").exists()
+    benchmark_models(store, tmp_path, ["autoencoder"], backends=["all"], **OPTIONS)
+    assert scored(folder) == scored(run_of(place))
+
+
 def test_a_run_in_a_read_only_root_gets_back_ends_in_the_work_folder(
     store: Store, place: Path, found: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
