@@ -283,10 +283,10 @@ def test_without_domains(tmp_path: Path) -> None:
     assert [row["metric"] for row in cross_rows(found.models)] == ["AUC", "pAUC", "official score"]
 
 
-def test_known_anomalies_are_in_no_bank(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_anomalies_are_in_no_bank(store: Store, tmp_path: Path, own_models: None) -> None:
     """Back ends are fitted to the normal clips of the tuned network, and do not score what it knows."""
-    whole = make_store(tmp_path, n_frames=313)
-    (run,) = plan_runs(whole, tmp_path, ["bce"], "smoke", 1, epochs=1, known_anomalies=[1], backends=["cosine_knn"])
+    options: dict[str, Any] = {"known_anomalies": [1], "backends": ["cosine_knn"]}
+    (run,) = plan_runs(store, tmp_path, ["tests.benchmark.test_runs:Semi"], "smoke", 1, **options)
     train_network.train_and_score(run, run.networks()[0], "cpu")
     summary = json.loads((run.directory / "backend_cosine_knn/summary_fan_00.json").read_text())
     assert len(summary["training_scores"]["fan/00"]) == 9
