@@ -4,7 +4,7 @@
 environment, working directory, standard streams, process group, signals and exit code of its own. What it shares is
 what a fresh interpreter would have imported, a processor second or more. So a command is started in earnest where its
 environment differs from the server's in a variable that is read before or while modules are imported
-(``READ_AT_START``).
+(``READ_AT_START``). A command is ``python -m mimiidg_build``, or a Python script.
 
 A test that is about a fresh interpreter (imports, missing packages, ``python -O``, what ``/proc`` says of it) starts
 ``sys.executable`` itself. Only Linux lets a process adopt the child of another: elsewhere every command is started in
@@ -18,11 +18,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
 import inspect
 import marshal
+import multiprocessing.process
 import os
 import runpy
 import select
@@ -32,8 +34,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,25 +87,35 @@ ADOPTING = threading.Lock()  # tests may start commands from several threads
 PR_SET_CHILD_SUBREAPER = 36  # of prctl(2): orphans among a process's descendants become its children
 
 
+def take_terminal() -> None:
+    """A ``preexec_fn``: in a session of its own, the terminal on standard input is the process's; its Ctrl-C comes."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Command(subprocess.Popen[Any]):
-    """A process that runs a command; what is not ``sys.executable -m mimiidg_build ...`` is started as it is."""
+    """A process that runs a command; what is neither ``sys.executable -m mimiidg_build ...`` nor ``sys.executable
+    SCRIPT.py ...`` is started as it is."""
 
     def _execute_child(self, *given: Any) -> None:
         # The one step of Popen that starts the process: its pipes, waiting and communicating stay as they are.
         wanted = SIGNATURE.bind(self, *given).arguments
         environment = dict(os.environ if wanted["env"] is None else wanted["env"])
         words = [] if isinstance(wanted["args"], str | bytes) else [os.fspath(word) for word in wanted["args"]]
-        if tuple(words[:3]) != OURS or wanted["shell"] or needs_an_interpreter_of_its_own(environment):
+        program = program_of(words)
+        if program is None or wanted["shell"] or needs_an_interpreter_of_its_own(environment):
             super()._execute_child(*given)  # type: ignore[misc]
             return
-        assert not (wanted["preexec_fn"] or wanted["pass_fds"]), "a forked command has neither"
+        assert wanted["preexec_fn"] in (None, take_terminal) and not wanted["pass_fds"], "a forked command has neither"
         streams = [wanted["p2cread"], wanted["c2pwrite"], wanted["errwrite"]]
         self.pid = server().start(
-            words[3:],
+            words[2 if program else 3 :],
             environment,
             wanted["cwd"] or ".",
             {number: number if stream == -1 else stream for number, stream in enumerate(streams)},
+            script=program,
             own_session=wanted["start_new_session"],
+            takes_terminal=wanted["preexec_fn"] is take_terminal,
         )
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
@@ -111,18 +125,25 @@ class Command(subprocess.Popen[Any]):
 SIGNATURE = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
 
 
-def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], *, timeout: float | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; what it said, as text.
 
     Parameters
     ----------
     command : list of str
+    timeout : float, optional
+        Seconds after which it is killed.
     **options
         Of ``subprocess.Popen``.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        It has not ended by then.
     """
     with Command(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options) as process:
         try:
-            out, err = process.communicate()
+            out, err = process.communicate(timeout=timeout)
         except BaseException:
             process.kill()
             raise
@@ -130,6 +151,14 @@ def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 # ---- In the process of the tests -------------------------------------------------------------------------------------
+
+
+def program_of(words: list[str]) -> str | None:
+    """The script that a command runs, empty for this program itself; None for what is not forked."""
+    if tuple(words[:3]) == OURS:
+        return ""
+    is_script = words[:1] == [sys.executable] and len(words) > 1 and words[1][0] != "-" and words[1].endswith(".py")
+    return words[1] if is_script else None
 
 
 def needs_an_interpreter_of_its_own(environment: Mapping[str, str]) -> bool:
@@ -275,7 +304,7 @@ def stand_for(process: int, asked: socket.socket) -> None:
 def become(request: dict[str, Any]) -> None:
     """Turn this process into one that a command is to run in, as its parent would have it."""
     if request.get("own_session") or request.get("stands_for_it"):
-        os.setsid()
+        os.setsid()  # before the streams: none of them becomes its terminal
     folder, *opened = request["files"]
     streams = dict(zip(request["streams"], opened, strict=True))
     for number in range(3):
@@ -283,7 +312,11 @@ def become(request: dict[str, Any]) -> None:
             os.dup2(streams[number], number)
         else:
             os.close(number)
+    if request.get("takes_terminal"):
+        take_terminal()
     os.fchdir(folder)
+    with contextlib.suppress(FileNotFoundError):  # it may be gone
+        multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # where processes that it starts find its script
     for number in request["files"]:
         os.close(number)
     os.environ.clear()
@@ -314,10 +347,16 @@ class Exit:
         self.code: int | None = None
         atexit.register(self.now)  # before anything else is registered: the last to be called
 
-    def run_command(self) -> None:
-        """Run the command as ``python -m`` would."""
+    def run_command(self, script: str) -> None:
+        """Run the command as ``python -m`` or ``python SCRIPT`` would."""
         try:
-            runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+            if script:
+                main = sys.modules["__main__"] = types.ModuleType("__main__")
+                main.__file__ = str(Path.cwd() / script)
+                exec(compile(Path(script).read_bytes(), main.__file__, "exec"), vars(main))
+                self.code = 0
+            else:
+                runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
         except SystemExit as error:
             self.code = error.code if isinstance(error.code, int) else int(error.code is not None)
             raise
@@ -347,9 +386,10 @@ def main(listener: int, until: int) -> None:
     if request is not None:
         os.close(until)
         open_streams()
-        sys.argv = [f"{MODULE}/__main__.py", *request["words"]]
-        sys.path[0] = ""  # the working directory, which may be gone
-        end.run_command()
+        script = request.get("script", "")
+        sys.argv = [script or f"{MODULE}/__main__.py", *request["words"]]
+        sys.path[0] = str(Path(script).resolve().parent) if script else ""  # the working directory, which may be gone
+        end.run_command(script)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import ctypes
+import gc
 import io
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.doctest import DoctestModule
 from filelock import FileLock
 
 from mimiidg_build.audio.wav import encode_wav
@@ -74,6 +76,19 @@ LONGEST = (
     "cli/test_cli_benchmark.py",
     "schemas/test_pandera_builder.py",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Doctests are looked for only in files that have some: else every worker imports all that there is, Prefect too."""
+    collectors = yield
+    has_some = ">>> " in file_path.read_text() if file_path.suffix == ".py" else True
+    return [found for found in collectors if has_some or not isinstance(found, DoctestModule)]
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: a million objects that Python need not search for garbage again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_server import OURS, READ_AT_START, STARTED_WITH, Command, folder_of_mimiidg, run, server
+from tests.command_server import (
+    OURS,
+    READ_AT_START,
+    STARTED_WITH,
+    Command,
+    folder_of_mimiidg,
+    run,
+    server,
+    take_terminal,
+)
 from tests.parallel.test_cluster import wait_for
 
 FORKED = [*OURS, "list", "--json"]
@@ -47,6 +58,52 @@ def test_it_is_a_child_of_the_tests(tmp_path: Path, own_session: bool) -> None:
         process.send_signal(signal.SIGINT)
         said = process.stderr.read().decode()
     assert process.returncode == 130 and said.splitlines()[-1].startswith("stopped."), said
+
+
+SAYS_HOW_IT_RUNS = """
+import json, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+def twice(n):
+    return 2 * n
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        print(json.dumps([sys.argv, sys.path[0], __file__, pool.submit(twice, 21).result()]))
+    sys.exit(sys.argv[1] == "fail" and "it failed")
+"""
+
+
+@pytest.mark.parametrize("script", ["script.py", "folder/script.py"])
+def test_a_script_is_as_one_that_is_started(tmp_path: Path, script: str) -> None:
+    """Its arguments and path, processes that it starts, which import it again, and its end."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / script).write_text(SAYS_HOW_IT_RUNS)
+    for words in (["one", "two"], ["fail"]):
+        command = [sys.executable, script, *words]
+        started = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        found = run(command, cwd=tmp_path)
+        assert (found.returncode, found.stdout, found.stderr) == (started.returncode, started.stdout, started.stderr)
+        assert json.loads(found.stdout)[-1] == 42 and found.returncode == (words == ["fail"])
+    (tmp_path / script).write_text("import time; time.sleep(60)")
+    with Command([sys.executable, tmp_path / script]) as process:
+        assert is_forked(process.pid)
+        process.kill()
+
+
+def test_a_terminal_is_its_own(tmp_path: Path) -> None:
+    """Ctrl-C is sent by the terminal that it has taken."""
+    ours, its = pty.openpty()
+    streams = {"stdin": its, "stdout": its, "stderr": its, "preexec_fn": take_terminal}
+    with Command([*OURS, *FETCH, "root"], cwd=tmp_path, **streams) as process:
+        os.close(its)
+        wait_for((tmp_path / "root").is_dir)
+        assert is_forked(process.pid) and os.getsid(process.pid) == process.pid
+        os.write(ours, b"\x03")
+        with contextlib.suppress(OSError):  # when all have left it
+            while os.read(ours, 65536):
+                pass
+    os.close(ours)
+    assert process.returncode == 130
 
 
 def test_a_killed_one_says_so(tmp_path: Path) -> None:

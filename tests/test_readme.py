@@ -18,7 +18,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,8 +35,7 @@ import soundfile as sf
 from mimiidg_build.cli import cli
 from mimiidg_build.schemas.manifests import DatasetManifest
 from mimiidg_build.schemas.variants import Variant
-from mimiidg_build.storage.places import ObjectPath
-from tests.command_server import folder_of_mimiidg
+from tests.command_server import Command, folder_of_mimiidg
 from tests.ground_plan import DOCUMENT, with_drawings
 from tests.object_storage import make_bucket
 from tests.own_recordings import write_folder
@@ -138,10 +136,12 @@ def commands_in(blocks: Iterable[Block]) -> set[str]:
 
 
 @pytest.fixture
-def my_bucket(bucket: ObjectPath, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader's bucket, and the environment that leads to it."""
-    make_bucket(storage, "my-bucket")
-    monkeypatch.delenv("MIMIIDG_WORK")
+def my_bucket(document: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader's bucket, and the environment that leads to it, where a document names it."""
+    if "s3://my-bucket" in (ROOT / document).read_text():
+        request.getfixturevalue("bucket")
+        make_bucket(request.getfixturevalue("storage"), "my-bucket")
+        monkeypatch.delenv("MIMIIDG_WORK")
 
 
 @pytest.mark.usefixtures("my_bucket")
@@ -296,7 +296,7 @@ def run_block(block: Block, place: Path, environment: dict[str, str]) -> None:
         (place / "script.py").write_text(block.text)
         command = [sys.executable, "script.py"]
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
+        process = Command(
             command, cwd=place, env=environment, stdout=output, stderr=output, start_new_session=True
         )
         end, goes_on = time.monotonic() + 180, block.how == "until"

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
-from mimiidg_build.evaluation.hanley_mcneil import LEVEL
+from mimiidg_build.evaluation.confidence import quantile
 from mimiidg_build.evaluation.results import Interval
 from mimiidg_build.evaluation.small_cells import MARK
 
@@ -73,8 +72,7 @@ def combine(values: Sequence[float], intervals: Sequence[Interval], *, few_clips
     if len(values) == 1:
         return Estimate(values[0], *intervals[0], few_clips)
     seeds, (low, high) = np.asarray(values, np.float64), np.asarray(intervals, np.float64).T
-    quantile = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(seeds) - 1))
-    spread, mean = quantile * float(seeds.std(ddof=1)) / math.sqrt(len(seeds)), float(seeds.mean())
+    spread, mean = quantile(len(seeds) - 1) * float(seeds.std(ddof=1)) / math.sqrt(len(seeds)), float(seeds.mean())
     if np.isnan([low, high]).any():  # max and min would make a bound of it
         return Estimate(mean, math.nan, math.nan, few_clips)
     # below and above apart: intervals of AUCs near 1 reach further down than up

@@ -8,7 +8,6 @@ reference in the tests; as a dependency of the library it would replace five lin
 from __future__ import annotations
 
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike
 
 from mimiidg_build.evaluation.means import FLOOR
@@ -45,6 +44,8 @@ def decision_threshold(training_scores: ArrayLike, quantile: float = THRESHOLD_Q
     scores = finite_scores(training_scores, "training")
     if np.ptp(scores) == 0.0:
         raise ValueError(f"decision threshold: all {scores.size} training scores equal {scores[0]}, nothing to fit")
+    import scipy.stats  # most of a second of import, which reports and evaluations of scores do without
+
     mean, standard_deviation = scores.mean(), scores.std()
     with np.errstate(all="ignore"):  # the optimiser steps outside the likelihood's support and comes back
         try:

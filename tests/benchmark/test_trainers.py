@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from mimiidg_build.benchmark.trainers import Trainers
 from mimiidg_build.errors import DataError
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import Store
+from tests import command_server
 from tests.small_store import make_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -132,7 +132,7 @@ def test_a_script_without_a_guard_is_told_apart_from_a_killed_worker(store: Stor
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(store.path), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = command_server.run(command, timeout=120)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, "none of a worker's"
     last = done.stderr.splitlines()[-1]

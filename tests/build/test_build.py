@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.verify import render_again, verify_store
+from tests.command_server import run
 from tests.conftest import DATASET
 
 DEMO = derive_variant(load_variant("demo"), dataset=DATASET).model_copy(update={"name": "demo"})
@@ -278,8 +278,8 @@ def test_killed_build_goes_on_where_it_stopped(
 ) -> None:
     """Killed when the named file is about to appear, for the first or second time; ``before``: what is there then."""
     variant = small(root, "fan/00", "valve/00").model_copy(update={"name": "killed"})
-    arguments = [variant.model_dump_json(), str(root), name, str(time)]
-    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True)
+    (script := root.parent / "killed.py").write_text(KILLED)
+    done = run([sys.executable, str(script), variant.model_dump_json(), str(root), name, str(time)])
     assert done.returncode == 9, done.stderr
     directory = root / "variants" / "killed"
     assert not list(directory.glob("*.zarr")), "nothing is published before it is whole"

@@ -4,7 +4,6 @@ SIGTERM, SIGHUP and SIGKILL. Whatever it was, no process of the command is left.
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import pty
@@ -24,17 +23,11 @@ import pytest
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import cli, main
 from mimiidg_build.datasets.variant import derive_variant, load_variant
-from tests.command_server import OURS, Command
+from tests.command_server import OURS, Command, take_terminal
 from tests.command_server import run as run_command
 from tests.conftest import DATASET
 from tests.small_store import make_store
 
-IN_A_TERMINAL = """
-import fcntl, os, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.executable, [sys.executable, "-m", "mimiidg_build", *sys.argv[1:]])
-"""
 MARK = "MIMIIDG_TEST_MARK"
 
 
@@ -55,14 +48,14 @@ class Interrupted:
         mark = uuid.uuid4().hex
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")} | {MARK: mark}
         read, write = pty.openpty() if terminal else os.pipe()
-        command = [sys.executable, "-c", IN_A_TERMINAL] if terminal else OURS
         process = Command(
-            [*command, *arguments],
+            [*OURS, *arguments],
             stdin=write if terminal else subprocess.DEVNULL,
             stdout=write,
             stderr=write,
             cwd=directory,
             env=environment | {"COLUMNS": "100", "TERM": "xterm"},
+            preexec_fn=take_terminal if terminal else None,
         )
         os.close(write)
         self.said = ""
@@ -178,7 +171,6 @@ def test_ctrl_c_within_a_destructor_still_stops(
         assert main(["list"]) == 130
     finally:
         signal.signal(signal.SIGINT, handler)
-        gc.unfreeze()
     assert time.monotonic() - begun < 4 and sys.unraisablehook is hook
     assert capsys.readouterr().err.strip() == "stopped. What is finished is kept: run the same command again to go on."
 

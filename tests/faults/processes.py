@@ -7,6 +7,7 @@ Run as a module it is that one process: a command a line on standard input, an a
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -138,6 +139,7 @@ def serve(commands: Iterator[str]) -> None:
     for module in WARM:
         importlib.import_module(module)
     shorten()
+    gc.set_threshold(50_000)  # as the command line does
     for line in commands:
         command = json.loads(line)
         if "wait" in command:
@@ -146,6 +148,7 @@ def serve(commands: Iterator[str]) -> None:
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
                 answer = ACTIONS["mimiidg"](*command["warm"])
         else:
+            gc.freeze()  # a collection in a forked process would write to all that they share
             answer = fork(**command)
         print(json.dumps(answer), flush=True)
 

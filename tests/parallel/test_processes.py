@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ import pytest
 from mimiidg_build.cli.process import StopSignals
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.processes import process_pool, start_manager, without_ctrl_c
+from tests.command_server import run
 from tests.conftest import DATASET
 
 
@@ -116,7 +116,7 @@ def test_a_script_without_a_guard_is_told_so(script: str, root: Path, tmp_path: 
     """Every worker imports the script and comes to the same call: no traceback, no deadlock, no talk of memory."""
     path = tmp_path / "unguarded.py"
     path.write_text(SCRIPTS[script].format(dataset=DATASET, root=str(root)))
-    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120)
+    done = run([sys.executable, str(path)], timeout=120)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, done.stderr  # the script's own
     assert "UsageError: the script has no `__main__` guard. Python imports it again" in done.stderr
@@ -129,5 +129,5 @@ def test_a_script_with_a_guard_works(tmp_path: Path) -> None:
     body = ["    " + line for line in lines if line.startswith(("with", " "))]
     imports = [line for line in lines if line.startswith("from")]
     path.write_text("\n".join([*imports, 'if __name__ == "__main__":', *body, '    print("done")']))
-    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120)
+    done = run([sys.executable, str(path)], timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
