@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,13 @@ def start_prefect(root: Place, *flows: str, meanwhile: Callable[[], object] = la
     ------
     DataError
         Our own server does not start.
+    ModuleNotFoundError
+        Prefect is not installed.
     UsageError
         The configured server does not answer.
     """
+    if find_spec("prefect") is None:  # before anything is started that lacks it as well
+        raise ModuleNotFoundError("No module named 'prefect'", name="prefect")
     settings.configure(environment={"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"} | settings.UNTRACKED)
     if settings.prefect_url():
         check_prefect()

@@ -595,9 +595,9 @@ def test_mobilenetv2_score_is_the_mean_over_windows(profile, per_clip, hop):
 
 def test_mobilenetv2_learns_its_sections_and_scores_the_wrong_one_high():
     model = create("mobilenetv2", "smoke", 2, seed=0)
-    logmel, known = noise(16, n_frames=64), labels(16, n_sections=2)
+    logmel, known = noise(8, n_frames=64), labels(8, n_sections=2)
     logmel[known.section == 1, :, 60:80] += 20.0
-    losses = train(model, logmel, known, n_batches=100, batch_size=16)  # at 50 a clip may still be misclassified
+    losses = train(model, logmel, known, n_batches=100, batch_size=8)  # at 50 a clip may still be misclassified
     assert np.median(losses[-5:]) < 0.3 * losses[0]
     right = model.score(logmel, known)
     wrong = model.score(logmel, replace(known, section=1 - known.section))
