@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import uuid
 import zipfile
@@ -139,6 +141,21 @@ def root(synthetic_archives: Path, tmp_path: Path) -> Path:
     """A root of one's own with the 1 % synthetic release fetched into it."""
     shutil.copytree(synthetic_archives / "archives", tmp_path / "root" / "archives")
     return tmp_path / "root"
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PREFECT_HOME whose database is migrated: five processor seconds of each first start. To be copied."""
+
+    def migrate(home: Path) -> None:
+        code = "import asyncio; from prefect.server.database import provide_database_interface as interface\n"
+        code += "asyncio.run(interface().create_db())"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
+        environment |= {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
+        home.mkdir(parents=True, mode=0o700)
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+    return once(tmp_path_factory, "prefect", migrate)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -190,6 +191,20 @@ COMMANDS = {
 }
 
 
+@pytest.fixture
+def migrated(root: Path, prefect_home: Path) -> Path:
+    """A root where a Prefect server has been before."""
+    shutil.copytree(prefect_home, root / ".prefect")
+    return root
+
+
+@pytest.fixture
+def root_for(request: pytest.FixtureRequest, command: str) -> Path:
+    """The root for a command: with a database for those that start a Prefect server."""
+    found: Path = request.getfixturevalue("migrated" if command in ("build-prefect", "demo", "serve") else "root")
+    return found
+
+
 def stopped_by(number: int, command: str, root: Path, *, to_all: bool = False) -> Interrupted:
     """A command that has at least so many processes of its own, stopped by a signal."""
     arguments, trigger, n_processes = COMMANDS[command]
@@ -218,8 +233,8 @@ SOME, ALL = ["build"], [pytest.param(name, marks=pytest.mark.slow) for name in C
         pytest.param(signal.SIGHUP, True, 129, id="SIGHUP to all", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_is_as_ctrl_c(root: Path, command: str, number: int, to_all: bool, exit_code: int) -> None:
-    stopped = stopped_by(number, command, root, to_all=to_all)
+def test_a_signal_is_as_ctrl_c(root_for: Path, command: str, number: int, to_all: bool, exit_code: int) -> None:
+    stopped = stopped_by(number, command, root_for, to_all=to_all)
     assert stopped.exit_code == exit_code, stopped.said
     assert stopped.last_line == "stopped. What is finished is kept: run the same command again to go on."
     assert not re.search("Traceback|KeyboardInterrupt|Crash|rror", stopped.said), stopped.said
@@ -227,8 +242,8 @@ def test_a_signal_is_as_ctrl_c(root: Path, command: str, number: int, to_all: bo
 
 
 @pytest.mark.parametrize("command", [*SOME, *ALL])
-def test_no_process_outlives_a_killed_command(root: Path, command: str) -> None:
-    stopped = stopped_by(signal.SIGKILL, command, root)
+def test_no_process_outlives_a_killed_command(root_for: Path, command: str) -> None:
+    stopped = stopped_by(signal.SIGKILL, command, root_for)
     assert stopped.exit_code == -signal.SIGKILL
     assert stopped.survivors == []
     assert "Traceback" not in stopped.said, stopped.said

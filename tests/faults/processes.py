@@ -138,6 +138,7 @@ def serve(commands: Iterator[str]) -> None:
     """Start and await what is asked for."""
     for module in WARM:
         importlib.import_module(module)
+    sys.modules["mimiidg_build.kernels.entries"].load_all()  # which LLVM links in each process
     shorten()
     gc.set_threshold(50_000)  # as the command line does
     for line in commands:

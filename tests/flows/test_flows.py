@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,13 +91,13 @@ def test_changed_settings_and_back_ends_reach_the_library(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-def test_refresh_builds_what_the_library_builds(root: Path, tmp_path: Path) -> None:
+def test_refresh_builds_what_the_library_builds(root: Path, prefect_home: Path, tmp_path: Path) -> None:
     import json
 
     from mimiidg_build.flows.artifacts import key
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
-    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    environment["PREFECT_HOME"] = str(shutil.copytree(prefect_home, tmp_path / "prefect"))
     hidden = Place(tmp_path / "hidden", CASES["dcase2022"])  # clips whose names hide what they are
     done = subprocess.run(
         [sys.executable, "-c", RUN, *map(str, [root, DATASET, hidden.variant, hidden.root, hidden.lists])],

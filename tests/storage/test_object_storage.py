@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, rendered: li
 
 def test_ctrl_c(remote: ObjectPath) -> None:
     command = [sys.executable, "-m", "mimiidg_build", "build", "demo", "--dataset", DATASET, "--root", str(remote)]
-    process = Command([*command, "--workers", "1"], stderr=subprocess.PIPE, text=True)
+    process = Command([*command, "--section", "fan", "valve", "--workers", "1"], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(".journal/" in name for name in file_sizes(remote)))
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
@@ -256,7 +257,7 @@ def test_a_cluster_without_a_shared_file_system(remote: ObjectPath, root: Path, 
 
 
 @pytest.mark.slow  # a Prefect server, twice
-def test_the_flows(remote: ObjectPath, tmp_path: Path) -> None:
+def test_the_flows(remote: ObjectPath, prefect_home: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from mimiidg_build.flows.build_variant import build_variant\n"
         "from mimiidg_build.datasets.variant import *\n"
@@ -264,7 +265,7 @@ def test_the_flows(remote: ObjectPath, tmp_path: Path) -> None:
         "print(build_variant(v, sys.argv[1]))"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
-    environment |= {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    environment |= {"PREFECT_HOME": str(shutil.copytree(prefect_home, tmp_path / "prefect")), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
     done = subprocess.run(
         [sys.executable, "-c", code, str(remote), DATASET], capture_output=True, text=True, env=environment
     )

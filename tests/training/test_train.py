@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 from dataclasses import replace
@@ -31,6 +30,7 @@ from mimiidg_build.training.reproducible import epoch_seed
 from mimiidg_build.training.scoring import clip_scores
 from mimiidg_build.training.train import train, training_windows
 from mimiidg_build.training.training_clips import TrainingClips
+from tests.command_server import run
 from tests.small_store import N_FRAMES, make_store, record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,7 +144,8 @@ def test_goes_on_after_a_kill(store: Store, tmp_path: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         train(model, clips, Path({str(tmp_path / "part")!r}), "fan", epochs={EPOCHS}, on_progress=on_progress)
     """
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parents[2])
+    (script := tmp_path / "killed.py").write_text(textwrap.dedent(code))
+    killed = run([sys.executable, str(script)])
     assert killed.returncode == -signal.SIGKILL
     assert len(rows_of(tmp_path / "part/loss_fan.csv")) == 1
     assert same_weights(trained(store, tmp_path / "part"), trained(store, tmp_path / "whole"))

@@ -21,17 +21,29 @@ from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.errors import UsageError
 from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
-from mimiidg_build.store.store import Store
+from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.export import export_store
 from tests.conftest import DATASET
 
 
+VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/02"])
+
+
+@pytest.fixture(scope="module")
+def built(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a store. Not to be changed."""
+    root = tmp_path_factory.mktemp("built")
+    shutil.copytree(synthetic_archives / "archives", root / "archives")
+    build_variant(VARIANT, root)
+    return root
+
+
 @pytest.fixture
-def store(root: Path) -> Store:
-    return build_variant(
-        derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/02"]), root
-    ).store
+def store(built: Path, root: Path) -> Store:
+    """A store in a root of one's own."""
+    shutil.copytree(built / "variants", root / "variants")
+    return open_store(root / "variants" / VARIANT.name)
 
 
 def test_wav_files_and_tables(store: Store, tmp_path: Path) -> None:
