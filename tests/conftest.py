@@ -80,12 +80,20 @@ LONGEST = (
 )
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+class DoctestsWhereSomeAre:
     """Doctests are looked for only in files that have some: else every worker imports all that there is, Prefect too."""
-    collectors = yield
-    has_some = ">>> " in file_path.read_text() if file_path.suffix == ".py" else True
-    return [found for found in collectors if has_some or not isinstance(found, DoctestModule)]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        """The collectors of a file."""
+        collectors = yield
+        has_some = file_path.suffix != ".py" or ">>> " in file_path.read_text()
+        return [found for found in collectors if has_some or not isinstance(found, DoctestModule)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A plugin of its own: hooks of this file are not asked about the package's files."""
+    config.pluginmanager.register(DoctestsWhereSomeAre())
 
 
 def pytest_collection_finish() -> None:
