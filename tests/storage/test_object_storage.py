@@ -134,7 +134,7 @@ def test_a_killed_build_is_no_store_and_goes_on(remote: ObjectPath, rendered: li
 def test_ctrl_c(remote: ObjectPath) -> None:
     command = [sys.executable, "-m", "mimiidg_build", "build", "demo", "--dataset", DATASET, "--root", str(remote)]
     process = Command([*command, "--section", "fan", "valve", "--workers", "1"], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: any(".journal/" in name for name in file_sizes(remote)))
+    wait_for(lambda: any(".journal/" in name for name in file_sizes(remote / "variants")))
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
