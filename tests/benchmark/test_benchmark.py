@@ -169,7 +169,7 @@ def test_results_are_those_of_the_files(found: Benchmark) -> None:
 def test_finds_the_anomalies_that_stand_out(found: Benchmark, tmp_path: Path) -> None:
     """Once trained for long enough."""
     learned = benchmark_models(
-        found.store, tmp_path, ["autoencoder"], profile="smoke", epochs=40, device="cpu", workers=1
+        found.store, tmp_path, ["autoencoder"], profile="smoke", epochs=20, device="cpu", workers=1
     )
     for model in (*learned.models, found.models[1]):
         assert model.mean("auc_all").value > 0.9, model.name
