@@ -316,7 +316,7 @@ def become(request: dict[str, Any]) -> None:
         take_terminal()
     os.fchdir(folder)
     with contextlib.suppress(FileNotFoundError):  # it may be gone
-        multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # where processes that it starts find its script
+        multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # where processes that it starts find its script
     for number in request["files"]:
         os.close(number)
     os.environ.clear()

@@ -87,7 +87,7 @@ LONGEST = (
 
 
 class DoctestsWhereSomeAre:
-    """Doctests are looked for only in files that have some: else every worker imports all that there is, Prefect too."""
+    """Doctests are looked for only in files that have some: else every worker imports all modules, Prefect too."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:

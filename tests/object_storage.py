@@ -10,7 +10,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 
-
 # moto looks through its folder, two hundred files, at every request: a third of the time that a small one takes.
 SERVER = """
 import gc, sys

@@ -296,9 +296,7 @@ def run_block(block: Block, place: Path, environment: dict[str, str]) -> None:
         (place / "script.py").write_text(block.text)
         command = [sys.executable, "script.py"]
     with tempfile.TemporaryFile("w+") as output:
-        process = Command(
-            command, cwd=place, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
+        process = Command(command, cwd=place, env=environment, stdout=output, stderr=output, start_new_session=True)
         end, goes_on = time.monotonic() + 180, block.how == "until"
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)

@@ -265,7 +265,10 @@ def test_the_flows(remote: ObjectPath, prefect_home: Path, tmp_path: Path) -> No
         "print(build_variant(v, sys.argv[1]))"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
-    environment |= {"PREFECT_HOME": str(shutil.copytree(prefect_home, tmp_path / "prefect")), "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    environment |= {
+        "PREFECT_HOME": str(shutil.copytree(prefect_home, tmp_path / "prefect")),
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
     done = subprocess.run(
         [sys.executable, "-c", code, str(remote), DATASET], capture_output=True, text=True, env=environment
     )

@@ -26,7 +26,6 @@ from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.export import export_store
 from tests.conftest import DATASET
 
-
 VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/02"])
 
 
