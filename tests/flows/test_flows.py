@@ -146,19 +146,27 @@ def test_mistakes_are_not_retried(root: Path) -> None:
 
 def test_a_configured_server_keeps_its_settings() -> None:
     from prefect.logging.configuration import setup_logging
-    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        get_current_settings,
+        temporary_settings,
+    )
 
     from mimiidg_build.flows.hermetic import hermetic
 
     def sends() -> bool:
         return bool(get_current_settings().server.analytics_enabled)
 
-    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+    # a command that an earlier test called has set both for this process
+    unset = {PREFECT_API_URL, PREFECT_SERVER_ANALYTICS_ENABLED}
+    with temporary_settings(restore_defaults=unset):
         assert sends(), "Prefect's default"
         with hermetic():
             assert not sends()
         assert sends(), "only in the block"
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), hermetic():
+    configured = {PREFECT_API_URL: "http://127.0.0.1:1/api"}
+    with temporary_settings(configured, restore_defaults={PREFECT_SERVER_ANALYTICS_ENABLED}), hermetic():
         assert sends()
     setup_logging()
 
