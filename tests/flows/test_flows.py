@@ -144,30 +144,25 @@ def test_mistakes_are_not_retried(root: Path) -> None:
     assert is_worth_a_retry(None, None, State(ConnectionError("passing")))
 
 
-def test_a_configured_server_keeps_its_settings() -> None:
+def test_a_configured_server_keeps_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.context import SettingsContext, get_settings_context
     from prefect.logging.configuration import setup_logging
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_SERVER_ANALYTICS_ENABLED,
-        get_current_settings,
-        temporary_settings,
-    )
+    from prefect.settings import PREFECT_API_URL, Settings, get_current_settings, temporary_settings
 
     from mimiidg_build.flows.hermetic import hermetic
 
     def sends() -> bool:
         return bool(get_current_settings().server.analytics_enabled)
 
-    # a command that an earlier test called has set both for this process
-    unset = {PREFECT_API_URL, PREFECT_SERVER_ANALYTICS_ENABLED}
-    with temporary_settings(restore_defaults=unset):
+    for name in ("PREFECT_API_URL", "PREFECT_SERVER_ANALYTICS_ENABLED"):  # set by a command that an earlier test called
+        monkeypatch.delenv(name, raising=False)
+    with SettingsContext(profile=get_settings_context().profile, settings=Settings()):
         assert sends(), "Prefect's default"
         with hermetic():
             assert not sends()
         assert sends(), "only in the block"
-    configured = {PREFECT_API_URL: "http://127.0.0.1:1/api"}
-    with temporary_settings(configured, restore_defaults={PREFECT_SERVER_ANALYTICS_ENABLED}), hermetic():
-        assert sends()
+        with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}), hermetic():
+            assert sends()
     setup_logging()
 
 
