@@ -143,8 +143,9 @@ def _train_and_score(run: Run, network: Network, device: torch.device, reporter:
 
 
 def new_model(run: Run, training: ClipDataset) -> Detector:
-    """The untrained network of a run, for the sections and the length of its training clips."""
-    return create(run.model, run.profile, len(training.section_ids), run.seed, training.n_frames, run.changes)
+    """The untrained network of a run, for the sections, the length and the classes of its training clips."""
+    n_sections, n_classes = len(training.section_ids), training.n_classes
+    return create(run.model, run.profile, n_sections, run.seed, training.n_frames, run.changes, n_classes)
 
 
 @dataclass(frozen=True)

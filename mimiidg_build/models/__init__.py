@@ -34,6 +34,8 @@ MODELS = {
     "bce_ddcsad": "centroids:BCEDDCSAD",
     "attention": "attention:Attention",
     "conformer": "conformer:Conformer",
+    "two_branch": "two_branch:TwoBranch",
+    "two_branch_multiresolution": "two_branch:TwoBranchMultiresolution",
 }
 ABLATIONS = {  # a system without one of its ideas: for comparison with it, and not among "all" but "ablations"
     "attention_no_attention": "attention:NoAttention",
@@ -172,7 +174,13 @@ def _own_class(name: str) -> type[Detector]:
 
 
 def create(
-    name: str, profile: str, n_sections: int, seed: int, clip_length: int | None = None, changes: Changes = UNCHANGED
+    name: str,
+    profile: str,
+    n_sections: int,
+    seed: int,
+    clip_length: int | None = None,
+    changes: Changes = UNCHANGED,
+    n_classes: int | None = None,
 ) -> Detector:
     """A new, untrained model.
 
@@ -190,6 +198,8 @@ def create(
         Samples, or frames, of the clips, for a model whose layers depend on it; by default those of 10 s at 16 kHz.
     changes : mapping of str to object, optional
         Settings in place of the profile's, by name.
+    n_classes : int, optional
+        Of the training clips, for a model whose layers depend on it; by default its sections.
 
     Returns
     -------
@@ -200,11 +210,16 @@ def create(
     UsageError
         No model has that name, or the model does not have that profile.
     """
-    return with_settings(name, settings_of(name, profile, changes), n_sections, seed, clip_length)
+    return with_settings(name, settings_of(name, profile, changes), n_sections, seed, clip_length, n_classes)
 
 
 def with_settings(
-    name: str, settings: Settings, n_sections: int, seed: int, clip_length: int | None = None
+    name: str,
+    settings: Settings,
+    n_sections: int,
+    seed: int,
+    clip_length: int | None = None,
+    n_classes: int | None = None,
 ) -> Detector:
     """A new, untrained model of given settings, as :func:`create` makes one of its profile's.
 
@@ -215,7 +230,7 @@ def with_settings(
         Of the model's own class.
     n_sections : int
     seed : int
-    clip_length : int, optional
+    clip_length, n_classes : int, optional
 
     Returns
     -------
@@ -227,7 +242,7 @@ def with_settings(
         No model has that name.
     """
     cls = model_class(name)
-    if clip_length is not None and cls.sized_by_clips:
-        sized: Callable[..., Detector] = cls
-        return sized(settings, n_sections, seed, clip_length=clip_length)
-    return cls(settings, n_sections, seed)
+    sizes = {"clip_length": clip_length if cls.sized_by_clips else None}
+    sizes["n_classes"] = n_classes if cls.sized_by_classes else None
+    sized: Callable[..., Detector] = cls
+    return sized(settings, n_sections, seed, **{key: size for key, size in sizes.items() if size is not None})

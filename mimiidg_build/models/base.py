@@ -74,6 +74,9 @@ class Labels:
     origin           Tensor of int64, number of the section that a clip is from, elsewhere too: those of the scope come
                      first, with the numbers that they have as ``section``
     has_domain       Tensor of bool, False for clips of releases without domains
+    machine_type     Tensor of int64, number of the machine type among those of the scope's sections; -1: none of them
+    training_class   Tensor of int64, number of what is known of a normal training clip of the scope, its machine type,
+                     section, attributes and domain taken together; -1 of any other clip
     """
 
     section: Tensor
@@ -82,6 +85,8 @@ class Labels:
     known_anomaly: Tensor
     origin: Tensor
     has_domain: Tensor
+    machine_type: Tensor
+    training_class: Tensor
 
     @classmethod
     def of(
@@ -92,6 +97,8 @@ class Labels:
         known_anomaly: Sequence[bool] | None = None,
         origin: Sequence[int] | None = None,
         has_domain: Sequence[bool] | None = None,
+        machine_type: Sequence[int] | None = None,
+        training_class: Sequence[int] | None = None,
     ) -> Labels:
         """Labels of all training clips (in order), or of test clips.
 
@@ -107,6 +114,10 @@ class Labels:
             ``section`` by default.
         has_domain : sequence of bool [length=n], optional
             All of them by default.
+        machine_type : sequence of int [length=n], optional
+            One for all by default.
+        training_class : sequence of int [length=n], optional
+            ``section`` of training clips by default.
         """
         n = len(section)
         rows = torch.arange(n) if training else torch.full((n,), -1)
@@ -114,7 +125,12 @@ class Labels:
         sections = torch.tensor(section, dtype=torch.int64)
         origins = sections if origin is None else torch.tensor(origin, dtype=torch.int64)
         domains = torch.ones(n, dtype=torch.bool) if has_domain is None else torch.tensor(has_domain, dtype=torch.bool)
-        return cls(sections, torch.tensor(is_target, dtype=torch.bool), rows, known, origins, domains)
+        types = torch.zeros(n, dtype=torch.int64) if machine_type is None else torch.tensor(machine_type)
+        classes = sections if training else torch.full((n,), -1)
+        if training_class is not None:
+            classes = torch.tensor(training_class, dtype=torch.int64)
+        targets = torch.tensor(is_target, dtype=torch.bool)
+        return cls(sections, targets, rows, known, origins, domains, types, classes)
 
     def __len__(self) -> int:
         return len(self.section)
@@ -153,6 +169,7 @@ class Detector(nn.Module, ABC):
     uses_outliers  it also trains on the training clips of all other sections
     min_sections   sections that its scope must have at least
     sized_by_clips its layers depend on the clips' length, which its constructor then takes as ``clip_length``
+    sized_by_classes  and on how many values ``Labels.training_class`` has, which it then takes as ``n_classes``
     uses_sections  a clip's score depends on which section of the scope it is from
 
     Parameters
@@ -173,6 +190,7 @@ class Detector(nn.Module, ABC):
     uses_outliers: ClassVar[bool] = False
     min_sections: ClassVar[int] = 1
     sized_by_clips: ClassVar[bool] = False
+    sized_by_classes: ClassVar[bool] = False
     uses_sections: ClassVar[bool] = True
 
     @classmethod

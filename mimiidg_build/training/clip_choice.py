@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mimiidg_build.errors import UsageError
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 
+Numbers = npt.NDArray[Any]
 Choice = str | Iterable[str] | None  # of a column's values; None: all
 
 
@@ -62,6 +65,26 @@ def leave_out(clips: pd.DataFrame, unwanted: pd.DataFrame) -> pd.DataFrame:
 def section_names(clips: pd.DataFrame) -> pd.Series[str]:
     """The section of each clip: ``"fan/00"``."""
     return clips["machine_type"] + "/" + clips["section"]
+
+
+def training_classes(clips: pd.DataFrame, wanted: Numbers) -> Numbers:
+    """What is known of each clip as a class: its machine type, section, attributes and domain, all taken together.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame [shape=(n, ...)]
+        Rows of a store's clip table.
+    wanted : np.ndarray of bool [shape=(n,)]
+
+    Returns
+    -------
+    np.ndarray of int64 [shape=(n,)]
+        Numbers of the classes in the order in which they first come; -1 for a clip that is not wanted.
+    """
+    numbers = np.full(len(clips), -1, np.int64)
+    keys = ["machine_type", "section", "attributes", "domain"]
+    numbers[wanted] = clips.loc[wanted, keys].groupby(keys, sort=False).ngroup()
+    return numbers
 
 
 def _keys(clips: pd.DataFrame) -> pd.Index[Any]:

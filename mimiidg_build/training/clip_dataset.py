@@ -25,7 +25,7 @@ from mimiidg_build.models.base import Labels
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
 from mimiidg_build.training import clip_order
-from mimiidg_build.training.clip_choice import choose, leave_out, section_names
+from mimiidg_build.training.clip_choice import choose, leave_out, section_names, training_classes
 from mimiidg_build.training.clip_length import FittedReader, open_fitted, time_axis
 from mimiidg_build.training.clip_loader import Batch, ClipLoader
 from mimiidg_build.training.clip_numbers import Index, Numbers, clip_numbers
@@ -192,6 +192,7 @@ class ClipDataset(Dataset[Batch]):
         self._is_target = (clips["domain"] == "target").to_numpy(bool)
         self._has_domain = (clips["domain"] != "").to_numpy(bool)
         self._is_anomaly = (clips["condition"] == "anomaly").to_numpy(bool)
+        self._training_class = training_classes(clips, (self._section >= 0) & ~self._is_anomaly & (split == "train"))
         # as objects: single texts out of a column of pandas take ten times as long
         self._texts = {column: clips[column].to_numpy(object) for column in ("clip", "machine_type", "attributes")}
 
@@ -240,6 +241,11 @@ class ClipDataset(Dataset[Batch]):
         return self._resident
 
     @property
+    def n_classes(self) -> int:
+        """Classes of the training clips: see ``Labels.training_class``."""
+        return 1 + int(self._training_class.max(initial=-1))
+
+    @property
     def n_frames(self) -> int:
         """Frames of a clip's log-mel, or samples of its audio."""
         return self._layout.shape[self._axis]
@@ -286,9 +292,16 @@ class ClipDataset(Dataset[Batch]):
         """All clips' labels, as models take them; of clips that are not trained on, without their condition."""
         is_training = self.split == "train"
         known = self._is_anomaly.tolist() if is_training else None
-        has_domain = self._has_domain.tolist()
+        types = {name: number for number, name in enumerate(dict.fromkeys(s.machine_type for s in self.section_ids))}
         return Labels.of(
-            self._section.tolist(), self._is_target.tolist(), is_training, known, self._origin.tolist(), has_domain
+            self._section.tolist(),
+            self._is_target.tolist(),
+            is_training,
+            known,
+            self._origin.tolist(),
+            self._has_domain.tolist(),
+            [types.get(name, -1) for name in self._texts["machine_type"]],
+            self._training_class.tolist(),
         )
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> list[Numbers]:

@@ -39,6 +39,7 @@ def store_of(root: Path, features: dict[str, object], **audio: object) -> Store:
         ("conformer", {"mel_scale": "htk"}, {}, 'is made for features.mel_scale = "slaney", and .*mel_scale = "htk"'),
         ("conformer", {"f_max_hz": 7000.0}, {}, "features.f_max_hz not set, and .* features.f_max_hz = 7000.0"),
         ("attention", {}, {"sample_rate": 44_100}, "attention is made for sample_rate = 16000"),
+        ("two_branch", {}, {"sample_rate": 48_000}, "two_branch is made for sample_rate = 16000"),
         ("nearest_neighbour", {}, {"channels": 8}, "nearest_neighbour takes one channel, and fan/00 of .* has 8"),
     ],
 )

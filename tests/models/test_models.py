@@ -94,6 +94,7 @@ def test_every_model_has_every_profile_and_keeps_the_protocol(name):
 EMBEDDING_SIZES = {
     **{"autoencoder": 8, "autoencoder_mahalanobis": 8, "mobilenetv2": 1280, "conformer": 64},
     **{"nearest_neighbour": 128, "nearest_neighbour_max": 128},
+    **{"two_branch": 256, "two_branch_multiresolution": 512},
 }
 
 
@@ -102,7 +103,7 @@ def test_every_model_embeds_clips(name):
     """A vector a clip, whatever the mode and the clips beside it; of the paper's size where that is not too large."""
     n_sections = 1 if model_class(name).scope == "section" else 3
     model = create(name, "smoke", n_sections, seed=0)
-    clips, known = noise(5, 313), labels(5, n_sections)
+    clips, known = clips_for(name, 5), labels(5, n_sections)
     assert model_class(name).embeds()
     model.train()
     found = model.embed(clips, known)
@@ -709,6 +710,8 @@ def test_a_saved_model_scores_as_before(name, tmp_path):
         ("bce_ddcsad", "0e5881bff07159bf"),
         ("attention", "3e55bbd97b447d88"),
         ("conformer", "45b1ed1748c4bcd3"),
+        ("two_branch", "9b2a78f4b9bcef0b"),
+        ("two_branch_multiresolution", "5e7cbc516297e9eb"),
     ],
 )
 def test_saved_weights_keep_their_names(name, digest):
