@@ -220,8 +220,9 @@ def poison(store: Store, target: Path, spared: set[tuple[str, str, int]]) -> Sto
 
 def cases() -> list[Any]:
     takes_anomalies = [name for name in models.MODELS if models.model_class(name).profiles["smoke"].tuning_epochs]
-    of_seconds = [pytest.param("attention", 0, marks=pytest.mark.slow)]
-    others = [(name, 0) for name in models.MODELS if name != "attention"]
+    slow = ("attention", "two_branch_multiresolution")
+    of_seconds = [pytest.param(name, 0, marks=pytest.mark.slow) for name in slow]
+    others = [(name, 0) for name in models.MODELS if name not in slow]
     return [*others, *of_seconds, *((name, 2) for name in takes_anomalies[-1:])]
 
 

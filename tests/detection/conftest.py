@@ -22,7 +22,7 @@ from tests.conftest import once, pack_release, write_dataset
 
 KINDS = (
     *("nearest_neighbour", "autoencoder", "autoencoder_mahalanobis", "mobilenetv2", "bce_ddcsad", "attention"),
-    "conformer",
+    *("conformer", "two_branch"),
 )
 N_SAMPLES = 65_600  # 4.1 s: what the network of bce_ddcsad needs at least
 RELEASE, TABLE_1 = parse_name("synthetic-1pct-seed0"), load_recipe("table1")  # for names that fit the sections

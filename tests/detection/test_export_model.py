@@ -58,7 +58,7 @@ def assert_scores_of_the_run(run: Path, clips: Path, score: Callable[[np.ndarray
         assert score(samples_of(clips, name)) == pytest.approx(expected, abs=1e-4, rel=relative)
 
 
-SLOW = ("mobilenetv2", "bce_ddcsad", "attention")  # many layers, each of which torch.export looks at
+SLOW = ("mobilenetv2", "bce_ddcsad", "attention", "two_branch")  # many layers, each of which torch.export looks at
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k in SLOW)) for k in KINDS])

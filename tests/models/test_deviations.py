@@ -45,7 +45,7 @@ def test_every_model_has_its_part(model: str) -> None:
 
 
 # of each family, the model that its table is of
-TABLES = ["autoencoder", "autoencoder_mahalanobis", "mobilenetv2", "bce_ddcsad", "attention", "conformer"]
+TABLES = ["autoencoder", "autoencoder_mahalanobis", "mobilenetv2", "bce_ddcsad", "attention", "conformer", "two_branch"]
 
 
 @pytest.mark.parametrize("model", TABLES)

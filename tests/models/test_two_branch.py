@@ -308,7 +308,7 @@ def test_no_score_before_it_is_fitted() -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return make_store(tmp_path_factory.mktemp("root"), n_samples=8000)
+    return make_store(tmp_path_factory.mktemp("root"), n_samples=2048)
 
 
 def test_training_is_decided_by_the_seed(store: Any, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_it_learns_its_classes_and_scores_the_wrong_one_high() -> None:
     tones_hz, sections = [600, 1200, 2400], [0, 1, 2]
     training = whines(tones_hz * 8)
     known = Labels.of(sections * 8, [False] * 24, training=True, machine_type=sections * 8)
-    model = small(learning_rate=3e-3)
+    model = small(learning_rate=3e-3, mixup=0.0)
     optimizer, losses = model.optimizer(), []
     torch.manual_seed(0)
     for _ in range(20):
@@ -356,8 +356,8 @@ def test_it_learns_its_classes_and_scores_the_wrong_one_high() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert np.mean(losses[-5:]) < 0.7 * losses[0]
+    assert losses[-1] < 0.2 * losses[0]
     model.fit_after([(training, known)])
     test = Labels.of(sections, [False] * 3, training=False)
     right, wrong = model.score(whines(tones_hz), test), model.score(whines([*tones_hz[1:], tones_hz[0]]), test)
-    assert wrong.min() > 5 * right.max()
+    assert wrong.min() > 2 * right.max()

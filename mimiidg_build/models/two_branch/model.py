@@ -148,7 +148,7 @@ class TwoBranch(Detector):
         of_type, is_target, section = (torch.cat([getattr(labels, name) for _, labels in found]) for name in names)
         self.section_type[section.to(device)] = of_type.to(device)
         references, weights, scores = [], [], torch.empty(len(z), dtype=torch.float64)
-        order = of_type.unique()
+        order = sorted(set(of_type.tolist()))
         for number in order:
             own = of_type == number
             nearest = LocalDensity(self.seed)
@@ -157,7 +157,7 @@ class TwoBranch(Detector):
             weights.append(nearest.weight)
         self.reference, self.weight = torch.cat(references).to(device), torch.cat(weights).to(device)
         sizes = torch.tensor([len(part) for part in references])
-        self.reference_type = order.repeat_interleave(sizes).to(device)
+        self.reference_type = torch.tensor(order).repeat_interleave(sizes).to(device)
         self.training_score = scores.to(device)
 
     def _score(self, features: Tensor, labels: Labels) -> Tensor:

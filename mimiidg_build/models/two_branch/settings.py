@@ -31,7 +31,7 @@ class TwoBranchSettings(Settings):
 PAPER = TwoBranchSettings(epochs=16, learning_rate=1e-3, batch_size=64, batch_norm_momentum=0.1)
 PROFILES = {
     "paper": PAPER,
-    "cpu": replace(PAPER, epochs=6, batch_size=32, threads=2),
+    "cpu": replace(PAPER, epochs=8, batch_size=32, channels=8, threads=2),
     "smoke": replace(PAPER, epochs=1, batch_size=8, batch_norm_momentum=0.3, filters=16, channels=4, most_batches=6),
 }
-MULTIRESOLUTION = PROFILES | {"cpu": replace(PROFILES["cpu"], epochs=5, channels=8)}
+MULTIRESOLUTION = PROFILES | {"cpu": replace(PROFILES["cpu"], epochs=4)}
