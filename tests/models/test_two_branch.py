@@ -100,7 +100,7 @@ def test_the_recipe() -> None:
         paper: Any = model_class(name).profiles["paper"]
         assert (paper.epochs, paper.batch_size, paper.learning_rate) == (16, 64, 1e-3)
         assert (paper.n_centres, paper.mixup, paper.filters, paper.channels) == (16, 0.5, 128, 16)
-        assert paper.most_batches is None and model_class(name).scope == "all"
+        assert paper.most_batches is None and paper.bank == "machine_type" and model_class(name).scope == "all"
 
 
 # ---- Inputs ----------------------------------------------------------------------------------------------------------
@@ -274,11 +274,12 @@ def density_scaled(test: np.ndarray, bank: np.ndarray, is_target: np.ndarray) ->
     return found
 
 
-def test_score_is_density_scaled_within_the_machine_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sections 0 and 1 are of one type, and find their neighbours in each other; section 2 is of another."""
+@pytest.mark.parametrize("bank", ["machine_type", "section"])
+def test_score_is_density_scaled_within_the_bank(monkeypatch: pytest.MonkeyPatch, bank: str) -> None:
+    """Sections 0 and 1 are of one type, and find their neighbours in each other or not; section 2 is of another."""
     rng, n = np.random.default_rng(0), 60
     z = rng.normal(size=(n + 6, 8)) + 1
-    model = small()
+    model = small(bank=bank)
     monkeypatch.setattr(model, "_embed_clips", lambda features, labels: torch.from_numpy(z[features.long()[:, 0]]))
     section, is_target = np.arange(n) % 3, np.arange(n) % 5 == 0
     types = np.where(section == 2, 1, 0)
@@ -288,7 +289,7 @@ def test_score_is_density_scaled_within_the_machine_type(monkeypatch: pytest.Mon
     test = Labels.of([0, 1, 2] * 2, [False] * 6, training=False)  # of which type they are, the network knows
     found = model.score(numbers[n:], test).numpy()
     for number in range(6):
-        own = types == (number % 3 == 2)
+        own = types == (number % 3 == 2) if bank == "machine_type" else section == number % 3
         expected = density_scaled(z[n + number : n + number + 1], z[:n][own], is_target[own])
         assert found[number] == pytest.approx(expected[0], rel=1e-9)
     of_training = model.score(numbers[:n], known).numpy()
@@ -323,7 +324,7 @@ def test_training_is_decided_by_the_seed(store: Any, tmp_path: Path) -> None:
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["centres"], other["centres"])
     assert first["centres"].shape[:2] == (9, 16) and len(first["reference"]) == 27
-    assert first["section_type"].tolist() == [0, 0, 1]
+    assert first["section_bank"].tolist() == [0, 0, 1]
 
 
 def test_trained_weights_say_how_many_classes_there_are() -> None:

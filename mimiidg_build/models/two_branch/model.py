@@ -57,9 +57,9 @@ class TwoBranch(Detector):
 
     reference: Tensor  # (training clip, size), unit length
     weight: Tensor  # (training clip,), of distances from it
-    reference_type: Tensor  # (training clip,), its machine type
+    reference_bank: Tensor  # (training clip,), the number of its bank
     training_score: Tensor  # (training clip,), by fits without it
-    section_type: Tensor  # (section,), machine types as the training clips' labels number them
+    section_bank: Tensor  # (section,), the number of the bank that its clips are compared with
 
     @classmethod
     def min_length(cls, settings: Settings) -> int:
@@ -88,8 +88,8 @@ class TwoBranch(Detector):
         self.centres = nn.Parameter(torch.empty(n_classes, settings.n_centres, size))
         for name in ("reference", "weight", "training_score"):
             self.register_buffer(name, torch.zeros((0, size) if name == "reference" else 0, dtype=torch.float64))
-        self.register_buffer("reference_type", torch.zeros(0, dtype=torch.int64))
-        self.register_buffer("section_type", torch.zeros(n_sections, dtype=torch.int64))
+        self.register_buffer("reference_bank", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("section_bank", torch.zeros(n_sections, dtype=torch.int64))
         self._initialise_weights()
 
     def _initialise_weights(self) -> None:
@@ -144,27 +144,24 @@ class TwoBranch(Detector):
         """Store the embeddings of the training clips, and score each by those of four fifths that are without it."""
         found = [(self.embed(features, labels).cpu(), labels.to("cpu")) for features, labels in chunks]
         z, device = torch.cat([part for part, _ in found]), self.centres.device
-        names = ("machine_type", "is_target", "section")
-        of_type, is_target, section = (torch.cat([getattr(labels, name) for _, labels in found]) for name in names)
-        self.section_type[section.to(device)] = of_type.to(device)
-        references, weights, scores = [], [], torch.empty(len(z), dtype=torch.float64)
-        order = sorted(set(of_type.tolist()))
-        for number in order:
-            own = of_type == number
-            nearest = LocalDensity(self.seed)
-            scores[own] = nearest.fit_and_score(Bank(z[own], is_target[own]))
-            references.append(nearest.reference)
-            weights.append(nearest.weight)
-        self.reference, self.weight = torch.cat(references).to(device), torch.cat(weights).to(device)
-        sizes = torch.tensor([len(part) for part in references])
-        self.reference_type = torch.tensor(order).repeat_interleave(sizes).to(device)
+        names = (self.settings.bank, "section", "is_target")
+        bank, section, is_target = (torch.cat([getattr(labels, name) for _, labels in found]) for name in names)
+        parts, scores = dict[int, LocalDensity](), torch.empty(len(z), dtype=torch.float64)
+        for number in sorted(set(bank.tolist())):
+            parts[number] = LocalDensity(self.seed)
+            scores[bank == number] = parts[number].fit_and_score(Bank(z[bank == number], is_target[bank == number]))
+        self.reference = torch.cat([part.reference for part in parts.values()]).to(device)
+        self.weight = torch.cat([part.weight for part in parts.values()]).to(device)
+        sizes = torch.tensor([len(part.weight) for part in parts.values()])
+        self.reference_bank = torch.tensor(list(parts)).repeat_interleave(sizes).to(device)
+        self.section_bank[section.to(device)] = bank.to(device)
         self.training_score = scores.to(device)
 
     def _score(self, features: Tensor, labels: Labels) -> Tensor:
         if len(self.reference) == 0:
             raise DataError("two_branch compares clips with the training clips: it has no score before fit_after")
         unit = F.normalize(self._embed_clips(features, labels).double())
-        elsewhere = self.reference_type != self.section_type[labels.section][:, None]
+        elsewhere = self.reference_bank != self.section_bank[labels.section][:, None]
         distances = (cosine_distances(unit, self.reference) * self.weight).masked_fill(elsewhere, torch.inf)
         row = labels.training_row  # -1 for a test clip
         return torch.where(row >= 0, self.training_score[row.clamp(min=0)], distances.amin(dim=1))
@@ -183,7 +180,7 @@ class TwoBranch(Detector):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # The numbers of classes and of training clips are those of the trained network.
-        for name in ("centres", "reference", "weight", "reference_type", "training_score"):
+        for name in ("centres", "reference", "weight", "reference_bank", "training_score"):
             saved, own = state_dict.get(prefix + name), getattr(self, name)
             if saved is not None and saved.shape != own.shape:
                 sized = torch.empty_like(saved, device=own.device)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mimiidg_build.models.settings import Positive, Settings, Share
 
@@ -18,6 +19,7 @@ class TwoBranchSettings(Settings):
     mixup          probability that a clip of a batch is mixed with another
     filters        channels of the convolutions along the spectrum
     channels       of the first stage of convolutions on a spectrogram
+    bank           the training clips that a clip is compared with: those of its machine type, or of its section alone
     most_batches   of an epoch, where all clips would take too long
     """
 
@@ -25,6 +27,7 @@ class TwoBranchSettings(Settings):
     mixup: Share = 0.5
     filters: Positive = 128
     channels: Positive = 16
+    bank: Literal["machine_type", "section"] = "machine_type"
     most_batches: Positive | None = None
 
 
