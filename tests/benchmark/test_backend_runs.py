@@ -253,7 +253,9 @@ def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_without_embeddings_is_refused_before_any_work(store: Store, tmp_path: Path, own_models: None) -> None:
     name = "tests.benchmark.test_backend_runs:Silent"
     assert not model_class(name).embeds()
-    with pytest.raises(UsageError, match=r"Silent gives no embeddings for back ends.*autoencoder, .*two_branch_multiresolution; and a"):
+    with pytest.raises(
+        UsageError, match=r"Silent gives no embeddings for back ends.*autoencoder, .*two_branch_multiresolution; and a"
+    ):
         benchmark_models(store, tmp_path, ["autoencoder", name], backends=["fusion"], **OPTIONS)
     assert not (tmp_path / "runs").exists()
 

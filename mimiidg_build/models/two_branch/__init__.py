@@ -6,8 +6,8 @@ branch takes the magnitude spectrum of the whole clip, which resolves what is st
 or three others of different resolutions, the magnitudes of a short-time Fourier transform. Each embeds a clip in 128
 values, and the network in all of them. Trained with sub-cluster AdaCos (``adacos``) and mixup.
 
-Score: cosine distance to the nearest training clip of the same machine type, of source and of target, each distance
-divided by how far that training clip lies from its neighbours (``backends.neighbours.LocalDensity``), the smallest.
+Score: cosine distance to the nearest training clip of the same machine type, or section (the setting ``bank``), each
+distance divided by how far that training clip lies from its neighbours (``backends.neighbours.LocalDensity``).
 
 Conventions
 -----------
