@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.synthetic import SyntheticSpec
 from mimiidg_build.datasets.variant import derive_variant, load_variant
@@ -165,6 +171,41 @@ def test_rankings_are_held_against_table_3() -> None:
     assert ratios["autoencoder, source AUC: distance from 67"] == pytest.approx(abs(table[:, 0].mean() + 0.2 - 67))
     *_, mean = synthetic_ranking.rows_of(found, sections)
     assert mean["nearest_neighbour"] == "73.7 / 49.6"
+
+
+def test_rankings_are_told_seed_by_seed_and_of_what_is_not_trained_once() -> None:
+    table = synthetic_ranking.table3("autoencoder", ["fan/00", "fan/01"])
+    found = {"autoencoder": table + np.arange(2)[:, None, None], "nearest_neighbour": table[None]}
+    rows = {row["section"]: row for row in synthetic_ranking.rows_of(found, ["fan/00", "fan/01"])}
+    assert list(rows) == ["fan/00", "fan/01", "seed 0", "seed 1", "mean"]
+    assert [rows[f"seed {n}"]["autoencoder"] for n in (0, 1)] == ["78.2 / 42.0", "79.2 / 43.0"]
+    assert {rows[f"seed {n}"]["nearest_neighbour"] for n in (0, 1)} == {"78.2 / 42.0"}
+
+
+def test_rankings_have_the_intervals_of_a_paired_comparison() -> None:
+    """On the same clips: a system that is right where the other is, and once more, is better by just that."""
+    whole = product(["fan"], ["00", "01"], ["source", "target"], ["normal", "anomaly"])
+    cells = pd.DataFrame(whole, columns=["machine_type", "section", "domain", "condition"])
+    clips = cells.loc[cells.index.repeat(10)].reset_index(drop=True)
+    clips["file_name"] = [f"{number:04d}.wav" for number in clips.index]
+    hard = np.random.default_rng(0).normal(size=len(clips)) + (clips["condition"] == "anomaly")
+
+    def result(name: str, scores: pd.Series) -> SimpleNamespace:
+        store = SimpleNamespace(attributes=SimpleNamespace(protocol="2022"))
+        scored = clips.assign(score=scores)
+        by_seed = [{f"fan/{section}": scored[scored["section"] == section] for section in ("00", "01")}]
+        return SimpleNamespace(name=name, n_parameters=1, scored_by_seed=by_seed, store=store)
+
+    results = {
+        "autoencoder": result("autoencoder", hard),
+        "better": result("better", hard + 3.0 * (clips["condition"] == "anomaly")),
+        "same": result("same", 2.0 * hard),
+    }
+    rows = {row["section"]: row for row in synthetic_ranking.paired_rows(cast(dict[str, ModelResult], results))}
+    source = rows["less autoencoder: auc_source"]
+    assert source["same"] == "+0.0 (+0.0 .. +0.0)" and set(source) == {"section", "better", "same"}
+    assert re.fullmatch(r"\+[0-9.]+ \(\+[0-9.]+ \.\. \+[0-9.]+\)", source["better"])
+    assert "less autoencoder: official_score" in rows
 
 
 @pytest.mark.slow  # 480 recordings of noise

@@ -7,7 +7,7 @@ between the ramps, ``ac`` (in units of standard gravity: the paper's m/s^2 would
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -41,7 +41,7 @@ HOP = 100  # samples between the points at which the velocity is computed
 
 @dataclass(frozen=True)
 class Unit:
-    """One slide rail: its travel and belt pitch in m, response of the frame, spectra of rolling and of dry rolling."""
+    """One slide rail: travel and belt pitch in m, rest in s, response of the frame, spectra of rolling, dry or not."""
 
     travel_m: float
     pitch_m: float
@@ -58,7 +58,22 @@ def unit(section: str) -> Unit:
     frame = knock(ringing([(f, 0.009, 0.2) for f in (240, 640, 1700, 3300)]))
     rolling = unit_power(hump(900, 1.2) + 0.4 * tilt(-3))
     dry = unit_power(hump(3600, 0.45) + 0.15 * tilt(-1))
-    return Unit((0.42, 0.36, 0.48)[number], (0.003, 0.0027, 0.0033)[number], 0.2, frame, rolling, dry)
+    travel, pitch, pause = (0.42, 0.36, 0.48)[number], (0.003, 0.0027, 0.0033)[number], (0.2, 0.15, 0.25)[number]
+    return Unit(travel, pitch, pause, frame, rolling, dry)
+
+
+def moved_unit(section: str, fault: Fault) -> Unit:
+    """The slide rail of a section with a fault: a belt that is worn skips teeth, and the carriage turns elsewhere."""
+    own = unit(section)
+    if not fault.moved:
+        return own
+    other = unit(fault.neighbour)
+    return replace(
+        own,
+        travel_m=fault.towards(own.travel_m, other.travel_m),
+        pitch_m=fault.towards(own.pitch_m, other.pitch_m),
+        pause_s=fault.towards(own.pause_s, other.pause_s),
+    )
 
 
 def moves(
@@ -123,9 +138,8 @@ def synthesize(section: str, attributes: Mapping[str, str], fault: Fault, rng: n
     -------
     samples : np.ndarray [shape=(n_samples,)], float32
     """
-    rail = unit(section)
+    rail = moved_unit(section, fault)
     worse = {kind: fault.of(kind) for kind in ANOMALIES}
-    pitch = fault.towards(rail.pitch_m, unit(fault.neighbour).pitch_m) if fault.moved else rail.pitch_m
     cruise = float(attributes.get("vel", RATED_MM_PER_S)) / 1000 * rng.normal(1, 0.005)
     acceleration = float(attributes.get("ac", RATED_G)) * STANDARD_GRAVITY
     speed, way, stroke = moves(rail.travel_m, cruise, acceleration, rail.pause_s, rng.uniform(0, 20))
@@ -133,7 +147,7 @@ def synthesize(section: str, attributes: Mapping[str, str], fault: Fault, rng: n
     fast = between(speed)
 
     flutter = 1 + worse["loose belt"] * 0.5 * sine(rotation(rng, rng.uniform(8, 14)))
-    phase = rotation(rng, fast / (2 * pitch) * drift(rng, 0.004) * (1 + 0.06 * (flutter - 1)))
+    phase = rotation(rng, fast / (2 * rail.pitch_m) * drift(rng, 0.004) * (1 + 0.06 * (flutter - 1)))
     order = np.arange(1, 41)
     # Two tooth pitches are one period: a belt under tension sounds at even harmonics, a loose one at odd ones too.
     tones = np.where(order % 2 == 0, 1.0, 0.06 + 0.9 * worse["loose belt"]) * (order / 2) ** -1.0

@@ -13,7 +13,7 @@ from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.datasets.synthetic_families import DEFAULT_FAMILY, FAMILIES
 from mimiidg_build.features.spectrogram import logmel
 from mimiidg_build.schemas.sections import SectionId
-from mimiidg_build.synthesis import faults, machines
+from mimiidg_build.synthesis import faults, machines, slider
 from mimiidg_build.synthesis.body import modes, moved_body, response
 from mimiidg_build.synthesis.dsp import stream
 from mimiidg_build.synthesis.faults import SHARE_OF_BOUTS, SOUND, Fault, Severity, bouts, draw_fault, neighbours
@@ -96,6 +96,15 @@ def test_anomalies_move_towards_a_neighbour(machine_type: str) -> None:
     moved = colour("00", Fault(kind, added=0.0, moved=0.7, neighbour="01"))
     sound, other = colour("00", SOUND), colour("01", SOUND)
     assert np.abs(moved - other).mean() < 0.85 * np.abs(sound - other).mean()
+
+
+def test_a_worn_belt_moves_how_a_slider_goes_to_and_fro() -> None:
+    own, other = slider.unit("00"), slider.unit("01")
+    assert slider.moved_unit("00", SOUND) is own
+    half = slider.moved_unit("00", Fault("loose belt", moved=0.5, neighbour="01"))
+    for figure in ("travel_m", "pitch_m", "pause_s"):
+        low, high = sorted(getattr(unit, figure) for unit in (own, other))
+        assert low < getattr(half, figure) < high, figure
 
 
 def test_a_transient_fault_escapes_the_average_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
