@@ -7,10 +7,13 @@ no argument: a shift reaches the sound only through the attributes, as it does i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
+from mimiidg_build.datasets.manifest import load_recipe
 from mimiidg_build.errors import UsageError
+from mimiidg_build.schemas.manifests import Section
 from mimiidg_build.synthesis import bearing, fan, gearbox, slider, valve
 from mimiidg_build.synthesis.body import moved_body
 from mimiidg_build.synthesis.dsp import level, stream, to_signal, to_spectrum
@@ -32,6 +35,30 @@ SEVERITY = {
     "slider": (Severity(9.0, 1.0), Severity(3.7, 0.1), Severity(14.0, 1.0)),
     "valve": (Severity(0.2, 0.25), Severity(0.05, 0.2), Severity(0.45, 0.3)),
 }
+
+
+@lru_cache(maxsize=64)
+def turned_down_db(machine_type: str, section: str) -> float:
+    """How far a section is turned down in recording: with noise at Table 1's SNR, all of a type are equally loud.
+
+    Else loudness would tell sections at once, and no fault changes that: a classifier of sections would learn nothing
+    of the machine. Sections without a published SNR are recorded as they are.
+
+    >>> round(turned_down_db("slider", "01"), 1), round(turned_down_db("slider", "02"), 1)  # -3 and -12 dB
+    (0.0, 7.5)
+    """
+    rows = [row for row in load_recipe("table1").sections if row.machine_type == machine_type]
+    with_noise = {row.section: over_clean_db(row) for row in rows if row.snr_db is not None or row.snr_db_by_value}
+    return with_noise[section] - min(with_noise.values()) if section in with_noise else 0.0
+
+
+def over_clean_db(section: Section) -> float:
+    """How much louder than its clean recordings a section is with its noise; over source values, where they differ."""
+    if section.snr_db is not None:
+        stated = [section.snr_db]
+    else:
+        stated = [section.snr_db_by_value[values[section.snr_attribute or ""]] for values in section.values("source")]
+    return float(10 * np.log10(1 + np.mean([10 ** (-snr / 10) for snr in stated])))
 
 
 def synthesize_clip(
@@ -65,7 +92,9 @@ def synthesize_clip(
         )
     rng = stream(seed, machine_type, section, name)
     # drawn first: clips of one name are heard alike, whatever the machine does
-    loudness = LEVEL[machine_type] * level(rng.uniform(-LOUDNESS_DB, LOUDNESS_DB))
+    loudness = LEVEL[machine_type] * level(
+        rng.uniform(-LOUDNESS_DB, LOUDNESS_DB) - turned_down_db(machine_type, section)
+    )
     gain = np.float32(loudness) * machine_response(seed, machine_type, rng)
     fault = SOUND
     if condition == "anomaly":

@@ -60,6 +60,22 @@ def test_sections_are_units_of_one_machine(spectra: dict[str, dict[str, np.ndarr
     assert np.median(apart) < 1.5, "they lay 21 standard deviations apart once"
 
 
+@pytest.mark.parametrize("machine_type", MACHINES)
+def test_with_their_noise_no_section_is_louder_than_another(machine_type: str) -> None:
+    """No fault changes how loud the noise is: a classifier that tells sections by it hears nothing of the machine."""
+    loudness = []
+    for section in ("00", "01", "02"):
+        row = load_recipe("table1").row(SectionId(machine_type, section))
+        assert row is not None
+        values = row.values("source")
+        clips = [
+            synthesize_clip(machine_type, section, "normal", values[i % len(values)], 0, f"loud {i}") for i in range(10)
+        ]
+        clean = 10 * np.log10(np.mean(np.square(clips)))
+        loudness.append(clean + machines.over_clean_db(row))
+    assert max(loudness) - min(loudness) < 3.5, "they lay 9 dB apart once"
+
+
 def test_a_session_sounds_alike_in_every_section() -> None:
     """The microphone is told the machine type and the clip's stream, and draws one of the sessions."""
     first, again = (machine_response(0, "fan", np.random.default_rng(3)) for _ in range(2))
