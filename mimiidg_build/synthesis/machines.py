@@ -27,7 +27,8 @@ LOUDNESS_DB = 2.0  # a clip is up to so much louder or quieter than its machine
 
 # By section 00 to 02 (03 to 05 have the same). What faults add was set so that the autoencoder has about Table 3's AUC
 # in every section, what they move so that a classifier of sections has about MobileNetV2's; no other system was looked
-# at. What added sound there is grows slower than these (faults.MOST): 10 is 2.3 times the fault's own measure.
+# at. What added sound there is grows slower than these (faults.MOST): 10 is 2.3 times the fault's own measure. What the
+# models themselves make of it, and what of the acceptance is met, stands in data_manifests/README.md.
 SEVERITY = {
     "fan": (Severity(3.4, 0.15), Severity(1.5, 0.4), Severity(10.0, 0.7)),
     "gearbox": (Severity(4.2, 0.35), Severity(3.7, 0.35), Severity(10.0, 0.5)),
