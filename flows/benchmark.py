@@ -99,6 +99,7 @@ def benchmark(
     known_anomalies: Sequence[int] = (),
     changes: dict[str, Any] | None = None,
     backends: Sequence[str] = (),
+    encoders: Sequence[str] = (),
     device: str = "auto",
     workers: int | None = None,
     replace: bool = False,
@@ -124,6 +125,8 @@ def benchmark(
         Settings in place of the profile's, by name.
     backends : sequence of str
         Back ends that score the models' embeddings.
+    encoders : sequence of str
+        Paths of frozen encoders' files, a model each.
     device : str
     workers : int, optional
         Trainings at once on a CPU; one a core by default.
@@ -150,6 +153,7 @@ def benchmark(
         known_anomalies=known_anomalies,
         changes=changes or {},
         backends=backends,
+        encoders=encoders,
         device=device,
         workers=workers,
         reporter=settings.reporter(),

@@ -50,7 +50,8 @@ def make_plain_store(
         clips, rng = clip_rows(section, cells), np.random.default_rng([7, number])
         logmel = rng.normal(-40 + 4 * number, 3, (len(clips), 1 + n_samples // HOP, N_MELS)).astype(np.float32)
         logmel[:, :, ::2] -= 25 * (clips["condition"] == "anomaly").to_numpy()[:, None, None]
-        samples = rng.integers(-999, 999, (len(clips), n_samples), dtype=np.int16)
+        one = (n_samples,) if audio is None or "channels" not in audio else (audio["channels"], n_samples)
+        samples = rng.integers(-999, 999, (len(clips), *one), dtype=np.int16)
         for kind, values in (("logmel", logmel), ("audio", samples)):
             write_array(path, group, f"{section.group}/{kind}", values, False)
         tables.append(clips)

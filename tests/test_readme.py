@@ -31,8 +31,10 @@ import click
 import numpy as np
 import pytest
 import soundfile as sf
+from pydantic import BaseModel
 
 from mimiidg_build.cli import cli
+from mimiidg_build.schemas.encoders import EncoderFile
 from mimiidg_build.schemas.manifests import DatasetManifest
 from mimiidg_build.schemas.variants import Variant
 from tests.command_server import Command, folder_of_mimiidg
@@ -176,8 +178,9 @@ def test_toml_shown_is_valid(document: str) -> None:
     for block in read_blocks(document):
         if block.language == "toml":
             content = tomllib.loads(block.text)
-            is_dataset = content.keys() & {"records", "recordings"}
-            (DatasetManifest if is_dataset else Variant).model_validate(content)
+            kinds = {"records": DatasetManifest, "recordings": DatasetManifest, "pooling": EncoderFile}
+            kind: type[BaseModel] = next((kinds[key] for key in kinds if key in content), Variant)
+            kind.model_validate(content)
 
 
 @pytest.mark.parametrize("document", RUN)

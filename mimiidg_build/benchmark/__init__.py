@@ -9,5 +9,6 @@ a process), ``train_network`` (one of them), ``evaluate_runs``; ``finished_runs`
 files of runs that were finished earlier. What they hand to each other: ``runs`` (a run's identity and where its files
 lie), ``run_files`` (those that say what it is), ``tested`` (which sections are trained on, tested, evaluated),
 ``model_result`` and ``results`` (what was found), ``estimates``. For people: ``rows``, ``variant_rows``, ``plots``,
-``published`` and ``beside_papers`` (the papers' numbers). ``detection`` takes a finished run to new recordings.
+``published`` and ``beside_papers`` (the papers' numbers). ``encoders`` run a user's frozen networks on a store's clips.
+``detection`` takes a finished run to new recordings.
 """

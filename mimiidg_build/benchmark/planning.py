@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from mimiidg_build.benchmark.encoders.description import read_encoders
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.runs import Network, Run
-from mimiidg_build.benchmark.suitability import check_embeds, expanded
+from mimiidg_build.benchmark.suitability import check_embeds, check_suited, expanded
 from mimiidg_build.errors import UsageError
-from mimiidg_build.models import UNCHANGED, Changes, changes_of, check_models, settings_of
+from mimiidg_build.models import UNCHANGED, Changes, changes_of, check_models, is_encoder, settings_of
 from mimiidg_build.models.backends import chosen_backends
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
@@ -27,6 +30,7 @@ def plan_runs(
     known_anomalies: Sequence[int] = (),
     changes: Changes = UNCHANGED,
     backends: Sequence[str] = (),
+    encoders: Sequence[str | Path] = (),
 ) -> list[Run]:
     """The runs of a benchmark, model by model. A model that trains nothing has no use for a second seed.
 
@@ -50,6 +54,8 @@ def plan_runs(
         Settings in place of the profile's, by name: of every model that has them.
     backends : sequence of str
         Of ``models.backends.BACKENDS``, or ``all``: each scores the embeddings of every run.
+    encoders : sequence of str or Path
+        Files of frozen encoders (``encoders.description.read_encoders``), a model each.
 
     Returns
     -------
@@ -59,8 +65,8 @@ def plan_runs(
     ------
     UsageError
         An unknown model, profile or setting, a setting's value that is none, no seed, known anomalies for a model that
-        takes none or a store of too few, a model that needs other features than the store's, or back ends for a model
-        that gives no embeddings.
+        takes none or a store of too few, a model that needs other features than the store's, back ends for a model that
+        gives no embeddings, or an encoder that is missing or another one than its description says.
     UsageError or DataError
         No model of a group can be run on the store.
     DataError
@@ -68,15 +74,19 @@ def plan_runs(
     """
     if seeds < 1 or (epochs is not None and epochs < 1):
         raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
-    if not models:
+    if not models and not encoders:
         raise UsageError("expected at least one model")
+    if named := next(filter(is_encoder, models), None):
+        raise UsageError(f"{named} is the name of an encoder's runs; give the encoder's file, with --encoder")
     numbers = sorted(set(known_anomalies)) or [0]
     if numbers[0] < 0:
         raise UsageError(f"expected numbers of known anomalies from 0, found {numbers[0]}")
     for section in store.sections if numbers[-1] else ():
         draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
-    runs, wanted = [], expanded(store, models, profile, changes)
+    brought = {encoder.name: encoder.settings for encoder in read_encoders(encoders)}
+    runs, wanted = [], [*expanded(store, models, profile, changes), *brought]
     check_models(wanted, profile, changes)
+    check_suited(store, list(brought), profile, changes)
     chosen = chosen_backends(backends)
     if chosen:
         check_embeds(store, wanted)
@@ -87,7 +97,8 @@ def plan_runs(
         # the profile's own number, given by hand, is the same run and has the same folder
         own = epochs if settings.epochs and epochs != settings.epochs else None
         seeded = range(seeds if settings.epochs else 1)
-        runs += [Run(store, root, model, profile, seed, own, k, differing, chosen) for k in numbers for seed in seeded]
+        one = Run(store, root, model, profile, 0, own, 0, differing, chosen, brought.get(model))
+        runs += [replace(one, seed=seed, known_anomalies=k) for k in numbers for seed in seeded]
     return runs
 
 

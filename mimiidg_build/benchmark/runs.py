@@ -23,10 +23,11 @@ settings (``-batch_size=256``), and by the number of known anomalies (``-k16``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ from mimiidg_build.store.store import Store
 
 if TYPE_CHECKING:
     from mimiidg_build.models.base import Scope, Settings
+    from mimiidg_build.models.frozen_encoder import EncoderSettings
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Run:
 
     ``epochs`` is None where the profile's own hold; ``known_anomalies`` are so many of each section; ``changes`` are
     the settings that differ from the profile's (``models.changes_of``). ``backends`` are those that are asked for: they
-    are no part of what the run is, whose networks are the same with any of them.
+    are no part of what the run is, whose networks are the same with any of them. ``encoder`` is the frozen encoder
+    whose embeddings the model takes; ``model`` is then its name.
     """
 
     store: Store
@@ -92,6 +95,7 @@ class Run:
     known_anomalies: int = 0
     changes: Changes = field(default_factory=dict)
     backends: tuple[str, ...] = ()
+    encoder: EncoderSettings | None = None
 
     @property
     def label(self) -> str:
@@ -119,7 +123,9 @@ class Run:
 
     @property
     def settings(self) -> Settings:
-        """The profile's settings, with the changes."""
+        """The profile's settings, or the encoder's, with the changes."""
+        if self.encoder is not None:
+            return replace(self.encoder, **self.changes)  # type: ignore[arg-type]
         return settings_of(self.model, self.profile, self.changes)
 
     @property
@@ -239,7 +245,13 @@ def check_config(run: Run) -> None:
         there = there.model_copy(update={"epochs": run.epochs})
     # an early version's lacks the settings of later ones, whose defaults are what was done before there were any
     settings = as_json(defaults(type(run.settings))) | there.settings
-    there = there.model_copy(update={"settings": settings})
+    # where an encoder's file lies decides nothing: it may have been moved
+    places = {key.name: expected.settings[key.name] for key in fields(run.settings) if not key.compare}
+    is_moved = any(settings.get(name) != place for name, place in places.items())
+    there = there.model_copy(update={"settings": settings | places})
     if there != expected:
         what = "; ".join(differences(there, expected)) or f"epochs {there.epochs}, expected {expected.epochs}"
         raise UsageError(f"{run.directory} holds a run of other settings: {what}. Move or remove it.")
+    if is_moved:
+        with contextlib.suppress(DataError):  # of a run that may only be read, detection names the old place
+            write_config(run.directory, expected)

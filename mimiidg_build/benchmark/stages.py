@@ -8,6 +8,7 @@ in ``flows.benchmark``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from mimiidg_build.benchmark.evaluate_runs import collect
@@ -46,6 +47,7 @@ def benchmark_models(
     known_anomalies: Sequence[int] = (),
     changes: Changes = UNCHANGED,
     backends: Sequence[str] = (),
+    encoders: Sequence[str | Path] = (),
     device: str = "auto",
     workers: int | None = 1,
     reporter: Reporter | None = None,
@@ -78,6 +80,9 @@ def benchmark_models(
     backends : sequence of str
         Back ends that score the models' embeddings (``models.backends.BACKENDS``), or ``all``: further scores of the
         same runs, for which nothing is trained again.
+    encoders : sequence of str or Path
+        Files of frozen encoders, a model each: a TOML file of ``file``, ``sample_rate`` and ``pooling``, or the
+        TorchScript, torch.export or ONNX file that it describes and lies beside.
     device : str
         ``auto`` (a GPU if there is one), or a torch device.
     workers : int or None
@@ -104,7 +109,7 @@ def benchmark_models(
     root, executor, name = place(root), executor or BenchmarkExecutor(), store.attributes.variant.name
 
     def plan() -> list[Run]:
-        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies, changes, backends)
+        runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies, changes, backends, encoders)
         check_suited(store, models, profile, changes)
         check_precisions(runs, device)
         return runs

@@ -171,7 +171,7 @@ def _other_features(store: Store, model: str) -> Iterator[UsageError]:
     needs = model_class(model).needs
     for section_id, section in store.sections.items():
         audio = section.audio
-        if audio.channels is not None:
+        if audio.channels is not None and not model_class(model).any_channels:
             yield UsageError(
                 f"{model} takes one channel, and {section_id} of {store.path} has {audio.channels}. Build the variant "
                 "with `channels = 0`, or the number of another channel."
@@ -202,7 +202,8 @@ def section_lengths(store: Store, model: str) -> dict[str, int]:
     """How long the clips of each section are in what a model takes: samples of audio, or frames."""
     from mimiidg_build.training.clip_length import clip_lengths
 
-    return clip_lengths(store, model_class(model).takes)
+    takes = model_class(model).takes
+    return clip_lengths(store, "audio" if takes == "embedding" else takes)
 
 
 def cut_clips(store: Store, models: Sequence[str]) -> list[str]:
@@ -210,6 +211,7 @@ def cut_clips(store: Store, models: Sequence[str]) -> list[str]:
     return [
         line
         for model in dict.fromkeys(models)
+        if model_class(model).takes != "embedding"  # an encoder takes clips as they are
         for network in networks_of(store, model_class(model).scope)
         for line in _cut(store, model, network)
     ]

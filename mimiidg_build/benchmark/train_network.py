@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from mimiidg_build.benchmark.run_files import write_inputs, write_summary
 from mimiidg_build.benchmark.runs import Network, Run, check_config
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.models import create, model_class
+from mimiidg_build.models import model_class, with_settings
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.runs import NetworkSummary
 from mimiidg_build.schemas.sections import SectionId
@@ -112,7 +113,7 @@ def _score_backends(run: Run, network: Network, device: torch.device, reporter: 
     from mimiidg_build.benchmark.backend_scores import score_backends
     from mimiidg_build.training import checkpoint
 
-    training, test, _ = own_clips(run, network)
+    training, test, _ = own_clips(run, network, device, reporter)
     model = new_model(run, training)
     checkpoint.load_weights(checkpoint.weights_path(run.directory, network.name), model)
     on_progress = reporter.step(f"{title(run, network)} embeddings", len(training) + len(test))
@@ -125,7 +126,7 @@ def _train_and_score(run: Run, network: Network, device: torch.device, reporter:
 
     begun = time.monotonic()
     forget_backends(run.directory, network.name)
-    clips = choose_clips(run, network)
+    clips = choose_clips(run, network, device, reporter)
     model = new_model(run, clips.training).to(device)
     if run.known_anomalies:
         checkpoint.load_weights(checkpoint.weights_path(run.base.directory, network.name), model)
@@ -145,7 +146,7 @@ def _train_and_score(run: Run, network: Network, device: torch.device, reporter:
 def new_model(run: Run, training: ClipDataset) -> Detector:
     """The untrained network of a run, for the sections, the length and the classes of its training clips."""
     n_sections, n_classes = len(training.section_ids), training.n_classes
-    return create(run.model, run.profile, n_sections, run.seed, training.n_frames, run.changes, n_classes)
+    return with_settings(run.model, run.settings, n_sections, run.seed, training.n_frames, n_classes)
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,19 @@ class NetworkClips:
         return len(self.pool) - len(self.training) - (0 if self.known is None else len(self.known))
 
 
-def choose_clips(run: Run, network: Network) -> NetworkClips:
+def choose_clips(
+    run: Run, network: Network, device: torch.device | None = None, reporter: Reporter | None = None
+) -> NetworkClips:
     """The clips of a network, all of one length: see :mod:`~mimiidg_build.training.clip_length`.
+
+    Parameters
+    ----------
+    run : Run
+    network : Network
+    device : torch.device, optional
+        Where an encoder runs; the CPU by default.
+    reporter : Reporter, optional
+        Shows its progress.
 
     Raises
     ------
@@ -177,7 +189,7 @@ def choose_clips(run: Run, network: Network) -> NetworkClips:
     """
     from mimiidg_build.training.clip_dataset import ClipDataset
 
-    cls, (training, test, known) = model_class(run.model), own_clips(run, network)
+    cls, (training, test, known) = model_class(run.model), own_clips(run, network, device, reporter)
     # the very same object where nothing is added: its clips are held in memory once
     pool = training
     if cls.uses_outliers or known is not None:
@@ -186,22 +198,45 @@ def choose_clips(run: Run, network: Network) -> NetworkClips:
     return NetworkClips(training, test, pool, known)
 
 
-def own_clips(run: Run, network: Network) -> tuple[ClipDataset, ClipDataset, pd.DataFrame | None]:
+def own_clips(
+    run: Run, network: Network, device: torch.device | None = None, reporter: Reporter | None = None
+) -> tuple[ClipDataset, ClipDataset, pd.DataFrame | None]:
     """The training and test clips of a network's own sections, and the known anomalies: see :class:`NetworkClips`.
+
+    Parameters
+    ----------
+    run : Run
+    network : Network
+    device : torch.device, optional
+        Where an encoder runs; the CPU by default.
+    reporter : Reporter, optional
+        Shows its progress.
 
     Raises
     ------
-    DataError
-        A section with test clips has no training clips.
+    UsageError or DataError
+        A section with test clips has no training clips, or an encoder does not give embeddings of the clips.
     """
-    from mimiidg_build.training.clip_dataset import ClipDataset
-
-    choice = _choice(run, network)
-    training = ClipDataset(run.store, split="train", **choice)
+    choice, dataset = _choice(run, network), _dataset_of(run, network, device, reporter)
+    training = dataset(run.store, split="train", **choice)
     known = run.known_clips(map(str, training.section_ids)) if run.known_anomalies else None
     # models number their sections, and some of them may have no test clips
-    test = ClipDataset(run.store, split="test", without=known, numbered=training.section_ids, **choice)
+    test = dataset(run.store, split="test", without=known, numbered=training.section_ids, **choice)
     return training, test, known
+
+
+def _dataset_of(
+    run: Run, network: Network, device: torch.device | None, reporter: Reporter | None
+) -> Callable[..., ClipDataset]:
+    """What makes a dataset of a choice of clips: of their features, or of an encoder's embeddings."""
+    if run.encoder is None:
+        from mimiidg_build.training.clip_dataset import ClipDataset
+
+        return ClipDataset
+    from mimiidg_build.benchmark.encoders.embeddings import section_embeddings
+    from mimiidg_build.training.embedded_clips import EmbeddedClips
+
+    return partial(EmbeddedClips, embeddings=section_embeddings(run, network, device, reporter))
 
 
 def _choice(run: Run, network: Network) -> dict[str, Any]:
@@ -213,8 +248,10 @@ def _choice(run: Run, network: Network) -> dict[str, Any]:
     if not set(own["test"]) <= set(own["train"]):
         sections = [" ".join(map(str, own[split])) or "no section" for split in ("train", "test")]
         raise DataError(f"{network.name}: training clips of {sections[0]}, test clips of {sections[1]}")
-    choice: dict[str, Any] = {"machine_types": network.machine_types, "sections": network.section}
-    return choice | {"features": takes, "seed": run.seed, "length": shortest(run.store, own["train"], takes)}
+    choice: dict[str, Any] = {"machine_types": network.machine_types, "sections": network.section, "seed": run.seed}
+    if takes == "embedding":
+        return choice
+    return choice | {"features": takes, "length": shortest(run.store, own["train"], takes)}
 
 
 def _own_sections(store: Store, network: Network, split: str) -> list[SectionId]:

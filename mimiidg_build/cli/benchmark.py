@@ -13,7 +13,7 @@ from mimiidg_build.cli.names import named_variant
 from mimiidg_build.cli.options import common, device_option, replace_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
-from mimiidg_build.cli.values import Known, ModelName, SweepCommand
+from mimiidg_build.cli.values import FilePath, Known, ModelName, SweepCommand
 from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, check_models
 from mimiidg_build.models.backends import ALL, BACKENDS
 from mimiidg_build.storage.places import Place
@@ -32,9 +32,15 @@ if TYPE_CHECKING:
     "models",
     type=ModelName([*MODELS, *ABLATIONS, *GROUPS]),
     multiple=True,
-    required=True,
     help="May be given repeatedly. all: every model that the data suits. ablations: attention, and all attention_.... "
     "Your own: module:Class.",
+)
+@click.option(
+    "--encoder",
+    "encoders",
+    type=FilePath(exists=True, dir_okay=False),
+    multiple=True,
+    help="Your own frozen encoder as a model: a .toml file that describes it. May be given repeatedly.",
 )
 @click.option(
     "--dataset",
@@ -84,6 +90,7 @@ if TYPE_CHECKING:
 def benchmark(
     variants: tuple[str, ...],
     models: tuple[str, ...],
+    encoders: tuple[Path, ...],
     datasets: tuple[str, ...],
     profile: str,
     seeds: int,
@@ -120,6 +127,10 @@ def benchmark(
     clips once the network is finished: asking for more of them trains nothing again. Each is a system of its own, such
     as autoencoder/kmeans; models by back ends are also printed as one table, and written as CSV.
 
+    An encoder is a file of torch.export (.pt2), TorchScript (.pt) or ONNX (.onnx), which nothing is trained of: its
+    embeddings, computed once and kept under ROOT/embeddings, are scored by their nearest neighbour, and by back ends.
+    Such a file is a program: use only those of people whom you trust.
+
     A network takes the beginning of every clip, as long as the shortest of its sections; clips of other sections that
     it learns from as outliers are cut, or repeated, to that length. Models take one channel at 16 kHz.
 
@@ -131,7 +142,8 @@ def benchmark(
     wanted = [one for name in dict.fromkeys(variants) for one in derive_grid(named_variant(name, root), **choices)]
     wanted = list({one.name: one for one in wanted}.values())
     changes = chosen_settings(assignments, settings_file, precision)
-    check_models([name for model in models for name in GROUPS.get(model, (model,))], profile, changes)
+    brought = _brought(models, encoders)
+    check_models([*(name for model in models for name in GROUPS.get(model, (model,))), *brought], profile, changes)
     with shown_progress(quiet) as reporter:
         options: dict[str, Any] = {
             "models": list(models),
@@ -141,6 +153,7 @@ def benchmark(
             "known_anomalies": list(known_anomalies),
             "changes": changes,
             "backends": list(backends),
+            "encoders": [str(path.absolute()) for path in encoders],
         }
         where = {"device": device, "workers": workers, "replace": replace}
         if as_flow(prefect):
@@ -156,6 +169,19 @@ def benchmark(
     print_lines(_notes(found, models, profile, changes))
     print_lines(_directory(result, root) for result in found)
     print_lines([*crossed, *figures])
+
+
+def _brought(models: tuple[str, ...], encoders: tuple[Path, ...]) -> list[str]:
+    """The names of the encoders that the user brings, checked before any work; without any a model must be named."""
+    if not models and not encoders:
+        context = click.get_current_context()
+        (option,) = (one for one in context.command.params if one.name == "models")
+        raise click.MissingParameter("Or bring an --encoder.", context, option)
+    if not encoders:
+        return []
+    from mimiidg_build.benchmark.encoders.description import read_encoders
+
+    return [encoder.name for encoder in read_encoders(encoders)]
 
 
 def _notes(found: list[Benchmark], models: tuple[str, ...], profile: str, changes: Changes) -> dict[str, None]:

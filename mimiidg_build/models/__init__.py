@@ -4,6 +4,7 @@ In: log-mel or audio of clips, with labels. Out: a loss to train with, anomaly s
 Imports: errors, features, evaluation.
 
 A model that is defined elsewhere is named ``module:Class``, with a module that Python finds from the current directory.
+One of a frozen encoder that the user brings is made by ``benchmark.encoders`` from the encoder's file.
 The interface is ``models.base.Detector``. Classes are imported when asked for: listing the models imports no torch.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mimiidg_build.errors import UsageError, did_you_mean, shown
 
@@ -47,6 +48,9 @@ ABLATIONS = {  # a system without one of its ideas: for comparison with it, and 
     "attention_256": "attention:Embedding256",
     "attention_dense": "attention:Dense",
 }
+ENCODER_MARK = "@"
+"""Stands in the name of a user's frozen encoder, ``beats@1a2b3c4d``, before a digest of what decides it."""
+
 GROUPS = {"all": tuple(MODELS), "ablations": ("attention", *ABLATIONS)}
 """Names that stand for several models: every model; and a system with all that are it without one of its ideas."""
 PROFILES = ("paper", "released", "cpu", "smoke")
@@ -66,6 +70,8 @@ def model_class(name: str) -> type[Detector]:
     every = MODELS | ABLATIONS
     if ":" in name:
         return _own_class(name)
+    if is_encoder(name):
+        return cast("type[Detector]", import_module(f"{__name__}.frozen_encoder").FrozenEncoder)
     if name not in every:
         raise UsageError(
             f"there is no model {shown(name)}; choose one of {', '.join(every)}.{did_you_mean(name, every)}"
@@ -73,6 +79,11 @@ def model_class(name: str) -> type[Detector]:
     module, _, attribute = every[name].partition(":")
     found: type[Detector] = getattr(import_module(f"{__name__}.{module}"), attribute)
     return found
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a model's name is that of a frozen encoder, of which the name alone does not tell where it lies."""
+    return ENCODER_MARK in name
 
 
 def check_models(names: Iterable[str], profile: str, changes: Changes = UNCHANGED) -> None:

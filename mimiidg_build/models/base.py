@@ -46,7 +46,7 @@ from mimiidg_build.models.windows import WholeClips, Windows
 ADAM_EPS = 1e-7  # Keras' default, which the baselines were trained with; torch's is 1e-8
 
 Scope = Literal["machine_type", "section", "all"]
-Features = Literal["logmel", "audio"]
+Features = Literal["logmel", "audio", "embedding"]
 Chunks = Iterable[tuple[Tensor, "Labels"]]
 Array = npt.NDArray[np.float64]
 MAIN = ""  # the name of a model's own score
@@ -162,7 +162,7 @@ class Detector(nn.Module, ABC):
 
     profiles       settings by name: "paper", "released", "cpu", "smoke"
     scope          one model per machine type, per section, or one for all
-    takes          the features that it takes: "logmel" or "audio"
+    takes          the features that it takes: "logmel" or "audio"; "embedding", what a frozen encoder gives of a clip
     width          frames of a window; None: it takes whole clips
     needs          settings of the features, and ``sample_rate``, that it is made for, by key: a store of others is
                    refused; by default any will do
@@ -170,6 +170,7 @@ class Detector(nn.Module, ABC):
     min_sections   sections that its scope must have at least
     sized_by_clips its layers depend on the clips' length, which its constructor then takes as ``clip_length``
     sized_by_classes  and on how many values ``Labels.training_class`` has, which it then takes as ``n_classes``
+    any_channels   it takes clips of several channels, too
     uses_sections  a clip's score depends on which section of the scope it is from
 
     Parameters
@@ -191,6 +192,7 @@ class Detector(nn.Module, ABC):
     min_sections: ClassVar[int] = 1
     sized_by_clips: ClassVar[bool] = False
     sized_by_classes: ClassVar[bool] = False
+    any_channels: ClassVar[bool] = False
     uses_sections: ClassVar[bool] = True
 
     @classmethod

@@ -77,6 +77,9 @@ def decide(found: Collection[Found], *, keep: int = 0, unfinished: bool = False,
                 gone = (one.variant, _fingerprint(one)) not in stays
                 why = "its store is gone" if runs else "its store is gone; remove it with --runs"
                 return Verdict(one, gone and runs, why if gone else STAYS)
+            case "embeddings":  # computed again if ever needed
+                gone = (one.variant, _fingerprint(one)) not in stays
+                return Verdict(one, gone, "its store is gone" if gone else STAYS)
             case _:
                 return Verdict(one, True, "left by a run that ended")
 

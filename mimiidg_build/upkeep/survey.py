@@ -18,7 +18,7 @@ from mimiidg_build.storage.holds import alone
 from mimiidg_build.storage.temporary import COPY, is_temporary
 from mimiidg_build.store.store import latest
 
-Kind = Literal["store", "build", "journal", "transfer", "temporary", "runs"]
+Kind = Literal["store", "build", "journal", "transfer", "temporary", "runs", "embeddings"]
 
 
 BUILDING = "a build of the variant is running"
@@ -160,9 +160,12 @@ def _litter(directory: Path, busy: str) -> Iterator[Found]:
 
 
 def _runs(root: Path, variant: str) -> Iterator[Found]:
-    for path in sorted((root / "runs" / variant).glob("*/")):
-        yield Found("runs", (path,), variant, _changed_s(path))
-        yield from _temporary(path.rglob("*.partial"), variant)
+    """Runs on a variant's stores, and encoders' embeddings of their clips; a folder for each store."""
+    kinds: tuple[Kind, ...] = ("runs", "embeddings")
+    for kind in kinds:
+        for path in sorted((root / kind / variant).glob("*/")):
+            yield Found(kind, (path,), variant, _changed_s(path))
+            yield from _temporary(path.rglob("*.partial"), variant)
 
 
 def _of_record(directory: Path) -> Iterator[Found]:

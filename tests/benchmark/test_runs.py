@@ -29,6 +29,7 @@ from mimiidg_build.models.nearest_neighbour import NearestNeighbour
 from mimiidg_build.report.attention_figures import figure_path
 from mimiidg_build.storage import places
 from mimiidg_build.store.store import Store, open_store
+from tests.own_encoder import write_encoder
 from tests.small_store import SHARD_CLIPS, make_store, record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -223,7 +224,7 @@ def cases() -> list[Any]:
     slow = ("attention", "two_branch_multiresolution")
     of_seconds = [pytest.param(name, 0, marks=pytest.mark.slow) for name in slow]
     others = [(name, 0) for name in models.MODELS if name not in slow]
-    return [*others, *of_seconds, *((name, 2) for name in takes_anomalies[-1:])]
+    return [*others, *of_seconds, *((name, 2) for name in takes_anomalies[-1:]), ("encoder", 0)]
 
 
 @pytest.mark.parametrize(("name", "k"), cases())
@@ -232,15 +233,20 @@ def test_training_reads_no_test_clip_but_the_known_anomalies(
 ) -> None:
     """Weights, and thresholds, which come from training scores, are the same whatever the other test clips hold.
 
-    So is everything that back ends fit, and what the fusion, which holds one of each, standardises by.
+    So is everything that back ends fit, and what the fusion, which holds one of each, standardises by. Of an encoder,
+    all clips' embeddings are cached together.
     """
+    chosen: dict[str, Any] = {"models": [name]}
+    if name == "encoder":
+        chosen = {"models": [], "encoders": [write_encoder(tmp_path, "own.pt2", n_samples=N_SAMPLES)]}
     backends = tuple(BACKENDS) if name == "nearest_neighbour" else ("fusion",)
     options: dict[str, Any] = {"epochs": 1, "known_anomalies": [k], "backends": backends}
-    (run,) = plan_runs(whole_store, tmp_path / "clean", [name], "smoke", 1, **options)
+    options |= {"profile": "smoke", "seeds": 1, **chosen}
+    (run,) = plan_runs(whole_store, tmp_path / "clean", **options)
     known = run.known_clips() if k else run.known_clips().iloc[:0]
     spared = set(zip(known["machine_type"], known["section"], known["row"], strict=True))
     poisoned = poison(whole_store, tmp_path / "small.zarr", spared)
-    (other,) = plan_runs(poisoned, tmp_path / "poisoned", [name], "smoke", 1, **options)
+    (other,) = plan_runs(poisoned, tmp_path / "poisoned", **options)
     network = run.networks()[0]
     for each in (run, other):
         train_and_score(each, network, "cpu")

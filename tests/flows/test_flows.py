@@ -85,9 +85,12 @@ def test_changed_settings_and_back_ends_reach_the_library(tmp_path: Path, monkey
     seen: list[dict[str, object]] = []
     monkeypatch.setattr(benchmark, "benchmark_variants", lambda *_, **options: seen.append(options) or [])
     for changes in ({"batch_size": 64, "precision": "bf16"}, None):
-        benchmark.benchmark.fn([], tmp_path, ["autoencoder"], changes=changes, backends=["kmeans"] if changes else ())
+        benchmark.benchmark.fn(
+            [], tmp_path, ["autoencoder"], changes=changes, backends=["kmeans"] if changes else (), encoders=["a.toml"]
+        )
     assert [options["changes"] for options in seen] == [{"batch_size": 64, "precision": "bf16"}, {}]
     assert [options["backends"] for options in seen] == [["kmeans"], ()]
+    assert [options["encoders"] for options in seen] == [["a.toml"]] * 2
 
 
 @pytest.mark.slow

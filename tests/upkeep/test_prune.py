@@ -49,6 +49,7 @@ def found(kind: Kind, name: str, changed_s: float = 0.0, needed: str = "", repla
         (found("temporary", "latest.17.partial"), {}, True, "left by a run that ended"),
         (found("runs", "a"), {}, False, "its store is gone; remove it with --runs"),
         (found("runs", "a"), {"runs": True}, True, "its store is gone"),
+        (found("embeddings", "a"), {}, True, "its store is gone"),
     ],
 )
 def test_verdicts(one: Found, options: dict[str, int], goes: bool, why: str) -> None:
@@ -68,6 +69,8 @@ def test_the_newest_are_kept(keep: int, kept: str) -> None:
 @pytest.mark.parametrize("needed", ["latest", ""])
 def test_runs_go_with_their_store(needed: str) -> None:
     everything = [found("store", "a.zarr", needed=needed), found("runs", "a"), found("runs", "b")]
+    embeddings = [found("embeddings", "a"), found("embeddings", "b")]
+    assert [v.goes for v in decide([everything[0], *embeddings])] == [not needed, not needed, True]
     verdicts = decide(everything, runs=True)
     assert [v.goes for v in verdicts] == [not needed, not needed, True]
     assert verdicts[1].why == (STAYS if needed else "its store is gone")

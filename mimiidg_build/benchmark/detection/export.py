@@ -98,8 +98,8 @@ def export_model(
     Raises
     ------
     UsageError
-        There is no run, no such section or back end, or several sections and none is named; or the path has another
-        suffix.
+        There is no run, no such section or back end, or several sections and none is named; the path has another
+        suffix; or the run is of a frozen encoder.
     DataError
         The run is not finished or damaged, its model cannot be exported, a package is missing, or the file cannot be
         written.
@@ -110,6 +110,11 @@ def export_model(
     detector = Detector.load(run, backend=backend)
     meant = detector.only_section(section)
     network = detector.network_of(meant)
+    if network.takes == "embedding":
+        raise UsageError(
+            f"{detector.name} cannot be exported: its scores are of an encoder that is a file of its own, "
+            f"{network.config.settings.get('file')}. `mimiidg detect` takes such a run as it is"
+        )
     whole, metadata = SamplesToScore(network, meant).eval().requires_grad_(False), _metadata(network, meant)
     example = torch.linspace(-0.5, 0.5, network.audio(meant).n_samples)
     write = _onnx if path.suffix == ".onnx" else _torch_export

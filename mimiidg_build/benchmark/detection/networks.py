@@ -16,7 +16,7 @@ from mimiidg_build.benchmark.detection.sections import UNKNOWN
 from mimiidg_build.benchmark.run_files import CONFIG, inputs_path, read_config, read_inputs, read_summary, summary_path
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
-from mimiidg_build.models import check_models, model_class, with_settings
+from mimiidg_build.models import check_models, is_encoder, model_class, with_settings
 from mimiidg_build.models.backends import chosen_backends
 from mimiidg_build.schemas.runs import BackendSummary, DetectorInputs, NetworkSummary, RunConfig
 from mimiidg_build.schemas.sections import SectionId
@@ -26,6 +26,7 @@ from mimiidg_build.training.clip_length import fitted, time_axis
 if TYPE_CHECKING:
     import torch
 
+    from mimiidg_build.benchmark.encoders.loaded import LoadedEncoder
     from mimiidg_build.models.backends.base import NetworkBackend
     from mimiidg_build.models.base import Detector as Model
     from mimiidg_build.models.base import Settings
@@ -94,6 +95,24 @@ class Network:
         return model.to(self.device).eval()
 
     @cached_property
+    def encoder(self) -> LoadedEncoder:
+        """The frozen encoder whose embeddings the network takes.
+
+        Raises
+        ------
+        UsageError
+            Its file is missing, has changed, or holds no encoder.
+        """
+        from mimiidg_build.benchmark.encoders.loaded import load_encoder
+        from mimiidg_build.models.frozen_encoder import EncoderSettings
+        from mimiidg_build.training.reproducible import threads
+
+        if not isinstance(self.settings, EncoderSettings):
+            raise ValueError(f"{self.config.model} takes no embeddings of an encoder")
+        with threads(self.settings.threads):
+            return load_encoder(self.settings, self.device)
+
+    @cached_property
     def fitted(self) -> NetworkBackend:
         """The back end, fitted to the network's embeddings.
 
@@ -132,7 +151,7 @@ class Network:
 
     @property
     def takes(self) -> str:
-        """``"logmel"`` or ``"audio"``."""
+        """``"logmel"``, ``"audio"`` or ``"embedding"``."""
         return model_class(self.config.model).takes
 
     @property
@@ -159,6 +178,9 @@ class Network:
 
     def features(self, clip: Int16, sample_rate: int) -> npt.NDArray[Any]:
         """What the network takes of a clip, to the bit what it would have of the store's."""
+        if self.takes == "embedding":
+            embedding: npt.NDArray[Any] = self.encoder(clip[None], sample_rate, ["the recording"])[0]
+            return embedding
         taken = clip if self.takes == "audio" else self.logmel(clip, sample_rate)
         axis = time_axis(self.takes)
         return taken if taken.shape[axis] == self.inputs.length else fitted(taken, self.inputs.length, axis)
@@ -227,7 +249,8 @@ def read_networks(directory: Path, device: torch.device, backend: str | None = N
     Raises
     ------
     UsageError
-        There is no run in the directory, its model is none of this version, or the back end has not scored it.
+        There is no run in the directory, its model is none of this version, the back end has not scored it, or its
+        encoder is missing or another one now.
     DataError
         The run is not finished, is of a version that could not detect, or a file is missing or damaged.
     """
@@ -239,7 +262,7 @@ def read_networks(directory: Path, device: torch.device, backend: str | None = N
     config = read_config(directory)
     check_models([config.model], config.profile)
     names = [path.stem.removeprefix("summary_") for path in sorted(directory.glob("summary_*.json"))]
-    again = f"Run the same benchmark again: mimiidg benchmark {config.variant} --model {config.model}"
+    again = f"Run the same benchmark again: {_command(config)}"
     if not names:
         raise DataError(f"{directory}: the run is not finished, no network is. {again} --profile {config.profile}")
     if backend is not None:
@@ -248,7 +271,24 @@ def read_networks(directory: Path, device: torch.device, backend: str | None = N
     expected = networks[0].inputs.networks
     if missing := [name for name in expected if not summary_path(directory, name).is_file()]:
         raise DataError(f"{directory}: the run is not finished, {', '.join(missing)} is missing. {again}")
+    if is_encoder(config.model):
+        _check_encoder(networks[0].settings)
     return sorted(networks, key=lambda network: expected.index(network.name) if network.name in expected else -1)
+
+
+def _check_encoder(settings: Settings) -> None:
+    """Refuse an encoder whose file is gone or another one now, before any recording is read."""
+    from mimiidg_build.benchmark.encoders.description import check_unchanged
+    from mimiidg_build.models.frozen_encoder import EncoderSettings
+
+    if isinstance(settings, EncoderSettings):
+        check_unchanged(settings)
+
+
+def _command(config: RunConfig) -> str:
+    """The command that made a run, its further options aside."""
+    which = f"--encoder {config.settings.get('file')}" if is_encoder(config.model) else f"--model {config.model}"
+    return f"mimiidg benchmark {config.variant} {which}"
 
 
 def _check_backend(directory: Path, names: Sequence[str], backend: str) -> None:
@@ -267,9 +307,7 @@ def _read(directory: Path, name: str, config: RunConfig, device: torch.device, b
     from mimiidg_build.training.checkpoint import weights_path
 
     path, weights = inputs_path(directory, name), weights_path(directory, name)
-    retrain = (
-        f"Remove {directory} and run the benchmark again: mimiidg benchmark {config.variant} --model {config.model}"
-    )
+    retrain = f"Remove {directory} and run the benchmark again: {_command(config)}"
     if not path.is_file():
         raise DataError(
             f"{directory}: {path.name} is missing. The run is of a version that could not detect yet. {retrain}"
