@@ -147,7 +147,7 @@ def test_embeddings_are_computed_once(
     found = run(store, tmp_path, files / "own.toml", profile="paper", backends=["kmeans"])
     assert [model.name for model in found.models] == [name, f"{name}/kmeans"]
     (tmp_path / paths[0]).unlink()
-    with pytest.raises(TypeError, match="'NoneType' object is not callable"):  # the one that is missing is
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):  # what is missing would be computed
         run(store, tmp_path, files / "own.toml", profile="cpu")
 
 
@@ -255,9 +255,12 @@ def test_an_embedding_that_is_not_finite_names_the_clip(tmp_path: Path) -> None:
     ],
 )
 def test_a_network_that_gives_no_embeddings(tmp_path: Path, network: nn.Module, n_samples: int, message: str) -> None:
-    settings = read_encoders([write_encoder(tmp_path, "own.pt", network)])[0].settings
+    """Refused before any work: no run is left behind."""
+    path = write_encoder(tmp_path, "own.pt", network)
+    store = make_store(tmp_path, sections=["fan/00"], n_samples=n_samples)
     with pytest.raises(UsageError, match=message):
-        load_encoder(settings, torch.device("cpu"))(np.ones((2, n_samples), np.int16), 16_000, "ab")
+        run(store, tmp_path, path)
+    assert not (tmp_path / "runs").exists() and cached(tmp_path) == {}
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [(".pt", "TorchScript"), (".pt2", "torch.export"), (".onnx", "ONNX")])

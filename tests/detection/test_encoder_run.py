@@ -14,6 +14,7 @@ import soundfile as sf
 from mimiidg_build import Detector, open_store
 from mimiidg_build.audio.resampling import resample
 from mimiidg_build.benchmark.detection.export import export_model
+from mimiidg_build.benchmark.encoders.loaded import LoadedEncoder
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.errors import UsageError
 from tests.detection.conftest import N_SAMPLES
@@ -54,6 +55,23 @@ def test_another_rate_and_length(made: tuple[Path, Path], clips: Path) -> None:
     expected = detector.score(samples, 16_000, "fan/00").score
     other = resample(np.concatenate([samples, samples]), 16_000, 48_000, 6 * N_SAMPLES)
     assert detector.score(other, 48_000, "fan/00").score == pytest.approx(expected, rel=0.02)
+
+
+def test_an_embedding_that_is_not_finite_is_a_finding(
+    made: tuple[Path, Path], clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That names the file; all others are scored."""
+    first, *others = sorted((clips / "fan/test").glob("section_00*.wav"))
+    loudest, encode = sf.read(first, dtype="int16")[0], LoadedEncoder._batch
+
+    def halting(encoder: LoadedEncoder, batch: np.ndarray, sample_rate: int) -> np.ndarray:
+        return encode(encoder, batch, sample_rate) * np.float32(np.nan if (batch[0] == loudest).all() else 1)
+
+    monkeypatch.setattr(LoadedEncoder, "_batch", halting)
+    found = Detector.load(made[0]).score_files([first, *others])
+    assert list(found.table["file"]) == list(map(str, others))
+    (finding,) = found.findings.itertuples()
+    assert (finding.severity, finding.kind) == ("error", "no_embedding") and f"gives {first} an" in finding.message
 
 
 def test_an_encoder_that_is_gone_or_another(made: tuple[Path, Path], tmp_path: Path) -> None:

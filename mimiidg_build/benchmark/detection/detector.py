@@ -240,13 +240,13 @@ class Detector:
             audio = network.audio(section)
             try:
                 recording = read_recording(path, audio, network.inputs.channel, network.shortest)
+                features.append(network.features(recording.samples, audio.sample_rate, str(path)))
             except Unfit as error:
                 findings.append(_finding(path, "error", error.kind, str(error)))
                 continue
             if recording.clipped:
                 findings.append(_finding(path, "warning", "clipped", recording.clipped))
             read[path] = recording
-            features.append(network.features(recording.samples, audio.sample_rate))
         scores = network.scores(features, [sections[path] for path in read]) if read else ()
         for (path, recording), score in zip(read.items(), scores, strict=True):
             notes = (recording.note,) if recording.note else ()

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.benchmark.backend_files import backends_on, read_backend_summary, state_path
+from mimiidg_build.benchmark.detection.recordings import Unfit
 from mimiidg_build.benchmark.detection.sections import UNKNOWN
+from mimiidg_build.benchmark.encoders.description import check_unchanged
 from mimiidg_build.benchmark.run_files import CONFIG, inputs_path, read_config, read_inputs, read_summary, summary_path
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from mimiidg_build.models.backends.base import NetworkBackend
     from mimiidg_build.models.base import Detector as Model
     from mimiidg_build.models.base import Settings
+    from mimiidg_build.models.frozen_encoder import EncoderSettings
 
 Array = npt.NDArray[np.float64]
 Int16 = npt.NDArray[np.int16]
@@ -104,13 +107,10 @@ class Network:
             Its file is missing, has changed, or holds no encoder.
         """
         from mimiidg_build.benchmark.encoders.loaded import load_encoder
-        from mimiidg_build.models.frozen_encoder import EncoderSettings
         from mimiidg_build.training.reproducible import threads
 
-        if not isinstance(self.settings, EncoderSettings):
-            raise ValueError(f"{self.config.model} takes no embeddings of an encoder")
         with threads(self.settings.threads):
-            return load_encoder(self.settings, self.device)
+            return load_encoder(cast("EncoderSettings", self.settings), self.device)
 
     @cached_property
     def fitted(self) -> NetworkBackend:
@@ -176,10 +176,32 @@ class Network:
         features = self.inputs.features
         return clip_features(clip, features, sample_rate)["logmel"].astype(features.dtype, copy=False)
 
-    def features(self, clip: Int16, sample_rate: int) -> npt.NDArray[Any]:
-        """What the network takes of a clip, to the bit what it would have of the store's."""
+    def features(self, clip: Int16, sample_rate: int, name: str = "the recording") -> npt.NDArray[Any]:
+        """What the network takes of a clip, to the bit what it would have of the store's.
+
+        Parameters
+        ----------
+        clip : np.ndarray [shape=(n_samples,)], int16
+        sample_rate : int, Hz
+        name : str
+            The clip's, for messages.
+
+        Returns
+        -------
+        np.ndarray
+
+        Raises
+        ------
+        UsageError
+            The encoder's file is missing, has changed, or gives no embeddings of such a clip.
+        Unfit
+            The encoder's embedding of the clip is not finite.
+        """
         if self.takes == "embedding":
-            embedding: npt.NDArray[Any] = self.encoder(clip[None], sample_rate, ["the recording"])[0]
+            try:
+                embedding: npt.NDArray[Any] = self.encoder(clip[None], sample_rate, [name])[0]
+            except DataError as error:
+                raise Unfit("no_embedding", str(error)) from None
             return embedding
         taken = clip if self.takes == "audio" else self.logmel(clip, sample_rate)
         axis = time_axis(self.takes)
@@ -271,18 +293,9 @@ def read_networks(directory: Path, device: torch.device, backend: str | None = N
     expected = networks[0].inputs.networks
     if missing := [name for name in expected if not summary_path(directory, name).is_file()]:
         raise DataError(f"{directory}: the run is not finished, {', '.join(missing)} is missing. {again}")
-    if is_encoder(config.model):
-        _check_encoder(networks[0].settings)
+    if is_encoder(config.model):  # before any recording is read
+        check_unchanged(Path(str(config.settings.get("file"))), str(config.settings.get("sha256")))
     return sorted(networks, key=lambda network: expected.index(network.name) if network.name in expected else -1)
-
-
-def _check_encoder(settings: Settings) -> None:
-    """Refuse an encoder whose file is gone or another one now, before any recording is read."""
-    from mimiidg_build.benchmark.encoders.description import check_unchanged
-    from mimiidg_build.models.frozen_encoder import EncoderSettings
-
-    if isinstance(settings, EncoderSettings):
-        check_unchanged(settings)
 
 
 def _command(config: RunConfig) -> str:

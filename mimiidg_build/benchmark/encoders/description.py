@@ -113,7 +113,7 @@ def file_digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def check_unchanged(settings: EncoderSettings) -> None:
+def check_unchanged(file: Path, sha256: str) -> None:
     """Refuse an encoder whose file is gone, or another one now.
 
     Raises
@@ -121,9 +121,9 @@ def check_unchanged(settings: EncoderSettings) -> None:
     UsageError
         It is; the message names the file.
     """
-    if (found := file_digest(Path(settings.file))) != settings.sha256:
+    if (found := file_digest(file)) != sha256:
         raise UsageError(
-            f"{settings.file} has changed: its SHA-256 is {found}, and the run is of {settings.sha256}. Put the file "
+            f"{file} has changed: its SHA-256 is {found}, and the run is of {sha256}. Put the file "
             "back, or run the benchmark with --encoder again, which makes another run"
         )
 

@@ -13,6 +13,7 @@ stores that are gone.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,13 +24,36 @@ from mimiidg_build.benchmark.runs import Network, Run
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.frozen_encoder import EncoderSettings
-from mimiidg_build.progress import OnProgress, Reporter
+from mimiidg_build.progress import OnProgress, Reporter, no_progress
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.storage.places import Place, cache_places, local
 from mimiidg_build.training.clip_dataset import ClipDataset
+from mimiidg_build.training.reproducible import threads
 
 CLIPS_AT_ONCE = 64  # read at a time, at least a batch: 20 MB of samples
+
+
+def check_encoders(runs: Sequence[Run], device: torch.device) -> None:
+    """Refuse encoders that give no embedding of a clip, before any work: tried on one clip of each shape.
+
+    Those whose embeddings are all cached are not even loaded.
+
+    Raises
+    ------
+    UsageError
+        An encoder's file holds no network, or one that gives no embeddings.
+    DataError
+        The embedding is not finite.
+    """
+    for run in runs:
+        if run.encoder is None:
+            continue
+        missing = [name for name in sections_with(run.store, "train") if _cached(run, name) is None]
+        tried = {run.store.sections[name].audio: name for name in missing}
+        with threads(run.encoder.threads):
+            for name in tried.values():
+                _encoded(load_encoder(run.encoder, device), run, name, no_progress, n_clips=1)
 
 
 def section_embeddings(
@@ -75,21 +99,22 @@ def section_embeddings(
     return {name: embeddings for name, embeddings in found.items() if embeddings is not None}
 
 
-def _encoded(encoder: LoadedEncoder, run: Run, section: str, on_progress: OnProgress) -> Embeddings:
-    """Embeddings of a section's clips, computed."""
+def _encoded(
+    encoder: LoadedEncoder, run: Run, section: str, on_progress: OnProgress, n_clips: int | None = None
+) -> Embeddings:
+    """Embeddings of a section's clips, computed; of the first ``n_clips``, where not all are wanted."""
     clips = ClipDataset(run.store, sections=section, features="audio", memory_budget_bytes=0)
     sample_rate, names = run.store.sections[section].audio.sample_rate, clips.clips["clip"].tolist()
     size = encoder.settings.batch_size
     at_once = size * max(1, CLIPS_AT_ONCE // size)
+    wanted = clips.clips["row"].to_numpy().argsort()[:n_clips]
     parts = []
-    for start in range(0, len(clips), at_once):
-        chunk = slice(start, start + at_once)
-        own = [f"{section.split('/')[0]}/{name}" for name in names[chunk]]
+    for start in range(0, len(wanted), at_once):
+        chunk = wanted[start : start + at_once]
+        own = [f"{section.split('/')[0]}/{names[number]}" for number in chunk]
         parts.append(encoder(clips.read(chunk).numpy(), sample_rate, own))
         on_progress(len(own))
-    found = np.empty((_n_clips(run, section), parts[0].shape[1]), np.float32)
-    found[clips.clips["row"].to_numpy()] = np.concatenate(parts)
-    return found
+    return np.concatenate(parts)
 
 
 # ---- The cache -------------------------------------------------------------------------------------------------------

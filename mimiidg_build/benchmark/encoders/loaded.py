@@ -138,7 +138,7 @@ def load_encoder(settings: EncoderSettings, device: torch.device) -> LoadedEncod
         The file is missing, is not the one that ``settings`` were read of, or holds no such network.
     """
     file = Path(settings.file)
-    check_unchanged(settings)
+    check_unchanged(file, settings.sha256)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of its own formats' age
