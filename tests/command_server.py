@@ -371,13 +371,27 @@ class Exit:
                 os._exit(self.code)
 
 
+def load_compiled() -> None:
+    """Load all compiled code, which LLVM links in each process.
+
+    What is not in the cache yet is compiled in a process of its own: numba has every process that compiles reset the
+    terminal's colours at its end, and so would all that are forked from this one.
+    """
+    load_all = sys.modules["mimiidg_build.kernels.entries"].load_all
+    if not (child := os.fork()):
+        load_all()
+        os._exit(0)
+    os.waitpid(child, 0)
+    load_all()
+
+
 def main(listener: int, until: int) -> None:
     """Import what commands need, then serve; in a forked process, run its command."""
     end = Exit()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C, at the terminal of the tests, is theirs
     for module in WARM:
         importlib.import_module(module)
-    sys.modules["mimiidg_build.kernels.entries"].load_all()  # which LLVM links in each process
+    load_compiled()
     threads = [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
     # a fork copies the locks that threads hold, but no thread; jemalloc, pyarrow's allocator, sees to its own
     assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1, threads

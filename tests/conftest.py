@@ -113,6 +113,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(place)))
 
 
+@pytest.fixture(autouse=True)
+def same_ctrl_c() -> Iterator[None]:
+    """A command that was stopped leaves Ctrl-C to the system, which would end the process of the tests."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A skip whose reason matches the pattern ``MIMIIDG_FORBID_SKIPS`` is a failure: CI has what those tests need."""
