@@ -86,7 +86,8 @@ def read_backend_summaries(directory: Path, backend: str) -> list[BackendSummary
     DataError
         One cannot be read.
     """
-    return [_read(path) for path in sorted(backend_directory(directory, backend).glob("summary_*.json"))]
+    every = backend_summary_path(directory, backend, "*")
+    return [_read(path) for path in sorted(every.parent.glob(every.name))]
 
 
 def _read(path: Path) -> BackendSummary:

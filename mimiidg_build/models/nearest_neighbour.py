@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.base import Chunks, Detector, Labels, Settings
+from mimiidg_build.models.fitted_size import size_as_saved
 
 
 class NearestNeighbour(Detector):
@@ -71,11 +72,7 @@ class NearestNeighbour(Detector):
         return (1.0 - cosine.amax(dim=1)).clamp(min=0.0)  # rounding may take a cosine above 1
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # The number of training clips differs from model to model: size the buffers as the saved ones are.
-        for name in ("reference", "reference_section"):
-            saved = state_dict.get(prefix + name)
-            if saved is not None:
-                setattr(self, name, torch.empty_like(saved, device=self.reference.device))
+        size_as_saved(self, ("reference", "reference_section"), state_dict, prefix)  # as many as training clips
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

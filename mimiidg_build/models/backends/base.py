@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.backends import create_backend
 from mimiidg_build.models.base import Labels
+from mimiidg_build.models.fitted_size import size_as_saved
 
 FOLDS = 5
 
@@ -94,11 +95,7 @@ class Backend(nn.Module, ABC):
         return scores
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # what is fitted is as large as the bank was: size the buffers as the saved ones are
-        for name, buffer in self._buffers.items():
-            saved = state_dict.get(prefix + name)
-            if saved is not None and buffer is not None:
-                setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        size_as_saved(self, list(self._buffers), state_dict, prefix)  # as large as the bank was
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -15,6 +15,7 @@ from mimiidg_build.models.adacos import fixed_scale, log_probabilities
 from mimiidg_build.models.backends.base import Bank
 from mimiidg_build.models.backends.neighbours import LocalDensity, cosine_distances
 from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
+from mimiidg_build.models.fitted_size import size_as_saved
 from mimiidg_build.models.two_branch.branches import BRANCH_SIZE, SpectrogramBranch, SpectrumBranch
 from mimiidg_build.models.two_branch.settings import MULTIRESOLUTION, PROFILES, TwoBranchSettings
 
@@ -179,12 +180,8 @@ class TwoBranch(Detector):
         return audio.float() / FULL_SCALE
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # The numbers of classes and of training clips are those of the trained network.
-        for name in ("centres", "reference", "weight", "reference_bank", "training_score"):
-            saved, own = state_dict.get(prefix + name), getattr(self, name)
-            if saved is not None and saved.shape != own.shape:
-                sized = torch.empty_like(saved, device=own.device)
-                setattr(self, name, nn.Parameter(sized) if name == "centres" else sized)
+        by_classes_and_clips = ("centres", "reference", "weight", "reference_bank", "training_score")
+        size_as_saved(self, by_classes_and_clips, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
