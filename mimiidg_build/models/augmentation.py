@@ -160,7 +160,8 @@ def draw_mixup(n: int, settings: Settings) -> Mixup:
     """Draw with what each of ``n`` inputs is mixed, and in which share; on the CPU, as all draws."""
     other, is_mixed = torch.randperm(n), torch.rand(n) < settings.mixup
     alpha = torch.tensor(settings.mixup_alpha)
-    share = torch.rand(n) if alpha == 1 else torch.distributions.Beta(alpha, alpha).sample((n,))
+    # Beta(1, 1) is the uniform one, which takes other draws
+    share = torch.rand(n) if settings.mixup_alpha == 1 else torch.distributions.Beta(alpha, alpha).sample((n,))
     return Mixup(other, torch.where(is_mixed, share, 1.0))
 
 
