@@ -177,10 +177,22 @@ class _Collected:
         self.capacity = NOISE_BYTES // (self._length * bands * (2 if self._takes == "audio" else 4))
 
     def add(self, section: str, noise: list[BankRow]) -> None:
-        """Take what the next section may get."""
-        summary = self._store.sections[section]
+        """Take what the next section may get.
+
+        Raises
+        ------
+        DataError
+            Its training clips are silent, so that no noise has an SNR.
+        """
+        summary, clips = self._store.sections[section], self._store.clips
         rows = [self._row(bank, row, summary.audio.sample_rate) for bank, row in noise]
-        self._sections.append((summary.a * summary.attenuation**2, rows))
+        # of the training clips alone, where the mix of the store went by all of the section's
+        a = float(clips["power"][(section_names(clips) == section) & (clips["split"] == "train")].mean())
+        if a == 0:
+            raise DataError(
+                f"{self._store.path}: all training clips of {section} are silent: no noise has an SNR there."
+            )
+        self._sections.append((a * summary.attenuation**2, rows))
 
     def _row(self, bank: NoiseBank, row: int, sample_rate: int) -> int:
         key = bank.fingerprint, row

@@ -4,10 +4,10 @@ Inputs are what a model takes: windows or whole clips of log-mel (n, frame, mel)
 steps. What is held out of training, fitted or scored is never augmented.
 
 Noise
-    A noise clip that training clips of the input's own section hold, at SNR = 10 log10(a / b): a the mean power of the
-    section's recordings, as in the mix of the store, b that of the noise clip. In log-mels powers are added band by
-    band: clip and noise are independent, and the product of their spectra has mean 0. A window gets as many frames of
-    the noise from a random place. Audio passes full scale where it does; it is neither rounded nor wrapped.
+    A noise clip that training clips of the input's own section hold, at SNR = 10 log10(a / b): a is the mean power of
+    the section's training recordings before the store's own noise, which stays, was added; b is the noise clip's. In
+    log-mels powers are added band by band: clip and noise are independent, and the product of their spectra has mean
+    0. A window gets as many frames of the noise from a random place. Audio that passes full scale is left so.
 Mixup (Zhang et al. 2018)
     x = share x_i + (1 - share) x_j, of log-mels in dB or of waveforms, with x_j from a permutation of the batch and a
     share of each input's own, from Beta(alpha, alpha). The loss is the same sum of the losses under either label
