@@ -210,7 +210,8 @@ class _Collected:
         values: npt.NDArray[Any] = samples
         if self._takes != "audio":
             values = clip_features(samples, self._store.attributes.variant.features, sample_rate)["logmel"]
-        return fitted(values[None], self._length, time_axis(self._takes))[0]
+        values = fitted(values[None], self._length, time_axis(self._takes))[0]
+        return values
 
     def noise(self) -> Noise:
         """All of them, as the training takes them."""
@@ -235,4 +236,5 @@ def in_16_bits(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     >>> in_16_bits(np.array([0.0, 0.1, -0.2], np.float32)).tolist()
     [0, 16384, -32767]
     """
-    return np.rint(samples * (LARGEST_SAMPLE / np.abs(samples).max())).astype(np.int16)
+    scaled: npt.NDArray[np.int16] = np.rint(samples * (LARGEST_SAMPLE / np.abs(samples).max())).astype(np.int16)
+    return scaled

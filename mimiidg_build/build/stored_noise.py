@@ -13,7 +13,8 @@ from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.noise_choice import sources_of_kinds
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.fetch.dataset import noise_archive
-from mimiidg_build.mixing.noise_bank import NoiseBank, cutting_of, load_noise_bank
+from mimiidg_build.mixing.noise_bank import NoiseBank as NoiseBank
+from mimiidg_build.mixing.noise_bank import cutting_of, load_noise_bank
 from mimiidg_build.mixing.noise_recordings import NoiseRecording, list_noise
 from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.store.store import Store

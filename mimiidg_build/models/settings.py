@@ -23,7 +23,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Decibels = Annotated[float, Field(ge=-60, le=60)]
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS = ("fp32", "bf16", "fp16")
-AUGMENTATIONS = {  # kinds of augmentation, each with its settings: what switches it on before what that one needs
+# kinds of augmentation, each with its settings: by what switches one on, what that one needs
+AUGMENTATIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "mixup": {"mixup": ("mixup_alpha",)},
     "masks": {"frequency_masks": ("frequency_mask_width",), "time_masks": ("time_mask_width",)},
     "noise": {"noise": ("noise_snr_low", "noise_snr_high")},
@@ -36,7 +37,7 @@ def augmentation_of(name: str) -> str | None:
     >>> augmentation_of("time_mask_width"), augmentation_of("batch_size")
     ('masks', None)
     """
-    every = {kind: [*switches, *sum(switches.values(), ())] for kind, switches in AUGMENTATIONS.items()}
+    every = {kind: {*switches}.union(*switches.values()) for kind, switches in AUGMENTATIONS.items()}
     return next((kind for kind, names in every.items() if name in names), None)
 
 
