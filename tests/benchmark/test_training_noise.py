@@ -182,6 +182,16 @@ def test_magnitudes_do_not_add_up(tmp_path: Path) -> None:
         check_noise([replace(run, model="autoencoder", changes={"noise": 0.5})])
 
 
+def test_noise_of_one_channel_is_not_added_to_several(store: Store) -> None:
+    sections = dict(store.sections)
+    stereo = sections["fan/01"].audio.model_copy(update={"channels": 2})
+    sections["fan/01"] = sections["fan/01"].model_copy(update={"audio": stereo})
+    attributes = store.attributes.model_copy(update={"sections": sections})
+    run = replace(run_of(store), store=replace(store, attributes=attributes))
+    with pytest.raises(UsageError, match="clips of one channel, and fan/01 of .*small.zarr has 2"):
+        check_noise([run])
+
+
 def test_silent_training_clips(tmp_path: Path) -> None:
     store = noisy_store(tmp_path)
     store.clips["power"] = 0.0
