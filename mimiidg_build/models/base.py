@@ -16,6 +16,7 @@ The life of a model::
             loss = model.loss(windows.batch(numbers), labels.take(windows.clips_of(numbers)))
         a model of whole clips (width is None), for numbers in model.batches(labels, epoch):
             loss = model.loss(features[numbers], labels.take(numbers))
+        where ``augmentation`` mixed inputs, mixed_loss in place of loss
     model.fit_after(chunks)                          # once: covariances, reference clips; no gradients
     model.scores(features, labels)                   # training clips for the threshold, then test clips
     model.embed(features, labels)                    # the same clips, where a back end scores embeddings (``backends``)
@@ -40,9 +41,9 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models.batches import in_batches
-from mimiidg_build.models.labels import Labels as Labels
+from mimiidg_build.models.labels import Labels as Labels  # models import both from here
 from mimiidg_build.models.settings import AUGMENTATIONS, augmentation_of
-from mimiidg_build.models.settings import Settings as Settings  # models import it, and Labels, from here
+from mimiidg_build.models.settings import Settings as Settings
 from mimiidg_build.models.windows import WholeClips, Windows
 
 ADAM_EPS = 1e-7  # Keras' default, which the baselines were trained with; torch's is 1e-8

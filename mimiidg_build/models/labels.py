@@ -1,4 +1,4 @@
-"""Labels: what a model is told of the clips that it is trained on, or scores."""
+"""What a model is told of clips beside their features. Tensors are (clip,), on the model's device."""
 
 from __future__ import annotations
 
