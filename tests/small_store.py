@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import zarr
+from blake3 import blake3
 
+from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.features import N_MELS
 from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.sections import SectionId
@@ -153,6 +155,44 @@ def clip_rows(section_id: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def mix_in_noise(store: Store, folder: Path, *, n_train: int = 4, n_test: int = 2) -> Store:
+    """The store as if noise had been added to it: recordings in a folder, a plan that names them, digests, a bank.
+
+    Kind A is in every clip, kind B in those of section 01, too. Test clips hold recordings that no training clip holds.
+    """
+    audio = {"n_samples": store.audio(*store.attributes.section_ids[0]).shape[1]}
+    plan, is_test = store.mix_plan.copy(), (store.clips["split"] == "test").to_numpy()
+    recordings: dict[str, dict[str, str]] = {}
+    for layer, kind in ((1, "A"), (2, "B")):
+        write_noise(folder / kind, n_train + n_test, audio["n_samples"], seed=layer)
+        recordings[kind] = {
+            path.name: blake3(path.read_bytes()).hexdigest() for path in sorted((folder / kind).iterdir())
+        }
+        number = np.where(is_test, n_train + np.arange(len(plan)) % n_test, np.arange(len(plan)) % n_train)
+        holds = np.full(len(plan), True) if kind == "A" else (plan["section"] == "01").to_numpy()
+        plan[f"noise_{layer}_kind"] = np.where(holds, kind, "")
+        plan[f"noise_{layer}_clip"] = np.where(holds, [f"noise_{n}.wav#0" for n in number], "")
+    plan.to_parquet(Path(store.path) / "mix_plan.parquet")
+    metadata = json.loads((Path(store.path) / METADATA).read_text())
+    found = metadata["attributes"]
+    found["variant"] |= {"dataset": found["dataset"], "noise_from": found["dataset"]}
+    found["variant"]["noise"] = {kind: [str(folder / kind)] for kind in recordings}
+    found["provenance"]["noise"] = recordings
+    found["sections"] = {name: summary | {"audio": audio} for name, summary in found["sections"].items()}
+    (Path(store.path) / METADATA).write_text(json.dumps(metadata))
+    record_files(Path(store.path))
+    return open_store(store.path)
+
+
+def write_noise(folder: Path, n: int, n_samples: int, seed: int = 0) -> None:
+    """Recordings of noise, a clip long, each of a level of its own."""
+    rng = np.random.default_rng([11, seed])
+    folder.mkdir(parents=True)
+    for number in range(n):
+        samples = rng.normal(0, 500 * (1 + number), n_samples).astype(np.int16)
+        (folder / f"noise_{number}.wav").write_bytes(encode_wav(samples))
 
 
 def plan_rows(clips: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Benchmarking detectors on stores: plan the runs, train and score their networks, evaluate, combine seeds.
 
 In: finished stores, names of models. Out: run directories under ROOT/runs, and results: AUCs with 95 % intervals.
-Imports: errors, schemas, progress, storage, parallel, audio, datasets, features, store, evaluation, models, training.
+Imports: errors, schemas, progress, storage, parallel, audio, datasets, features, store, build, evaluation, models,
+training.
 
 From the top: ``stages`` (the one list of stages: ``benchmark_models`` on a store, ``benchmark_variants`` on several),
 ``planning`` (which runs), ``suitability`` (which models a store suits), ``trainers`` (several networks at once, each in

@@ -18,6 +18,7 @@ from mimiidg_build.benchmark.runs import Run, go_on_here
 from mimiidg_build.benchmark.suitability import check_suited
 from mimiidg_build.benchmark.train_network import check_precisions, choose_device
 from mimiidg_build.benchmark.trainers import Trainers
+from mimiidg_build.benchmark.training_noise import check_noise
 from mimiidg_build.models import UNCHANGED, Changes
 from mimiidg_build.parallel.executor import Executor
 from mimiidg_build.progress import Reporter
@@ -101,9 +102,9 @@ def benchmark_models(
     ------
     UsageError
         An unknown model, profile, setting, back end or device, numbers that do not fit, a precision that the device
-        cannot train in, a store that a model cannot be run on, back ends for a model without embeddings, an encoder
-        that is missing or gives no embeddings of the store's clips, a directory that holds a run of other settings, or
-        a script without a guard.
+        cannot train in, noise to add of a store without any, a store that a model cannot be run on, back ends for a
+        model without embeddings, an encoder that is missing or gives no embeddings of the store's clips, a directory
+        that holds a run of other settings, or a script without a guard.
     DataError
         Training or scoring failed, a worker was killed, or a file is damaged or cannot be written.
     """
@@ -113,6 +114,7 @@ def benchmark_models(
         runs = plan_runs(store, root, models, profile, seeds, epochs, known_anomalies, changes, backends, encoders)
         check_suited(store, models, profile, changes)
         check_precisions(runs, device)
+        check_noise(runs)
         if any(run.encoder for run in runs):
             from mimiidg_build.benchmark.encoders.embeddings import check_encoders
 

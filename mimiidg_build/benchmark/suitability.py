@@ -135,6 +135,7 @@ def _refusals(store: Store, model: str, profile: str, changes: Changes) -> Itera
         own = [name for name in trained if network.serves(name)]
         yield from _too_few(store, model, own, len(trained))
         yield from _too_short(store, model, profile, changes, own)
+        yield from _too_masked(store, model, profile, changes, own)
 
 
 def _too_few(store: Store, model: str, own: Sequence[str], n_trained: int) -> Iterator[Refusal]:
@@ -163,6 +164,25 @@ def _too_short(store: Store, model: str, profile: str, changes: Changes, own: Se
             yield UsageError(
                 f"{model}, profile {profile}: the clips of {name} have {lengths[name]:,} {unit}, and its network needs "
                 f"{least:,} or more. Choose another model, or leave the section out of the variant"
+            )
+
+
+def _too_masked(store: Store, model: str, profile: str, changes: Changes, own: Sequence[str]) -> Iterator[UsageError]:
+    """Masks as wide as what a network would have masked, or nothing to mask."""
+    settings = settings_of(model, profile, changes)
+    wanted = [axis for axis in ("time", "frequency") if getattr(settings, f"{axis}_masks")]
+    if not wanted or not own:
+        return
+    length = min(section_lengths(store, model)[name] for name in own)
+    shape = model_class(model).mask_shape(settings, length, store.attributes.variant.features.n_mels)
+    if shape is None:
+        yield UsageError(f"{model} has no spectrogram to mask with these settings: leave masks out")
+        return
+    for axis, size, unit in (("time", shape[0], "frames"), ("frequency", shape[1], "mel bands")):
+        if axis in wanted and (width := getattr(settings, f"{axis}_mask_width")) >= size:
+            yield UsageError(
+                f"{model}: {axis}_mask_width = {width}, and what it is given at a time has {size} {unit}: a mask could "
+                f"hide all of it. Set {axis}_mask_width to less than {size}"
             )
 
 

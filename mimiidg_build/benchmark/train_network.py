@@ -18,6 +18,7 @@ from mimiidg_build.benchmark.detector_inputs import detector_inputs
 from mimiidg_build.benchmark.run_files import write_inputs, write_summary
 from mimiidg_build.benchmark.runs import Network, Run, check_config
 from mimiidg_build.benchmark.tested import sections_with
+from mimiidg_build.benchmark.training_noise import training_noise
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import model_class, with_settings
 from mimiidg_build.progress import Reporter
@@ -277,6 +278,7 @@ def _train(run: Run, network: Network, model: Detector, pool: ClipDataset, repor
         network.name,
         epochs=run.n_epochs,
         tuning=tuning,
+        noise=training_noise(run, network, pool),
         on_progress=on_progress,
         on_epoch=on_epoch,
     )

@@ -114,12 +114,29 @@ def noise_sources(
     -------
     dict of kind to list of NoiseSource
     """
+    return sources_of_kinds(variant, dataset, kinds_used(sections))
+
+
+def sources_of_kinds(variant: Variant, dataset: DatasetManifest, kinds: Iterable[str]) -> dict[str, list[NoiseSource]]:
+    """Where noise kinds of a variant come from, as :func:`noise_sources` has those of its sections.
+
+    Parameters
+    ----------
+    variant : Variant
+    dataset : DatasetManifest
+        The variant's.
+    kinds : iterable of str
+
+    Returns
+    -------
+    dict of kind to list of NoiseSource
+    """
     rest: dict[str, NoiseSource] = {}
     if variant.noise_from is not None:
         rest = default_noise(load_dataset(variant.noise_from))
     elif not variant.noise:
         rest = default_noise(dataset)
-    return {kind: variant.noise.get(kind) or ([rest[kind]] if kind in rest else []) for kind in kinds_used(sections)}
+    return {kind: variant.noise.get(kind) or ([rest[kind]] if kind in rest else []) for kind in kinds}
 
 
 def possible_sources(variant: Variant, dataset: DatasetManifest) -> list[NoiseSource]:

@@ -108,10 +108,21 @@ def check_models(names: Iterable[str], profile: str, changes: Changes = UNCHANGE
         known.update(model_class(name).changeable())
     for key in changes:
         if key not in known:
-            hint = " Ask for epochs with --epochs." if key == "epochs" else did_you_mean(key, known)
+            hint = _why_not(names, key) or did_you_mean(key, known)
             raise UsageError(
                 f"{', '.join(names)}: no setting {shown(key)} to change; there are {', '.join(sorted(known))}.{hint}"
             )
+
+
+def _why_not(names: Iterable[str], key: str) -> str:
+    """Why a setting that there is elsewhere is none of these models', a sentence a reason; empty: there is none."""
+    from mimiidg_build.models.settings import augmentation_of
+
+    if key == "epochs":
+        return " Ask for epochs with --epochs."
+    kind = augmentation_of(key)
+    reasons = {name: model_class(name).why_not_augmented(kind) for name in names} if kind else {}
+    return "".join(f" {name}: {reason}." for name, reason in reasons.items() if reason)
 
 
 def settings_of(name: str, profile: str, changes: Changes = UNCHANGED) -> Settings:

@@ -70,6 +70,10 @@ class Autoencoder(Detector):
         vectors = batch.flatten(1)
         return F.mse_loss(self(vectors), vectors)
 
+    def mixed_loss(self, batch: Tensor, labels: Labels, others: Labels, share: Tensor) -> Tensor:
+        """The mixed windows are what is reconstructed: labels have no part in it."""
+        return self.loss(batch, labels)
+
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         residuals = self._residuals(logmel)
         return torch.cat([residual.square().mean(dim=(1, 2, 3)) for residual in residuals])

@@ -16,6 +16,7 @@ The life of a model::
             loss = model.loss(windows.batch(numbers), labels.take(windows.clips_of(numbers)))
         a model of whole clips (width is None), for numbers in model.batches(labels, epoch):
             loss = model.loss(features[numbers], labels.take(numbers))
+        where ``augmentation`` mixed inputs, mixed_loss in place of loss
     model.fit_after(chunks)                          # once: covariances, reference clips; no gradients
     model.scores(features, labels)                   # training clips for the threshold, then test clips
     model.embed(features, labels)                    # the same clips, where a back end scores embeddings (``backends``)
@@ -40,14 +41,16 @@ from torch import Tensor, nn
 
 from mimiidg_build.errors import UsageError
 from mimiidg_build.models.batches import in_batches
-from mimiidg_build.models.settings import Settings as Settings  # models import it from here
+from mimiidg_build.models.labels import Labels as Labels  # models import both from here
+from mimiidg_build.models.settings import AUGMENTATIONS, augmentation_of
+from mimiidg_build.models.settings import Settings as Settings
 from mimiidg_build.models.windows import WholeClips, Windows
 
 ADAM_EPS = 1e-7  # Keras' default, which the baselines were trained with; torch's is 1e-8
 
 Scope = Literal["machine_type", "section", "all"]
 Features = Literal["logmel", "audio", "embedding"]
-Chunks = Iterable[tuple[Tensor, "Labels"]]
+Chunks = Iterable[tuple[Tensor, Labels]]
 Array = npt.NDArray[np.float64]
 MAIN = ""  # the name of a model's own score
 
@@ -59,94 +62,6 @@ class Epoch:
     number: int
     total: int
     tuning: bool = False
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What is known of clips (or of windows), one entry each. Of a clip to be scored, never whether it is normal.
-
-    section          Tensor of int64, number of the section within the model's scope; -1: a clip from elsewhere, which a
-                     model may train on as an outlier
-    is_target        Tensor of bool, the domain; False, too, of a clip that has none
-    training_row     Tensor of int64, row among the training clips; -1 for a clip that is none. By it a model that
-                     stores its training clips does not compare a clip with itself
-    known_anomaly    Tensor of bool, True for the few anomalies that a training may use
-    origin           Tensor of int64, number of the section that a clip is from, elsewhere too: those of the scope come
-                     first, with the numbers that they have as ``section``
-    has_domain       Tensor of bool, False for clips of releases without domains
-    machine_type     Tensor of int64, number of the machine type among those of the scope's sections; -1: none of them
-    training_class   Tensor of int64, number of what is known of a normal training clip of the scope, its machine type,
-                     section, attributes and domain taken together; -1 of any other clip
-    """
-
-    section: Tensor
-    is_target: Tensor
-    training_row: Tensor
-    known_anomaly: Tensor
-    origin: Tensor
-    has_domain: Tensor
-    machine_type: Tensor
-    training_class: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        section: Sequence[int],
-        is_target: Sequence[bool],
-        training: bool,
-        known_anomaly: Sequence[bool] | None = None,
-        origin: Sequence[int] | None = None,
-        has_domain: Sequence[bool] | None = None,
-        machine_type: Sequence[int] | None = None,
-        training_class: Sequence[int] | None = None,
-    ) -> Labels:
-        """Labels of all training clips (in order), or of test clips.
-
-        Parameters
-        ----------
-        section : sequence of int [length=n]
-        is_target : sequence of bool [length=n]
-        training : bool
-            The clips are the training clips.
-        known_anomaly : sequence of bool [length=n], optional
-            None by default.
-        origin : sequence of int [length=n], optional
-            ``section`` by default.
-        has_domain : sequence of bool [length=n], optional
-            All of them by default.
-        machine_type : sequence of int [length=n], optional
-            One for all by default.
-        training_class : sequence of int [length=n], optional
-            ``section`` of training clips by default.
-        """
-        n = len(section)
-        rows = torch.arange(n) if training else torch.full((n,), -1)
-        known = torch.zeros(n, dtype=torch.bool) if known_anomaly is None else torch.tensor(known_anomaly)
-        sections = torch.tensor(section, dtype=torch.int64)
-        origins = sections if origin is None else torch.tensor(origin, dtype=torch.int64)
-        domains = torch.ones(n, dtype=torch.bool) if has_domain is None else torch.tensor(has_domain, dtype=torch.bool)
-        types = torch.zeros(n, dtype=torch.int64) if machine_type is None else torch.tensor(machine_type)
-        classes = sections if training else torch.full((n,), -1)
-        if training_class is not None:
-            classes = torch.tensor(training_class, dtype=torch.int64)
-        targets = torch.tensor(is_target, dtype=torch.bool)
-        return cls(sections, targets, rows, known, origins, domains, types, classes)
-
-    def __len__(self) -> int:
-        return len(self.section)
-
-    @property
-    def is_normal(self) -> Tensor:
-        """True for training clips of the model's own scope, all normal; False for outliers and known anomalies."""
-        return (self.section >= 0) & ~self.known_anomaly
-
-    def take(self, rows: Tensor | slice) -> Labels:
-        """The labels of some rows."""
-        return Labels(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def to(self, device: torch.device | str) -> Labels:
-        """The same labels on a device."""
-        return Labels(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -172,6 +87,8 @@ class Detector(nn.Module, ABC):
     sized_by_classes  and on how many values ``Labels.training_class`` has, which it then takes as ``n_classes``
     any_channels   it takes clips of several channels, too
     uses_sections  a clip's score depends on which section of the scope it is from
+    mixes_itself   its ``loss`` mixes inputs as the settings of mixup say; by default the training does
+    not_augmented  why it takes no augmentation of some kinds (keys of ``settings.AUGMENTATIONS``)
 
     Parameters
     ----------
@@ -194,6 +111,8 @@ class Detector(nn.Module, ABC):
     sized_by_classes: ClassVar[bool] = False
     any_channels: ClassVar[bool] = False
     uses_sections: ClassVar[bool] = True
+    mixes_itself: ClassVar[bool] = False
+    not_augmented: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def min_length(cls, settings: Settings) -> int:
@@ -216,7 +135,21 @@ class Detector(nn.Module, ABC):
             unused |= {"train_hop", "score_hop"}
         if not any(settings.tuning_epochs for settings in profiles):
             unused.add("tuning_epochs")
-        return tuple(name for name in own if name not in unused)
+        refused = {kind for kind in AUGMENTATIONS if cls.why_not_augmented(kind)}
+        return tuple(name for name in own if name not in unused and augmentation_of(name) not in refused)
+
+    @classmethod
+    def why_not_augmented(cls, kind: str) -> str | None:
+        """Why it takes no augmentation of a kind, a key of ``settings.AUGMENTATIONS``; None where it does."""
+        if all(settings.epochs == 0 for settings in cls.profiles.values()):
+            return "nothing of it is trained, so there is nothing to augment"
+        if kind == "mixup" and not cls.mixes_itself and cls.mixed_loss is Detector.mixed_loss:
+            return cls.not_augmented.get(kind, "it defines no mixed_loss(batch, labels, others, share)")
+        if kind == "masks" and cls.takes != "logmel" and cls.mask_layer is Detector.mask_layer:
+            return cls.not_augmented.get(
+                kind, f"it takes {cls.takes}, and names no spectrogram of its own (mask_layer)"
+            )
+        return cls.not_augmented.get(kind)
 
     # ---- Training ----------------------------------------------------------------------------------------------------
 
@@ -241,6 +174,29 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Mean loss, a scalar, of a batch of windows [shape=(n, width, n_mels)] or of clips, with their labels."""
+
+    def mixed_loss(self, batch: Tensor, labels: Labels, others: Labels, share: Tensor) -> Tensor:
+        """Mean loss of inputs that were mixed (Zhang et al. 2018); what a model defines that takes mixup.
+
+        Parameters
+        ----------
+        batch : Tensor [shape=(n, ...)]
+            share x_i + (1 - share) x_j.
+        labels, others : Labels
+            Of x_i, and of x_j: the loss of an input is share times that under the first, and the rest of the second.
+        share : Tensor [shape=(n,)]
+            1 where an input was not mixed.
+        """
+        raise UsageError(f"{type(self).__name__} takes no mixup: {self.why_not_augmented('mixup')}")
+
+    def mask_layer(self) -> nn.Module | None:
+        """The layer whose spectrograms [shape=(n, n_mels, n_frames)] are masked, of a model that takes audio."""
+        return None
+
+    @classmethod
+    def mask_shape(cls, settings: Settings, length: int, n_mels: int) -> tuple[int, int] | None:
+        """Frames and bands of the spectrograms that are masked, of clips of a length; None: there are none."""
+        return (cls.width or length, n_mels) if cls.takes == "logmel" else None
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters that learn at one rate, and that rate; all at the profile's by default."""

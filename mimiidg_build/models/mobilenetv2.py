@@ -93,6 +93,12 @@ class MobileNetV2(Detector):
         """Cross-entropy on the section."""
         return F.cross_entropy(self(batch), labels.section)
 
+    def mixed_loss(self, batch: Tensor, labels: Labels, others: Labels, share: Tensor) -> Tensor:
+        """Cross-entropy on both sections, in their shares."""
+        logits = self(batch)
+        own, other = (F.cross_entropy(logits, each.section, reduction="none") for each in (labels, others))
+        return torch.lerp(other, own, share).mean()
+
     def _score(self, logmel: Tensor, labels: Labels) -> Tensor:
         chunks = Windows(logmel, WIDTH, self.settings.score_hop).by_clip(SCORE_WINDOWS)
         logits = torch.cat([self(part.flatten(0, 1)).view(*part.shape[:2], -1) for part in chunks])

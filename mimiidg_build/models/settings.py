@@ -20,8 +20,25 @@ Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Decibels = Annotated[float, Field(ge=-60, le=60)]
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS = ("fp32", "bf16", "fp16")
+# kinds of augmentation, each with its settings: by what switches one on, what that one needs
+AUGMENTATIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mixup": {"mixup": ("mixup_alpha",)},
+    "masks": {"frequency_masks": ("frequency_mask_width",), "time_masks": ("time_mask_width",)},
+    "noise": {"noise": ("noise_snr_low", "noise_snr_high")},
+}
+
+
+def augmentation_of(name: str) -> str | None:
+    """The kind of augmentation that a setting is of; None: of none.
+
+    >>> augmentation_of("time_mask_width"), augmentation_of("batch_size")
+    ('masks', None)
+    """
+    every = {kind: {*switches}.union(*switches.values()) for kind, switches in AUGMENTATIONS.items()}
+    return next((kind for kind, names in every.items() if name in names), None)
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,17 @@ class Settings:
     precision            of the forward and backward passes of a training; "bf16" and "fp16" where torch holds that
                          safe. Weights and scores are always single precision
 
+    Augmentation at training time, all of it off where nothing else is said (``models.augmentation`` says how):
+
+    mixup                 probability that an input is mixed with another of its batch
+    mixup_alpha           both parameters of the Beta distribution of its share; 1: uniform
+    frequency_masks       masks of mel bands a spectrogram
+    frequency_mask_width  bands that one of them has at most
+    time_masks            masks of frames a spectrogram
+    time_mask_width       frames that one of them has at most
+    noise                 probability that noise of the store's own noise banks is added to an input
+    noise_snr_low, noise_snr_high   its SNR is uniform in dB between them
+
     A model with settings of its own derives from this.
     """
 
@@ -56,6 +84,15 @@ class Settings:
     tuning_epochs: Count = 0
     threads: Positive = 1
     precision: Precision = "fp32"
+    mixup: Share = 0.0
+    mixup_alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    frequency_masks: Count = 0
+    frequency_mask_width: Positive = 16
+    time_masks: Count = 0
+    time_mask_width: Positive = 40
+    noise: Share = 0.0
+    noise_snr_low: Decibels = 0.0
+    noise_snr_high: Decibels = 20.0
 
     def check(self) -> None:
         """Hold settings to each other; each of them is of its own type and in its own range.
@@ -91,17 +128,36 @@ def changed(settings: S, changes: Mapping[str, object]) -> S:
 
     Examples
     --------
-    >>> changed(Settings(epochs=3), {"batch_size": 256, "learning_rate": 1})
-    Settings(epochs=3, learning_rate=1.0, batch_size=256, train_hop=1, score_hop=1, held_out=0.0, held_out_from='end', \
-batch_norm_momentum=0.01, tuning_epochs=0, threads=1, precision='fp32')
+    >>> changed(Settings(epochs=3), {"batch_size": 256, "learning_rate": 1}) == Settings(3, 1.0, 256)
+    True
     """
     values = {name: _valid(type(settings), name, value) for name, value in changes.items()}
     found = replace(settings, **values)
     try:
+        _check_augmentations(found)
         found.check()
     except ValueError as error:
         raise UsageError(str(error)) from None
     return found
+
+
+def _check_augmentations(settings: Settings) -> None:
+    """Hold the settings of augmentations to each other: here, as a model's own ``check`` takes the place of others.
+
+    Raises
+    ------
+    ValueError
+        The SNRs are no range, or a setting is changed that nothing uses.
+    """
+    low, high = settings.noise_snr_low, settings.noise_snr_high
+    if low > high:
+        raise ValueError(f"noise_snr_low = {low:g} is above noise_snr_high = {high:g}")
+    usual = defaults(Settings)
+    for switches in AUGMENTATIONS.values():
+        for switch, needed in switches.items():
+            idle = [name for name in needed if getattr(settings, name) != usual[name]]
+            if idle and not getattr(settings, switch):
+                raise ValueError(f"{idle[0]} changes nothing while {switch} is 0: set {switch}, too")
 
 
 def _valid(cls: type[Settings], name: str, value: object) -> Any:

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mimiidg_build.errors import DataError
-from mimiidg_build.models.base import Detector, Epoch
+from mimiidg_build.models.augmentation import Augmentation, Mixup, Noise
+from mimiidg_build.models.base import Detector, Epoch, Labels
 from mimiidg_build.models.held_out import trained_rows
 from mimiidg_build.models.windows import n_windows
 from mimiidg_build.parallel.memory import keep_all_freed_memory
@@ -41,6 +43,7 @@ def train(
     *,
     epochs: int | None = None,
     tuning: bool = False,
+    noise: Noise | None = None,
     on_progress: OnProgress = no_progress,
     on_epoch: Callable[[EpochLoss], None] = lambda loss: None,
 ) -> list[EpochLoss]:
@@ -60,6 +63,8 @@ def train(
         Instead of the profile's.
     tuning : bool
         The model is already trained, and is tuned with known anomalies.
+    noise : Noise, optional
+        What is added to inputs, for settings that ask for it.
     on_progress : callable
         Called with the number of windows (or clips) of each batch that is done.
     on_epoch : callable
@@ -73,7 +78,7 @@ def train(
     Raises
     ------
     ValueError
-        The clips are not training clips.
+        The clips are not training clips, or the settings ask for noise and none is given.
     DataError
         The loss is not finite, or the checkpoint is of something else.
     """
@@ -83,14 +88,14 @@ def train(
         epochs = model.settings.tuning_epochs if tuning else model.settings.epochs
     if model.settings.epochs == 0 or epochs == 0:
         return []
-    training = _Training.begin(model, clips, name, on_progress)
+    training = _Training.begin(model, clips, name, noise, on_progress)
     checkpoint = checkpoint_path(directory, name)
     # After the parameters became views of vectors: the optimiser's saved state is by vector.
     losses = load_checkpoint(checkpoint, model, training.optimizer, training.scaler)
     if losses:  # a kill between the checkpoint and the curve lost the curve's last line
         write_loss_curve(loss_curve_path(directory, name), losses)
     on_progress(training_windows(model, clips, len(losses), tuning))  # what earlier calls trained is done
-    with deterministic(training.clips.device):
+    with deterministic(training.clips.device), training.augmentation.masks_within():
         for number in range(len(losses), epochs):
             losses.append(training.run_epoch(Epoch(number, epochs, tuning)))
             save_checkpoint(checkpoint, model, training.optimizer, losses, training.scaler)
@@ -130,6 +135,7 @@ class _Training:
     model: Detector
     name: str
     clips: TrainingClips
+    augmentation: Augmentation
     parameters: FlatParameters
     optimizer: torch.optim.Optimizer
     precision: torch.autocast
@@ -137,17 +143,20 @@ class _Training:
     on_progress: OnProgress
 
     @classmethod
-    def begin(cls, model: Detector, clips: ClipDataset, name: str, on_progress: OnProgress) -> _Training:
+    def begin(
+        cls, model: Detector, clips: ClipDataset, name: str, noise: Noise | None, on_progress: OnProgress
+    ) -> _Training:
         """Lay out the model's parameters and bring the clips to its device."""
         device = next(model.parameters()).device
         if device.type == "cpu":
             keep_all_freed_memory()  # page faults may take half of a step otherwise
         source = TrainingClips(model, clips, device)
+        augmentation = Augmentation(model, None if noise is None else noise.to(device))
         parameters = FlatParameters(model.parameter_groups())
         optimizer = model.optimizer(parameters.groups)
         precision = autocast(model.settings.precision, device)
         scaler = torch.amp.GradScaler(device.type, enabled=model.settings.precision == "fp16")
-        return cls(model, name, source, parameters, optimizer, precision, scaler, on_progress)
+        return cls(model, name, source, augmentation, parameters, optimizer, precision, scaler, on_progress)
 
     def run_epoch(self, epoch: Epoch) -> EpochLoss:
         """Train one epoch, and measure the loss of the clips held out.
@@ -173,13 +182,14 @@ class _Training:
         return EpochLoss(epoch.number + 1, loss, held_out_loss, time.monotonic() - begun)
 
     def _train(self, epoch: Epoch) -> float:
-        """A step per batch; the mean loss over windows."""
+        """A step per batch, augmented; the mean loss over windows."""
         self.model.train()
         total, count = torch.zeros((), dtype=torch.float64, device=self.clips.device), 0
         for batch, labels in self.clips.batches(epoch):
             self.parameters.clear_gradients()
+            batch, mixup = self.augmentation(batch, labels)  # in single precision, whatever the training's
             with self.precision:  # entered anew for each batch: it keeps casts of the weights until it is left
-                loss = self.model.loss(batch, labels)
+                loss = self._loss(batch, labels, mixup)
             torch.autograd.backward(self.scaler.scale(loss))
             self.parameters.gather_gradients()
             self.scaler.step(self.optimizer)
@@ -188,6 +198,11 @@ class _Training:
             total, count = total + loss.detach() * len(labels), count + len(labels)
             self.on_progress(len(labels))
         return float(total) / count
+
+    def _loss(self, batch: Tensor, labels: Labels, mixup: Mixup | None) -> Tensor:
+        if mixup is None:
+            return self.model.loss(batch, labels)
+        return self.model.mixed_loss(batch, labels, labels.take(mixup.other), mixup.share)
 
     @torch.no_grad()
     def _held_out_loss(self) -> float:

@@ -30,7 +30,7 @@ from mimiidg_build.report.attention_figures import figure_path
 from mimiidg_build.storage import places
 from mimiidg_build.store.store import Store, open_store
 from tests.own_encoder import write_encoder
-from tests.small_store import SHARD_CLIPS, make_store, record_files
+from tests.small_store import SHARD_CLIPS, make_store, mix_in_noise, record_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +44,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def whole_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return make_store(tmp_path_factory.mktemp("root"), n_frames=N_FRAMES, n_samples=N_SAMPLES)
+    root = tmp_path_factory.mktemp("root")
+    store = make_store(root, n_frames=N_FRAMES, n_samples=N_SAMPLES)
+    return mix_in_noise(store, root / "recordings")
 
 
 class Semi(NearestNeighbour):
@@ -201,8 +203,15 @@ def test_a_read_only_root_is_benchmarked_in_the_work_folder(tmp_path: Path, monk
 
 
 def poison(store: Store, target: Path, spared: set[tuple[str, str, int]]) -> Store:
-    """A copy whose test clips are others, but for those spared."""
+    """A copy whose test clips are others, but for those spared, and hold other noise."""
     shutil.copytree(store.path, target)
+    plan, clips, is_test = store.mix_plan.copy(), store.clips.copy(), (store.clips["split"] == "test").to_numpy()
+    one, *others = sorted(set(plan["noise_1_clip"][is_test]))
+    assert others and not {one, *others} & set(plan["noise_1_clip"][~is_test])
+    plan.loc[is_test, "noise_1_clip"] = one
+    plan.to_parquet(target / "mix_plan.parquet")
+    clips["power"] *= np.where(is_test, 7.0, 1.0)
+    clips.to_parquet(target / "clips.parquet")
     for row in store.clips[store.clips["split"] == "test"].to_dict("records"):
         if (row["machine_type"], row["section"], row["row"]) in spared:
             continue
@@ -224,7 +233,7 @@ def cases() -> list[Any]:
     slow = ("attention", "two_branch_multiresolution")
     of_seconds = [pytest.param(name, 0, marks=pytest.mark.slow) for name in slow]
     others = [(name, 0) for name in models.MODELS if name not in slow]
-    return [*others, *of_seconds, *((name, 2) for name in takes_anomalies[-1:]), ("encoder", 0)]
+    return [*others, *of_seconds, *((name, 2) for name in takes_anomalies[-1:]), ("encoder", 0), ("augmented", 0)]
 
 
 @pytest.mark.parametrize(("name", "k"), cases())
@@ -234,9 +243,11 @@ def test_training_reads_no_test_clip_but_the_known_anomalies(
     """Weights, and thresholds, which come from training scores, are the same whatever the other test clips hold.
 
     So is everything that back ends fit, and what the fusion, which holds one of each, standardises by. Of an encoder,
-    all clips' embeddings are cached together.
+    all clips' embeddings are cached together. Noise that is added in training is that of training clips.
     """
     chosen: dict[str, Any] = {"models": [name]}
+    if name == "augmented":
+        chosen = {"models": ["autoencoder"], "changes": {"noise": 0.5, "mixup": 0.5, "frequency_masks": 1}}
     if name == "encoder":
         chosen = {"models": [], "encoders": [write_encoder(tmp_path, "own.pt2", n_samples=N_SAMPLES)]}
     backends = tuple(BACKENDS) if name == "nearest_neighbour" else ("fusion",)

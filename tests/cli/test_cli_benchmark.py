@@ -245,6 +245,9 @@ def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
         (["--set", "precision=bf16", "--precision", "fp32"], "'precision' is given twice, as 'bf16' and 'fp32'"),
         (["--precision", "fp16"], "a CPU trains in fp32 or bf16"),
         (["--set", "epochs=3"], "Ask for epochs with --epochs"),
+        (["--set", "time_masks=1"], "time_mask_width = 40, and what it is given at a time has 5 frames"),
+        (["--set", "noise=0.5"], "fan/00 of .* was mixed with none. Build a variant that adds noise"),
+        (["--set", "noise_snr_low=30", "--set", "noise=1"], "noise_snr_low = 30 is above noise_snr_high = 20"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path: Path, arguments: list[str], message: str) -> None:

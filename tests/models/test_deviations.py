@@ -12,6 +12,7 @@ import pytest
 
 from mimiidg_build.benchmark.published import paper_tables
 from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, model_class
+from mimiidg_build.models.settings import Settings, augmentation_of, defaults
 
 PAGE = Path(__file__).resolve().parents[2] / "mimiidg_build/models/README.md"
 PARTS = {
@@ -59,6 +60,14 @@ def test_settings_are_the_profiles(model: str) -> None:
     kept = [asdict(settings) for name, settings in profiles.items() if name in ("paper", "released", "cpu")]
     differing = {key for key in kept[0] if any(settings[key] != kept[0][key] for settings in kept)}
     assert differing <= {setting for setting, _, _ in said}
+
+
+def test_settings_of_augmentation_are_all_in_their_table() -> None:
+    """With their defaults, in the order of the code."""
+    (heading,) = (heading for heading in PARTS if heading.startswith("Augmentation"))
+    said = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", PARTS[heading], re.M)
+    names = [name for name in defaults(Settings) if augmentation_of(name)]
+    assert said == [(name, json.dumps(defaults(Settings)[name])) for name in names] and len(said) == 9
 
 
 def test_every_system_with_a_papers_table_says_what_differs() -> None:

@@ -48,6 +48,10 @@ class Attention(Detector):
     needs: ClassVar = {"sample_rate": SAMPLE_RATE}
     min_sections = 2
     sized_by_clips = True
+    not_augmented: ClassVar = {
+        "mixup": "it mixes the waveforms of every batch, as its paper does; change mixing, the parameter of its Beta "
+        "distribution"
+    }
 
     @classmethod
     def min_length(cls, settings: Settings) -> int:
@@ -156,6 +160,16 @@ class Attention(Detector):
 
     def _logits(self, cosine: Tensor, section: Tensor) -> Tensor:
         return arcface(cosine, section, self.settings.scale, self.settings.margin)
+
+    def mask_layer(self) -> nn.Module | None:
+        """The log-mel, as PANNs mask it beside a Wavegram."""
+        return self.logmel
+
+    @classmethod
+    def mask_shape(cls, settings: Settings, length: int, n_mels: int) -> tuple[int, int] | None:
+        """Those of the log-mel, if there is one."""
+        has_logmel = isinstance(settings, AttentionSettings) and settings.logmel
+        return (n_frames(length), N_MELS) if has_logmel else None
 
     def learning_rate_factor(self, epoch: Epoch) -> float:
         """Half a cosine, from 1 to ``last_learning_rate``; 1 throughout where that is 1."""

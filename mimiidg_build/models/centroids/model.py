@@ -134,12 +134,23 @@ class BCE(Detector):
 
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Mean loss over one window of each clip, at a random position."""
+        z = self._embed(self._random_windows(batch), self._training_level_db[labels.origin])
+        return self._losses(z, labels).mean()
+
+    def mixed_loss(self, batch: Tensor, labels: Labels, others: Labels, share: Tensor) -> Tensor:
+        """The same of mixed clips, standardised by both levels in their shares: as if each had been before."""
+        own_db, other_db = (self._training_level_db[each.origin] for each in (labels, others))
+        z = self._embed(self._random_windows(batch), torch.lerp(other_db, own_db, share))
+        own, other = (self._losses(z, each) for each in (labels, others))
+        return torch.lerp(other, own, share).mean()
+
+    def _random_windows(self, batch: Tensor) -> Tensor:
+        """A window of each clip [shape=(n, frames, n_mels)]."""
         frames = min(self.settings.frames, batch.shape[1])
         # Drawn on the CPU: the same on every device.
         first = torch.randint(batch.shape[1] - frames + 1, (len(batch), 1)).to(batch.device)
         frame_numbers = first + torch.arange(frames, device=batch.device)
-        windows = batch[torch.arange(len(batch), device=batch.device)[:, None], frame_numbers]
-        return self._losses(self._embed(windows, self._training_level_db[labels.origin]), labels).mean()
+        return batch[torch.arange(len(batch), device=batch.device)[:, None], frame_numbers]
 
     def _embed(self, windows: Tensor, level_db: Tensor) -> Tensor:
         """Embeddings of windows [shape=(n, frames, n_mels)] of machines with these levels [shape=(n,)]."""

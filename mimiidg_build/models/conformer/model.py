@@ -44,6 +44,9 @@ class Conformer(Detector):
     needs: ClassVar = BASELINE  # clips are augmented as log-mel
     uses_outliers = True
     min_sections = 2
+    not_augmented: ClassVar = {
+        "masks": "it masks clips itself, and learns to tell which it masked: further masks would have the wrong label"
+    }
 
     # The names of buffers are part of saved weights: `deviation` is the standard deviation.
     level_mean: Tensor  # (mel,), dB
@@ -132,13 +135,23 @@ class Conformer(Detector):
 
     def loss(self, batch: Tensor, labels: Labels) -> Tensor:
         """Sum of the heads' losses on clips [shape=(n, 313, 128)], each augmented."""
-        with torch.autocast(batch.device.type, enabled=False):
-            # Autocast would round the augmentations' matrix products to bfloat16.
-            augmented, kinds = augment(batch, self.level_mean)
-        z = self(augmented)
+        z, kinds = self._of_augmented(batch)
         with torch.autocast(batch.device.type, enabled=False):
             # The margin is on an angle: cosines stay in single precision.
             return self._heads_loss(z, labels, kinds)
+
+    def mixed_loss(self, batch: Tensor, labels: Labels, others: Labels, share: Tensor) -> Tensor:
+        """The same of mixed clips: the heads' means weigh a clip under either label by its share."""
+        z, kinds = self._of_augmented(batch)
+        with torch.autocast(batch.device.type, enabled=False):
+            return self._mixed_heads_loss(z, labels.section, others.section, kinds, share)
+
+    def _of_augmented(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of clips, each augmented, and how it was."""
+        with torch.autocast(batch.device.type, enabled=False):
+            # Autocast would round the augmentations' matrix products to bfloat16.
+            augmented, kinds = augment(batch, self.level_mean)
+        return self(augmented), kinds
 
     def _heads_loss(self, z: Tensor, labels: Labels, kinds: Tensor) -> Tensor:
         """The loss, from embeddings [shape=(n, 64)], float32, and the kind of augmentation of each clip."""
@@ -149,6 +162,21 @@ class Conformer(Detector):
         if self._in_second_stage:
             binary = F.binary_cross_entropy_with_logits(self.binary(z)[:, 0], own.float())
             loss = loss + settings.binary_weight * binary
+        return loss
+
+    def _mixed_heads_loss(self, z: Tensor, own: Tensor, other: Tensor, kinds: Tensor, share: Tensor) -> Tensor:
+        """``_heads_loss`` under the sections ``own`` and ``other`` of each clip, in their shares."""
+        settings = self.settings
+        # every clip twice: once with either label, which counts by its share
+        section, weight, twice = torch.cat([own, other]), torch.cat([share, 1 - share]), torch.cat([z, z])
+        known = section >= 0
+        logits = arcface(self._cosine(twice[known]), section[known], settings.scale, settings.margin)
+        losses = F.cross_entropy(logits, section[known], reduction="none")
+        loss = settings.section_weight * (losses * weight[known]).sum() / weight[known].sum()
+        loss = loss + settings.augmentation_weight * F.cross_entropy(self.augmentation(z), kinds)
+        if self._in_second_stage:
+            logit, target = self.binary(z)[:, 0], torch.lerp((other >= 0).float(), (own >= 0).float(), share)
+            loss = loss + settings.binary_weight * F.binary_cross_entropy_with_logits(logit, target)
         return loss
 
     def _cosine(self, z: Tensor) -> Tensor:

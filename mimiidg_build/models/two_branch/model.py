@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import SAMPLE_RATE
 from mimiidg_build.models.adacos import fixed_scale, log_probabilities
+from mimiidg_build.models.augmentation import draw_mixup, mixed
 from mimiidg_build.models.backends.base import Bank
 from mimiidg_build.models.backends.neighbours import LocalDensity, cosine_distances
 from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
@@ -55,6 +56,10 @@ class TwoBranch(Detector):
     min_sections = 2
     sized_by_clips = True
     sized_by_classes = True
+    mixes_itself = True
+    not_augmented: ClassVar = {
+        "masks": "the spectrum of the whole clip holds what a mask on one of its spectrograms would hide"
+    }
 
     reference: Tensor  # (training clip, size), unit length
     weight: Tensor  # (training clip,), of distances from it
@@ -124,12 +129,8 @@ class TwoBranch(Detector):
 
         A clip that is mixed is lambda x_i + (1 - lambda) x_j, of the classes y_i and y_j in the same shares.
         """
-        # drawn on the CPU: the same on every device
-        other, is_mixed = torch.randperm(len(batch)), torch.rand(len(batch)) < self.settings.mixup
-        share = torch.where(is_mixed, torch.rand(len(batch)), 1.0).to(batch.device)
-        other = other.to(batch.device)
-        waves = self._waves(batch)
-        cosine = self.cosines(torch.lerp(waves[other], waves, share[:, None]))
+        other, share = (drawn.to(batch.device) for drawn in draw_mixup(len(batch), self.settings))
+        cosine = self.cosines(mixed(self._waves(batch), other, share))
         log_p = log_probabilities(cosine, fixed_scale(*cosine.shape[1:]))
         own = log_p.gather(1, labels.training_class[:, None])[:, 0]
         others = log_p.gather(1, labels.training_class[other, None])[:, 0]

@@ -16,7 +16,7 @@ class TwoBranchSettings(Settings):
     """Settings of this family.
 
     n_centres      of a class
-    mixup          probability that a clip of a batch is mixed with another
+    mixup          0.5 of its own, as the description has it
     filters        channels of the convolutions along the spectrum
     channels       of the first stage of convolutions on a spectrogram
     bank           the training clips that a clip is compared with: those of its machine type, or of its section alone
