@@ -132,7 +132,7 @@ def _shown(detector: Detector, row: dict[str, Any]) -> Shown:
     peak = level(samples)[1]
     gain_db = min(MAX_GAIN_DB, 20 * math.log10(LOUDEST / peak))
     summary = f"score {row['score']:.4g}, threshold {row['threshold']:.4g}, percentile {row['percentile']:.1f}"
-    sound = encode_sound(samples, gain_db, audio.sample_rate)
+    sound = encode_sound(network.heard(samples), gain_db, audio.sample_rate)
     plain = Shown(row["file"], str(section), summary, row["note"], sound)
     statistics = network.band_statistics(section)
     if statistics is None:
