@@ -20,6 +20,7 @@ of a seed before the next. The figures so far are printed after each seed, and a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def write_thinned(
     cell, train : int
         Clips that are kept, as :func:`thinned` takes them.
     workers : int
-        Processes.
+        Processes; with 1, this one.
     """
     dataset = load_dataset(spec.name)
     clean = dataset.recording == "clean"
@@ -95,11 +96,13 @@ def write_thinned(
     folder.mkdir(parents=True, exist_ok=True)
     files = [one.name for one in FAMILIES[spec.family].archives(False) if one.machine_type in machines]
     files += ["noise.zip"] if clean else []
-    with process_pool(workers) as pool:
+    with process_pool(workers) if workers > 1 else nullcontext() as pool:
         for file in files:
             if not (folder / file).exists():
                 kept = thinned(spec, file, cell, train)
-                write_zip(folder / file, pool.map(_packed, [spec] * len(kept), kept, chunksize=16), None)
+                jobs = [spec] * len(kept), kept
+                packed = map(_packed, *jobs) if pool is None else pool.map(_packed, *jobs, chunksize=16)
+                write_zip(folder / file, packed, None)
     lines = [f'name = "{name}"', f'title = "{spec.record_id}, thinned"', f'recording = "{dataset.recording}"']
     lines += ['layout = "dcase2022"', f"audio = {{ channels = {dataset.audio.channels}, clip_seconds = 10.0 }}"]
     lines += ['recipe = "table1"'] if clean else []

@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, help="where archives, stores and runs are kept")
     options.add_argument("--machines", nargs="+", default=("fan", "gearbox"), choices=MACHINES)
+    options.add_argument("--references", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     options.add_argument("--models", nargs="+", default=MODELS)
     options.add_argument("--cell", type=int, default=50, help="test clips of each domain and condition")
     options.add_argument("--train", type=int, default=100, help="training clips of a section; they divide 1,000")
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     with working_root(given.root) as root:
         spec = SyntheticSpec(100, family="2ch")
         manifest = str(write_thinned(root, spec, given.machines, given.cell, given.train, given.workers))
-        for setting, changes in SETTINGS.items():
+        for setting in dict.fromkeys(["none", *given.references]):
+            changes = SETTINGS[setting]
             name = f"two-{setting}"
             variant = derive_variant(load_variant("released"), dataset=manifest, name=name, **changes)
             store = build_variant(variant, root, workers=given.workers).store
