@@ -219,12 +219,12 @@ def test_synthetic_ranking(tmp_path: Path) -> None:
 
 def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ["--machines", "fan", "--cell", "1", "--train", "2", "--profile", "smoke", "--workers", "1"]
-    assert two_channels.main([*sizes, "--models", "nearest_neighbour", "--save", str(tmp_path)]) == []
-    rows = json.loads((tmp_path / "two_channels.json").read_text())["rows"]
-    assert [row["reference"] for row in rows] == ["none", "log_ratio", "subtract"]
-    assert rows[0]["less none: auc_source"] == "" and re.fullmatch(
-        r"[+-][0-9.]+ \(.*\)", rows[2]["less none: auc_target"]
-    )
+    what = ["--models", "nearest_neighbour", "--references", "subtract", "--save", str(tmp_path)]
+    assert two_channels.main([*sizes, *what]) == []
+    none, subtract = json.loads((tmp_path / "two_channels.json").read_text())["rows"]
+    assert (none["reference"], none["less none: auc_target"]) == ("none", "")
+    assert subtract["reference"] == "subtract"
+    assert re.fullmatch(r"[+-][0-9.]+ \(.*\)", subtract["less none: auc_target"])
     assert "1 test clips a cell" in capsys.readouterr().out
 
 
