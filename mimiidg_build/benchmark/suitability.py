@@ -194,7 +194,7 @@ def _other_features(store: Store, model: str) -> Iterator[UsageError]:
         features, model_type = store.attributes.variant.features, model_class(model)
         is_one = audio.channels is None or (model_type.takes == "logmel" and not features.keeps_channels("logmel"))
         if not is_one and not model_type.any_channels:
-            but = f' and without features.reference = "{features.reference}"' if features.has_reference else ""
+            but = f', and without features.reference = "{features.reference}"' if features.has_reference else ""
             yield UsageError(
                 f"{model} takes one channel, and {section_id} of {store.path} has {audio.channels}. Build the variant "
                 f"with `channels = 0`, or the number of another channel{but}."
