@@ -33,7 +33,7 @@ from mimiidg_build.synthesis.dsp import (
 from mimiidg_build.synthesis.factory import HABITS, factory_noise, pump_noise
 from mimiidg_build.synthesis.microphone import heard_anew
 
-HALL_DB = -29.0  # mean square at the near microphone: bearings are at -2 dB SNR, sliders at -13, as in Table 1
+HALL_DB = -29.0  # mean square at the near microphone: SNRs of -2 to -16 dB by section, about those of Table 1
 CLIP_DB, PLACE_DB, SWELL_DB = 3.0, 2.0, 2.5  # standard deviations: of a clip, of a place in it, within the clip
 SWELLS = 20  # straight pieces of a clip's level: it turns every half second
 N_RECORDINGS = 12  # of each factory and pump, that clips are drawn from
