@@ -77,7 +77,7 @@ def near_and_far(
     rng = stream(seed, "hall", name)
     kinds, louder_db = _noise_of(machine_type, section, domain, attributes, rng)
     loudness_db = HALL_DB + louder_db + rng.normal(0, CLIP_DB)
-    spectra = dict.fromkeys((NEAR, FAR), np.complex64(0))
+    spectra: dict[str, np.ndarray] = dict.fromkeys((NEAR, FAR), np.zeros(1, np.complex64))
     for place, kind in enumerate(kinds):
         noise = _recording(seed, kind, int(rng.integers(N_RECORDINGS)))
         swell_db = np.convolve(rng.normal(0, SWELL_DB, SWELLS + 1), [0.5, 0.7, 0.5], "same")
