@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -40,6 +40,11 @@ def _noise_source(entry: object) -> object:
     return {"archive": entry} if entry.lower().endswith(".zip") else {"folder": entry}
 
 
+# of a reference channel, by the keys that they stand under; the others are a spectrogram's
+OF_REFERENCE = ("reference", "primary_channel", "reference_channel", "over_subtraction", "spectral_floor")
+OF_SUBTRACTION = OF_REFERENCE[3:]
+
+
 class FeatureSettings(Strict):
     """What is computed of each clip, in librosa's convention; as it stands, the log-mel of the benchmark systems.
 
@@ -54,6 +59,13 @@ class FeatureSettings(Strict):
     mel_norm       "slaney": bands of unit area; "none": of unit peak
     stft           also store the STFT's magnitude, linear, as the array ``stft`` (clip, frame, bin)
     dtype          how features are stored
+    reference      a channel far from the machine as a reference of the noise, for recordings of two channels or more:
+                   "log_ratio": log-mel of the primary channel less that of the reference; "subtract": log-mel of the
+                   primary channel's mel bands less the reference's (spectral subtraction). A clip then has one log-mel
+                   without an axis of channels. "none": every channel by itself
+    primary_channel, reference_channel  which they are, from 0
+    over_subtraction  of "subtract": so many times the reference is taken away
+    spectral_floor    of "subtract": what is left of a band at least, as a share of the reference
     """
 
     n_fft: Annotated[int, Field(ge=2, le=32_768)] = 1024
@@ -68,6 +80,11 @@ class FeatureSettings(Strict):
     mel_norm: Literal["slaney", "none"] = "slaney"
     stft: bool = False
     dtype: Literal["float32", "float16"] = "float32"
+    reference: Literal["none", "log_ratio", "subtract"] = "none"
+    primary_channel: Annotated[int, Field(ge=0)] = 0
+    reference_channel: Annotated[int, Field(ge=0)] = 1
+    over_subtraction: Annotated[float, Field(gt=0, le=20)] = 1.0
+    spectral_floor: Annotated[float, Field(ge=1e-4, le=1)] = 0.1
 
     @field_validator("window_length")
     @classmethod
@@ -85,6 +102,16 @@ class FeatureSettings(Strict):
             raise ValueError(f"expected more than f_min_hz = {f_min_hz:g}")
         return value
 
+    @model_validator(mode="after")
+    def _the_reference_is_another_channel(self) -> Self:
+        if self.has_reference and self.primary_channel == self.reference_channel:
+            raise ValueError(f"primary_channel and reference_channel are both {self.primary_channel}: expected two")
+        unused = OF_SUBTRACTION if self.reference == "log_ratio" else () if self.has_reference else OF_REFERENCE[1:]
+        for name in unused:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f'{name} decides nothing with reference = "{self.reference}": leave it out')
+        return self
+
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """All but ``dtype`` came later, and is left out where it is the default: stores then have their old bytes."""
@@ -95,6 +122,20 @@ class FeatureSettings(Strict):
     def values(self) -> dict[str, Any]:
         """All that decides the values of a log-mel spectrogram, defaults included."""
         return {name: getattr(self, name) for name in type(self).model_fields if name not in ("stft", "dtype")}
+
+    @property
+    def spectrogram(self) -> dict[str, Any]:
+        """What decides them of one channel by itself."""
+        return {name: value for name, value in self.values.items() if name not in OF_REFERENCE}
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether a clip's log-mel is made of two of its channels."""
+        return self.reference != "none"
+
+    def keeps_channels(self, array: str) -> bool:
+        """Whether an array of features has an axis of channels where the clips have one."""
+        return array == "stft" or not self.has_reference
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -209,6 +250,22 @@ class Variant(Strict):
         for choice in value:
             if not SECTION_CHOICE.fullmatch(choice):
                 raise ValueError(f"{choice!r} is not a section: write a machine type ('fan') or a section ('fan/00')")
+        return value
+
+    @field_validator("features")
+    @classmethod
+    def _a_reference_is_recorded(cls, value: FeatureSettings, info: ValidationInfo) -> FeatureSettings:
+        """Two channels are needed, as they were recorded."""
+        if not value.has_reference:
+            return value
+        setting = f'reference = "{value.reference}"'
+        if info.data.get("channels", ALL) != ALL:
+            raise ValueError(f'{setting} takes two channels of a recording: expected channels = "all" in the variant')
+        if info.data.get("mixing", "none") != "none":
+            raise ValueError(
+                f'{setting}: expected mixing = "none". Noise is added to every channel alike, so the reference would '
+                "hold exactly what was added, which no second microphone does"
+            )
         return value
 
     @model_serializer(mode="wrap")

@@ -34,6 +34,7 @@ from tests.benchmarks import (
     startup,
     synthetic_ranking,
     training,
+    two_channels,
 )
 from tests.conftest import DATASET
 
@@ -214,6 +215,17 @@ def test_synthetic_ranking(tmp_path: Path) -> None:
     sizes = ["--machines", "fan", "--cell", "2", "--train", "4", "--seeds", "1", "--profile", "smoke"]
     ratios = synthetic_ranking.main([*sizes, "--models", "nearest_neighbour", "mobilenetv2", "--root", str(tmp_path)])
     assert [ratio.what.split(",")[0].split(" ")[0] for ratio in ratios] == ["autoencoder"] * 3 + ["mobilenetv2", "best"]
+
+
+def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--machines", "fan", "--cell", "1", "--train", "2", "--profile", "smoke", "--workers", "1"]
+    what = ["--models", "nearest_neighbour", "--references", "subtract", "--save", str(tmp_path)]
+    assert two_channels.main([*sizes, *what]) == []
+    none, subtract = json.loads((tmp_path / "two_channels.json").read_text())["rows"]
+    assert (none["reference"], none["less none: auc_target"]) == ("none", "")
+    assert subtract["reference"] == "subtract"
+    assert re.fullmatch(r"[+-][0-9.]+ \(.*\)", subtract["less none: auc_target"])
+    assert "1 test clips a cell" in capsys.readouterr().out
 
 
 def test_picture_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

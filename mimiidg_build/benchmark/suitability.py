@@ -191,12 +191,15 @@ def _other_features(store: Store, model: str) -> Iterator[UsageError]:
     needs = model_class(model).needs
     for section_id, section in store.sections.items():
         audio = section.audio
-        if audio.channels is not None and not model_class(model).any_channels:
+        features, model_type = store.attributes.variant.features, model_class(model)
+        is_one = audio.channels is None or (model_type.takes == "logmel" and not features.keeps_channels("logmel"))
+        if not is_one and not model_type.any_channels:
+            but = f', and without features.reference = "{features.reference}"' if features.has_reference else ""
             yield UsageError(
                 f"{model} takes one channel, and {section_id} of {store.path} has {audio.channels}. Build the variant "
-                "with `channels = 0`, or the number of another channel."
+                f"with `channels = 0`, or the number of another channel{but}."
             )
-        found = store.attributes.variant.features.values | {"sample_rate": audio.sample_rate}
+        found = features.values | {"sample_rate": audio.sample_rate}
         if found["f_max_hz"] == audio.sample_rate / 2:
             found["f_max_hz"] = None  # as if it were not given
         if odd := [key for key in needs if found[key] != needs[key]]:

@@ -16,15 +16,16 @@ from mimiidg_build.audio.resampling import resampled_length
 from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.datasets.release import Release
 from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.features import channels_mistake
 from mimiidg_build.schemas.manifests import AudioFormat, DatasetManifest
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionAudio
-from mimiidg_build.schemas.variants import Variant
+from mimiidg_build.schemas.variants import FeatureSettings, Variant
 from mimiidg_build.storage.places import Place
 
 
 def check_channels(variant: Variant, dataset: DatasetManifest) -> None:
-    """Refuse a channel that the dataset's recordings do not have.
+    """Refuse channels that the dataset's recordings do not have.
 
     Raises
     ------
@@ -32,6 +33,8 @@ def check_channels(variant: Variant, dataset: DatasetManifest) -> None:
         The message says which they have.
     """
     held = dataset.audio.channels
+    if held != "any" and (mistake := channels_mistake(held, variant.features)):
+        raise UsageError(f"variant {variant.name}: a recording of {dataset.name} {mistake}.")
     if held != "any" and variant.channels != "all" and variant.channels >= held:
         has = "one channel, 0" if held == 1 else f"{held} channels, 0 to {held - 1}"
         raise UsageError(
@@ -73,14 +76,16 @@ def section_audio(
     n_samples = stated.clip_samples(section_id.machine_type, sample_rate)
     channels = stated.channels if variant.channels == "all" else None
     if n_samples is None or channels == "any":
-        first = _first_clip(release, section_id, opened)
+        first = _first_clip(release, section_id, opened, variant.features)
         n_samples = n_samples or resampled_length(first.frames, first.sample_rate, sample_rate)
         channels = first.channels if channels == "any" else channels
     return SectionAudio(n_samples=n_samples, sample_rate=sample_rate, channels=channels)
 
 
-def _first_clip(release: Release, section_id: SectionId, opened: Callable[[Place], Archive]) -> SoundInfo:
-    """What the header of a section's first clip says."""
+def _first_clip(
+    release: Release, section_id: SectionId, opened: Callable[[Place], Archive], features: FeatureSettings
+) -> SoundInfo:
+    """What the header of a section's first clip says; it must have the channels that the features take."""
     clips = release.clips
     is_section = (clips["machine_type"] == section_id.machine_type) & (clips["section"] == section_id.section)
     key, member = clips.loc[is_section, ["archive", "member"]].iloc[0]
@@ -91,6 +96,8 @@ def _first_clip(release: Release, section_id: SectionId, opened: Callable[[Place
         raise DataError(
             f"{name}: holds no samples. It is the first clip of {section_id}, whose length all others have."
         )
+    if mistake := channels_mistake(info.channels, features):
+        raise DataError(f"{name}: {mistake}. It is the first clip of {section_id}.")
     return info
 
 

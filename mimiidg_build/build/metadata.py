@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mimiidg_build import features
-from mimiidg_build.build.render import SHARD_CLIPS
+from mimiidg_build.build.render import SHARD_CLIPS, feature_shape
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.schemas.variants import FeatureSettings
@@ -55,7 +55,16 @@ def described_array(name: str, settings: FeatureSettings, sample_rate: int) -> d
 
 def _logmel_name(settings: FeatureSettings) -> dict[str, Any]:
     factor, quantity = (10, "power") if settings.power == 2 else (20, "magnitude")
-    name = f"log-mel {quantity} spectrogram, {factor} log10, not normalised; 0 dB: {quantity} 1 at full scale 1"
+    zero = f"{quantity} 1 at full scale 1"
+    of_channels = ""
+    if settings.has_reference:
+        primary, reference = f"channel {settings.primary_channel}", f"channel {settings.reference_channel}"
+        if settings.reference == "log_ratio":
+            of_channels, zero = f" of {primary} less that of {reference}", "both alike"
+        else:
+            share = f"{settings.over_subtraction:g} times {reference}, at least {settings.spectral_floor:g} times that"
+            of_channels = f" of {primary} less {share}"
+    name = f"log-mel {quantity} spectrogram{of_channels}, {factor} log10, not normalised; 0 dB: {zero}"
     return {"long_name": name, "units": "dB"}
 
 
@@ -70,15 +79,6 @@ def _bands(settings: FeatureSettings, sample_rate: int) -> dict[str, Any]:
         "f_max_hz": plain(settings.f_max_hz or sample_rate / 2),
     }
     return bands if settings.mel_norm == "slaney" else bands | {"mel_norm": settings.mel_norm}
-
-
-def feature_shape(settings: FeatureSettings, name: str, audio: SectionAudio) -> tuple[int, ...]:
-    """The shape of a clip's feature: (frame, band or bin), with an axis of channels in front where they are kept.
-
-    >>> feature_shape(FeatureSettings(), "logmel", SectionAudio(channels=8))
-    (8, 313, 128)
-    """
-    return (*audio.shape[:-1], *settings.clip_shape(name, audio.n_samples))
 
 
 def array_metadata(
@@ -121,7 +121,7 @@ def _create_arrays(
     channel = () if audio.channels is None else ("channel",)
     arrays = {"audio": (audio.shape, "int16", ("clip", *channel, "sample"))}
     for name in settings.arrays:
-        axes = ("clip", *channel, "frame", LAST_AXIS[name])
+        axes = ("clip", *(channel if settings.keeps_channels(name) else ()), "frame", LAST_AXIS[name])
         arrays[name] = (feature_shape(settings, name, audio), settings.dtype, axes)
     for name, (shape, dtype, axes) in arrays.items():
         group.create_array(

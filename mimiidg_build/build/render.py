@@ -19,7 +19,8 @@ from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.build.statistics import BandTotals
-from mimiidg_build.features import clip_features
+from mimiidg_build.errors import DataError
+from mimiidg_build.features import clip_features, samples_mistake
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
 from mimiidg_build.mixing.noise_bank import read_noise_clip
 from mimiidg_build.parallel.memory import keep_freed_memory
@@ -33,6 +34,18 @@ from mimiidg_build.store.shards import open_shard
 # 20 MB of samples and 10 MB of log-mel: few enough files (570 of a whole release), and small enough that a section of
 # 1,200 clips keeps 16 cores busy and a kill costs a worker a fifth of a second of work.
 SHARD_CLIPS = 64
+
+
+def feature_shape(settings: FeatureSettings, name: str, audio: SectionAudio) -> tuple[int, ...]:
+    """The shape of a clip's feature: (frame, band or bin), with an axis of channels in front where they are kept.
+
+    >>> feature_shape(FeatureSettings(), "logmel", SectionAudio(channels=8))
+    (8, 313, 128)
+    >>> feature_shape(FeatureSettings(reference="subtract"), "logmel", SectionAudio(channels=2))
+    (313, 128)
+    """
+    channels = audio.shape[:-1] if settings.keeps_channels(name) else ()
+    return (*channels, *settings.clip_shape(name, audio.n_samples))
 
 
 @dataclass(frozen=True)
@@ -71,9 +84,16 @@ class ShardTask:
     @property
     def objects(self) -> tuple[str, ...]:
         """Paths within the store of the shard's files, that of the samples first."""
-        number, tail = self.start // SHARD_CLIPS, "/0" * len(self.audio.shape)
-        features = (f"{self.section}/{name}/c/{number}{tail}/0" for name in self.features.arrays)
-        return f"{self.section}/audio/c/{number}{tail}", *features
+        return tuple(self._object(name) for name in ("audio", *self.features.arrays))
+
+    def _object(self, name: str) -> str:
+        return f"{self.section}/{name}/c/{self.start // SHARD_CLIPS}" + "/0" * (self.n_axes(name) - 1)
+
+    def n_axes(self, name: str) -> int:
+        """Axes of an array of the store, that of clips included."""
+        if name == "audio":
+            return 1 + len(self.audio.shape)
+        return 1 + len(feature_shape(self.features, name, self.audio))
 
 
 @lru_cache(maxsize=32)
@@ -107,6 +127,8 @@ def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     """Inflate, decode, mix and transform one clip of the shard."""
     data = _archive(clip.archive).read(clip.member)
     recording = task.form.decode(data, f"{clip.archive.name}: {clip.member}")
+    if mistake := samples_mistake(recording, task.features):
+        raise DataError(f"{clip.archive.name}: {clip.member}: {mistake}")
     power, peak = clip.level or level(recording)
     layers = [(read_noise_clip(path, k, task.audio.n_samples), gain) for path, k, gain in clip.layers]
     mixed = mix(recording, layers, task.attenuation)
@@ -139,14 +161,13 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
     _use_current_archives(task)
     feature_dtype = np.dtype(task.features.dtype).newbyteorder("<")
     rows = (task.start, len(task.clips), task.n_clips, SHARD_CLIPS)
-    n_axes = 1 + len(task.audio.shape)
     measured, bands = [], BandTotals()
     with ExitStack() as opened:
         shards = {
-            name: opened.enter_context(open_shard(store, f"{task.section}/{name}", *rows, n_axes=n_axes + 1))
+            name: opened.enter_context(open_shard(store, f"{task.section}/{name}", *rows, n_axes=task.n_axes(name)))
             for name in task.features.arrays
         }
-        audio = opened.enter_context(open_shard(store, f"{task.section}/audio", *rows, n_axes=n_axes))
+        audio = opened.enter_context(open_shard(store, f"{task.section}/audio", *rows, n_axes=task.n_axes("audio")))
         for clip in task.clips:
             rendered = render_clip(task, clip)
             audio.append(rendered.samples.astype("<i2", copy=False))

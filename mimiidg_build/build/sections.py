@@ -10,9 +10,8 @@ import pandas as pd
 
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
-from mimiidg_build.build.metadata import feature_shape
 from mimiidg_build.build.planning import PlannedSection
-from mimiidg_build.build.render import ShardTask, read_entry, render_shard, write_entry
+from mimiidg_build.build.render import ShardTask, feature_shape, read_entry, render_shard, write_entry
 from mimiidg_build.build.statistics import logmel_statistics, sums_of_shard
 from mimiidg_build.errors import DataError
 from mimiidg_build.parallel.runner import Runner

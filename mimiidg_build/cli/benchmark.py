@@ -132,7 +132,8 @@ def benchmark(
     Such a file is a program: use only those of people whom you trust.
 
     A network takes the beginning of every clip, as long as the shortest of its sections; clips of other sections that
-    it learns from as outliers are cut, or repeated, to that length. Models take one channel at 16 kHz.
+    it learns from as outliers are cut, or repeated, to that length. Models take one channel at 16 kHz, or the log-mel
+    that is made of two.
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """

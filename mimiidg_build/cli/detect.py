@@ -52,10 +52,11 @@ def detect(
     Writes them as official score files, which `mimiidg evaluate` reads, as a table, and a page with the loudest
     differences from the training clips by band and time. The run's folder is all that is needed.
 
-    WAV and FLAC files of any sample rate. Of several channels the store's is taken; of a longer recording the first
-    part, as long as the training clips; a shorter one is repeated. Which section a recording is from is read from its
-    name and folder as releases have them (fan/test/section_00_....wav), or is --section. What cannot be scored (no
-    audio, silent, too short, of no section) or is clipped is named, all others are scored, and the exit code is 1.
+    WAV and FLAC files of any sample rate. Of several channels those of the store are taken; of a longer recording the
+    first part, as long as the training clips; a shorter one is repeated. Which section a recording is from is read from
+    its name and folder as releases have them (fan/test/section_00_....wav), or is --section. What cannot be scored (no
+    audio, silent, too short, of no section, without the reference channel that features take) or is clipped is named,
+    all others are scored, and the exit code is 1.
 
     Example: mimiidg detect mimiidg-data/runs/demo/<fingerprint>/autoencoder-cpu-0 my_fan --section fan/00
     """

@@ -33,7 +33,8 @@ def export_model(
 
     Samples in, score out: the features are in the file, and so are sample rate, channels, length, section and
     threshold, as JSON. FILE ends in .pt2 (torch.export: torch.export.load reads it) or in .onnx (ONNX, for any runtime;
-    needs the extra `onnx`). Scores equal the run's to 1e-4.
+    needs the extra `onnx`). Scores equal the run's to 1e-4. Where features take a reference channel, samples are
+    (n_channels, n_samples).
 
     Example: mimiidg export-model mimiidg-data/runs/demo/<fingerprint>/autoencoder-cpu-0 fan.pt2 --section fan
     """

@@ -105,7 +105,7 @@ def _synthetic_manifest(spec: synthetic.SyntheticSpec) -> DatasetManifest:
     return DatasetManifest(
         name=spec.name,
         title=f"synthetic release {synthetic.GENERATION}, {spec.percent:g} % of {size}, seed {spec.seed}",
-        recording="clean",
+        recording="mixed" if family.in_hall else "clean",
         layout=family.layout,
         protocol=family.protocol,
         machine_types=list(family.machines),

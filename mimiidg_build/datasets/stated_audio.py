@@ -1,4 +1,4 @@
-"""Whether clips are as long as their dataset's manifest states, as far as sizes and one header a section tell."""
+"""Whether clips are as their dataset's manifest states, as far as sizes and one clip a section tell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.pieces import SoundInfo, sound_info
+from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.datasets.clip_table.clips import Clip
 from mimiidg_build.datasets.clip_table.sizes import check_sizes
 from mimiidg_build.datasets.findings import Finding
@@ -22,7 +23,7 @@ def check_audio(
     members: Mapping[str, Mapping[str, int]],
     paths: Mapping[str, Place],
 ) -> list[Finding]:
-    """Clips that are longer or shorter than stated.
+    """Clips that are longer or shorter than stated, and channels that hold the same.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ def check_audio(
     list of Finding
         The error ``clip_length`` of a section none of whose clips has the size that is stated, where the header of its
         first clip says another length, too. Else ``size`` warnings, of single clips: the decoder counts samples.
+        The warning ``same_channels`` of a section whose first clip has two channels or more, all alike.
     """
     sections: dict[SectionId, list[Clip]] = {}
     for clip in clips:
@@ -49,7 +51,28 @@ def check_audio(
         info = _first_header(own[0], paths) if n_samples and len(odd) == len(own) > 1 else None
         stated_s = (n_samples or 0) / dataset.audio.sample_rate
         findings += [_length(dataset, own, info, stated_s)] if info and info.seconds != stated_s else odd
+        if dataset.audio.channels != 1:
+            findings += _same_channels(own[0], paths)
     return findings
+
+
+def _same_channels(clip: Clip, paths: Mapping[str, Place]) -> list[Finding]:
+    """A clip whose channels are copies of one; nothing where it cannot be read, which a build tells."""
+    try:
+        with open_archive(paths[clip.file.archive]) as archive:
+            data = archive.read(clip.file.member)
+        info = sound_info(io.BytesIO(data), clip.file.member)
+        form = ClipFormat(info.sample_rate, info.frames, "all", info.channels)
+        channels = form.decode(data, clip.file.member)
+    except DataError:
+        return []
+    if len(channels) == 1 or (channels != channels[0]).any():
+        return []
+    message = (
+        f"{clip.file.member}: its {len(channels)} channels hold the same samples; expected as many microphones. Likely "
+        "cause: a recording of one channel was written several times. No channel can be a reference for another"
+    )
+    return [Finding("warning", "same_channels", clip.file.archive, message)]
 
 
 def _first_header(clip: Clip, paths: Mapping[str, Place]) -> SoundInfo | None:

@@ -43,7 +43,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of releases. ``names`` are its archives' file names by part; a part without one is in another's."""
+    """A family of releases. ``names`` are its archives' file names by part; a part without one is in another's.
+
+    ``in_hall``: machines were recorded in the noise of their hall, by one microphone near and one far from them.
+    """
 
     layout: LayoutName
     protocol: Protocol
@@ -51,6 +54,7 @@ class Family:
     names: Mapping[Part, str]
     channels: int = 1
     has_domains: bool = True
+    in_hall: bool = False
 
     def archives(self, evaluation: bool) -> list[ArchiveOf]:
         """The archives of a release, development first."""
@@ -141,5 +145,13 @@ FAMILIES: Mapping[str, Family] = {
         },
         names=_DCASE,
         channels=2,
+    ),
+    "2ch": Family(  # laid out as DCASE 2026, of MIMII DG's machines
+        layout="dcase2022",
+        protocol="2022",
+        machines={name: Machine(name, _units(_DEV)) for name in ("bearing", "fan", "gearbox", "slider", "valve")},
+        names={"dev": "dev_{}.zip"},
+        channels=2,
+        in_hall=True,
     ),
 }

@@ -2,7 +2,8 @@
 (librosa's).
 
 In: samples, int16 [shape=(n_samples,) or (n_channels, n_samples)], and a variant's settings. Out: log-mel in dB,
-float32 [shape=(n_frames, n_mels)], with an axis of channels in front where the samples have one, and STFT magnitudes.
+float32 [shape=(n_frames, n_mels)], with an axis of channels in front where the samples have one, and STFT magnitudes;
+or one log-mel of two channels, of which the second is a reference of the noise (``reference``).
 Imports: schemas, kernels.
 """
 
@@ -19,6 +20,7 @@ from mimiidg_build.features.parameters import (
     SAMPLE_RATE,
     n_frames,
 )
+from mimiidg_build.features.reference import channels_mistake, samples_mistake
 from mimiidg_build.features.spectrogram import is_compiled, logmel
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "N_FFT",
     "N_MELS",
     "SAMPLE_RATE",
+    "channels_mistake",
     "clip_features",
     "hz_from_mel",
     "is_compiled",
@@ -38,5 +41,6 @@ __all__ = [
     "mel_from_hz",
     "mistake",
     "n_frames",
+    "samples_mistake",
     "versions",
 ]

@@ -6,8 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.features.mel import empty_bands
-from mimiidg_build.features.parameters import DEFAULT, GENERAL_VERSION, LOGMEL_VERSION, SAMPLE_RATE, STFT_VERSION
-from mimiidg_build.features.spectra import logmel_of, power_spectra
+from mimiidg_build.features.parameters import (
+    DEFAULT,
+    GENERAL_VERSION,
+    LOGMEL_VERSION,
+    REFERENCE_VERSION,
+    SAMPLE_RATE,
+    STFT_VERSION,
+)
+from mimiidg_build.features.reference import against_reference, samples_mistake
+from mimiidg_build.features.spectra import in_decibels, mel_of, power_spectra
 from mimiidg_build.features.spectrogram import is_compiled, logmel
 from mimiidg_build.schemas.variants import FeatureSettings
 
@@ -30,18 +38,27 @@ def clip_features(
     -------
     dict of array name to np.ndarray, float32
         ``logmel`` [shape=(n_frames, n_mels)] in dB and, if asked for, ``stft`` [shape=(n_frames, 1 + n_fft // 2)],
-        magnitudes at full scale 1; with an axis of channels in front where the samples have one.
+        magnitudes at full scale 1; with an axis of channels in front where the samples have one. With a reference
+        channel, ``logmel`` is of the two channels that the settings name, and has no such axis.
 
     Raises
     ------
     ValueError
-        Samples that are not int16, or of more axes.
+        Samples that are not int16, or of more axes; or without the channels that the settings name, or with the same
+        samples in both.
     """
     if samples.dtype != np.int16 or samples.ndim not in (1, 2):
         raise ValueError(
             f"expected one clip of int16 samples, of one or several channels, got {samples.dtype} of shape "
             f"{samples.shape}"
         )
+    if settings.has_reference:
+        if mistake := samples_mistake(samples, settings):
+            raise ValueError(f"the clip: {mistake}")
+        found = {"logmel": against_reference(samples, settings, sample_rate)}
+        if settings.stft:
+            found["stft"] = np.stack([_stft(power_spectra(channel, settings)) for channel in samples])
+        return found
     if samples.ndim == 1:
         return _of_channel(samples, settings, sample_rate)
     channels = [_of_channel(channel, settings, sample_rate) for channel in samples]
@@ -54,10 +71,14 @@ def _of_channel(samples: npt.NDArray[np.int16], settings: FeatureSettings, sampl
     if settings.stft or not compiled:
         power = power_spectra(samples, settings)
         if not compiled:
-            features["logmel"] = logmel_of(power, settings, sample_rate)
+            features["logmel"] = in_decibels(mel_of(power, settings, sample_rate), settings)
         if settings.stft:
-            features["stft"] = np.sqrt(power).astype(np.float32)
+            features["stft"] = _stft(power)
     return features
+
+
+def _stft(power: npt.NDArray[np.float64]) -> Float32:
+    return np.sqrt(power).astype(np.float32)
 
 
 def versions(settings: FeatureSettings, sample_rate: int = SAMPLE_RATE) -> list[str]:
@@ -65,8 +86,12 @@ def versions(settings: FeatureSettings, sample_rate: int = SAMPLE_RATE) -> list[
 
     >>> versions(FeatureSettings()), versions(FeatureSettings(n_mels=64, stft=True))
     (['logmel-3'], ['logmel-general-1', 'stft-1'])
+    >>> versions(FeatureSettings(reference="subtract"))
+    ['logmel-3-reference-1']
     """
     of_logmel = LOGMEL_VERSION if is_compiled(settings, sample_rate) else GENERAL_VERSION
+    if settings.has_reference:
+        of_logmel += f"-{REFERENCE_VERSION}"
     return [of_logmel, STFT_VERSION] if settings.stft else [of_logmel]
 
 

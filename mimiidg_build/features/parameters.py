@@ -21,6 +21,7 @@ BASELINE = DEFAULT.values | {"sample_rate": SAMPLE_RATE}
 FLOOR = sys.float_info.epsilon  # of mel power, at full scale 1: -156.5 dB
 # parts of a store's fingerprint: a change of one bit is a new version
 LOGMEL_VERSION, GENERAL_VERSION, STFT_VERSION = "logmel-3", "logmel-general-1", "stft-1"
+REFERENCE_VERSION = "reference-1"
 
 
 def n_frames(n_samples: int) -> int:

@@ -68,8 +68,8 @@ def power_spectra(samples: npt.NDArray[np.int16], settings: FeatureSettings) -> 
     return power
 
 
-def logmel_of(power: Float64, settings: FeatureSettings, sample_rate: int) -> Float32:
-    """Log-mel spectrogram of a clip's power spectra.
+def mel_of(power: Float64, settings: FeatureSettings, sample_rate: int) -> Float32:
+    """Mel bands of a clip's power spectra: of power, or of magnitude where the settings say so.
 
     Parameters
     ----------
@@ -79,12 +79,19 @@ def logmel_of(power: Float64, settings: FeatureSettings, sample_rate: int) -> Fl
 
     Returns
     -------
-    np.ndarray [shape=(n_frames, n_mels)], float32, dB
+    np.ndarray [shape=(n_frames, n_mels)], float32
     """
-    from mimiidg_build.kernels.entries import mel_decibels
+    from mimiidg_build.kernels.entries import mel_bands
 
     spectra = power if settings.power == 2 else np.sqrt(power)
-    return mel_decibels(spectra, *_bands(settings, sample_rate), np.float32(FLOOR), np.float32(2 / settings.power))
+    return mel_bands(spectra, *_bands(settings, sample_rate))
+
+
+def in_decibels(mel: Float32, settings: FeatureSettings) -> Float32:
+    """Mel bands in dB [shape=(n_frames, n_mels)], float32: 10 log10 of power, 20 log10 of magnitude."""
+    from mimiidg_build.kernels.entries import decibels
+
+    return decibels(mel, np.float32(FLOOR), np.float32(2 / settings.power))
 
 
 @lru_cache(maxsize=32)

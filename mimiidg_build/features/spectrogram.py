@@ -93,7 +93,7 @@ def _logmel(sample_rate: int) -> LogMel | None:
 @lru_cache(maxsize=32)  # asked for every clip
 def is_compiled(settings: FeatureSettings, sample_rate: int) -> bool:
     """Whether :func:`logmel` computes log-mel spectrograms of these settings."""
-    return settings.values == DEFAULT.values and _tables(sample_rate) is not None
+    return settings.spectrogram == DEFAULT.spectrogram and _tables(sample_rate) is not None
 
 
 def logmel(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Float32:
@@ -114,9 +114,34 @@ def logmel(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Fl
         Anything but one clip of int16 samples: floating-point samples have another full scale. Or a sample rate at
         which the mel bands do not fit the compiled code.
     """
+    return _compiled(samples, sample_rate)(samples)
+
+
+def mel_power(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Float32:
+    """Power of the mel bands of one clip, of which :func:`logmel` is the logarithm.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n_samples,)], int16
+    sample_rate : int, Hz
+
+    Returns
+    -------
+    np.ndarray [shape=(n_frames, 128)], float32
+
+    Raises
+    ------
+    ValueError
+        As :func:`logmel`.
+    """
+    return _compiled(samples, sample_rate).power(samples)
+
+
+def _compiled(samples: npt.NDArray[np.int16], sample_rate: int) -> LogMel:
+    """The compiled code, if it can take the samples."""
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"expected one clip of int16 samples, got {samples.dtype} of shape {samples.shape}")
     compiled = _logmel(sample_rate)
     if compiled is None:
         raise ValueError(f"the mel bands at {sample_rate} Hz do not fit the compiled code")
-    return compiled(samples)
+    return compiled

@@ -1,4 +1,4 @@
-"""The logarithm of this room, a part of ``logmel`` and of ``mel``."""
+"""The logarithm of this room, a part of ``logmel``, and alone for mel bands that were computed before."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def decibels_of(values: Array, bits: Array, floor: float, exponents: Array, deci
         square = x * x
         natural = x + (y * x * square - f32(0.5) * square)
         decibels[i] = natural * PER_NATURAL + f32(exponents[i]) * PER_OCTAVE
+
+
+@part
+def decibels(values: Array, bits: Array, floor: float, factor: float, exponents: Array, out: Array) -> None:
+    """Factor 10 log10(max(values, floor)), to ``out``; the values are lost: see :func:`.entries.decibels`."""
+    decibels_of(values, bits, floor, exponents, out)
+    for i in range(len(out)):
+        out[i] *= factor

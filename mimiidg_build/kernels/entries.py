@@ -31,18 +31,16 @@ _mix = {
     for noise in (INT16S, FLOATS)
 }
 _logmel = MachineCode(
-    *("logmel", "logmel", INT32S, FLOATS, np.float32, INT64S, INT64S, FLOATS),
+    *("logmel", "logmel", INT32S, FLOATS, np.float32, np.int64, INT64S, INT64S, FLOATS),
     *(INT32S, FLOATS, INT32S, INT32S, FLOATS, FLOATS),
 )
-_mel_decibels = MachineCode(
-    *("mel", "mel_decibels", DOUBLES, INT64S, INT64S, FLOATS, np.float32, np.float32),
-    *(np.int64, np.int64, DOUBLES, INT32S, FLOATS, INT32S, FLOATS),
-)
+_mel_bands = MachineCode(*("mel", "mel_bands", DOUBLES, INT64S, INT64S, FLOATS, np.int64, np.int64, DOUBLES, FLOATS))
+_decibels = MachineCode("decibels", "decibels", FLOATS, INT32S, np.float32, np.float32, INT32S, FLOATS)
 
 
 def load_all() -> None:
     """Have all of them ready, for processes that are forked from this one."""
-    for code in (_sum_and_peak, *_mix.values(), _logmel, _mel_decibels):
+    for code in (_sum_and_peak, *_mix.values(), _logmel, _mel_bands, _decibels):
         code.load()
 
 
@@ -124,11 +122,27 @@ class LogMel(threading.local):
         -------
         np.ndarray [shape=(1 + n_samples // 512, N_BANDS)], float32, dB
         """
+        return self._of(samples, True)
+
+    def power(self, samples: Int16) -> Float32:
+        """Power of a clip's mel bands, of which its log-mel is the logarithm.
+
+        Parameters
+        ----------
+        samples : np.ndarray [shape=(n_samples,)], int16
+
+        Returns
+        -------
+        np.ndarray [shape=(1 + n_samples // 512, N_BANDS)], float32
+        """
+        return self._of(samples, False)
+
+    def _of(self, samples: Int16, in_decibels: bool) -> Float32:
         if len(samples) != self._n_samples:
             self._allocate(len(samples))
         self._inner[:] = samples
         out = np.empty((1 + len(samples) // N_POINTS, N_BANDS), np.float32)
-        self._run(out)
+        self._run[in_decibels](out)
         return out
 
     def _allocate(self, n_samples: int) -> None:
@@ -139,10 +153,14 @@ class LogMel(threading.local):
         # zeros: bands are summed beyond the powers, with weights of 0, and 0 times a stray NaN or infinity is NaN;
         # what a clip leaves there is neither
         work = _aligned(WORK_SIZE, np.float32)
-        self._run = _logmel.bound(
-            *(padded.view(np.int32), *self._bank, _aligned(SCRATCH_SIZE, np.int32), work, work.view(np.int32)),
+        memory = (
+            *(_aligned(SCRATCH_SIZE, np.int32), work, work.view(np.int32)),
             *(_aligned(N_BANDS * LANES, np.int32), _aligned(N_BANDS * LANES, np.float32)),
         )
+        window, floor, *bands = self._bank
+        self._run = [
+            _logmel.bound(padded.view(np.int32), window, floor, in_decibels, *bands, *memory) for in_decibels in (0, 1)
+        ]
         self._n_samples = n_samples
 
 
@@ -153,10 +171,8 @@ def _aligned(size: int, dtype: type) -> npt.NDArray[Any]:
     return memory[start : start + memory.size - CACHE_LINE].view(dtype)
 
 
-def mel_decibels(
-    spectra: Float64, first_bin: Int64, first_weight: Int64, weights: Float32, floor: np.float32, factor: np.float32
-) -> Float32:
-    """Factor 10 log10(max(mel, floor)) of spectra, the sums in double precision and in the order of the bins.
+def mel_bands(spectra: Float64, first_bin: Int64, first_weight: Int64, weights: Float32) -> Float32:
+    """Mel bands of spectra, the sums in double precision and in the order of the bins.
 
     Parameters
     ----------
@@ -167,18 +183,31 @@ def mel_decibels(
         Where a band's weights begin, and the last one's end.
     weights : np.ndarray [shape=(n_weights,)], float32
         Band after band.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_frames, n_bands)], float32
+    """
+    mel = np.empty((len(spectra), len(first_bin)), np.float32)
+    _mel_bands(spectra, first_bin, first_weight, weights, *spectra.shape, np.empty(4), mel)
+    return mel
+
+
+def decibels(mel: Float32, floor: np.float32, factor: np.float32) -> Float32:
+    """Factor 10 log10(max(mel, floor)), in the memory of a copy: ``mel`` stays.
+
+    Parameters
+    ----------
+    mel : np.ndarray [shape=(n_frames, n_bands)], float32
     floor, factor : float32
 
     Returns
     -------
     np.ndarray [shape=(n_frames, n_bands)], float32, dB
     """
-    mel = np.empty((len(spectra), len(first_bin)), np.float32)
-    decibels, sums = np.empty_like(mel), np.empty(4)
-    memory = sums, _scratch(mel.size), mel, mel.view(np.int32)
-    bands = first_bin, first_weight, weights
-    _mel_decibels(spectra, *bands, floor, factor, *spectra.shape, *memory, decibels)
-    return decibels
+    values, out = mel.copy(), np.empty_like(mel)
+    _decibels(values, values.view(np.int32), floor, factor, _scratch(mel.size), out)
+    return out
 
 
 def _scratch(size: int) -> npt.NDArray[Any]:

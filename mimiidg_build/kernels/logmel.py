@@ -1,4 +1,7 @@
-"""Log-mel of a clip: frames, transform, power, mel bands, logarithm, 16 frames at a time, from cache to cache."""
+"""Log-mel of a clip: frames, transform, power, mel bands, logarithm, 16 frames at a time, from cache to cache.
+
+Or its mel power, where the logarithm comes later.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,7 @@ def logmel(
     pairs: Array,
     window: Array,
     floor: float,
+    in_decibels: int,
     first_row: Array,
     first_weight: Array,
     weights: Array,
@@ -59,7 +63,8 @@ def logmel(
     decibels: Array,
     out: Array,
 ) -> None:
-    """Log-mel of a clip, as pairs of its padded samples, to ``out``: see :class:`.entries.LogMel`.
+    """Log-mel of a clip, as pairs of its padded samples, to ``out``: see :class:`.entries.LogMel`. Without
+    ``in_decibels``, power of its mel bands.
 
     The other arrays are memory to work in, ``work_bits`` that of ``work`` as int32.
     """
@@ -70,9 +75,12 @@ def logmel(
         transform(work, window)
         power_of_bins(work)
         _mel_bands(work, first_row, first_weight, weights)
-        decibels_of(mel, mel_bits, floor, exponents, decibels)
+        values = mel
+        if in_decibels:
+            decibels_of(mel, mel_bits, floor, exponents, decibels)
+            values = decibels
         for lane in range(LANES):
             frame = first + lane % 2 * HALF_LANES + lane // 2  # lanes alternate between two halves
             if frame < n_frames:
                 for band in range(N_BANDS):
-                    out[frame * N_BANDS + band] = decibels[band * LANES + lane]
+                    out[frame * N_BANDS + band] = values[band * LANES + lane]

@@ -3,7 +3,8 @@
 Parts are as they stand in the mixture: y = machine + noise, machine = attenuation x with x from the archive, noise the
 difference, so what was added is measured and not assumed. Spectrograms are log-mel as the store's, over one range of
 levels a section; sounds are raised by one gain a section. So levels compare within a section. Samples are int16
-[shape=(n_samples,)], of clips that keep several channels those of the first.
+[shape=(n_samples,)], of clips that keep several channels those of the first, or of the primary one where features
+have a reference; that channel is then shown beside it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ TICKS_KHZ = (0.5, 1, 2, 4)
 
 @dataclass(frozen=True)
 class Signal:
-    """One spectrogram with its sound, both as data URIs. ``kind``: recording, mixture, machine or noise."""
+    """One spectrogram with its sound, both as data URIs. ``kind``: recording, reference, mixture, machine or noise."""
 
     kind: str
     title: str
@@ -169,7 +170,8 @@ def make_gallery(
     """
     mixing = bool(store.mix_plan["added_noise_snr_db"].notna().any())
     clip_s = max(section.audio.seconds for section in store.attributes.sections.values())
-    shown_s = shown_duration_s(len(store.sections) * len(CELLS) * (3 if mixing else 1), room_bytes, clip_s)
+    n_signals = 3 if mixing else 2 if store.attributes.variant.features.has_reference else 1
+    shown_s = shown_duration_s(len(store.sections) * len(CELLS) * n_signals, room_bytes, clip_s)
     reader = ClipReader(store, root, shown_s, stopped)
     sections, shown = [], sections_with(store, "test")
     with ThreadPoolExecutor(n_cores()) as pool:  # encoding sound is most of the work, and lets other threads run
@@ -218,9 +220,13 @@ class ClipReader:
         """The clip's signals by kind (``Signal.kind``), as long as is shown."""
         self.go_on()
         stored: Int16 = np.asarray(self.store.audio(row["machine_type"], row["section"])[int(row["row"])])
-        mixture = _first_channel(stored)
+        features = self.store.attributes.variant.features
+        mixture = _channel(stored, features.primary_channel)
         if np.isnan(row["added_noise_snr_db"]):
-            return {"recording": mixture[: self.n_samples]}
+            signals = {"recording": mixture}
+            if features.has_reference:
+                signals["reference"] = _channel(stored, features.reference_channel)
+            return {kind: samples[: self.n_samples] for kind, samples in signals.items()}
         recording = self._recording(row)
         if recording is None:
             return {"mixture": mixture[: self.n_samples]}
@@ -243,12 +249,12 @@ class ClipReader:
         if level(samples)[0] != row["power"]:  # to the last bit: computed as the build did
             self.unknown = f"{path} is not the archive that the store was built from: {member} has another level."
             return None
-        return _first_channel(samples)
+        return _channel(samples, 0)
 
 
-def _first_channel(samples: Int16) -> Int16:
-    """Of samples [shape=(n_samples,) or (n_channels, n_samples)]."""
-    return samples if samples.ndim == 1 else samples[0]
+def _channel(samples: Int16, number: int) -> Int16:
+    """One of samples [shape=(n_samples,) or (n_channels, n_samples)]."""
+    return samples if samples.ndim == 1 else samples[number]
 
 
 def _section(reader: ClipReader, machine_type: str, section: str) -> SectionExamples:
@@ -282,6 +288,7 @@ def _title(kind: str, store: Store) -> str:
     clean = store.attributes.recording == "clean"
     return {
         "recording": "recording",
+        "reference": "reference channel",
         "mixture": "mixture",
         "machine": "machine, clean" if clean else "recording as released",
         "noise": "noise" if clean else "added noise",

@@ -124,7 +124,7 @@ class Store:
 
     def logmel(self, machine_type: str, section: str) -> zarr.Array[Any]:
         """Log-mel of a section [shape=(n_clips, n_frames, n_mels)], dB, with ``attributes.variant.features``; with
-        ``channels = "all"`` [shape=(n_clips, n_channels, n_frames, n_mels)].
+        ``channels = "all"`` and no reference channel [shape=(n_clips, n_channels, n_frames, n_mels)].
         """
         return self._array(machine_type, section, "logmel")
 
@@ -167,7 +167,7 @@ class Store:
         Returns
         -------
         mean, std : np.ndarray [shape=(n_mels,)], float64, dB
-            [shape=(n_channels, 1, n_mels)] where channels are kept: both broadcast to a clip's log-mel.
+            [shape=(n_channels, 1, n_mels)] where its channels are kept: both broadcast to a clip's log-mel.
 
         Raises
         ------
@@ -185,7 +185,8 @@ class Store:
             if not any("train" in cell.split("_") for cell in summary.counts):
                 raise UsageError(f"{machine_type}/{section} of {self.path} has no training clips to compute them from.")
             raise DataError(f"{self.path} was built by an early version, without statistics. Build its variant again.")
-        shape = (-1,) if summary.audio.channels is None else (summary.audio.channels, 1, -1)
+        kept = self.attributes.variant.features.keeps_channels("logmel")
+        shape = (summary.audio.channels, 1, -1) if summary.audio.channels and kept else (-1,)
         return np.reshape(found.mean_db, shape), np.reshape(found.std_db, shape)
 
     def _array(self, machine_type: str, section: str, name: str) -> zarr.Array[Any]:

@@ -12,7 +12,8 @@ inside a zip. Machine recordings are clean; factory noise and pumps come apart, 
 
 ``contents`` decides what each archive holds, ``machines`` (one module each: ``bearing`` to ``valve``) and ``factory``
 make the sound from the signals of ``dsp``; it leaves through a ``body``, is damaged by ``faults``, and is heard by a
-``microphone``. ``archive`` packs it into zips (``zip_file``). ``local_zenodo`` serves it.
+``microphone``; in ``synthetic-2ch`` by two, in the noise of a ``hall``. ``archive`` packs it into zips (``zip_file``).
+``local_zenodo`` serves it.
 
 Source: Dohi et al., "MIMII DG", arXiv:2205.13879, section 2 and Tables 1 and 2.
 """

@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from mimiidg_build.datasets.synthetic import TRUTH_LIST, SyntheticSpec, archive_names
+from mimiidg_build.datasets.synthetic_families import FAMILIES
 from mimiidg_build.parallel.processes import process_pool
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.synthesis.contents import ClipEntry, Entry, NoiseEntry, entries
 from mimiidg_build.synthesis.dsp import SAMPLE_RATE, stream
 from mimiidg_build.synthesis.factory import synthesize_noise
+from mimiidg_build.synthesis.hall import near_and_far
 from mimiidg_build.synthesis.machines import synthesize_clip
 from mimiidg_build.synthesis.zip_file import Packed, pack_member, write_zip
 
@@ -93,6 +95,9 @@ def content(spec: SyntheticSpec, entry: Entry) -> bytes:
     if isinstance(entry, ClipEntry):
         attributes = dict(entry.attributes)
         samples = synthesize_clip(entry.machine_type, entry.section, entry.condition, attributes, spec.seed, entry.name)
+        if FAMILIES[spec.family].in_hall:
+            place = entry.machine_type, entry.section, entry.domain, attributes
+            return encode_wav(near_and_far(samples, *place, (spec.seed, entry.name)))
         samples = samples[: round(entry.seconds * SAMPLE_RATE)]
         return encode_wav(samples if entry.channels == 1 else in_channels(samples, entry.channels, spec, entry.name))
     if isinstance(entry, NoiseEntry):

@@ -16,6 +16,7 @@ N_SESSIONS = 40
 SESSION_DB = 2.7  # standard deviation over sessions, and over the clips of a session
 CLIP_DB = 2.7
 NOISE_DB = 3.0
+ANEW_DB = 1.0
 N_TERMS = 12
 
 _TERM = np.arange(1, N_TERMS + 1)
@@ -53,6 +54,11 @@ def machine_response(seed: int, machine_type: str, rng: np.random.Generator) -> 
 def noise_heard(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A factory or a pump [shape=(n_samples,)] as it was recorded once."""
     return to_signal(to_spectrum(sound) * _gain(NOISE_DB * ripple(rng)))
+
+
+def heard_anew(rng: np.random.Generator) -> np.ndarray:
+    """What a microphone that stays where it is hears otherwise on another day [shape=(n_frequencies,)]."""
+    return _gain(ANEW_DB * ripple(rng))
 
 
 def _gain(curve_db: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ of a seed before the next. The figures so far are printed after each seed, and a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.published import published
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.synthetic import NOISE_KINDS, SyntheticSpec
+from mimiidg_build.datasets.synthetic_families import DEFAULT_FAMILY, FAMILIES
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.parallel.processes import process_pool
 from mimiidg_build.synthesis.archive import content
@@ -80,28 +83,35 @@ def write_thinned(
     root : Path
     spec : SyntheticSpec
     machines : sequence of str
-        Whose archives; noise comes with them.
+        Whose archives; noise comes with them where the recordings are clean.
     cell, train : int
         Clips that are kept, as :func:`thinned` takes them.
     workers : int
-        Processes.
+        Processes; with 1, this one.
     """
-    name = f"{NAME}-{cell}-{train}"
+    dataset = load_dataset(spec.name)
+    clean = dataset.recording == "clean"
+    name = f"{NAME}-{cell}-{train}" if spec.family == DEFAULT_FAMILY else f"{NAME}-{spec.family}-{cell}-{train}"
     folder = root / "archives" / f"{name}-{spec.record_id}"
     folder.mkdir(parents=True, exist_ok=True)
-    files = [f"{machine}.zip" for machine in machines] + ["noise.zip"]
-    with process_pool(workers) as pool:
+    files = [one.name for one in FAMILIES[spec.family].archives(False) if one.machine_type in machines]
+    files += ["noise.zip"] if clean else []
+    with process_pool(workers) if workers > 1 else nullcontext() as pool:
         for file in files:
             if not (folder / file).exists():
                 kept = thinned(spec, file, cell, train)
-                write_zip(folder / file, pool.map(_packed, [spec] * len(kept), kept, chunksize=16), None)
-    lines = [f'name = "{name}"', f'title = "{spec.record_id}, thinned"', 'recording = "clean"', 'layout = "dcase2022"']
-    lines += ['recipe = "table1"', "audio = { clip_seconds = 10.0 }", 'citation = "none"', "[[records]]"]
+                jobs = [spec] * len(kept), kept
+                packed = map(_packed, *jobs) if pool is None else pool.map(_packed, *jobs, chunksize=16)
+                write_zip(folder / file, packed, None)
+    lines = [f'name = "{name}"', f'title = "{spec.record_id}, thinned"', f'recording = "{dataset.recording}"']
+    lines += ['layout = "dcase2022"', f"audio = {{ channels = {dataset.audio.channels}, clip_seconds = 10.0 }}"]
+    lines += ['recipe = "table1"'] if clean else []
+    lines += ['citation = "none"', "[[records]]"]
     lines += [f'id = "{folder.name}"', f'title = "{folder.name}"', 'license = "MIT"']
     for file in files:
         lines += ["[[records.files]]", f'name = "{file}"']
     manifest = root / f"{name}.toml"
-    for kind, members in NOISE_KINDS.items():
+    for kind, members in NOISE_KINDS.items() if clean else ():
         lines += [f"[noise.{kind}]", f'dataset = "{manifest}"', 'file = "noise.zip"', f'members = "{members}"']
     manifest.write_text("\n".join(lines) + "\n")
     return manifest

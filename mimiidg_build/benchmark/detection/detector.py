@@ -127,7 +127,7 @@ class Detector:
         Parameters
         ----------
         samples : array_like [shape=(n_samples,) or (n_channels, n_samples)]
-            int16, or floating-point at full scale 1. Of several channels the run takes the one that its store holds.
+            int16, or floating-point at full scale 1. Of several channels the run takes those that its store holds.
         sample_rate : int, Hz
             Another one than the store's is resampled.
         section : str, optional
@@ -142,7 +142,8 @@ class Detector:
         UsageError
             The samples are of another type or shape, the run has no such section, or has several and none is named.
         DataError
-            The recording is silent, too short, not finite or beyond full scale; or the weights cannot be read.
+            The recording is silent, too short, not finite, beyond full scale or without the reference channel that the
+            run's features take; or the weights cannot be read.
         """
         meant = self.only_section(section)
         network = self.network_of(meant)

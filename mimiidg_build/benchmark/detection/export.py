@@ -7,6 +7,7 @@ With torch.export (``.pt2``, the default) the file is read by torch alone::
     score = program.module()(samples)           # float32 (n_samples,) in [-1, 1); larger = more anomalous
     json.loads(extra["mimiidg.json"])           # sample rate, channels, length, section, threshold
 
+A run whose features take a reference channel has a file that takes (n_channels, n_samples).
 With ONNX (``.onnx``, needs the extra ``onnx``) by any runtime; the same text is its metadata's ``mimiidg.json``.
 """
 
@@ -16,6 +17,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
@@ -41,7 +43,8 @@ SUFFIXES = (".pt2", ".onnx")
 
 
 class SamplesToScore(nn.Module):
-    """Score, float64 and without axes, of the samples of one clip [shape=(n_samples,)], float32 in [-1, 1).
+    """Score, float64 and without axes, of the samples of one clip, float32 in [-1, 1): [shape=(n_samples,)], or with a
+    reference channel [shape=(n_channels, n_samples)].
 
     Parameters
     ----------
@@ -116,7 +119,8 @@ def export_model(
             f"{network.config.settings.get('file')}. `mimiidg detect` takes such a run as it is"
         )
     whole, metadata = SamplesToScore(network, meant).eval().requires_grad_(False), _metadata(network, meant)
-    example = torch.linspace(-0.5, 0.5, network.audio(meant).n_samples)
+    shape = network.audio(meant).shape
+    example = torch.linspace(-0.5, 0.5, math.prod(shape)).reshape(shape)
     write = _onnx if path.suffix == ".onnx" else _torch_export
     try:
         with torch.no_grad(), _quietly():
@@ -138,14 +142,17 @@ def export_model(
 
 def _metadata(network: Network, section: SectionId) -> dict[str, Any]:
     """What a user of the file has to know."""
-    audio, config = network.audio(section), network.config
+    audio, config, features = network.audio(section), network.config, network.inputs.features
+    taken = {"primary_channel": features.primary_channel, "reference_channel": features.reference_channel}
+    axes = "(n_samples,)" if audio.channels is None else "(n_channels, n_samples)"
     return {
         "format": 1,
-        "input": "samples, float32 (n_samples,), full scale 1",
+        "input": f"samples, float32 {axes}, full scale 1",
         "output": "anomaly score, float64, larger = more anomalous; anomalous above the threshold",
         "sample_rate": audio.sample_rate,
-        "channels": 1,
+        "channels": audio.channels or 1,
         "channel": network.inputs.channel,
+        **(taken if features.has_reference else {}),
         "n_samples": audio.n_samples,
         "section": section.machine_type if section.section == UNKNOWN else str(section),
         "threshold": network.threshold[section.machine_type],

@@ -17,7 +17,7 @@ from mimiidg_build.benchmark.detection.sections import UNKNOWN
 from mimiidg_build.benchmark.encoders.description import check_unchanged
 from mimiidg_build.benchmark.run_files import CONFIG, inputs_path, read_config, read_inputs, read_summary, summary_path
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.features import clip_features
+from mimiidg_build.features import clip_features, samples_mistake
 from mimiidg_build.models import check_models, is_encoder, model_class, with_settings
 from mimiidg_build.models.backends import chosen_backends
 from mimiidg_build.schemas.runs import BackendSummary, DetectorInputs, NetworkSummary, RunConfig
@@ -171,6 +171,10 @@ class Network:
         """The shape of a section's clips."""
         return min((self.inputs.audio[name] for name in self.serving(section)), key=lambda audio: audio.n_samples)
 
+    def heard(self, clip: Int16) -> Int16:
+        """The channel of a clip that stands for it where one is to be heard [shape=(n_samples,)]."""
+        return clip if clip.ndim == 1 else clip[self.inputs.features.primary_channel]
+
     def logmel(self, clip: Int16, sample_rate: int) -> npt.NDArray[Any]:
         """A clip's log-mel as the store holds it [shape=(n_frames, n_mels)], dB."""
         features = self.inputs.features
@@ -181,7 +185,7 @@ class Network:
 
         Parameters
         ----------
-        clip : np.ndarray [shape=(n_samples,)], int16
+        clip : np.ndarray [shape=(n_samples,) or (n_channels, n_samples)], int16
         sample_rate : int, Hz
         name : str
             The clip's, for messages.
@@ -195,7 +199,8 @@ class Network:
         UsageError
             The encoder's file is missing, has changed, or gives no embeddings of such a clip.
         Unfit
-            The encoder's embedding of the clip is not finite.
+            The encoder's embedding of the clip is not finite, or the clip lacks the channels that the features take,
+            or has the same samples in both.
         """
         if self.takes == "embedding":
             try:
@@ -203,6 +208,8 @@ class Network:
             except DataError as error:
                 raise Unfit("no_embedding", str(error)) from None
             return embedding
+        if self.takes == "logmel" and (mistake := samples_mistake(clip, self.inputs.features)):
+            raise Unfit("no_reference", f"{name}: {mistake}")
         taken = clip if self.takes == "audio" else self.logmel(clip, sample_rate)
         axis = time_axis(self.takes)
         return taken if taken.shape[axis] == self.inputs.length else fitted(taken, self.inputs.length, axis)

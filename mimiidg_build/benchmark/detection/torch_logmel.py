@@ -19,7 +19,8 @@ FULL_SCALE = 32768
 
 
 class TorchLogMel(nn.Module):
-    """Log-mel [shape=(n_frames, n_mels)], dB, of one clip's samples [shape=(n_samples,)] in [-1, 1).
+    """Log-mel [shape=(n_frames, n_mels)], dB, of one clip's samples in [-1, 1): [shape=(n_samples,)], or with a
+    reference channel [shape=(n_channels, n_samples)].
 
     Parameters
     ----------
@@ -39,10 +40,26 @@ class TorchLogMel(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """The clip's log-mel, of the type that stores hold."""
-        n_fft, power = self.settings.n_fft, self.settings.power
+        settings = self.settings
+        if not settings.has_reference:
+            decibels = self._decibels(self._mel(samples))
+        else:
+            # as features.reference, which says what it means
+            near, far = self._mel(samples[settings.primary_channel]), self._mel(samples[settings.reference_channel])
+            if settings.reference == "log_ratio":
+                decibels = self._decibels(near) - self._decibels(far)
+            else:
+                left = near - settings.over_subtraction * far
+                decibels = self._decibels(torch.maximum(left, settings.spectral_floor * far))
+        return decibels.to(torch.float16 if settings.dtype == "float16" else torch.float32)
+
+    def _mel(self, samples: Tensor) -> Tensor:
+        """Mel bands of one channel."""
+        n_fft = self.settings.n_fft
         padded = F.pad(samples.double(), (n_fft // 2, n_fft // 2))
         spectra = torch.view_as_real(torch.fft.rfft(padded.unfold(0, n_fft, self.settings.hop_length) * self.window))
         energy = spectra.square().sum(dim=-1)
-        mel = (energy if power == 2 else energy.sqrt()) @ self.filters
-        decibels = 20 / power * torch.log10(mel.clamp(min=FLOOR))
-        return decibels.to(torch.float16 if self.settings.dtype == "float16" else torch.float32)
+        return (energy if self.settings.power == 2 else energy.sqrt()) @ self.filters
+
+    def _decibels(self, mel: Tensor) -> Tensor:
+        return 20 / self.settings.power * torch.log10(mel.clamp(min=FLOOR))

@@ -129,10 +129,11 @@ def _shown(detector: Detector, row: dict[str, Any]) -> Shown:
     network = detector.network_of(section)
     audio, inputs = network.audio(section), network.inputs
     samples = read_recording(Path(row["file"]), audio, inputs.channel, network.shortest).samples
-    peak = level(samples)[1]
-    gain_db = min(MAX_GAIN_DB, 20 * math.log10(LOUDEST / peak))
+    heard = network.heard(samples)
+    peak = level(heard)[1]
+    gain_db = min(MAX_GAIN_DB, 20 * math.log10(LOUDEST / peak)) if peak else 0.0
     summary = f"score {row['score']:.4g}, threshold {row['threshold']:.4g}, percentile {row['percentile']:.1f}"
-    sound = encode_sound(samples, gain_db, audio.sample_rate)
+    sound = encode_sound(heard, gain_db, audio.sample_rate)
     plain = Shown(row["file"], str(section), summary, row["note"], sound)
     statistics = network.band_statistics(section)
     if statistics is None:
