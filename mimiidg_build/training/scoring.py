@@ -6,6 +6,7 @@ quantity that it is applied to; there is one per machine type.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,11 +169,12 @@ def thresholds(training: ClipDataset, scores: Scores) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring a network's clips gives beside the score files: ``thresholds`` by score and machine type, and the
-    scores of the ``training`` clips, in order, by score."""
+    """What scoring a network's clips gives beside the score files: ``thresholds`` by score and machine type, the scores
+    of the ``training`` clips, in order, by score, and how long scoring training and test clips took."""
 
     thresholds: dict[str, dict[str, float]]
     training: dict[str, Scores]
+    duration_s: float
 
 
 def score(
@@ -208,14 +210,16 @@ def score(
     DataError
         A score is not finite, no threshold can be fitted, or a file cannot be written.
     """
+    begun = time.monotonic()
     training_scores = clip_scores(model, training, device, on_progress)
     test_scores = clip_scores(model, test, device, on_progress)
+    duration_s = time.monotonic() - begun  # a GPU is done by now: the scores are here
     derived = model.derived_scores(ScoreTable(training.clips, training_scores), ScoreTable(test.clips, test_scores))
     training_scores, test_scores = training_scores | derived[0], test_scores | derived[1]
     found = {name: thresholds(training, scores) for name, scores in training_scores.items()}
     for name, scores in test_scores.items():
         write_score_files(directory / name, test, scores, found[name])
-    return Scored(found, training_scores)
+    return Scored(found, training_scores, duration_s)
 
 
 def write_score_files(directory: Path, test: ClipDataset, scores: Scores, threshold: dict[str, float]) -> list[Path]:
