@@ -166,17 +166,22 @@ def _rounded(result: ModelResult) -> float:
 
 def _why_not_ranked(result: ModelResult) -> str:
     if "oracle" in result.score:
-        return "it sees the labels of the test clips"
+        return "for it sees the labels of the test clips"
     if "transductive" in result.score:
-        return "it sees all test clips at once"
-    return "a further score of the model, not its own"
+        return "for it sees all test clips at once"
+    return "as a further score of a model beside its own"
 
 
 def _baselines(results: Sequence[ModelResult]) -> dict[str, ModelResult]:
-    """The baseline of each label: with the same settings, or with those of the profile itself."""
+    """The baseline of each label: with the same settings, or those of the profile itself, or the only one of it."""
     own = {result.label: result for result in results if result.model == BASELINE and result.is_plain}
-    found = {result.label: own.get(result.label) or own.get(result.profile) for result in results}
-    return {label: baseline for label, baseline in found.items() if baseline is not None}
+    found = {}
+    for result in results:
+        of_profile = [one for one in own.values() if one.profile == result.profile]
+        baseline = own.get(result.label) or own.get(result.profile) or (of_profile[0] if len(of_profile) == 1 else None)
+        if baseline is not None:
+            found[result.label] = baseline
+    return found
 
 
 def _less(result: ModelResult, other: ModelResult | None, unpaired: dict[str, None]) -> PairedDifference | None:

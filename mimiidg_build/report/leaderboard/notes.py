@@ -37,6 +37,7 @@ def notes(
     store = results[0].store
     said = [
         *_of_the_best(found),
+        *_of_unranked(found),
         *(f"Not paired: {reason}" for reason in unpaired),
         *_of_unlike_rows(found),
         *_of_unlike_seeds(results),
@@ -89,6 +90,15 @@ def _of_the_best(found: Leaderboard) -> Iterator[str]:
         )
 
 
+def _of_unranked(found: Leaderboard) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for one in found.systems:
+        if one.not_ranked:
+            reasons.setdefault(one.not_ranked, []).append(title(one, found))
+    for reason, names in reasons.items():
+        yield f"Without a rank, {reason}: {', '.join(names)}."
+
+
 def _of_unlike_rows(found: Leaderboard) -> Iterator[str]:
     """What sets rows apart beside the system."""
     if len(profiles := _values(found, lambda one: one.profile)) > 1:
@@ -108,10 +118,7 @@ def _of_unlike_rows(found: Leaderboard) -> Iterator[str]:
         for one in found.systems
         if one.less_baseline and one.less_baseline.than_profile != one.profile
     ]:
-        yield (
-            f"The baseline was not run with the settings of {', '.join(borrowed)}: their differences are from the "
-            "baseline with its profile's own."
-        )
+        yield f"Less a baseline of other settings, for it was not run with theirs: {', '.join(borrowed)}."
 
 
 def _values(found: Leaderboard, value_of: Callable[[LeaderboardSystem], str]) -> list[str]:

@@ -54,7 +54,7 @@ def _row(one: LeaderboardSystem, found: Leaderboard) -> tuple[Cell, ...]:
     by_type = (heat(math.nan if value is None else value) for value in one.machine_types.values())
     return (
         Cell(one.name),
-        number(one.rank) if one.rank is not None else Cell("\N{EN DASH}", one.not_ranked, math.nan, exact=(math.nan,)),
+        UNKNOWN if one.rank is None else number(one.rank),
         Cell(one.profile),
         number(len(one.seeds)),
         _score(one),
