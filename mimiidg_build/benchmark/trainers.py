@@ -159,7 +159,8 @@ class Trainers:
         """
         if not self._keep_going or isinstance(error, UsageError):
             raise error
-        self._failed.add(run.directory)
+        if not run.is_trained(network):  # else it was a back end, and the model's own scores are worth finishing
+            self._failed.add(run.directory)
         write_failure(run.directory, network.name, error)
         self._reporter.note(title(run, network), "failed")
 
