@@ -15,7 +15,7 @@ from mimiidg_build.benchmark.compare import compare_results
 from mimiidg_build.benchmark.failures import failure_of
 from mimiidg_build.benchmark.finished_runs import FinishedRuns, read_runs
 from mimiidg_build.benchmark.model_result import ModelResult
-from mimiidg_build.benchmark.run_files import label_of, read_config
+from mimiidg_build.benchmark.run_files import read_config, run_name
 from mimiidg_build.benchmark.suitability import refusal
 from mimiidg_build.benchmark.tested import tested_clips
 from mimiidg_build.datasets.rows import records
@@ -230,12 +230,12 @@ def _stopped(runs: FinishedRuns) -> Iterator[Absent]:
 
 
 def _named(directory: Path) -> tuple[str, str]:
-    """The model and the profile of a run that is not finished, with its seed; its folder may be all that is whole."""
+    """The model of a run, and its profile with the seed, as its folder has them: early versions say no more."""
     try:
-        config = read_config(directory)
-    except DataError:
+        model = read_config(directory).model
+    except DataError:  # the folder's name may be all that is whole of a run that is not finished
         return directory.name, ""
-    return config.model, f"{label_of(config)}-{config.seed}"
+    return model, directory.name.removeprefix(run_name(model, "", 0).removesuffix("-0"))
 
 
 def _not_run(store: Store, profile: str, there: Collection[tuple[str, str]]) -> Iterator[Absent]:
