@@ -83,4 +83,4 @@ def _interval(low: float | None, high: float | None, sign: str = "") -> str:
 
 
 def _difference(one: PairedDifference | None) -> str:
-    return "-" if one is None else f"{100 * one.value:+.2f}{_interval(one.low, one.high, '+')}"
+    return "-" if one is None else f"{round(100 * one.value, 2) + 0.0:+.2f}{_interval(one.low, one.high, '+')}"

@@ -164,7 +164,7 @@ def test_a_score_that_knows_the_answers_has_no_rank(made: tuple[Path, Store, Lea
     assert oracle.value == 1 and oracle.rank is None and "sees the labels" in oracle.not_ranked
     ranks = [one.rank for one in found.systems if one.rank is not None]
     assert ranks[0] == 1 and ranks == sorted(ranks) and len(ranks) == 5
-    assert any(f"Without a rank, for it sees the labels of the test clips: {OWN} (oracle)" in n for n in found.notes)
+    assert any(f"Without a rank (sees the labels of the test clips): {OWN} (oracle)" in n for n in found.notes)
 
 
 def test_equal_scores_share_a_rank(own: tuple[Path, Store, Path]) -> None:

@@ -166,10 +166,10 @@ def _rounded(result: ModelResult) -> float:
 
 def _why_not_ranked(result: ModelResult) -> str:
     if "oracle" in result.score:
-        return "for it sees the labels of the test clips"
+        return "sees the labels of the test clips"
     if "transductive" in result.score:
-        return "for it sees all test clips at once"
-    return "as a further score of a model beside its own"
+        return "sees all test clips at once"
+    return "a further score of a model beside its own"
 
 
 def _baselines(results: Sequence[ModelResult]) -> dict[str, ModelResult]:

@@ -96,7 +96,7 @@ def _of_unranked(found: Leaderboard) -> Iterator[str]:
         if one.not_ranked:
             reasons.setdefault(one.not_ranked, []).append(title(one, found))
     for reason, names in reasons.items():
-        yield f"Without a rank, {reason}: {', '.join(names)}."
+        yield f"Without a rank ({reason}): {', '.join(names)}."
 
 
 def _of_unlike_rows(found: Leaderboard) -> Iterator[str]:

@@ -13,6 +13,7 @@ from mimiidg_build.report.svg import PALETTE
 from mimiidg_build.report.templating import fill
 from mimiidg_build.schemas.leaderboards import Leaderboard, LeaderboardSystem, PairedDifference
 
+N_NAMED = 4  # systems that the first screen names as not distinguishable; all of them stand below the table
 UNKNOWN = Cell("\N{EN DASH}", number=math.nan, exact=(math.nan,))
 """What is not known: neither a zero nor an empty cell."""
 
@@ -25,9 +26,9 @@ def leaderboard_page(found: Leaderboard) -> str:
         "found": found,
         "variant": SimpleNamespace(name=found.variant),
         "best": best,
-        "best_title": title(best, found) if best else "",
         "best_score": _score(best) if best else None,
         "n_competing": len(competing),
+        "n_named": N_NAMED,
         "level": [title(one, found) for one in not_distinguishable(found)],
         "systems": _systems(found),
         "absent": _absent(found) if found.absent else None,
@@ -94,7 +95,8 @@ def _difference(one: PairedDifference | None, few_clips: bool) -> Cell:
     value = 100 * one.value
     low, high = (math.nan if bound is None else 100 * bound for bound in (one.low, one.high))
     small = "" if math.isnan(low) else with_minus(f"{low:+.1f} .. {high:+.1f}")
-    text = with_minus(f"{value:+.2f}") + (MARK if few_clips else "")
+    # + 0.0 makes -0 a 0
+    text = with_minus(f"{round(value, 2) + 0.0:+.2f}") + (MARK if few_clips else "")
     return Cell(text, small, value, exact=(value, low, high), few_clips=few_clips)
 
 
