@@ -55,6 +55,15 @@ class RunConfig(Strict):
         return content
 
 
+def summary_name(network: str) -> str:
+    """The file's name of a network's summary; with ``*`` the pattern of all of a run.
+
+    >>> summary_name("fan_00")
+    'summary_fan_00.json'
+    """
+    return f"summary_{network}.json"
+
+
 class NetworkSummary(Strict):
     """``summary_<network>.json``: what is to be known of one trained network. Written last: the network is finished.
 

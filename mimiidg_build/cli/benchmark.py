@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.changed_settings import chosen_settings, settings_options
+from mimiidg_build.cli.changed_settings import checked_settings, settings_options
 from mimiidg_build.cli.names import named_variant
 from mimiidg_build.cli.options import common, device_option, replace_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import FilePath, Known, ModelName, SweepCommand
-from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, check_models, named_models
+from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, named_models
 from mimiidg_build.models.backends import ALL, BACKENDS
 from mimiidg_build.storage.places import Place
 
@@ -147,9 +147,8 @@ def benchmark(
     choices: dict[str, Any] = {"dataset": list(datasets), "snr_offset_db": sorted(snr_offsets)}
     wanted = [one for name in dict.fromkeys(variants) for one in derive_grid(named_variant(name, root), **choices)]
     wanted = list({one.name: one for one in wanted}.values())
-    changes = chosen_settings(assignments, settings_file, precision)
-    brought = _brought(models, encoders)
-    check_models([*named_models(models, profile), *brought], profile, changes)
+    names = [*named_models(models, profile), *_brought(models, encoders)]
+    changes = checked_settings(names, profile, assignments, settings_file, precision)
     with shown_progress(quiet) as reporter:
         options: dict[str, Any] = {
             "models": list(models),

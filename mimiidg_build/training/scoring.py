@@ -84,14 +84,19 @@ def clip_scores(
         on_progress(len(labels))
     scores = {name: np.concatenate(chunks) for name, chunks in parts.items()}
     for name, values in scores.items():
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values))[0])
-            clip = clips.clips.iloc[row]
-            which = f"score {name!r}" if name else "score"
-            raise DataError(
-                f"the {which} of {clip['machine_type']}/{clip['clip']} is {values[row]}: training diverged?"
-            )
+        _check_finite(clips, values, f"score {name!r}" if name else "score")
     return scores
+
+
+def _check_finite(clips: ClipDataset, values: npt.NDArray[np.float64], what: str) -> None:
+    """Refuse values [shape=(n_clips,) or (n_clips, size)] that are not all finite numbers; name the first such clip."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    row = int(np.argwhere(~finite)[0][0])
+    clip = clips.clips.iloc[row]
+    found = f"is {values[row]}" if values.ndim == 1 else "has values that are not finite"
+    raise DataError(f"the {what} of {clip['machine_type']}/{clip['clip']} {found}: training diverged?")
 
 
 def clip_embeddings(
@@ -125,12 +130,7 @@ def clip_embeddings(
         parts.append(model.embed(features, labels).cpu())
         on_progress(len(labels))
     found = torch.cat(parts)
-    finite = found.isfinite().all(dim=1)
-    if not finite.all():
-        clip = clips.clips.iloc[int((~finite).nonzero()[0])]
-        raise DataError(
-            f"the embedding of {clip['machine_type']}/{clip['clip']} has values that are not finite: training diverged?"
-        )
+    _check_finite(clips, found.numpy(), "embedding")
     return found
 
 
