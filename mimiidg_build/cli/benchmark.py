@@ -14,6 +14,7 @@ from mimiidg_build.cli.options import common, device_option, replace_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import FilePath, Known, ModelName, SweepCommand
+from mimiidg_build.errors import MimiidgError
 from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, named_models
 from mimiidg_build.models.backends import ALL, BACKENDS
 from mimiidg_build.storage.places import Place
@@ -166,7 +167,8 @@ def benchmark(
         else:
             found = _directly(wanted, root, reporter, where, **options)
     figures = _figures(found, root, losses)
-    more = {"cross_tables": _cross_tables(found, root), "leaderboards": _leaderboards(found, models, root)}
+    leaderboards, damage = _leaderboards(found, models, root)
+    more = {"cross_tables": _cross_tables(found, root), "leaderboards": leaderboards}
     if as_json:
         content = {"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]}
         print_json(content | {name: [str(path) for path in paths] for name, paths in more.items() if paths})
@@ -176,6 +178,8 @@ def benchmark(
         print_lines(_directory(result, root) for result in found)
         print_lines([path for paths in more.values() for path in paths] + figures)
     raise_any_failed(found)
+    if damage is not None:  # of an earlier run: what was found now is shown all the same
+        raise damage
 
 
 def _brought(models: tuple[str, ...], encoders: tuple[Path, ...]) -> list[str]:
@@ -261,8 +265,10 @@ def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **option
     return [collect(runs, options["changes"], keep_going=True) for runs in plans]
 
 
-def _leaderboards(found: list[Benchmark], models: tuple[str, ...], root: Place) -> list[Path]:
-    """Write the leaderboard of each store on which several systems were run, beside the runs."""
+def _leaderboards(
+    found: list[Benchmark], models: tuple[str, ...], root: Place
+) -> tuple[list[Path], MimiidgError | None]:
+    """Write the leaderboard of each store on which several systems were run, beside the runs; and what hindered it."""
     from mimiidg_build.report.leaderboard.written import write_leaderboard
 
     several = [
@@ -270,7 +276,14 @@ def _leaderboards(found: list[Benchmark], models: tuple[str, ...], root: Place) 
         for result in found
         if sum(model.is_rival for model in result.models) + len(result.failed) > 1 or set(models) & set(GROUPS)
     ]
-    return [write_leaderboard(result.store, root) for result in several if any(m.is_rival for m in result.models)]
+    written = list[Path]()
+    try:
+        for result in several:
+            if any(model.is_rival for model in result.models):
+                written.append(write_leaderboard(result.store, root))
+    except MimiidgError as error:
+        return written, error
+    return written, None
 
 
 def _cross_tables(found: list[Benchmark], root: Place) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,22 @@ def test_where_every_system_fails_each_is_named(
 
 class Moody2(Moody):
     """Another one."""
+
+
+def test_a_damaged_earlier_run_hides_no_result(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands beside, and the leaderboard cannot be written: that is said after what was found now."""
+    assert run(tmp_path, ["nearest_neighbour"]) == 0
+    capsys.readouterr()
+    folder = tmp_path / "runs/small/small"
+    shutil.copytree(folder / "nearest_neighbour-smoke-0", folder / "nearest_neighbour-cpu-0")
+    (folder / "nearest_neighbour-cpu-0/results.json").write_text("{}")
+    assert run(tmp_path, ["nearest_neighbour", "nearest_neighbour_max"]) == 1
+    out, err = capsys.readouterr()
+    assert "nearest_neighbour_max" in out and "official score" in out
+    assert "nearest_neighbour-cpu-0/results.json: not a results file of this version" in err
+    assert not list(folder.glob("leaderboard.*"))
 
 
 def test_wrong_use_stops_at_once(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
