@@ -17,7 +17,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from mimiidg_build import settings
 from mimiidg_build.benchmark.planning import Training
-from mimiidg_build.benchmark.results import Benchmark
+from mimiidg_build.benchmark.results import Benchmark, raise_any_failed
 from mimiidg_build.benchmark.rows import compare_rows, result_rows
 from mimiidg_build.benchmark.stages import BenchmarkExecutor, Stage, benchmark_variants
 from mimiidg_build.benchmark.trainers import Trainers
@@ -69,11 +69,14 @@ class Tasks(BenchmarkExecutor):
             for run, network in trainings
         ]
         if trainers.n_workers == 1:  # in this very thread, where Ctrl-C arrives
-            for training in tasks:
-                training()
+            waiting: list[Callable[[], object]] = list(tasks)
         else:
-            for future in [training.submit() for training in tasks]:
-                future.result()
+            waiting = [training.submit().result for training in tasks]
+        for (run, network), finish in zip(trainings, waiting, strict=True):
+            try:
+                finish()
+            except Exception as error:
+                trainers.failed(run, network, error)
 
 
 def report(found: Sequence[Benchmark]) -> None:
@@ -102,6 +105,7 @@ def benchmark(
     encoders: Sequence[str] = (),
     device: str = "auto",
     workers: int | None = None,
+    keep_going: bool = False,
     replace: bool = False,
 ) -> list[Place]:
     """Benchmark models on variants; see :func:`mimiidg_build.benchmark.stages.benchmark_models`.
@@ -130,6 +134,8 @@ def benchmark(
     device : str
     workers : int, optional
         Trainings at once on a CPU; one a core by default.
+    keep_going : bool
+        Whether the other systems are finished where one fails; the flow fails after that.
     replace : bool
         Whether a variant that is built may take its name over from a store of another definition.
 
@@ -156,8 +162,10 @@ def benchmark(
         encoders=encoders,
         device=device,
         workers=workers,
+        keep_going=keep_going,
         reporter=settings.reporter(),
         executor=Tasks(),
     )
     report(found)
+    raise_any_failed(found)
     return [benchmark.store.path for benchmark in found]

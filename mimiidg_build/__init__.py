@@ -23,6 +23,8 @@ Training and evaluation
     benchmark_models   train, score and evaluate models on a store
     evaluate_scores    every metric of score files in the official format
     compare_runs       two systems on the same clips: differences with intervals
+    write_leaderboard  every system that was run on a store: a page, JSON and CSV
+    read_leaderboard   a ``leaderboard.json``, checked
     write_report       one HTML page about a store and its benchmarks
 Detection
     Detector           a trained run on new recordings: ``Detector.load(run).score(samples, sample_rate)``
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from mimiidg_build.datasets.variant import derive_variant, load_variant
     from mimiidg_build.evaluation.evaluate import evaluate_scores
     from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
+    from mimiidg_build.report.leaderboard.written import read_leaderboard, write_leaderboard
     from mimiidg_build.report.page import write_report
     from mimiidg_build.store.listing import list_stores
     from mimiidg_build.store.store import Store, open_store
@@ -79,9 +82,11 @@ __all__ = [
     "load_variant",
     "open_store",
     "prune_stores",
+    "read_leaderboard",
     "repair_store",
     "validate_dataset",
     "verify_store",
+    "write_leaderboard",
     "write_report",
 ]
 
@@ -103,9 +108,11 @@ _HOMES = {
     "load_variant": "datasets.variant",
     "open_store": "store.store",
     "prune_stores": "upkeep.prune",
+    "read_leaderboard": "report.leaderboard.written",
     "repair_store": "upkeep.repair",
     "validate_dataset": "fetch.dataset",
     "verify_store": "upkeep.verify",
+    "write_leaderboard": "report.leaderboard.written",
     "write_report": "report.page",
 }
 

@@ -1,5 +1,5 @@
 """What a run of a benchmark writes beside its scores: ``config.json``, ``summary_<network>.json`` (of the network, and
-in the folder of a back end's scores of that) and ``detector_<network>.json``.
+in the folder of a back end's scores of that), ``detector_<network>.json`` and, where it failed, ``failure_...``.
 
 Their field order is the order in the files. The shape of ``results.json`` is in :mod:`schemas.results`.
 """
@@ -55,6 +55,15 @@ class RunConfig(Strict):
         return content
 
 
+def summary_name(network: str) -> str:
+    """The file's name of a network's summary; with ``*`` the pattern of all of a run.
+
+    >>> summary_name("fan_00")
+    'summary_fan_00.json'
+    """
+    return f"summary_{network}.json"
+
+
 class NetworkSummary(Strict):
     """``summary_<network>.json``: what is to be known of one trained network. Written last: the network is finished.
 
@@ -63,7 +72,9 @@ class NetworkSummary(Strict):
     ``last_loss`` None where nothing is trained. ``scores`` are the names of all its scores, ``""`` the model's own,
     whose ``threshold`` is by machine type. ``threads`` are those of a CPU; early versions, which trained on as many as
     there were, did not write them. ``training_s`` is the time that the epochs took, over all interruptions;
-    ``duration_s`` that of the last process, scoring included.
+    ``duration_s`` that of the last process, scoring included; ``scoring_s`` that of scoring the training and the test
+    clips, which are read meanwhile. ``device_name`` is the processor's or the graphics card's. Early versions wrote
+    neither. All are wall-clock times, with whatever else the machine did.
     """
 
     sections: Annotated[list[SectionName], Field(min_length=1)]
@@ -80,6 +91,8 @@ class NetworkSummary(Strict):
     threads: Annotated[int, Field(ge=1)] | None = None
     training_s: Seconds
     duration_s: Seconds
+    scoring_s: Seconds | None = None
+    device_name: str | None = None
 
     @field_validator("scores")
     @classmethod
@@ -109,7 +122,9 @@ class BackendSummary(Strict):
 
     ``embedding_size`` is the number of values of an embedding. ``threshold`` is by machine type; ``training_scores`` by
     section (``"fan/00"``), in the order of the network's numbers, those of its training clips, in the order of the clip
-    table. ``duration_s`` is the time that fitting and scoring took, embeddings aside.
+    table. ``duration_s`` is the time that fitting and scoring took, embeddings aside; ``embedding_s`` that of the
+    embeddings of training and test clips, ``scoring_s`` that of scoring the test clips given theirs. Early versions
+    wrote neither.
     """
 
     backend: str
@@ -117,11 +132,23 @@ class BackendSummary(Strict):
     threshold: dict[str, Finite]
     training_scores: dict[SectionName, Annotated[list[Finite], Field(min_length=1)]]
     duration_s: Seconds
+    embedding_s: Seconds | None = None
+    scoring_s: Seconds | None = None
 
     @property
     def section_ids(self) -> list[SectionId]:
         """The sections of the network."""
         return [SectionId.parse(name) for name in self.training_scores]
+
+
+class NetworkFailure(Strict):
+    """``failure_<network>.json``: why the last training or scoring of a network failed; gone once it is finished.
+
+    ``traceback`` is empty where the message says all: of data and runs that fail, not of mistakes in a program.
+    """
+
+    message: str
+    traceback: str = ""
 
 
 class DetectorInputs(Strict):

@@ -52,13 +52,17 @@ def score_backends(
     """
     if training.split != "train":
         raise ValueError(f"back ends are fitted to training clips only; found split={training.split!r}")
+    begun = time.monotonic()
     bank, strange = (scoring.clip_embeddings(model, clips, device, on_progress) for clips in (training, test))
+    embedding_s = time.monotonic() - begun
     for name in run.missing_backends(network):
         begun = time.monotonic()
         fitted = NetworkBackend(name, len(training.section_ids), run.seed)
         of_training = fitted.fit(bank, training.labels()).numpy()
         threshold = _thresholds(training, of_training)
+        scoring_begun = time.monotonic()
         scores = fitted.score(strange, test.labels()).numpy()
+        scoring_s = time.monotonic() - scoring_begun
         scoring.write_score_files(backend_directory(run.directory, name), test, scores, threshold)
         checkpoint.save_weights(state_path(run.directory, name, network.name), fitted)
         of_clips = section_names(training.clips).to_numpy()
@@ -68,6 +72,8 @@ def score_backends(
             threshold=threshold,
             training_scores={s: of_training[of_clips == s].tolist() for s in map(str, training.section_ids)},
             duration_s=round(time.monotonic() - begun, 3),
+            embedding_s=round(embedding_s, 6),
+            scoring_s=round(scoring_s, 6),
         )
         write_backend_summary(run.directory, network.name, summary)  # last: the sign that it is finished
 

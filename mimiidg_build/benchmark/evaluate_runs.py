@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mimiidg_build.benchmark.failures import FailedSystem, failure_of, raise_failed
 from mimiidg_build.benchmark.model_result import ModelResult, SeedResult
 from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.run_files import RESULTS
@@ -24,29 +25,69 @@ from mimiidg_build.models.backends import score_name
 from mimiidg_build.storage.files import write_file
 
 
-def collect(runs: Sequence[Run], changes: Changes = UNCHANGED) -> Benchmark:
+def collect(runs: Sequence[Run], changes: Changes = UNCHANGED, keep_going: bool = False) -> Benchmark:
     """Evaluate finished runs on one store, and combine the seeds of a model, score by score.
 
     All are evaluated on the test clips that none of their trainings knew; none is, where the condition of no test clip
-    is known. ``changes`` are the settings that were asked for in place of the profile's: a note says which models have
-    none of them.
+    is known.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    changes : mapping of str to object
+        The settings that were asked for in place of the profile's: a note says which models have none of them.
+    keep_going : bool
+        Whether a system of which a seed or a network is not finished is one that failed, rather than an error.
+
+    Returns
+    -------
+    Benchmark
 
     Raises
     ------
     DataError
         A run is not finished, or its files are damaged.
     """
+    failed: list[FailedSystem] = []
+    if keep_going:
+        runs, failed = _finished_part(runs)
+        if not runs:
+            raise_failed(failed, len(failed))
     store, said = runs[0].store, tuple(not_changed([run.model for run in runs], changes))
     if not evaluated_sections(store):
         for run in runs:
             _check_finished(run)
-        return Benchmark(store, (), said)
+        return Benchmark(store, (), said, tuple(failed))
+    by_model = _by_model(runs)
+    largest = max(run.known_anomalies for run in runs)
+    found = tuple(model for own in by_model.values() for model in _collect_seeds(own, largest))
+    return Benchmark(store, found, said, tuple(failed))
+
+
+def _by_model(runs: Sequence[Run]) -> dict[tuple[str, int], list[Run]]:
+    """Runs that differ in their seed alone."""
     by_model: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         by_model.setdefault((run.model, run.known_anomalies), []).append(run)
-    largest = max(run.known_anomalies for run in runs)
-    found = tuple(model for own in by_model.values() for model in _collect_seeds(own, largest))
-    return Benchmark(store, found, said)
+    return by_model
+
+
+def _finished_part(runs: Sequence[Run]) -> tuple[list[Run], list[FailedSystem]]:
+    """The systems that are finished with every seed, and the others: seeds that did not fail would flatter a system."""
+    finished, failed = list[Run](), list[FailedSystem]()
+    for own in _by_model(runs).values():
+        why = next((reason for run in own if (reason := failure_of(run.directory))), "it is not finished")
+        if not all(run.is_trained(network) for run in own for network in run.networks()):
+            failed += [FailedSystem(one, own[0].label, why) for one in _names(own[0], own[0].backends)]
+            continue
+        lacking = {back for run in own for network in run.networks() for back in run.missing_backends(network)}
+        failed += [FailedSystem(one, own[0].label, why) for one in _names(own[0], sorted(lacking))[1:]]
+        finished += [replace(run, backends=tuple(b for b in run.backends if b not in lacking)) for run in own]
+    return finished, failed
+
+
+def _names(run: Run, backends: Iterable[str]) -> list[str]:
+    return [run.model, *(f"{run.model}/{name}" for name in backends)]
 
 
 def _collect_seeds(runs: Sequence[Run], left_out: int) -> list[ModelResult]:

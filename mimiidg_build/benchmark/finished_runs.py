@@ -36,7 +36,12 @@ class FinishedRuns:
     """The runs on a store: results, and the folders of runs that are not finished."""
 
     models: tuple[ModelResult, ...]
-    unfinished: tuple[str, ...]
+    unfinished_runs: tuple[Path, ...]
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The names of the folders."""
+        return tuple(path.name for path in self.unfinished_runs)
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ def read_runs(store: Store, root: Place) -> FinishedRuns:
     unfinished = []
     for path in _configurations(store, root):
         if not (path.parent / RESULTS).is_file():  # written last, once all networks are trained and scored
-            unfinished.append(path.parent.name)
+            unfinished.append(path.parent)
             continue
-        config = read_config(path.parent)
+        config = _config_of(path.parent, store)
         for key, run in _results(path.parent, config, store):
             grouped.setdefault(key, []).append(run)
     models = [
@@ -87,6 +92,18 @@ def read_runs(store: Store, root: Place) -> FinishedRuns:
         for key, runs in grouped.items()
     ]
     return FinishedRuns(tuple(sorted(models, key=_order)), tuple(unfinished))
+
+
+def _config_of(directory: Path, store: Store) -> RunConfig:
+    """The configuration of a run, which must be on this store: folders can be copied to where they do not belong."""
+    config = read_config(directory)
+    if config.fingerprint != store.fingerprint:
+        raise DataError(
+            f"{directory} is a run on the store {config.variant} ({config.fingerprint}), and lies among those on "
+            f"{store.attributes.variant.name} ({store.fingerprint}): results on different stores do not compare. Move "
+            f"it to where it belongs, or remove it."
+        )
+    return config
 
 
 def _configurations(store: Store, root: Place) -> list[Path]:

@@ -242,6 +242,31 @@ class ModelResult:
         return sum(every) / len(every)
 
     @property
+    def clips_per_s(self) -> float:
+        """Clips that were scored in a second, over all networks and seeds; NaN where a run does not say.
+
+        A back end's score of a clip takes the network's embedding of it first.
+        """
+        n_clips, seconds = zip(*(self._scoring_of(run) for run in self.runs), strict=True)
+        return sum(n_clips) / sum(seconds) if sum(seconds) else NAN
+
+    def _scoring_of(self, run: SeedResult) -> tuple[int, float]:
+        """Of one seed: the clips that were scored, and how long that took; NaN where it is not known."""
+        if not self.backend:
+            n_clips = sum(one.n_training_clips + one.n_test_clips for one in run.summaries)
+            return n_clips, sum(_or_nan(one.scoring_s) for one in run.summaries)
+        n_test, n_every, embedding_s, scoring_s = 0, 0, 0.0, 0.0
+        of_backend = {tuple(one.section_ids): one for one in read_backend_summaries(run.directory, self.backend)}
+        for network in run.summaries:
+            own = of_backend.get(tuple(network.section_ids))
+            if own is None:
+                return 0, NAN
+            n_test, n_every = n_test + network.n_test_clips, n_every + network.n_training_clips + network.n_test_clips
+            embedding_s, scoring_s = embedding_s + _or_nan(own.embedding_s), scoring_s + _or_nan(own.scoring_s)
+        # the embeddings are of training clips, too, the back end's scores that are timed of test clips alone
+        return n_test, embedding_s * n_test / n_every + scoring_s
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """The first run's threshold of every section (``"fan/00"``), for the model's own score or its back end's."""
         run = self.runs[0]
@@ -289,3 +314,7 @@ class ModelResult:
             ],
             "published": {name: list(aucs) for name, aucs in self.published.items()} or None,
         }
+
+
+def _or_nan(seconds: float | None) -> float:
+    return NAN if seconds is None else float(seconds)

@@ -72,17 +72,8 @@ def plan_runs(
     DataError
         A section has too few training clips for back ends.
     """
-    if seeds < 1 or (epochs is not None and epochs < 1):
-        raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
-    if not models and not encoders:
-        raise UsageError("expected at least one model")
-    if named := next(filter(is_encoder, models), None):
-        raise UsageError(f"{named} is the name of an encoder's runs; give the encoder's file, with --encoder")
-    numbers = sorted(set(known_anomalies)) or [0]
-    if numbers[0] < 0:
-        raise UsageError(f"expected numbers of known anomalies from 0, found {numbers[0]}")
-    for section in store.sections if numbers[-1] else ():
-        draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
+    _check_asked_for(models, encoders, seeds, epochs)
+    numbers = _numbers_of_anomalies(store, known_anomalies)
     brought = {encoder.name: encoder.settings for encoder in read_encoders(encoders)}
     runs, wanted = [], [*expanded(store, models, profile, changes), *brought]
     check_models(wanted, profile, changes)
@@ -100,6 +91,26 @@ def plan_runs(
         one = Run(store, root, model, profile, 0, own, 0, differing, chosen, brought.get(model))
         runs += [replace(one, seed=seed, known_anomalies=k) for k in numbers for seed in seeded]
     return runs
+
+
+def _check_asked_for(models: Sequence[str], encoders: Sequence[str | Path], seeds: int, epochs: int | None) -> None:
+    """Refuse what asks for nothing, or for an encoder by the name of its runs."""
+    if seeds < 1 or (epochs is not None and epochs < 1):
+        raise UsageError(f"expected at least one seed and one epoch, found {seeds} and {epochs}")
+    if not models and not encoders:
+        raise UsageError("expected at least one model")
+    if named := next(filter(is_encoder, models), None):
+        raise UsageError(f"{named} is the name of an encoder's runs; give the encoder's file, with --encoder")
+
+
+def _numbers_of_anomalies(store: Store, known_anomalies: Sequence[int]) -> list[int]:
+    """The numbers of known anomalies, each once, that every section has enough for; 0 where none is asked for."""
+    numbers = sorted(set(known_anomalies)) or [0]
+    if numbers[0] < 0:
+        raise UsageError(f"expected numbers of known anomalies from 0, found {numbers[0]}")
+    for section in store.sections if numbers[-1] else ():
+        draw_anomalies(store, section, numbers[-1], 0)  # raises where there are too few, whatever the seed
+    return numbers
 
 
 def trainings_of(runs: Sequence[Run]) -> list[Training]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mimiidg_build.benchmark.cross_table import cross_records
+from mimiidg_build.benchmark.failures import FailedSystem, raise_failed
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.suitability import cut_clips
 from mimiidg_build.benchmark.tested import not_evaluated
@@ -14,11 +16,13 @@ from mimiidg_build.store.store import Store
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All models on one store; none where nothing could be evaluated. ``said`` are notes of the benchmark's own."""
+    """All models on one store; none where nothing could be evaluated. ``said`` are notes of the benchmark's own,
+    ``failed`` the systems that are not among the models because they failed."""
 
     store: Store
     models: tuple[ModelResult, ...]
     said: tuple[str, ...] = ()
+    failed: tuple[FailedSystem, ...] = ()
 
     @property
     def variant(self) -> str:
@@ -47,7 +51,8 @@ class Benchmark:
         evaluated, where clips are few, what the papers' numbers stand for."""
         published = dict.fromkeys(note for model in self.models for note in model.papers_notes)
         cut = cut_clips(self.store, [model.model for model in self.models])
-        return [*self.said, *cut, *not_evaluated(self.store), *self.few_clips_notes, *published]
+        failed = map(str, self.failed)
+        return [*failed, *self.said, *cut, *not_evaluated(self.store), *self.few_clips_notes, *published]
 
     @property
     def few_clips_notes(self) -> list[str]:
@@ -82,5 +87,18 @@ class Benchmark:
             "known_anomalies": self.known_anomalies,
             "notes": self.notes,
             "models": [model.to_dict() for model in self.models],
+            **({"failed": [asdict(one) for one in self.failed]} if self.failed else {}),
             **({"cross_table": crossed} if (crossed := cross_records(self.models)) else {}),
         }
+
+
+def raise_any_failed(benchmarks: Sequence[Benchmark]) -> None:
+    """End with an error where a system failed, once everything else is done and shown.
+
+    Raises
+    ------
+    SystemsFailed
+        One did; the message names all of them, and why they failed.
+    """
+    failed = [one for benchmark in benchmarks for one in benchmark.failed]
+    raise_failed(failed, len(failed) + sum(model.is_rival for each in benchmarks for model in each.models))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, first_mistake
-from mimiidg_build.schemas.runs import DetectorInputs, NetworkSummary, RunConfig
+from mimiidg_build.schemas.runs import DetectorInputs, NetworkSummary, RunConfig, summary_name
 from mimiidg_build.storage.files import write_file
 from mimiidg_build.store.store import Store
 
@@ -106,7 +106,13 @@ def run_name(model: str, label: str, seed: int) -> str:
 
 def summary_path(directory: Path, network: str) -> Path:
     """Path of a network's summary in its run's directory."""
-    return directory / f"summary_{network}.json"
+    return directory / summary_name(network)
+
+
+def finished_networks(directory: Path) -> list[str]:
+    """The names of a run's networks that are finished, in alphabetical order."""
+    before = summary_name("*").partition("*")[0]
+    return [path.stem.removeprefix(before) for path in sorted(directory.glob(summary_name("*")))]
 
 
 def as_json(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def benchmark_models(
     encoders: Sequence[str | Path] = (),
     device: str = "auto",
     workers: int | None = 1,
+    keep_going: bool = False,
     reporter: Reporter | None = None,
     executor: BenchmarkExecutor | None = None,
 ) -> Benchmark:
@@ -89,6 +90,9 @@ def benchmark_models(
     workers : int or None
         Trainings at once on a CPU, each in a process of its own; None: as many as there are cores for. They change no
         score: how many threads a training takes is its profile's.
+    keep_going : bool
+        Of several systems, finish the others where one fails: ``Benchmark.failed`` says which did, and why. By default
+        the first failure ends the benchmark.
     reporter : Reporter, optional
         Shows progress.
     executor : Executor, optional
@@ -106,7 +110,8 @@ def benchmark_models(
         model without embeddings, an encoder that is missing or gives no embeddings of the store's clips, a directory
         that holds a run of other settings, or a script without a guard.
     DataError
-        Training or scoring failed, a worker was killed, or a file is damaged or cannot be written.
+        Training or scoring failed (with ``keep_going``, of every system), a worker was killed, or a file is damaged or
+        cannot be written.
     """
     root, executor, name = place(root), executor or BenchmarkExecutor(), store.attributes.variant.name
 
@@ -126,9 +131,11 @@ def benchmark_models(
         go_on_here(run)
     trainings = trainings_of(runs)
     threads = max((run.settings.threads for run, _ in trainings), default=1)
-    with Trainers(device, workers, len(trainings), reporter or Reporter(), threads) as trainers:
+    # of a single system the error itself is the best account
+    goes_on = keep_going and len({(run.model, run.known_anomalies) for run in runs}) > 1
+    with Trainers(device, workers, len(trainings), reporter or Reporter(), threads, goes_on) as trainers:
         executor.train(trainers, trainings)
-    return executor.run("evaluate", lambda: collect(runs, changes), name)
+    return executor.run("evaluate", lambda: collect(runs, changes, goes_on), name)
 
 
 def benchmark_variants(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from mimiidg_build.benchmark.runs import Network, networks_of
 from mimiidg_build.benchmark.tested import section_names, sections_with
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.models import GROUPS, MODELS, UNCHANGED, Changes, model_class, settings_of
+from mimiidg_build.models import GROUPS, MODELS, UNCHANGED, Changes, check_profile, model_class, settings_of
 from mimiidg_build.store.store import Store
 
 Refusal = UsageError | DataError
@@ -104,8 +104,25 @@ def check_embeds(store: Store, models: Sequence[str]) -> None:
 
 def left_out(store: Store, models: Sequence[str], profile: str, changes: Changes = UNCHANGED) -> list[str]:
     """Why members of ``all`` and ``ablations`` are not run on a store, a line each."""
+    return [f"left out: {error}" for error in refused_members(store, models, profile, changes).values()]
+
+
+def refused_members(
+    store: Store, models: Sequence[str], profile: str, changes: Changes = UNCHANGED
+) -> dict[str, Refusal]:
+    """The members of ``all`` and ``ablations`` that cannot be run on a store, and why not.
+
+    Parameters
+    ----------
+    store : Store
+    models : sequence of str
+        Names of models and of ``GROUPS``; those of models are passed over.
+    profile : str
+    changes : mapping of str to object
+        Settings in place of the profile's.
+    """
     members = dict.fromkeys(name for model in models for name in GROUPS.get(model, ()))
-    return [f"left out: {error}" for name in members if (error := refusal(store, name, profile, changes))]
+    return {name: error for name in members if (error := refusal(store, name, profile, changes))}
 
 
 def refusal(store: Store, model: str, profile: str, changes: Changes = UNCHANGED) -> Refusal | None:
@@ -114,8 +131,12 @@ def refusal(store: Store, model: str, profile: str, changes: Changes = UNCHANGED
     Raises
     ------
     UsageError
-        There is no such model, or it has no such profile.
+        There is no such model, or a change is of the wrong type or out of range.
     """
+    try:
+        check_profile(model, profile)
+    except UsageError as error:
+        return error
     settings_of(model, profile, changes)
     return next(_refusals(store, model, profile, changes), None)
 

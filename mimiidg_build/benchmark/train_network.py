@@ -15,12 +15,14 @@ import pandas as pd
 
 from mimiidg_build.benchmark.backend_files import forget_backends
 from mimiidg_build.benchmark.detector_inputs import detector_inputs
+from mimiidg_build.benchmark.failures import forget_failure
 from mimiidg_build.benchmark.run_files import write_inputs, write_summary
 from mimiidg_build.benchmark.runs import Network, Run, check_config
 from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.benchmark.training_noise import training_noise
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import model_class, with_settings
+from mimiidg_build.parallel.cores import processor_name
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.runs import NetworkSummary
 from mimiidg_build.schemas.sections import SectionId
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from mimiidg_build.models.base import Detector
     from mimiidg_build.training.clip_dataset import ClipDataset
     from mimiidg_build.training.loss_curve import EpochLoss
+    from mimiidg_build.training.scoring import Scored
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -100,6 +103,7 @@ def train_and_score(run: Run, network: Network, device: str = "auto", reporter: 
             _on_its_threads(_train_and_score, run, network, choose_device(device), reporter or Reporter())
         if run.missing_backends(network):
             _on_its_threads(_score_backends, run, network, choose_device(device), reporter or Reporter())
+        forget_failure(run.directory, network.name)
 
 
 def _on_its_threads(work: Callable[..., None], run: Run, *arguments: Any) -> None:
@@ -138,7 +142,7 @@ def _train_and_score(run: Run, network: Network, device: torch.device, reporter:
     scored = scoring.score(model, clips.training, clips.test, device, run.directory, on_progress)
     checkpoint.save_weights(checkpoint.weights_path(run.directory, network.name), model)
     write_inputs(run.directory, network.name, detector_inputs(run, clips.training, scored.training[MAIN]))
-    summary = _summary(clips, model, losses, scored.thresholds, str(device), time.monotonic() - begun)
+    summary = _summary(clips, model, losses, scored, device, time.monotonic() - begun)
     write_summary(run.directory, network.name, summary)  # last: from here on the network counts as finished
     # until then a killed run resumes from it
     checkpoint.checkpoint_path(run.directory, network.name).unlink(missing_ok=True)
@@ -288,8 +292,8 @@ def _summary(
     clips: NetworkClips,
     model: Detector,
     losses: list[EpochLoss],
-    thresholds: dict[str, dict[str, float]],
-    device: str,
+    scored: Scored,
+    device: torch.device,
     duration_s: float,
 ) -> NetworkSummary:
     from mimiidg_build.models.base import MAIN
@@ -303,13 +307,21 @@ def _summary(
         n_parameters=model.n_trainable(),
         epochs=len(losses),
         last_loss=losses[-1].loss if losses else None,
-        scores=list(thresholds),
-        threshold=thresholds[MAIN],
-        device=device,
+        scores=list(scored.thresholds),
+        threshold=scored.thresholds[MAIN],
+        device=str(device),
         threads=model.settings.threads,
         training_s=round(sum(loss.duration_s for loss in losses), 3),
         duration_s=round(duration_s, 3),
+        scoring_s=round(scored.duration_s, 6),
+        device_name=_device_name(device),
     )
+
+
+def _device_name(device: torch.device) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def title(run: Run, network: Network) -> str:

@@ -3,6 +3,8 @@
 A small network's batches are too short to share between cores: two threads on one training mostly wait for each other,
 two trainings side by side do not. On a GPU, or with one worker, trainings run in this process, one after the other.
 How many run at once changes no bit of what they find.
+
+With ``keep_going`` a system that fails stops no other: why it did is written in its run's folder (:mod:`.failures`).
 """
 
 from __future__ import annotations
@@ -12,17 +14,23 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mimiidg_build.benchmark.failures import write_failure
 from mimiidg_build.benchmark.messages import Messages, Sender, pass_on
 from mimiidg_build.benchmark.planning import Training
 from mimiidg_build.benchmark.runs import Network, Run
-from mimiidg_build.benchmark.train_network import choose_device, train_and_score
-from mimiidg_build.errors import DataError
+from mimiidg_build.benchmark.train_network import choose_device, title, train_and_score
+from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.parallel.cores import n_cores
 from mimiidg_build.parallel.processes import process_pool, start_manager
 from mimiidg_build.progress import Reporter
+
+
+class WorkerKilled(DataError):
+    """A worker process was killed, perhaps for the memory that another one took."""
 
 
 class Trainers:
@@ -42,16 +50,26 @@ class Trainers:
     reporter : Reporter
     threads : int
         Of a training, the most that one takes.
+    keep_going : bool
+        Whether the others are trained where one fails.
     """
 
     def __init__(
-        self, device: str, workers: int | None, n_trainings: int, reporter: Reporter, threads: int = 1
+        self,
+        device: str,
+        workers: int | None,
+        n_trainings: int,
+        reporter: Reporter,
+        threads: int = 1,
+        keep_going: bool = False,
     ) -> None:
-        self._device, self._reporter = device, reporter
+        self._device, self._reporter, self._keep_going = device, reporter, keep_going
+        self._failed: set[Path] = set()
         at_once = workers or n_cores() // threads
         on_cpu = choose_device(device).type == "cpu"
         self.n_workers = max(1, min(at_once, n_trainings)) if on_cpu else 1
         self._pool: ProcessPoolExecutor | None = None
+        self._starting = threading.Lock()
         self._other_children: set[int | None] = set()
 
     def __enter__(self) -> Self:
@@ -62,9 +80,19 @@ class Trainers:
             self._listener.start()
             # the manager's process among them: the workers, started next, are the ones that _stop may end
             self._other_children = {child.pid for child in multiprocessing.active_children()}
-            self._processes = process_pool(self.n_workers, _begin, self._messages)
-            self._pool = self._processes.__enter__()
+            self._start()
         return self
+
+    def _start(self) -> None:
+        self._processes = process_pool(self.n_workers, _begin, self._messages)
+        self._pool = self._processes.__enter__()
+
+    def _start_again(self, broken: ProcessPoolExecutor) -> None:
+        """Start new processes in place of those of a pool of which one was killed; the others have ended with it."""
+        with self._starting:  # several trainings wait for one pool
+            if self._pool is broken:
+                self._processes.__exit__(None, None, None)
+                self._start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -89,17 +117,52 @@ class Trainers:
         """Train and score networks, as many at once as there are workers."""
         if self._pool is None:  # in this very thread, where Ctrl-C arrives
             for run, network in trainings:
-                self.run(run, network)
+                self._attempt(run, network)
             return
-        threads = ThreadPoolExecutor(self.n_workers)
+        threads, again = ThreadPoolExecutor(self.n_workers), list[Training]()
         try:
-            for future in [threads.submit(self.run, run, network) for run, network in trainings]:
-                future.result()
+            waiting = [(training, threads.submit(self._attempt, *training)) for training in trainings]
+            for training, future in waiting:
+                try:
+                    future.result()
+                except WorkerKilled:
+                    if not self._keep_going:
+                        raise
+                    again.append(training)
+            for run, network in again:  # alone: one that is killed again is so for what it takes itself
+                self._attempt(run, network, alone=True)
         except BaseException:
             self._stop()  # before the threads are waited for: they wait for the processes
             raise
         finally:
             threads.shutdown(cancel_futures=True)
+
+    def _attempt(self, run: Run, network: Network, alone: bool = False) -> None:
+        """Train and score one network; of a run that failed, no further one."""
+        if run.directory in self._failed:
+            return
+        try:
+            self.run(run, network)
+        except Exception as error:
+            if isinstance(error, WorkerKilled) and not alone:
+                raise
+            self.failed(run, network, error)
+
+    def failed(self, run: Run, network: Network, error: Exception) -> None:
+        """Note that a network failed, and go on; raise its error where that is not asked for, or where it is wrong use.
+
+        Parameters
+        ----------
+        run : Run
+        network : Network
+        error : Exception
+        """
+        if not self._keep_going or isinstance(error, UsageError):
+            raise error
+        if not run.is_trained(network):  # else it was a back end, and the model's own scores are worth finishing
+            self._failed.add(run.directory)
+        write_failure(run.directory, network.name, error)
+        self._reporter.note(title(run, network), "failed")
 
     def run(self, run: Run, network: Network) -> None:
         """Train and score one network of a run; finished already: nothing to do.
@@ -109,13 +172,16 @@ class Trainers:
         UsageError, DataError
             See :func:`~mimiidg_build.benchmark.train_network.train_and_score`; or its process was killed.
         """
-        if self._pool is None or run.is_finished(network):
+        pool = self._pool
+        if pool is None or run.is_finished(network):
             train_and_score(run, network, self._device, self._reporter)
             return
         try:
-            self._pool.submit(_train, run, network, self._device).result()
+            pool.submit(_train, run, network, self._device).result()
         except BrokenProcessPool:
-            raise DataError(
+            if self._keep_going:
+                self._start_again(pool)
+            raise WorkerKilled(
                 f"{run.model}, {network.name}: its process was killed, likely because memory ran out. Finished epochs "
                 "are kept: run the same benchmark again, with fewer workers, which gives the same scores."
             ) from None

@@ -35,6 +35,7 @@ from mimiidg_build.cli.explain import explain
 from mimiidg_build.cli.export import export
 from mimiidg_build.cli.export_model import export_model
 from mimiidg_build.cli.fetch import fetch
+from mimiidg_build.cli.leaderboard import leaderboard
 from mimiidg_build.cli.list_stores import list_stores
 from mimiidg_build.cli.new_dataset import new_dataset
 from mimiidg_build.cli.new_variant import new_variant
@@ -82,6 +83,7 @@ for command in (
     benchmark,
     evaluate,
     compare,
+    leaderboard,
     detect,
     export_model,
     explain,

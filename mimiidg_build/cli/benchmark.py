@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.changed_settings import chosen_settings, settings_options
+from mimiidg_build.cli.changed_settings import checked_settings, settings_options
 from mimiidg_build.cli.names import named_variant
 from mimiidg_build.cli.options import common, device_option, replace_option
 from mimiidg_build.cli.prefect_server import as_flow, start_prefect
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import FilePath, Known, ModelName, SweepCommand
-from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, check_models
+from mimiidg_build.errors import MimiidgError
+from mimiidg_build.models import ABLATIONS, GROUPS, MODELS, PROFILES, Changes, named_models
 from mimiidg_build.models.backends import ALL, BACKENDS
 from mimiidg_build.storage.places import Place
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     "models",
     type=ModelName([*MODELS, *ABLATIONS, *GROUPS]),
     multiple=True,
-    help="May be given repeatedly. all: every model that the data suits. ablations: attention, and all attention_.... "
-    "Your own: module:Class.",
+    help="May be given repeatedly. all: every model that the data suits, and a leaderboard. ablations: attention, and "
+    "all attention_.... Your own: module:Class.",
 )
 @click.option(
     "--encoder",
@@ -123,6 +124,10 @@ def benchmark(
     Settings that are changed with --set, --settings or --precision are part of a run's name, and are those of every
     model that has them; one that no model has is an error. What a profile sets is in a run's config.json.
 
+    Where several systems were run, all finished ones on the store are put on one page beside the runs,
+    leaderboard.html, and for programs in leaderboard.json and leaderboard.csv. A system that fails stops no other: it
+    is named at the end, with the reason, and the exit code is 1.
+
     A back end scores embeddings of clips, the layer before a network's output. It is fitted to those of the training
     clips once the network is finished: asking for more of them trains nothing again. Each is a system of its own, such
     as autoencoder/kmeans; models by back ends are also printed as one table, and written as CSV.
@@ -137,14 +142,14 @@ def benchmark(
 
     Example: mimiidg benchmark demo --model autoencoder --model nearest_neighbour --profile smoke
     """
+    from mimiidg_build.benchmark.results import raise_any_failed
     from mimiidg_build.datasets.variant import derive_grid
 
     choices: dict[str, Any] = {"dataset": list(datasets), "snr_offset_db": sorted(snr_offsets)}
     wanted = [one for name in dict.fromkeys(variants) for one in derive_grid(named_variant(name, root), **choices)]
     wanted = list({one.name: one for one in wanted}.values())
-    changes = chosen_settings(assignments, settings_file, precision)
-    brought = _brought(models, encoders)
-    check_models([*(name for model in models for name in GROUPS.get(model, (model,))), *brought], profile, changes)
+    names = [*named_models(models, profile), *_brought(models, encoders)]
+    changes = checked_settings(names, profile, assignments, settings_file, precision)
     with shown_progress(quiet) as reporter:
         options: dict[str, Any] = {
             "models": list(models),
@@ -156,20 +161,25 @@ def benchmark(
             "backends": list(backends),
             "encoders": [str(path.absolute()) for path in encoders],
         }
-        where = {"device": device, "workers": workers, "replace": replace}
+        where = {"device": device, "workers": workers, "keep_going": True, "replace": replace}
         if as_flow(prefect):
             found = _as_flow(wanted, root, where, **options)
         else:
             found = _directly(wanted, root, reporter, where, **options)
-    figures, crossed = _figures(found, root, losses), _cross_tables(found, root)
+    figures = _figures(found, root, losses)
+    leaderboards, damage = _leaderboards(found, models, root)
+    more = {"cross_tables": _cross_tables(found, root), "leaderboards": leaderboards}
     if as_json:
         content = {"variants": [result.to_dict() for result in found], "figures": [str(path) for path in figures]}
-        print_json(content | ({"cross_tables": [str(path) for path in crossed]} if crossed else {}))
-        return
-    _print_tables(found, sections, values)
-    print_lines(_notes(found, models, profile, changes))
-    print_lines(_directory(result, root) for result in found)
-    print_lines([*crossed, *figures])
+        print_json(content | {name: [str(path) for path in paths] for name, paths in more.items() if paths})
+    else:
+        _print_tables(found, sections, values)
+        print_lines(_notes(found, models, profile, changes))
+        print_lines(_directory(result, root) for result in found)
+        print_lines([path for paths in more.values() for path in paths] + figures)
+    raise_any_failed(found)
+    if damage is not None:  # of an earlier run: what was found now is shown all the same
+        raise damage
 
 
 def _brought(models: tuple[str, ...], encoders: tuple[Path, ...]) -> list[str]:
@@ -242,12 +252,38 @@ def _directly(
 def _as_flow(wanted: list[Variant], root: Place, where: dict[str, Any], **options: Any) -> list[Benchmark]:
     start_prefect(root, "benchmark")
     from mimiidg_build.benchmark.evaluate_runs import collect
+    from mimiidg_build.benchmark.failures import SystemsFailed
     from mimiidg_build.benchmark.planning import plan_runs
     from mimiidg_build.flows.benchmark import benchmark as benchmark_flow
-    from mimiidg_build.store.store import open_store
+    from mimiidg_build.store.store import open_store, variant_dir
 
-    paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)
-    return [collect(plan_runs(open_store(path), root, **options), options["changes"]) for path in paths]
+    try:
+        paths = benchmark_flow([variant.model_dump(mode="json") for variant in wanted], str(root), **where, **options)
+    except SystemsFailed:  # which is said again, below the results of the others
+        paths = [variant_dir(root, variant.name) for variant in wanted]
+    plans = [plan_runs(open_store(path), root, **options) for path in paths]
+    return [collect(runs, options["changes"], keep_going=True) for runs in plans]
+
+
+def _leaderboards(
+    found: list[Benchmark], models: tuple[str, ...], root: Place
+) -> tuple[list[Path], MimiidgError | None]:
+    """Write the leaderboard of each store on which several systems were run, beside the runs; and what hindered it."""
+    from mimiidg_build.report.leaderboard.written import write_leaderboard
+
+    several = [
+        result
+        for result in found
+        if sum(model.is_rival for model in result.models) + len(result.failed) > 1 or set(models) & set(GROUPS)
+    ]
+    written = list[Path]()
+    try:
+        for result in several:
+            if any(model.is_rival for model in result.models):
+                written.append(write_leaderboard(result.store, root))
+    except MimiidgError as error:
+        return written, error
+    return written, None
 
 
 def _cross_tables(found: list[Benchmark], root: Place) -> list[Path]:

@@ -11,6 +11,7 @@ import click
 
 from mimiidg_build.cli.values import FilePath, Known
 from mimiidg_build.errors import UsageError, shown
+from mimiidg_build.models import check_models
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -74,6 +75,39 @@ def chosen_settings(assignments: Sequence[str], settings_file: Path | None, prec
     from mimiidg_build.datasets.toml_files import read_toml
 
     return read_toml(settings_file) | given
+
+
+def checked_settings(
+    names: Sequence[str], profile: str, assignments: Sequence[str], settings_file: Path | None, precision: str | None
+) -> dict[str, Any]:
+    """:func:`chosen_settings`, held to the models that they are for before any work.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of models.
+    profile : str
+    assignments, settings_file, precision
+        See :func:`chosen_settings`.
+
+    Returns
+    -------
+    dict of str to value
+
+    Raises
+    ------
+    UsageError
+        See :func:`chosen_settings` and ``models.check_models``; what is wrong in the file names it.
+    """
+    changes = chosen_settings(assignments, settings_file, precision)
+    try:
+        check_models(names, profile, changes)
+    except UsageError as error:
+        if settings_file is None:
+            raise
+        check_models(names, profile, chosen_settings(assignments, None, precision))  # raises where it is not the file
+        raise UsageError(f"{settings_file}: {error}") from None
+    return changes
 
 
 def _assignment(text: str) -> tuple[str, Any]:

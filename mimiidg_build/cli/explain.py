@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build.cli import complete
-from mimiidg_build.cli.changed_settings import chosen_settings, settings_options
+from mimiidg_build.cli.changed_settings import checked_settings, settings_options
 from mimiidg_build.cli.names import named_store
 from mimiidg_build.cli.options import common, device_option
 from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
@@ -68,7 +68,7 @@ def explain(
     from mimiidg_build.report.attention_maps import Explainer, find_clip, trained_run
 
     row = find_clip(store, clip, machine_type)
-    changes = chosen_settings(assignments, settings_file, precision)
+    changes = checked_settings([model], profile, assignments, settings_file, precision)
     run = trained_run(store, root, model, profile, seed, epochs, changes)
     explainer = Explainer(run, device)
     found = explainer.clip(row)

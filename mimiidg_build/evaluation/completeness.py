@@ -20,7 +20,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mimiidg_build.datasets.truth import ClipTruth, Truth, section_of_name
-from mimiidg_build.schemas.runs import NetworkSummary
+from mimiidg_build.schemas.runs import NetworkSummary, summary_name
 from mimiidg_build.schemas.sections import SectionId
 
 _NUMBER = re.compile(r"_([0-9]{4,8})(?:_|\.)")
@@ -79,7 +79,7 @@ def known_anomalies(directory: Path) -> set[tuple[str, str]]:
     A run's summaries lie beside its scores, or above where a score has a folder of its own.
     """
     known = set()
-    for path in (*directory.glob("summary_*.json"), *directory.parent.glob("summary_*.json")):
+    for path in (path for folder in (directory, directory.parent) for path in folder.glob(summary_name("*"))):
         try:
             summary = NetworkSummary.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):

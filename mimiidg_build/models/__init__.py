@@ -125,6 +125,29 @@ def _why_not(names: Iterable[str], key: str) -> str:
     return "".join(f" {name}: {reason}." for name, reason in reasons.items() if reason)
 
 
+def named_models(names: Iterable[str], profile: str) -> list[str]:
+    """The models that names of models and of groups stand for: of a group those that have the profile."""
+    found: list[str] = []
+    for name in names:
+        members = GROUPS.get(name, (name,))
+        found += [one for one in members if profile in model_class(one).profiles] or members
+    return list(dict.fromkeys(found))
+
+
+def check_profile(name: str, profile: str) -> None:
+    """Refuse a profile that a model does not have.
+
+    Raises
+    ------
+    UsageError
+        It does not, or no model has that name.
+    """
+    profiles = model_class(name).profiles
+    if profile not in profiles:
+        near = did_you_mean(profile, profiles)
+        raise UsageError(f"{name} has no profile {shown(profile)}; choose one of {', '.join(profiles)}.{near}")
+
+
 def settings_of(name: str, profile: str, changes: Changes = UNCHANGED) -> Settings:
     """The settings of a model: its profile's, with changes as far as the model has them.
 
@@ -143,9 +166,7 @@ def settings_of(name: str, profile: str, changes: Changes = UNCHANGED) -> Settin
         No model has that name, it does not have that profile, or a change is of the wrong type or out of range.
     """
     profiles = model_class(name).profiles
-    if profile not in profiles:
-        near = did_you_mean(profile, profiles)
-        raise UsageError(f"{name} has no profile {shown(profile)}; choose one of {', '.join(profiles)}.{near}")
+    check_profile(name, profile)
     own = {key: value for key, value in changes.items() if key in model_class(name).changeable()}
     if not own:
         return profiles[profile]

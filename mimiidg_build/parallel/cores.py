@@ -1,4 +1,4 @@
-"""How many processor cores this process may use.
+"""How many processor cores this process may use, and what they are called.
 
 dask and psutil count them as well, but dask's count costs the import of dask, which a build in threads does without.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -19,6 +20,16 @@ def n_cores() -> int:
     # elsewhere than on Linux a process has no affinity that Python knows of
     n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(n, _quota())))
+
+
+def processor_name() -> str:
+    """The processor's name, which Python itself does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def _quota() -> float:

@@ -7,6 +7,6 @@ models, training, benchmark.
 ``page`` puts the page together from ``headline`` (what the first screen says), ``tables``, ``result_tables`` and
 ``heat_maps`` (of ``cells``, each also as CSV), ``data_charts`` and ``score_charts`` (drawn by ``svg``), ``gallery``
 (spectrograms with sound), ``sweeps`` (results on other variants, or that differ in one thing only) and ``written``
-(date, machine, versions). ``detection`` writes what a run makes of new recordings. ``attention_maps``
-and ``attention_figures`` are what ``mimiidg explain`` shows.
+(date, machine, versions). ``leaderboard`` is a page of its own, of all systems on a store. ``detection`` writes what a
+run makes of new recordings. ``attention_maps`` and ``attention_figures`` are what ``mimiidg explain`` shows.
 """

@@ -6,9 +6,9 @@ import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from mimiidg_build import __version__
+from mimiidg_build.parallel.cores import processor_name
 
 PACKAGES = ("numpy", "scipy", "pandas", "zarr", "matplotlib", "soundfile", "torch")
 
@@ -17,7 +17,7 @@ def written() -> dict[str, str]:
     """Date, machine and versions, by title."""
     return {
         "Report written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "Machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "Machine": f"{processor_name()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "Versions here": ", ".join(
             [f"mimiidg_build {__version__}", f"Python {platform.python_version()}", *_versions()]
         ),
@@ -33,13 +33,3 @@ def _versions() -> list[str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _processor() -> str:
-    """The processor's name, which Python itself does not know on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"

@@ -6,6 +6,7 @@ quantity that it is applied to; there is one per machine type.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,14 +84,19 @@ def clip_scores(
         on_progress(len(labels))
     scores = {name: np.concatenate(chunks) for name, chunks in parts.items()}
     for name, values in scores.items():
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values))[0])
-            clip = clips.clips.iloc[row]
-            which = f"score {name!r}" if name else "score"
-            raise DataError(
-                f"the {which} of {clip['machine_type']}/{clip['clip']} is {values[row]}: training diverged?"
-            )
+        _check_finite(clips, values, f"score {name!r}" if name else "score")
     return scores
+
+
+def _check_finite(clips: ClipDataset, values: npt.NDArray[np.float64], what: str) -> None:
+    """Refuse values [shape=(n_clips,) or (n_clips, size)] that are not all finite numbers; name the first such clip."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    row = int(np.argwhere(~finite)[0][0])
+    clip = clips.clips.iloc[row]
+    found = f"is {values[row]}" if values.ndim == 1 else "has values that are not finite"
+    raise DataError(f"the {what} of {clip['machine_type']}/{clip['clip']} {found}: training diverged?")
 
 
 def clip_embeddings(
@@ -124,12 +130,7 @@ def clip_embeddings(
         parts.append(model.embed(features, labels).cpu())
         on_progress(len(labels))
     found = torch.cat(parts)
-    finite = found.isfinite().all(dim=1)
-    if not finite.all():
-        clip = clips.clips.iloc[int((~finite).nonzero()[0])]
-        raise DataError(
-            f"the embedding of {clip['machine_type']}/{clip['clip']} has values that are not finite: training diverged?"
-        )
+    _check_finite(clips, found.numpy(), "embedding")
     return found
 
 
@@ -168,11 +169,12 @@ def thresholds(training: ClipDataset, scores: Scores) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring a network's clips gives beside the score files: ``thresholds`` by score and machine type, and the
-    scores of the ``training`` clips, in order, by score."""
+    """What scoring a network's clips gives beside the score files: ``thresholds`` by score and machine type, the scores
+    of the ``training`` clips, in order, by score, and how long scoring training and test clips took."""
 
     thresholds: dict[str, dict[str, float]]
     training: dict[str, Scores]
+    duration_s: float
 
 
 def score(
@@ -208,14 +210,16 @@ def score(
     DataError
         A score is not finite, no threshold can be fitted, or a file cannot be written.
     """
+    begun = time.monotonic()
     training_scores = clip_scores(model, training, device, on_progress)
     test_scores = clip_scores(model, test, device, on_progress)
+    duration_s = time.monotonic() - begun  # a GPU is done by now: the scores are here
     derived = model.derived_scores(ScoreTable(training.clips, training_scores), ScoreTable(test.clips, test_scores))
     training_scores, test_scores = training_scores | derived[0], test_scores | derived[1]
     found = {name: thresholds(training, scores) for name, scores in training_scores.items()}
     for name, scores in test_scores.items():
         write_score_files(directory / name, test, scores, found[name])
-    return Scored(found, training_scores)
+    return Scored(found, training_scores, duration_s)
 
 
 def write_score_files(directory: Path, test: ClipDataset, scores: Scores, threshold: dict[str, float]) -> list[Path]:

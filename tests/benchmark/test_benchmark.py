@@ -295,7 +295,7 @@ def test_a_run_that_an_early_version_began_goes_on(found: Benchmark, tmp_path: P
 
 
 def test_the_files_that_say_what_a_run_is(found: Benchmark) -> None:
-    """Keys, their order and types as they always were, but for ``epochs`` and ``threads``."""
+    """Keys, their order and types as they always were, but for ``epochs``, ``threads`` and what the last two say."""
     model, yardstick = found.models
     directory = model.runs[1].directory
     text = (directory / "config.json").read_text()
@@ -304,6 +304,7 @@ def test_the_files_that_say_what_a_run_is(found: Benchmark) -> None:
     assert list(json.loads((directory / "summary_fan.json").read_text())) == [
         *("sections", "n_training_clips", "n_outlier_clips", "known_anomalies", "n_test_clips", "n_parameters"),
         *("epochs", "last_loss", "scores", "threshold", "device", "threads", "training_s", "duration_s"),
+        *("scoring_s", "device_name"),
     ]
     text = (yardstick.runs[0].directory / "summary_fan.json").read_text()
     assert '"last_loss": null' in text and '"training_s": 0,' in text and '"epochs": 0' in text

@@ -261,8 +261,8 @@ def test_settings_that_cannot_be(tmp_path: Path, arguments: list[str], message: 
     ("content", "message"),
     [
         ("batch_size = ", "mine.toml: not valid TOML"),
-        ("[autoencoder]\nbatch_size = 64\n", "no setting 'autoencoder' to change"),
-        ('batch_size = "64"\n', "batch_size cannot be '64'"),
+        ("[autoencoder]\nbatch_size = 64\n", "mine.toml: autoencoder: no setting 'autoencoder' to change"),
+        ('batch_size = "64"\n', "mine.toml: autoencoder: the setting batch_size cannot be '64'"),
     ],
 )
 def test_files_of_settings_that_cannot_be(tmp_path: Path, content: str, message: str) -> None:
@@ -272,4 +272,7 @@ def test_files_of_settings_that_cannot_be(tmp_path: Path, content: str, message:
     with pytest.raises(UsageError, match=message):
         changed_run(tmp_path, "--settings", path)
     assert changed_run(tmp_path, "--settings", tmp_path / "none.toml").exit_code == 2
+    path.write_text("learning_rate = 0.01\n")
+    with pytest.raises(UsageError, match="^autoencoder: the setting batch_size"):  # the file is not to blame
+        changed_run(tmp_path, "--settings", path, "--set", "batch_size=1")
     assert not (tmp_path / "runs").exists()

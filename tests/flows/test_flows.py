@@ -15,13 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from mimiidg_build.benchmark.runs import Network, Run
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import open_store
 from tests.build.test_layouts_and_truth import CASES, Place
 from tests.conftest import DATASET
+from tests.small_store import make_store
 
 RUN = """
 import json, os, signal, sys, warnings
@@ -91,6 +94,36 @@ def test_changed_settings_and_back_ends_reach_the_library(tmp_path: Path, monkey
     assert [options["changes"] for options in seen] == [{"batch_size": 64, "precision": "bf16"}, {}]
     assert [options["backends"] for options in seen] == [["kmeans"], ()]
     assert [options["encoders"] for options in seen] == [["a.toml"]] * 2
+
+
+def test_a_system_that_fails_fails_the_flow_after_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each training is a task; one that fails stops none of the others where that is asked for."""
+    from mimiidg_build.benchmark.failures import FailedSystem
+    from mimiidg_build.benchmark.planning import plan_runs, trainings_of
+    from mimiidg_build.benchmark.results import Benchmark
+    from mimiidg_build.benchmark.trainers import Trainers
+    from mimiidg_build.flows import benchmark
+
+    store = make_store(tmp_path, sections=("fan/00", "valve/00"))
+    trainings = trainings_of(plan_runs(store, tmp_path, ["nearest_neighbour", "nearest_neighbour_max"], "smoke", 1))
+    done: list[str] = []
+
+    def train(run: Run, network: Network) -> None:
+        if run.model == "nearest_neighbour":
+            raise DataError("no neighbour")
+        done.append(network.name)
+
+    monkeypatch.setattr(benchmark, "stage_task", lambda stage, call, *_: call)
+    for keep_going in (True, False):
+        trainers = Trainers("cpu", 1, 4, Reporter(), keep_going=keep_going)
+        monkeypatch.setattr(trainers, "run", train)
+        with contextlib.nullcontext() if keep_going else pytest.raises(DataError, match="no neighbour"):
+            benchmark.Tasks().train(trainers, trainings)
+    assert done == ["fan", "valve"]
+    found = Benchmark(store, (), (), (FailedSystem("nearest_neighbour", "smoke", "fan: no neighbour"),))
+    monkeypatch.setattr(benchmark, "benchmark_variants", lambda *_, **options: [found])
+    with pytest.raises(DataError, match="1 of 1 systems failed. nearest_neighbour .smoke profile. failed: fan: no nei"):
+        benchmark.benchmark.fn([], tmp_path, ["nearest_neighbour"], keep_going=True)
 
 
 @pytest.mark.slow

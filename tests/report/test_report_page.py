@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mimiidg_build.report.leaderboard.written import write_leaderboard
 from mimiidg_build.report.page import write_report
 from mimiidg_build.store.store import open_store
 from tests.report_case import case_root
@@ -161,6 +162,23 @@ def test_tables_sort(opened: Opened) -> None:
     system = page.locator(".system:not([hidden]) table").first
     system.locator("thead button").nth(2).click()
     assert system.locator("tfoot th").all_inner_texts() == ["mean", "official score"]
+
+
+def test_a_leaderboard_opens_and_sorts(browser: Any, report: Path) -> None:
+    """Best first; the cheapest first once that is asked for. In the dark theme its colours are the page's."""
+    root = report.parents[2]
+    page_file = write_leaderboard(open_store(root / "variants/case"), root)
+    it = Opened(browser, page_file, color_scheme="dark")
+    names = column(it.page, "#systems", 0)
+    assert set(names) == {"autoencoder", "nearest_neighbour"}
+    assert it.page.locator("#systems th[aria-sort]").inner_text() == "Official score"
+    titles = it.page.locator("#systems thead th").all_inner_texts()
+    it.page.locator("#systems thead button").nth(titles.index("Parameters")).click()
+    assert column(it.page, "#systems", 0) == ["nearest_neighbour", "autoencoder"]
+    unfinished = it.page.locator("#absent tbody tr").first
+    assert unfinished.locator("td").all_inner_texts()[:2] == ["smoke-5epochs-0", "not finished"]
+    assert it.page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor") == "rgb(20, 24, 29)"
+    it.close()
 
 
 def test_headers_show_that_they_sort_and_how(opened: Opened) -> None:

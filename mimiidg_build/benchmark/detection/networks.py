@@ -15,7 +15,15 @@ from mimiidg_build.benchmark.backend_files import backends_on, read_backend_summ
 from mimiidg_build.benchmark.detection.recordings import Unfit
 from mimiidg_build.benchmark.detection.sections import UNKNOWN
 from mimiidg_build.benchmark.encoders.description import check_unchanged
-from mimiidg_build.benchmark.run_files import CONFIG, inputs_path, read_config, read_inputs, read_summary, summary_path
+from mimiidg_build.benchmark.run_files import (
+    CONFIG,
+    finished_networks,
+    inputs_path,
+    read_config,
+    read_inputs,
+    read_summary,
+    summary_path,
+)
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features, samples_mistake
 from mimiidg_build.models import check_models, is_encoder, model_class, with_settings
@@ -76,7 +84,7 @@ class Network:
         except TypeError as error:
             raise DataError(
                 f"{self.directory / CONFIG} has settings that {self.config.model} of this version does not know: "
-                f"{error}. Remove {self.directory} and run the benchmark again."
+                f"{error}. {_retrain(self.directory, self.config)}"
             ) from None
         settings: Settings = made
         return settings
@@ -126,7 +134,7 @@ class Network:
 
         name = self._backend_summary.backend
         fitted, path = NetworkBackend(name, len(self.sections), self.config.seed), self._state_path
-        load_weights(path, fitted, f"Remove {path.parent} and run the benchmark again.")
+        load_weights(path, fitted, _retrain(path.parent, self.config))
         return fitted.eval()
 
     @property
@@ -290,8 +298,7 @@ def read_networks(directory: Path, device: torch.device, backend: str | None = N
         )
     config = read_config(directory)
     check_models([config.model], config.profile)
-    names = [path.stem.removeprefix("summary_") for path in sorted(directory.glob("summary_*.json"))]
-    again = f"Run the same benchmark again: {_command(config)}"
+    names, again = finished_networks(directory), f"Run the same benchmark again: {_command(config)}"
     if not names:
         raise DataError(f"{directory}: the run is not finished, no network is. {again} --profile {config.profile}")
     if backend is not None:
@@ -311,6 +318,11 @@ def _command(config: RunConfig) -> str:
     return f"mimiidg benchmark {config.variant} {which}"
 
 
+def _retrain(directory: Path, config: RunConfig) -> str:
+    """What to do where a folder of a run is damaged, or of another version."""
+    return f"Remove {directory} and run the benchmark again: {_command(config)}"
+
+
 def _check_backend(directory: Path, names: Sequence[str], backend: str) -> None:
     """Refuse a back end that has not scored the embeddings of every network."""
     chosen_backends([backend])  # raises where there is no such back end
@@ -327,7 +339,7 @@ def _read(directory: Path, name: str, config: RunConfig, device: torch.device, b
     from mimiidg_build.training.checkpoint import weights_path
 
     path, weights = inputs_path(directory, name), weights_path(directory, name)
-    retrain = f"Remove {directory} and run the benchmark again: {_command(config)}"
+    retrain = _retrain(directory, config)
     if not path.is_file():
         raise DataError(
             f"{directory}: {path.name} is missing. The run is of a version that could not detect yet. {retrain}"
