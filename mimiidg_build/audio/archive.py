@@ -106,6 +106,11 @@ class Archive:
             raise self._damaged(member, f"has CRC-32 {crc32:08x} instead of {member.crc32:08x}")
         return bytes(data)  # a stored member is still a view of what was read
 
+    def holds(self, name: str, data: bytes) -> bool:
+        """Whether these are a member's bytes, as far as the directory tells."""
+        member = self._member(name)
+        return len(data) == member.size_bytes and isal_zlib.crc32(data) == member.crc32
+
     def _member(self, name: str) -> Member:
         member = self._members.get(name)
         if member is None:
