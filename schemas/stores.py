@@ -236,5 +236,5 @@ class RenderedShard(BaseModel):
     measured_snr_db: tuple[float, ...]
     n_saturated: tuple[int, ...]
     bands: BandSums
-    identities: Annotated[dict[str, tuple[int, ...]], Field(exclude=True, default_factory=dict)]
+    identities: dict[str, tuple[int, ...]] = Field(default_factory=dict, exclude=True)
     seal: Digest | None = None
