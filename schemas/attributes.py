@@ -36,4 +36,9 @@ def attributes_text(pairs: Iterable[tuple[str, str]]) -> str:
     >>> attributes_text([("vel", "8"), ("loc", "A")]), attributes_text([])
     ('{"vel":"8","loc":"A"}', '{}')
     """
+    return _text(tuple(pairs))
+
+
+@lru_cache(maxsize=2**12)  # as above
+def _text(pairs: tuple[tuple[str, str], ...]) -> str:
     return json.dumps(dict(pairs), separators=(",", ":"), ensure_ascii=False)

@@ -220,8 +220,9 @@ class RenderedShard(BaseModel):
 
     ``section`` is the path of the section's group, ``start`` the shard's first row. ``power`` and ``peak`` are the
     recording's, ``measured_snr_db`` is NaN where no noise was added, ``n_saturated`` counts clipped samples.
-    ``bands`` are the log-mel's. ``seal`` is the digest of the entry as it lies in the journal, none before it is
-    written.
+    ``bands`` are the log-mel's. ``identities`` are those of the files, by path, when the run that is under way wrote
+    them or read them last: true for that run alone, so not noted. ``seal`` is the digest of the entry as it lies in the
+    journal, none before it is written.
     """
 
     # NaN as such: as JSON's null it could not be read again
@@ -235,4 +236,5 @@ class RenderedShard(BaseModel):
     measured_snr_db: tuple[float, ...]
     n_saturated: tuple[int, ...]
     bands: BandSums
+    identities: dict[str, tuple[int, ...]] = Field(default_factory=dict, exclude=True)
     seal: Digest | None = None

@@ -6,6 +6,8 @@ macOS puts an AppleDouble ``._x.wav`` beside every ``x.wav`` on a foreign file s
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _NAMES = frozenset(
     {
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
@@ -34,7 +36,13 @@ def is_companion(name: str) -> bool:
     >>> [is_companion(name) for name in ("x.wav", "./fan/x.wav", "../x.wav", "desktop.ini.wav", "-6_dB/x..wav")]
     [False, False, False, False, False]
     """
-    return any(_is_left_by_a_system(part) for part in name.split("/"))
+    folders, slash, last = name.rpartition("/")
+    return _is_left_by_a_system(last) or (bool(slash) and _are_left_by_a_system(folders))
+
+
+@lru_cache(maxsize=2**8)  # thousands of clips lie in a dozen folders
+def _are_left_by_a_system(folders: str) -> bool:
+    return any(map(_is_left_by_a_system, folders.split("/")))
 
 
 def _is_left_by_a_system(part: str) -> bool:

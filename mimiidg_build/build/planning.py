@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from mimiidg_build.audio.inflated import InflatedMembers
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
@@ -41,7 +42,12 @@ class PlannedSection:
 
 
 def plan_sections(
-    inputs: Inputs, decision: Decision, root: Place, run: Runner, on_progress: OnProgress = no_progress
+    inputs: Inputs,
+    decision: Decision,
+    root: Place,
+    run: Runner,
+    on_progress: OnProgress = no_progress,
+    inflated: InflatedMembers | None = None,
 ) -> list[PlannedSection]:
     """Prepare the noise, measure levels, and plan every section.
 
@@ -55,6 +61,8 @@ def plan_sections(
         Where levels are measured.
     on_progress : OnProgress
         Called with the number of clips whose levels are known.
+    inflated : InflatedMembers, optional
+        Keeps clips whose levels are measured until they are rendered.
 
     Returns
     -------
@@ -68,11 +76,10 @@ def plan_sections(
         fit the dataset.
     """
     banks = _noise_banks(inputs, root)
-    known = _clip_levels(inputs, run, on_progress)
-    planned = [
-        _plan_section(inputs, decision, section, known, banks.get(inputs.audio(section).n_samples, {}))
-        for section in inputs.sections
-    ]
+    inflated = inflated or InflatedMembers()
+    known = _clip_levels(inputs, run, on_progress, inflated)
+    prepared = _Prepared(known, banks, _noise_summaries(inputs, banks), inflated)
+    planned = [_plan_section(inputs, decision, section, prepared) for section in inputs.sections]
     # as a whole: pandera takes 25 ms a call, however few the rows
     MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
     return planned
@@ -102,21 +109,27 @@ def _noise_banks(inputs: Inputs, root: Place) -> dict[int, dict[str, NoiseBank]]
     }
 
 
-def _noise_summaries(inputs: Inputs, section: Section, banks: dict[str, NoiseBank]) -> dict[str, NoiseSummary]:
-    """What there is of each noise kind of the section; nothing where none is added."""
-    audio = inputs.audio(section)
+def _noise_summaries(inputs: Inputs, banks: dict[int, dict[str, NoiseBank]]) -> dict[int, dict[str, NoiseSummary]]:
+    """What there is of each noise kind, by length of the clips, as the banks."""
+    shapes = {shape.n_samples: shape for shape in map(inputs.audio, inputs.sections)}
     return {
-        kind: summarise_noise(inputs.noise[kind], banks[kind].table, audio.seconds, audio.sample_rate)
-        for kind in section.noise_kinds
-        if kind in banks
+        length: {
+            kind: summarise_noise(inputs.noise[kind], bank.table, shapes[length].seconds, shapes[length].sample_rate)
+            for kind, bank in own.items()
+        }
+        for length, own in banks.items()
     }
 
 
-def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress) -> pd.DataFrame:
-    """Power and peak of every clip of the archives that the sections need; columns archive, member, power, peak."""
-    known = []
+Levels = dict[tuple[str, str], tuple[float, float]]  # (archive, member) -> power, peak
+
+
+def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated: InflatedMembers) -> Levels:
+    """Power and peak of every clip of the archives that the sections need."""
+    known: Levels = {}
     clips, form = inputs.release.clips, inputs.any_clip_format
-    for key in sorted(set(pd.concat([inputs.clips(section) for section in inputs.sections])["archive"])):
+    wanted = pd.concat([inputs.clips(section) for section in inputs.sections])
+    for key in sorted(set(wanted["archive"])):
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
         own = clips[clips["archive"] == key]
         members = own["member"].tolist()
@@ -128,16 +141,28 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress) -> pd.Dat
             path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
             sections = map(SectionId, own["machine_type"], own["section"])
             lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, sections, strict=True)}
-            measured = levels.load_levels(path, checksum, lengths, run, on_progress, form)
-        known.append(measured.reset_index(drop=True).assign(archive=key))
-    return pd.concat(known, ignore_index=True)
+            inflated.expect(path, wanted.loc[wanted["archive"] == key, "member"])
+            measured = levels.load_levels(path, checksum, lengths, run, on_progress, form, inflated)
+        columns = (measured[name].tolist() for name in ("member", "power", "peak"))
+        known |= {(key, member): (power, peak) for member, power, peak in zip(*columns, strict=True)}
+    return known
 
 
-def _plan_section(
-    inputs: Inputs, decision: Decision, section: Section, known: pd.DataFrame, banks: dict[str, NoiseBank]
-) -> PlannedSection:
-    clips = inputs.clips(section)
-    clip_levels = clips[ARCHIVE_MEMBER].merge(known, how="left", on=ARCHIVE_MEMBER, validate="one_to_one")
+@dataclass(frozen=True)
+class _Prepared:
+    """What planning a section takes beside the inputs."""
+
+    levels: Levels
+    banks: dict[int, dict[str, NoiseBank]]  # by length of the clips, then kind
+    summaries: dict[int, dict[str, NoiseSummary]]
+    inflated: InflatedMembers
+
+
+def _plan_section(inputs: Inputs, decision: Decision, section: Section, prepared: _Prepared) -> PlannedSection:
+    clips, length = inputs.clips(section), inputs.audio(section).n_samples
+    found = [prepared.levels[key] for key in zip(clips["archive"].tolist(), clips["member"].tolist(), strict=True)]
+    clip_levels = pd.DataFrame(found, columns=["power", "peak"])
+    banks, summaries = prepared.banks.get(length, {}), prepared.summaries.get(length, {})
     tables = {kind: bank.table for kind, bank in banks.items()}
     if inputs.plan is not None:
         plan = _given_plan(inputs.plan, section, clips, tables)
@@ -148,8 +173,9 @@ def _plan_section(
         drawn = draw_noise(section, clips, n_noise_clips, seed, sides) if mixing else [[]] * len(clips)
         cross_powers = levels.cross_powers(drawn, banks)
         plan = mix_plan.plan_section(section, clips, clip_levels, drawn, tables, cross_powers, inputs.variant)
-    tasks = _shard_tasks(inputs, decision, section, plan, clip_levels, banks)
-    return PlannedSection(section, clips, clip_levels, plan, tasks, _noise_summaries(inputs, section, banks))
+    tasks = _shard_tasks(inputs, decision, section, plan, clip_levels, banks, prepared.inflated)
+    noise = {kind: summaries[kind] for kind in section.noise_kinds if kind in summaries}
+    return PlannedSection(section, clips, clip_levels, plan, tasks, noise)
 
 
 def _sides(inputs: Inputs, tables: dict[str, pd.DataFrame]) -> dict[str, Sides]:
@@ -197,6 +223,7 @@ def _shard_tasks(
     plan: pd.DataFrame,
     clip_levels: pd.DataFrame,
     banks: dict[str, NoiseBank],
+    inflated: InflatedMembers,
 ) -> list[ShardTask]:
     """The section's shards, each with all it needs."""
     is_training = (inputs.clips(section)["split"] == "train").tolist()
@@ -214,6 +241,7 @@ def _shard_tasks(
             attenuation=float(plan["attenuation"].iloc[0]),
             features=inputs.variant.features,
             clips=tuple(clips[start : start + SHARD_CLIPS]),
+            inflated=inflated,
         )
         for start in range(0, len(clips), SHARD_CLIPS)
     ]

@@ -5,7 +5,8 @@ Order matters and is what makes a kill at any moment harmless:
 1. shards, each noted in the journal after it is on the disk (:mod:`mimiidg_build.build.render`);
 2. tables, the metadata of groups and arrays, and the description for other programs (``croissant.json``);
 3. the root's metadata, with the digest of every object: first its copy, then itself, last of all;
-4. everything read once more and held against its digest, flushed, and the store renamed;
+4. everything that this run did not write or read itself, or that changed since, read once more and held against its
+   digest, all flushed, and the store renamed;
 5. ``latest`` moves; only then the journal goes.
 
 In a bucket a put is whole and durable or it is not at all, and the root's metadata is what makes a store: there is
@@ -33,7 +34,16 @@ from mimiidg_build.schemas.stores import FORMAT_VERSION, ObjectRecord, Provenanc
 from mimiidg_build.schemas.tables import StoredClips
 from mimiidg_build.storage import places
 from mimiidg_build.storage.files import hash_object, write_object
-from mimiidg_build.storage.places import Place, file_sizes, is_local, point, prepare, remove_partial, remove_tree
+from mimiidg_build.storage.places import (
+    Place,
+    file_sizes,
+    identity,
+    is_local,
+    point,
+    prepare,
+    remove_partial,
+    remove_tree,
+)
 from mimiidg_build.store.croissant import CROISSANT, store_description
 from mimiidg_build.store.metadata import METADATA, METADATA_COPY, sealed
 from mimiidg_build.store.store import Store, is_latest, open_store
@@ -88,7 +98,7 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     remove_partial(staging)  # left by a cluster's worker that was killed: another has done its work
     _check_complete(staging, objects)
     if is_local(staging):
-        _check_content(staging, objects, run)
+        _check_content(staging, objects, rendered, run)
     content = sealed(root, attributes.model_copy(update={"objects": _records(objects)}))
     for name in (METADATA_COPY, METADATA):
         write_object(staging, name, content)
@@ -120,13 +130,19 @@ def _check_complete(staging: Place, objects: list[StoredObject]) -> None:
         )
 
 
-def _check_content(staging: Place, objects: list[StoredObject], run: Runner) -> None:
-    """Every object with the bytes that were meant to be written: what a disk changed must not get a store's name.
+def _check_content(
+    staging: Place, objects: list[StoredObject], rendered: dict[str, RenderedSection], run: Runner
+) -> None:
+    """Every object with the bytes that were meant to be written: what was changed must not get a store's name.
 
-    The next run finds a damaged shard at odds with its journal entry, and renders it anew.
+    A shard that this run wrote, and that nobody has written to since, is not read: it would come from the same page
+    cache that it was written to, and cost 0.15 ms a clip, a twentieth of a build. The next run finds a damaged shard at
+    odds with its journal entry, and renders it anew.
     """
-    found = run(hash_object, [(staging, obj.path) for obj in objects], lambda _: None)
-    damaged = [obj.path for obj, there in zip(objects, found, strict=True) if there != obj]
+    known = {path: found for section in rendered.values() for path, found in section.identities.items()}
+    unsure = [obj for obj in objects if obj.path not in known or identity(staging / obj.path) != known[obj.path]]
+    found = run(hash_object, [(staging, obj.path) for obj in unsure], lambda _: None)
+    damaged = [obj.path for obj, there in zip(unsure, found, strict=True) if there != obj]
     if damaged:
         raise DataError(
             f"{staging / damaged[0]}: its content is not what was written{_others(len(damaged) - 1)}. Likely cause: a "

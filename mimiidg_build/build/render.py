@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.audio.archive import Archive, open_archive
+from mimiidg_build.audio.inflated import InflatedMembers
 from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.build.statistics import BandTotals
@@ -26,8 +27,9 @@ from mimiidg_build.mixing.noise_bank import read_noise_clip
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.schemas.stores import RenderedShard, SectionAudio
 from mimiidg_build.schemas.variants import FeatureSettings
+from mimiidg_build.storage.backend import Identity
 from mimiidg_build.storage.files import hash_object, write_file
-from mimiidg_build.storage.places import Place, is_local
+from mimiidg_build.storage.places import Place, identity, is_local
 from mimiidg_build.store.metadata import UNSEALED, is_sealed, seal
 from mimiidg_build.store.shards import open_shard
 
@@ -75,6 +77,7 @@ class ShardTask:
     attenuation: float
     features: FeatureSettings
     clips: tuple[ClipTask, ...]
+    inflated: InflatedMembers = field(default_factory=InflatedMembers, compare=False)  # clips may wait there
 
     @property
     def entry(self) -> Place:
@@ -125,7 +128,7 @@ class Rendered(NamedTuple):
 
 def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
     """Inflate, decode, mix and transform one clip of the shard."""
-    data = _archive(clip.archive).read(clip.member)
+    data = task.inflated.read(_archive(clip.archive), clip.member)
     recording = task.form.decode(data, f"{clip.archive.name}: {clip.member}")
     if mistake := samples_mistake(recording, task.features):
         raise DataError(f"{clip.archive.name}: {clip.member}: {mistake}")
@@ -141,9 +144,16 @@ def render_clip(task: ShardTask, clip: ClipTask) -> Rendered:
 def render_shard(task: ShardTask) -> RenderedShard:
     """Render, write and journal a shard. Idempotent: run twice, the same bytes under the same names."""
     result = _render(task, task.staging)
+    result = result.model_copy(update={"identities": identities(task)})
     # Last: the entry promises that all files are whole.
     write_entry(task.entry, result)
     return result
+
+
+def identities(task: ShardTask) -> dict[str, Identity]:
+    """Of the shard's files, by path, where the storage tells; a file that keeps its own need not be read again."""
+    found = {path: identity(task.staging / path) for path in task.objects}
+    return {path: value for path, value in found.items() if value is not None}
 
 
 def render_unwritten(task: ShardTask) -> RenderedShard:
@@ -201,9 +211,9 @@ def read_entry(task: ShardTask) -> RenderedShard | None:
         content = task.entry.read_bytes()
         if not is_sealed(content):  # what was measured stands in the entry alone, and goes into the clip table
             return None
-        noted = RenderedShard.model_validate_json(content)
+        noted, found = RenderedShard.model_validate_json(content), identities(task)  # before the files are read
         if any(hash_object(task.staging, entry.path) != entry for entry in noted.objects):
             return None
     except (OSError, ValueError):  # pydantic's errors are ValueErrors
         return None
-    return noted.model_copy(update={"seal": None})
+    return noted.model_copy(update={"seal": None, "identities": found})

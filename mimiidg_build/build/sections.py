@@ -27,6 +27,7 @@ from mimiidg_build.schemas.stores import (
     StoreAttributes,
     StoredObject,
 )
+from mimiidg_build.storage.backend import Identity
 from mimiidg_build.storage.files import hash_object
 from mimiidg_build.storage.places import link
 from mimiidg_build.store.store import Store
@@ -49,6 +50,7 @@ class RenderedSection:
     objects: tuple[StoredObject, ...]
     summary: SectionSummary
     noise: dict[str, NoiseSummary] = field(default_factory=dict)
+    identities: dict[str, Identity] = field(default_factory=dict)  # of objects, when this run wrote or read them
 
 
 def render_sections(
@@ -191,7 +193,8 @@ def finished_section(inputs: Inputs, planned: PlannedSection, shards: list[Rende
     clips = planned.clips.assign(row=np.arange(len(planned.plan)), **{name: measured[name] for name in MEASURED})
     objects = tuple(found for shard in shards for found in shard.objects)
     summary = _summary(inputs, planned, measured, logmel_statistics([shard.bands for shard in shards]))
-    return RenderedSection(clips, planned.plan, objects, summary, planned.noise)
+    identities = {path: found for shard in shards for path, found in shard.identities.items()}
+    return RenderedSection(clips, planned.plan, objects, summary, planned.noise, identities)
 
 
 def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
+from mimiidg_build.audio.inflated import InflatedMembers, inflated_members
 from mimiidg_build.build.checks import check_build, check_name_is_free
 from mimiidg_build.build.decision import Decision, decide
 from mimiidg_build.build.inputs import Inputs, read_inputs
@@ -30,7 +31,7 @@ from mimiidg_build.parallel.runner import Runner, running
 from mimiidg_build.progress import Reporter
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.locks import locked_variant
-from mimiidg_build.storage.places import Place, place
+from mimiidg_build.storage.places import Place, local, place
 from mimiidg_build.store.store import Store, is_latest, variant_dir
 
 Stage = Literal["validate", "plan", "render", "publish"]
@@ -174,7 +175,15 @@ class _Build:
 
     def make(self, inputs: Inputs, decision: Decision) -> Store:
         """Plan, render and publish a store that is not there yet."""
-        planned = self.executor.run("plan", lambda: self.plan(inputs, decision))
+        with inflated_members(local(decision.staging).parent) as inflated:
+            rendered = self.planned_and_rendered(inputs, decision, inflated)
+        return self.executor.run("publish", lambda: publish(inputs, decision, rendered, self.run))
+
+    def planned_and_rendered(
+        self, inputs: Inputs, decision: Decision, inflated: InflatedMembers
+    ) -> dict[str, RenderedSection]:
+        """Every section's shards in the partial store."""
+        planned = self.executor.run("plan", lambda: self.plan(inputs, decision, inflated))
         on_progress = self.reporter.step("render", sum(len(section.clips) for section in planned))
         rendered: dict[str, RenderedSection] = {}
         for batch in self.executor.batches(planned):
@@ -183,11 +192,11 @@ class _Build:
                 return render_sections(inputs, decision, batch, self.run, on_progress)
 
             rendered |= self.executor.run("render", render, ", ".join(section.section.id for section in batch))
-        return self.executor.run("publish", lambda: publish(inputs, decision, rendered, self.run))
+        return rendered
 
-    def plan(self, inputs: Inputs, decision: Decision) -> list[PlannedSection]:
+    def plan(self, inputs: Inputs, decision: Decision, inflated: InflatedMembers) -> list[PlannedSection]:
         """Measure levels, draw noise, set gains; make the place for the partial store."""
         on_progress = self.reporter.step("levels", len(inputs.release.clips))
-        planned = plan_sections(inputs, decision, self.root, self.run, on_progress)
+        planned = plan_sections(inputs, decision, self.root, self.run, on_progress, inflated)
         open_staging(decision)
         return planned

@@ -223,7 +223,7 @@ def section_rows(
             f"{name} has no row for {', '.join(lacking)}, and no default for sections that it does not list. Add one, "
             "or leave those sections out (sections in the variant, or --section)."
         )
-    ids = clips["machine_type"] + "/" + clips["section"]
+    ids, clips = clips["machine_type"] + "/" + clips["section"], clips[["clip", "domain", "attributes"]]
     return tuple(_fitted(row, name, records(clips[ids == str(key)]), variant) for key, row in rows.items() if row)
 
 

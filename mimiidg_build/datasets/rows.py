@@ -54,5 +54,6 @@ def base_name(path: str) -> str:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table, by column name."""
     names = [str(name) for name in table.columns]
-    # as objects: to_dict fetches Arrow strings one by one, which takes five times as long
-    return [dict(zip(names, row, strict=True)) for row in table.astype(object).itertuples(index=False, name=None)]
+    # a column at a time: to_dict and itertuples fetch Arrow strings one by one, which takes three times as long
+    columns = [column.to_numpy(object).tolist() for _, column in table.items()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

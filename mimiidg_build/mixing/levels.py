@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mimiidg_build.audio.archive import open_archive
+from mimiidg_build.audio.archive import Archive, open_archive
+from mimiidg_build.audio.inflated import InflatedMembers
 from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.mixing.draws import NoiseDraw
@@ -34,18 +35,23 @@ TASK_CLIPS = 64  # 0.1 s of work: long beside what handing out a task takes, sho
 
 
 def measure_members(
-    path: Place, lengths: Mapping[str, int], form: ClipFormat = FIRST_CHANNEL
+    archive: Archive,
+    lengths: Mapping[str, int],
+    form: ClipFormat = FIRST_CHANNEL,
+    inflated: InflatedMembers | None = None,
 ) -> list[tuple[str, float, float]]:
     """Measure some clips of an archive.
 
     Parameters
     ----------
-    path : Place
-        The archive.
+    archive : Archive
+        Open: its directory is read once, however many tasks there are.
     lengths : mapping of str to int
         The clips, each with the number of samples that it is expected to have.
     form : ClipFormat
         What else they are held to, and which channel of them is measured.
+    inflated : InflatedMembers, optional
+        Keeps those that it expects to be read again.
 
     Returns
     -------
@@ -58,10 +64,10 @@ def measure_members(
         A clip cannot be read, or is not what the release says.
     """
     keep_freed_memory()
-    archive = open_archive(path)
+    inflated, name = inflated or InflatedMembers(), archive.path.name
     return [
-        (member, *level(form._replace(n_samples=n_samples).decode(archive.read(member), f"{path.name}: {member}")))
-        for member, n_samples in lengths.items()
+        (member, *level(form._replace(n_samples=n).decode(inflated.read_first(archive, member), f"{name}: {member}")))
+        for member, n in lengths.items()
     ]
 
 
@@ -72,6 +78,7 @@ def load_levels(
     run: Runner,
     on_progress: OnProgress = no_progress,
     form: ClipFormat = FIRST_CHANNEL,
+    inflated: InflatedMembers | None = None,
 ) -> pd.DataFrame:
     """Levels of an archive's clips: from the cache, or measured and cached.
 
@@ -89,6 +96,8 @@ def load_levels(
         Called with how many more clips are done.
     form : ClipFormat
         What else the clips are held to, and which channel of them is measured.
+    inflated : InflatedMembers, optional
+        Keeps those that it expects to be read again, if they are measured.
 
     Returns
     -------
@@ -109,7 +118,7 @@ def load_levels(
     identity = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     table = read_cached(cached, identity)
     if table is None:
-        table = _measure(path, lengths, form, run, on_progress)
+        table = _measure(path, lengths, form, run, on_progress, inflated)
         write_cached(cached, table, identity)
     else:
         on_progress(len(lengths))
@@ -127,12 +136,18 @@ def _named(form: ClipFormat) -> str:
 
 
 def _measure(
-    path: Place, lengths: Mapping[str, int], form: ClipFormat, run: Runner, on_progress: OnProgress
+    path: Place,
+    lengths: Mapping[str, int],
+    form: ClipFormat,
+    run: Runner,
+    on_progress: OnProgress,
+    inflated: InflatedMembers | None,
 ) -> pd.DataFrame:
     """A Levels table of the clips, in their order, measured in tasks."""
     clips = list(lengths.items())
-    tasks = [(path, dict(clips[i : i + TASK_CLIPS]), form) for i in range(0, len(clips), TASK_CLIPS)]
-    measured = run(measure_members, tasks, lambda rows: on_progress(len(rows)))
+    with open_archive(path) as archive:
+        tasks = [(archive, dict(clips[i : i + TASK_CLIPS]), form, inflated) for i in range(0, len(clips), TASK_CLIPS)]
+        measured = run(measure_members, tasks, lambda rows: on_progress(len(rows)))
     rows = [row for batch in measured for row in batch]
     return Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
 

@@ -168,7 +168,8 @@ def plan_section(
     if a == 0 and any(drawn):
         raise DataError(f"{section.id}: all its clips are silent, so no SNR can be set. The archive is damaged.")
     # as dicts of rows: pandas would take most of the time to look up one value at a time
-    tables = {kind: records(table[["noise_clip", "power", "peak"]]) for kind, table in noise.items()}
+    kinds = {kind for draws in drawn for kind, _ in draws}
+    tables = {kind: records(noise[kind][["noise_clip", "power", "peak"]]) for kind in sorted(kinds)}
     rows, bounds = [], []
     for clip, peak, draws, cross in zip(
         records(clips), levels["peak"].tolist(), drawn, cross_power.tolist(), strict=True

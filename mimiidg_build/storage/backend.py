@@ -17,6 +17,9 @@ Write = Callable[[bytes | memoryview], None]
 Complaint = Callable[[], str]
 """Run in another process, says why that process cannot use a directory; empty if it can. It can be pickled."""
 
+Identity = tuple[int, ...]
+"""Of a file: equal as long as nobody has written to it. Of another machine's disk, unlike."""
+
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
@@ -64,6 +67,9 @@ class Backend(Protocol[AnyPath]):
 
     def digest(self, path: AnyPath) -> tuple[int, str]:
         """Size and BLAKE3 of a file."""
+
+    def identity(self, path: AnyPath) -> Identity | None:
+        """What changes when a file does, without reading it; None where nothing tells, or there is no file."""
 
     def whole_file(self, path: AnyPath) -> AbstractContextManager[Write]:
         """Write a file piece by piece; it gets its name when the block ends, whole and durable."""

@@ -67,6 +67,9 @@ class Bucket:
             size_bytes += len(block)
         return size_bytes, digest.hexdigest()
 
+    def identity(self, path: ObjectPath) -> None:
+        """Asking would be a request; a put's digest was checked when it came."""
+
     @contextlib.contextmanager
     def whole_file(self, path: ObjectPath) -> Iterator[Write]:
         """Collect it in memory, if it is large in a temporary file, and put it when it is whole.

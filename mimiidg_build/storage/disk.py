@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from mimiidg_build.errors import DataError, UsageError
-from mimiidg_build.storage.backend import Complaint, Write, write_errors
+from mimiidg_build.storage.backend import Complaint, Identity, Write, write_errors
 from mimiidg_build.storage.holds import Hold
 from mimiidg_build.storage.temporary import COPY, open_temporary
 
@@ -122,6 +122,14 @@ class Disk:
         from blake3 import blake3  # late, as in `bucket`
 
         return path.stat().st_size, blake3().update_mmap(path).hexdigest()
+
+    def identity(self, path: Path) -> Identity | None:
+        """Whoever writes can set the time of modification back, but not that of the last change."""
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     @contextlib.contextmanager
     def whole_file(self, path: Path) -> Iterator[Write]:

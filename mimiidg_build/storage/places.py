@@ -18,7 +18,7 @@ from typing import Any
 
 from mimiidg_build import settings
 from mimiidg_build.errors import UsageError, shown
-from mimiidg_build.storage.backend import Backend, Complaint, Opened
+from mimiidg_build.storage.backend import Backend, Complaint, Identity, Opened
 from mimiidg_build.storage.bucket import Bucket
 from mimiidg_build.storage.disk import Disk
 from mimiidg_build.storage.holds import Hold
@@ -149,6 +149,11 @@ def read_at(path: Place, offset: int, n_bytes: int) -> bytes:
         It cannot be read.
     """
     return backend(path).read_at(path, offset, n_bytes)
+
+
+def identity(path: Place) -> Identity | None:
+    """What changes when a file does, without reading it; None where nothing tells, or there is no file."""
+    return backend(path).identity(path)
 
 
 def copy(source: Place, target: Place) -> None:

@@ -21,7 +21,7 @@ from mimiidg_build.build.decision import decide
 from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.publish import open_staging, publish
-from mimiidg_build.build.render import SHARD_CLIPS, ShardTask
+from mimiidg_build.build.render import SHARD_CLIPS, ShardTask, identities
 from mimiidg_build.build.sections import render_sections
 from mimiidg_build.build.statistics import BandTotals
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
@@ -106,4 +106,5 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
         measured_snr_db=(math.nan,) * n,
         n_saturated=(0,) * n,
         bands=BandTotals().sums,
+        identities=identities(task),
     )

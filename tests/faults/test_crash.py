@@ -175,6 +175,20 @@ def test_every_step_of_a_build(place: Place, fault: Any) -> None:
     assert n_crashes > 100
 
 
+def test_while_clips_wait(place: Place, fault: Any) -> None:
+    """A first build dies while inflated clips wait to be mixed: in a file that has lost its name, or is about to."""
+    steps = [("unlink", "inflated.partial", 0), ("replace", f"{SECTION}/logmel/c/1/0/0", 0)]
+    fault("build crashed while clips waited to be mixed", cases=len(steps))
+    for step, names in zip(steps, (["inflated.partial"], []), strict=True):
+        for levels in place.root.rglob("*.levels.parquet"):
+            levels.unlink()
+        assert crashes(place, crash_before=step), step
+        found = [name_within(path) for path in place.directory("one").glob("*.partial") if path.is_file()]
+        assert found == names
+        check_goes_on(place, "one")
+        forget(place, "one")
+
+
 def kill_at_random(place: Place, seed: int, number: int, code: int) -> int:
     """Kill builds at up to three moments, run on; how many moments came before the build's end."""
     rng, n_killed = random.Random(seed), 0

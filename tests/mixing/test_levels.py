@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
@@ -96,7 +97,7 @@ def test_levels_of_anything_else_are_not_used(archive: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_levels_do_not_depend_on_who_measures(archive: Path, workers: int) -> None:
-    serial = levels.measure_members(archive, dict.fromkeys(MEMBERS, N))
+    serial = levels.measure_members(open_archive(archive), dict.fromkeys(MEMBERS, N))
     found = load(archive, run=runner("threads", workers))
     assert list(found[["member", "power", "peak"]].itertuples(index=False, name=None)) == serial
 

@@ -6,6 +6,7 @@ import ast
 import os
 import pickle
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,25 @@ def test_a_file_is_whole_or_not_there(directory: Place) -> None:
     assert places.file_sizes(directory) == {"a/b": 12}
     written = write_object(directory, "a/b", b"first second")
     assert hash_object(directory, "a/b") == written == StoredObject("a/b", 12, blake3(b"first second").hexdigest())
+
+
+def test_identity_of_a_file_changes_with_it(directory: Place) -> None:
+    """On a disk, also when its bytes change in place and its time of modification is set back."""
+    path = directory / "a"
+    assert places.identity(path) is None
+    write_file(path, [b"content"])
+    before = places.identity(path)
+    if not isinstance(path, Path):
+        assert before is None, "it would take a request"
+        return
+    assert before is not None and places.identity(path) == before
+    times = path.stat()
+    time.sleep(0.02)  # more than a tick of the file system's clock
+    with path.open("r+b") as file:
+        file.write(b"C")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = places.identity(path)
+    assert after is not None and (after[:4], after[4] > before[4]) == (before[:4], True)
 
 
 def test_one_read_at_an_offset(directory: Place) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import pandas as pd
 import pandera.errors
@@ -72,11 +74,14 @@ def _failure(case: SchemaCase, clip: Clip, first: Clip | None) -> Finding:
     return Finding("error", case.check, file.archive, message, 0, column, value, expected)
 
 
-def _order(clip: Clip) -> tuple[int | str, ...]:
-    words = (clip.split, clip.domain, clip.condition)
-    ranks = (ranks[word] for ranks, word in zip(_ORDER, words, strict=True))
-    machine_type, section = clip.section_id
-    return (machine_type, section, *ranks, clip.index, clip.file.member, clip.file.archive)
+def _order(clip: Clip) -> tuple[Any, ...]:
+    ranks = _ranks(clip.split, clip.domain, clip.condition)
+    return (clip.section_id, ranks, clip.index, clip.file.member, clip.file.archive)
+
+
+@cache  # thousands of clips have a dozen combinations
+def _ranks(*words: str) -> tuple[int, ...]:
+    return tuple(ranks[word] for ranks, word in zip(_ORDER, words, strict=True))
 
 
 def _row(clip: Clip) -> tuple[str | int, ...]:
