@@ -35,8 +35,8 @@ class Filters(nn.Conv1d):
 
     def forward(self, waves: Tensor) -> Tensor:
         """What each filter finds [shape=(n, n_filters, n_frames)] in waves [shape=(n, 1, n_samples)]."""
-        (pad,), (size,), (hop,) = self.padding, self.kernel_size, self.stride
-        frames = F.pad(waves[:, 0], (int(pad), int(pad))).unfold(1, size, hop)
+        ((pad,), (size,), (hop,)) = (map(int, given) for given in (self.padding, self.kernel_size, self.stride))
+        frames = F.pad(waves[:, 0], (pad, pad)).unfold(1, size, hop)
         return F.linear(frames, self.weight[:, 0], self.bias).transpose(1, 2)
 
 
@@ -61,7 +61,7 @@ class PReLU(nn.PReLU):
         """Images [shape=(n, channel, mel, frame)], negative values multiplied by their channel's slope."""
         if not torch.is_grad_enabled():
             return super().forward(images)
-        found: Tensor = _PReLU.apply(images, self.weight)
+        found: Tensor = _PReLU.apply(images, self.weight)  # type: ignore[no-untyped-call]
         return found
 
 
