@@ -68,7 +68,8 @@ def check_suited(store: Store, models: Sequence[str], profile: str, changes: Cha
         There is no such model or profile; or the store has other settings than a model takes, clips that are too short,
         or too few sections.
     DataError
-        A model learns from other sections, and the store has none.
+        A model learns from other sections, and the store has none; or it compares training clips with each other, and
+        there is one.
     """
     for model in models:
         if model not in GROUPS and (error := refusal(store, model, profile, changes)):
@@ -152,6 +153,7 @@ def _refusals(store: Store, model: str, profile: str, changes: Changes) -> Itera
             f"{model}: two sections of {store.path} would have networks of one name, {twice}: rename one of them"
         )
     trained = sections_with(store, "train")
+    yield from _too_few_clips(store, model, profile, changes)
     for network in networks:
         own = [name for name in trained if network.serves(name)]
         yield from _too_few(store, model, own, len(trained))
@@ -172,6 +174,21 @@ def _too_few(store: Store, model: str, own: Sequence[str], n_trained: int) -> It
         yield DataError(
             f"{model}: its networks need outliers, the training clips {what}, to train on, and {store.path} has none "
             f"beside {', '.join(own)}"
+        )
+
+
+def _too_few_clips(store: Store, model: str, profile: str, changes: Changes) -> Iterator[Refusal]:
+    """Single training clips, where a model compares those of a section, or of a machine type, with each other."""
+    within = model_class(model).compares_within(settings_of(model, profile, changes))
+    if within is None:
+        return
+    clips = store.clips
+    training = clips[clips["split"] == "train"]
+    counts = (section_names(training) if within == "section" else training["machine_type"]).value_counts(sort=False)
+    for name in counts.index[counts < 2]:
+        yield DataError(
+            f"{model} compares training clips of a {within.replace('_', ' ')} with each other, and {name} of "
+            f"{store.path} has one. Choose another model, or leave {name} out of the variant"
         )
 
 

@@ -119,6 +119,11 @@ class Detector(nn.Module, ABC):
         """The shortest clip that it takes: frames of a log-mel, or samples of audio."""
         return cls.width or 1
 
+    @classmethod
+    def compares_within(cls, settings: Settings) -> Literal["machine_type", "section"] | None:
+        """Whose training clips it compares with each other once it is trained: there must be two or more of each."""
+        return None
+
     def __init__(self, settings: Settings, n_sections: int, seed: int) -> None:
         super().__init__()
         self.settings, self.n_sections, self.seed = settings, n_sections, seed

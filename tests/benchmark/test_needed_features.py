@@ -1,4 +1,4 @@
-"""Models that are made for certain features refuse a store of others, by name, before anything is trained."""
+"""Models that are made for certain features, or need several clips, refuse other stores before anything is trained."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 
 from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.suitability import check_suited
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import MODELS
 from mimiidg_build.store.store import Store
+from tests.plain_store import TRAIN, make_plain_store
 from tests.small_store import make_store
 
 
@@ -55,6 +56,25 @@ def test_every_model_takes_the_default_features(tmp_path: Path, model: str) -> N
     """Also as 16-bit numbers, with the STFT beside, or with a default said in words."""
     store = store_of(tmp_path, {"dtype": "float16", "stft": True, "f_max_hz": 8000.0})
     assert len(plan_runs(store, tmp_path, [model], "smoke", 1)) == 1
+
+
+@pytest.mark.parametrize("model", ["two_branch", "two_branch_multiresolution", "conformer"])
+def test_a_single_clip_is_refused_where_the_score_itself_compares_clips(tmp_path: Path, model: str) -> None:
+    sections = {"fan/00": 0.5, "fan/01": 0.5, "pump/00": 0.5, "pump/01": (0.5, {TRAIN: 1})}
+    store = make_plain_store(tmp_path, sections, variant={"name": "plain"})
+    with pytest.raises(DataError, match=f"{model} compares .* of a section .*, and pump/01 of .* has one. Choose"):
+        check_suited(store, [model], "smoke")
+
+
+def test_a_single_clip_suffices_where_it_is_compared_with_other_sections(tmp_path: Path) -> None:
+    changes = {"bank": "machine_type"}
+    sections = {"fan/00": 0.5, "pump/00": 0.5, "pump/01": (0.5, {TRAIN: 1})}
+    store = make_plain_store(tmp_path / "suits", sections, variant={"name": "plain"})
+    check_suited(store, ["two_branch"], "smoke", changes)
+    sections = {"fan/00": 0.5, "pump/01": (0.5, {TRAIN: 1})}
+    store = make_plain_store(tmp_path / "does_not", sections, variant={"name": "plain"})
+    with pytest.raises(DataError, match="of a machine type .*, and pump of .* has one. Choose"):
+        check_suited(store, ["two_branch"], "smoke", changes)
 
 
 def test_some_take_others(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mimiidg_build.models import ABLATIONS, MODELS, PROFILES, create, model_clas
 from mimiidg_build.models.arcface import arcface, cross_entropy
 from mimiidg_build.models.attention import Attention, AttentionSettings
 from mimiidg_build.models.attention.inputs import LogMel, Wavegram, mel_filters
+from mimiidg_build.models.attention.layers import Filters, Pointwise, PReLU
 from mimiidg_build.models.attention.model import waves_of
 from mimiidg_build.models.base import Epoch, Labels
 
@@ -142,7 +143,7 @@ def test_wavegram_has_one_filter_and_dense_has_128() -> None:
 
 def test_separable_convolution_is_depthwise_norm_relu_pointwise_norm_relu() -> None:
     layers = create("attention", "paper", 3, 0).attention.layers
-    kinds = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    kinds = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, Pointwise, nn.BatchNorm2d, nn.ReLU]
     for number, n_in, n_out in ((0, 2, 16), (3, 16, 64)):
         assert [type(layer) for layer in layers[number]] == kinds
         depthwise, pointwise = layers[number][0], layers[number][3]
@@ -155,6 +156,67 @@ def test_separable_convolution_is_depthwise_norm_relu_pointwise_norm_relu() -> N
     convolution = nn.Conv2d(64, 64, 1, groups=64)
     convolution.load_state_dict(last.state_dict())
     torch.testing.assert_close(last(images), convolution(images))
+
+
+LAYERS = {
+    "1 x 1": (Pointwise(6, 10), nn.Conv2d(6, 10, 1, bias=False), (3, 6, 5, 7)),
+    "1 x 1 with bias": (Pointwise(6, 2, bias=True), nn.Conv2d(6, 2, 1), (3, 6, 5, 7)),
+    "PReLU": (PReLU(6), nn.PReLU(6), (3, 6, 5, 7)),
+    "filters": (Filters(1, 4, 64, 32, 32), nn.Conv1d(1, 4, 64, 32, 32), (3, 1, 640)),
+}
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_faster_layers_are_torchs_own(name: str, channels_last: bool) -> None:
+    """In results and in all gradients, where channels are last in memory and where they are first."""
+    ours, torchs, shape = LAYERS[name]
+    generator = torch.Generator().manual_seed(1)
+    for parameter in torchs.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    ours.load_state_dict(torchs.state_dict())  # of the same names and shapes
+    values = torch.randn(shape, generator=generator)
+    if channels_last and values.ndim == 4:
+        values = values.contiguous(memory_format=torch.channels_last)
+    found = []
+    for layer in (ours, torchs):
+        given = values.clone().requires_grad_()
+        result = layer(given)
+        result.square().sum().backward()
+        found.append([result, given.grad, *(parameter.grad for parameter in layer.parameters())])
+        layer.zero_grad()
+    for own, expected in zip(*found, strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-5, atol=2e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(values), torchs(values), rtol=1e-5, atol=1e-5)
+
+
+def test_channels_stay_last_through_mobilefacenet() -> None:
+    """A layer that puts them first makes each one after it twice as slow."""
+    model = create("attention", "paper", 3, 0)
+    formats: list[bool] = []
+    for module in model.encoder.modules():
+        if not isinstance(module, nn.Sequential) and not list(module.children()):
+            module.register_forward_hook(
+                lambda _, given, found: formats.append(found.is_contiguous(memory_format=torch.channels_last))
+            )
+    with torch.no_grad():
+        model(waves_of(audio(2)))
+    assert len(formats) > 40 and all(formats)
+
+
+def test_a_narrower_network() -> None:
+    """``channels`` and ``map_channels`` scale every layer's width with them, and nothing else."""
+    wide, narrow = (create("attention", "paper", 3, 0, changes=c) for c in ({}, {"channels": 32, "map_channels": 8}))
+    shapes = [{name: values.shape for name, values in model.named_parameters()} for model in (wide, narrow)]
+    assert shapes[0].keys() == shapes[1].keys()
+    assert shapes[1]["encoder.layers.0.0.weight"] == (16, 2, 3, 3)
+    assert shapes[1]["encoder.layers.9.weight"] == (128, 1, 8, 20)
+    assert shapes[1]["encoder.layers.11.weight"] == (128, 128, 1, 1), "the embedding's size is its own setting"
+    assert shapes[1]["attention.layers.3.3.weight"] == (8, 2, 1, 1)
+    assert {name for name in shapes[0] if name.startswith("wavegram") and shapes[0][name] != shapes[1][name]} == set()
+    with pytest.raises(UsageError, match="channels"):
+        create("attention", "paper", 3, 0, changes={"channels": 33})
 
 
 @pytest.mark.parametrize(("name", "low"), [("attention", 0.5), ("attention_plain", 0.0), ("attention_mel", 0.5)])

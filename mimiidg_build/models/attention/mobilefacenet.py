@@ -12,8 +12,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-STEM, HEAD = 64, 512
-BOTTLENECKS = ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2))  # expansion, channels, repeats, stride of the first
+from mimiidg_build.models.attention.layers import Pointwise, PReLU
+
+CHANNELS = 128  # that a bottleneck gives; the stem has half as many, the last layers four times as many
+BOTTLENECKS = ((2, 2, 2), (4, 2, 2), (4, 2, 2))  # expansion, repeats, stride of the first
 N_STRIDES = 4  # of 2 each
 
 
@@ -41,23 +43,33 @@ class MobileFaceNet(nn.Module):
         Draws the weights.
     image : tuple of int
         Mel bands and frames of an image.
+    channels : int
+        That a bottleneck gives, an even number: 128 are the paper's.
     """
 
-    def __init__(self, n_in: int, size: int, generator: torch.Generator, image: tuple[int, int] = (128, 313)) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        size: int,
+        generator: torch.Generator,
+        image: tuple[int, int] = (128, 313),
+        channels: int = CHANNELS,
+    ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [_convolution(n_in, STEM, 3, stride=2), _convolution(STEM, STEM, 3, groups=STEM)]
-        n = STEM
-        for expansion, channels, repeats, first_stride in BOTTLENECKS:
+        stem, head = channels // 2, 4 * channels
+        layers: list[nn.Module] = [_convolution(n_in, stem, 3, stride=2), _convolution(stem, stem, 3, groups=stem)]
+        n = stem
+        for expansion, repeats, first_stride in BOTTLENECKS:
             for repeat in range(repeats):
                 layers.append(Bottleneck(n, channels, expansion, first_stride if repeat == 0 else 1))
                 n = channels
         whole = [left_after_strides(side) for side in image]
         self.layers = nn.Sequential(
             *layers,
-            _convolution(n, HEAD),
-            nn.Conv2d(HEAD, HEAD, (whole[0], whole[1]), groups=HEAD, bias=False),
-            nn.BatchNorm2d(HEAD),
-            nn.Conv2d(HEAD, size, 1, bias=False),
+            _convolution(n, head),
+            nn.Conv2d(head, head, (whole[0], whole[1]), groups=head, bias=False),
+            nn.BatchNorm2d(head),
+            Pointwise(head, size),
             nn.BatchNorm2d(size),
         )
         for module in self.modules():
@@ -89,7 +101,7 @@ class Bottleneck(nn.Module):
         self.layers = nn.Sequential(
             _convolution(n_in, wide),
             _convolution(wide, wide, 3, stride, groups=wide),
-            nn.Conv2d(wide, n_out, 1, bias=False),
+            Pointwise(wide, n_out),
             nn.BatchNorm2d(n_out),
         )
         self.is_residual = stride == 1 and n_in == n_out
@@ -102,8 +114,7 @@ class Bottleneck(nn.Module):
 
 def _convolution(n_in: int, n_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution, batch norm, PReLU."""
-    return nn.Sequential(
-        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.PReLU(n_out),
-    )
+    if kernel == 1:
+        return nn.Sequential(Pointwise(n_in, n_out), nn.BatchNorm2d(n_out), PReLU(n_out))
+    convolution = nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), PReLU(n_out))

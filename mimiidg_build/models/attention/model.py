@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import HOP, N_FFT, N_MELS, SAMPLE_RATE, n_frames
 from mimiidg_build.models.arcface import arcface, cross_entropy
-from mimiidg_build.models.attention.inputs import AttentionMap, LogMel, Scale, Wavegram
+from mimiidg_build.models.attention.inputs import AttentionMap, LogMel, Wavegram
+from mimiidg_build.models.attention.layers import Scale
 from mimiidg_build.models.attention.mobilefacenet import MobileFaceNet
 from mimiidg_build.models.attention.settings import PROFILES, AttentionSettings
 from mimiidg_build.models.base import Detector, Epoch, Labels, Settings
@@ -73,8 +74,9 @@ class Attention(Detector):
         n_images = len(self.channels)
         self.attention = None
         if settings.attention != "none":
-            self.attention = AttentionMap(n_images, settings.attention == "separable")
-        self.encoder = MobileFaceNet(n_images, settings.embedding, generator, (N_MELS, self.n_frames))
+            self.attention = AttentionMap(n_images, settings.attention == "separable", settings.map_channels)
+        image = (N_MELS, self.n_frames)
+        self.encoder = MobileFaceNet(n_images, settings.embedding, generator, image, settings.channels)
         self.classes = nn.Parameter(torch.empty(n_sections, settings.embedding))
         self.head = nn.Linear(settings.embedding, n_sections) if settings.unused_head else None
         self._initialise_weights(generator)
@@ -108,10 +110,10 @@ class Attention(Detector):
 
     def _encoded(self, waves: Tensor) -> Tensor:
         """Embeddings [shape=(n, size)] of waves [shape=(n, n_samples)] in [-1, 1]."""
-        images = self.images(waves).contiguous(memory_format=torch.channels_last)
+        images = self.images(waves)
         if self.attention is not None:
             images = images * self.attention(images)
-        embeddings: Tensor = self.encoder(images)
+        embeddings: Tensor = self.encoder(images.contiguous(memory_format=torch.channels_last))
         return embeddings
 
     def maps(self, audio: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,11 @@ class Conformer(Detector):
     def min_length(cls, settings: Settings) -> int:
         """Frames of which the encoder's convolutions leave one."""
         return MIN_FRAMES
+
+    @classmethod
+    def compares_within(cls, settings: Settings) -> Literal["machine_type", "section"] | None:
+        """Of one clip there is no covariance."""
+        return "section"
 
     def __init__(self, settings: ConformerSettings, n_sections: int, seed: int) -> None:
         super().__init__(settings, n_sections, seed)

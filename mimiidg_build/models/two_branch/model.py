@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +71,12 @@ class TwoBranch(Detector):
     def min_length(cls, settings: Settings) -> int:
         """Samples of the longest window of a spectrogram."""
         return max(cls.n_ffts)
+
+    @classmethod
+    def compares_within(cls, settings: Settings) -> Literal["machine_type", "section"] | None:
+        """The clips of a bank."""
+        assert isinstance(settings, TwoBranchSettings)
+        return settings.bank
 
     def __init__(
         self,
