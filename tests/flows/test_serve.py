@@ -28,7 +28,7 @@ from mimiidg_build.cli.serve import run_command
 from mimiidg_build.store.store import open_store
 from tests import command_server
 from tests.command_server import Command
-from tests.conftest import DATASET
+from tests.conftest import DATASET, link_archives
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 VARIANT = f"""
@@ -143,7 +143,7 @@ def serving(
     synthetic_archives: Path, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
     directory = tmp_path_factory.mktemp("serve")
-    shutil.copytree(synthetic_archives / "archives", directory / "mimiidg-data/archives")
+    link_archives(synthetic_archives, directory / "mimiidg-data")
     shutil.copytree(prefect_home, directory / "mimiidg-data/.prefect")
     serving = Serving(directory)
     yield serving
@@ -301,7 +301,6 @@ def test_a_server_of_the_users_own_and_the_hint(serving: Serving, tmp_path: Path
     assert "any shell, with PREFECT_API_AUTH_STRING as it is set here:" in text and serving.auth[1] not in text
     assert (process.returncode, rest) == (143, "") and "Traceback" not in errors
     assert errors.splitlines()[-1] == "stopped. What is finished is kept: run the same command again to go on."
-
 
 
 def test_the_hint_starts_a_run_and_one_with_nothing_new_does_nothing_and_says_so(
