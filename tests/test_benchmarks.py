@@ -50,7 +50,8 @@ def small_root(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactor
     shutil.rmtree(root)
 
 
-def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "CORES", 1)  # each is a process that imports librosa
     *rates, error = features.main(["--clips", "2", "--rounds", "1", "--save", str(tmp_path)])
     assert all(ratio.value > 0 and ratio.at_least for ratio in rates)
     assert error.holds and error.value > 0, "equal to librosa, computed otherwise"

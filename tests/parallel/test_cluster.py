@@ -26,7 +26,7 @@ from mimiidg_build.store.store import variant_dir
 from tests.command_server import Command
 from tests.conftest import DATASET, content
 
-VARIANT = derive_variant(load_variant("demo"), dataset=DATASET)
+VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve"])
 
 
 class Cluster:
