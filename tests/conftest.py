@@ -159,11 +159,31 @@ def synthetic_archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "synthetic", lambda root: fetch_dataset(load_dataset(DATASET), root))
 
 
+def link_archives(root: Path, target: Path) -> Path:
+    """Another root with the archives of a root, which are linked, not copied: to be replaced, never written into.
+
+    A copy is 60 MB, which the next flush of whatever file would have to wait for.
+    """
+    shutil.copytree(root / "archives", target / "archives", copy_function=link_archive)
+    return target
+
+
+def link_archive(source: str, target: str) -> None:
+    """Link an archive; copy any other file, such as a lock."""
+    (os.link if source.endswith(".zip") else shutil.copy2)(source, target)
+
+
 @pytest.fixture
-def root(synthetic_archives: Path, tmp_path: Path) -> Path:
-    """A root of one's own with the 1 % synthetic release fetched into it."""
-    shutil.copytree(synthetic_archives / "archives", tmp_path / "root" / "archives")
-    return tmp_path / "root"
+def root(synthetic_archives: Path, tmp_path: Path) -> Iterator[Path]:
+    """A root of one's own with the 1 % synthetic release fetched into it; its archives are links."""
+
+    def state() -> dict[Path, tuple[int, int]]:
+        archives = synthetic_archives.glob("archives/*/*.zip")
+        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in archives}
+
+    before = state()
+    yield link_archives(synthetic_archives, tmp_path / "root")
+    assert state() == before, "an archive is shared by many tests: replace it, do not write into it"
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import Store
-from tests.conftest import DATASET, once
+from tests.conftest import DATASET, link_archive, link_archives, once
 
 SECTIONS = ["fan", "valve/01"]
 MODELS = ["autoencoder", "nearest_neighbour"]
@@ -22,13 +22,13 @@ VOID = {"meta", "link", "img", "input", "br", "wbr"}
 def case_root(factory: pytest.TempPathFactory, archives: Path) -> Path:
     """A root of one's own with that case, which is made once in a test run."""
     root = factory.mktemp("case") / "root"
-    shutil.copytree(once(factory, "case", lambda path: make_case(path, archives)), root)
+    shutil.copytree(once(factory, "case", lambda path: make_case(path, archives)), root, copy_function=link_archive)
     return root
 
 
 def make_case(root: Path, archives: Path) -> Store:
     """Build variant ``case`` at two SNRs from archives that are there, and benchmark it."""
-    shutil.copytree(archives / "archives", root / "archives")
+    link_archives(archives, root)
     variant = derive_variant(load_variant("demo"), dataset=DATASET, sections=SECTIONS).model_copy(
         update={"name": "case"}
     )

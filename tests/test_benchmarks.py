@@ -36,21 +36,22 @@ from tests.benchmarks import (
     training,
     two_channels,
 )
-from tests.conftest import DATASET
+from tests.conftest import DATASET, link_archives
 
 
 @pytest.fixture(scope="module")
 def small_root(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root with 1 % archives and the paper's variant built."""
     root = tmp_path_factory.mktemp("benchmarks")
-    shutil.copytree(synthetic_archives / "archives", root / "archives")
+    link_archives(synthetic_archives, root)
     variant = derive_variant(load_variant("paper"), dataset=DATASET).model_copy(update={"name": "paper"})
     build_variant(variant, root)
     yield root
     shutil.rmtree(root)
 
 
-def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "CORES", 1)  # each is a process that imports librosa
     *rates, error = features.main(["--clips", "2", "--rounds", "1", "--save", str(tmp_path)])
     assert all(ratio.value > 0 and ratio.at_least for ratio in rates)
     assert error.holds and error.value > 0, "equal to librosa, computed otherwise"
@@ -80,7 +81,8 @@ def test_memory_and_scale(small_root: Path) -> None:
 
 # what librosa.load imports of the standard library
 @pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
-def test_read_and_training(small_root: Path, one_thread: None) -> None:
+def test_read_and_training(small_root: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "CORES", 1)  # the process that trains has one thread, too
     store = str(variant_dir(small_root, "paper"))
     ratios = read.main([store, "--rounds", "1", "--wav-clips", "4"])
     assert len(ratios) == 8 and all(ratio.value > 0 for ratio in ratios)
@@ -88,7 +90,7 @@ def test_read_and_training(small_root: Path, one_thread: None) -> None:
 
 
 def test_startup(synthetic_archives: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(synthetic_archives, tmp_path / "root")
+    root = link_archives(synthetic_archives, tmp_path / "root")
     options = ["--parts", "imports", "first clips", "nothing to do", "--percent", "1", "--rounds", "1"]
     found = {ratio.what: ratio.value for ratio in startup.main([*options, "--root", str(root)])}
     assert list(found)[-1] == "mimiidg build, 180 clips, nothing to do"

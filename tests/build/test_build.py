@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.verify import render_again, verify_store
 from tests.command_server import run
-from tests.conftest import DATASET
+from tests.conftest import DATASET, link_archives
 
 DEMO = derive_variant(load_variant("demo"), dataset=DATASET).model_copy(update={"name": "demo"})
 
@@ -41,7 +40,7 @@ def files(path: Path) -> dict[str, bytes]:
 def built(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The demo variant, all 15 sections. Not to be changed."""
     root = tmp_path_factory.mktemp("built")
-    shutil.copytree(synthetic_archives / "archives", root / "archives")
+    link_archives(synthetic_archives, root)
     return build_variant(DEMO, root).store
 
 

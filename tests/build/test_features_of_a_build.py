@@ -26,7 +26,7 @@ from mimiidg_build.store.metadata import METADATA, METADATA_COPY, sealed
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.upkeep.repair import repair_store
 from mimiidg_build.upkeep.verify import verify_store
-from tests.conftest import DATASET, content, once
+from tests.conftest import DATASET, content, link_archives, once
 
 SETTINGS = {"n_fft": 2048, "n_mels": 64, "mel_scale": "htk", "f_max_hz": 7000.0, "stft": True, "dtype": "float16"}
 
@@ -41,7 +41,7 @@ def built(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """One section with all features. Not to be changed."""
 
     def make(root: Path) -> None:
-        shutil.copytree(synthetic_archives / "archives", root / "archives")
+        link_archives(synthetic_archives, root)
         build_variant(variant(**SETTINGS), root)
 
     return open_store(once(tmp_path_factory, "features", make) / "variants/features")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -18,7 +17,7 @@ from click.shell_completion import ShellComplete
 
 from mimiidg_build.cli import cli, main
 from tests.command_server import run
-from tests.conftest import DATASET, pack_release, write_dataset
+from tests.conftest import DATASET, link_archives, pack_release, write_dataset
 
 NAMES = [
     f"section_00_{domain}_{split}_{condition}_{index:04d}_m-n_{kind}.wav"
@@ -387,7 +386,7 @@ def test_bash_completes_with_what_is_printed(tmp_path: Path) -> None:
 @pytest.mark.slow  # .ci/run runs it; the flows and stages that it is made of have tests of their own
 def test_demo_end_to_end(synthetic_archives: Path, tmp_path: Path) -> None:
     """As a person runs it: in an empty directory, through Prefect's embedded server; the second run is a no-op."""
-    shutil.copytree(synthetic_archives / "archives", tmp_path / "mimiidg-data/archives")
+    link_archives(synthetic_archives, tmp_path / "mimiidg-data")
     command = [sys.executable, "-m", "mimiidg_build", "demo", "--percent", "1"]
     first = run(command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import once
 from tests.faults.place import Place, make_template
 from tests.faults.processes import Processes
 from tests.faults.summary import PROPERTY, Tries, fault_of
@@ -40,7 +41,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 @pytest.fixture(scope="session")
 def template(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with two variants of short clips, built. Not to be changed."""
-    return make_template(tmp_path_factory.mktemp("template"), processes)
+    made = once(tmp_path_factory, "template", lambda directory: make_template(directory, processes))
+    processes.warm("validate", made / "short.toml", "--root", made / "root")
+    return made
 
 
 @pytest.fixture

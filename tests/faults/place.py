@@ -76,12 +76,10 @@ class Place:
         return files(self.template / "root/variants" / variant)
 
 
-def make_template(directory: Path, processes: Processes) -> Path:
+def make_template(directory: Path, processes: Processes) -> None:
     """What a ``Place`` is a copy of."""
     make_place(directory)
     place = Place.__new__(Place)
     place.template, place.root, place.processes = directory, directory / "root", processes
     for ended in (place.run("fetch", directory / "short.toml", "--offline"), place.build("one"), place.build("two")):
         assert ended.code == 0, ended.err
-    processes.warm("validate", directory / "short.toml", "--root", place.root)
-    return directory

@@ -1,7 +1,8 @@
 """The program in processes of its own, to be killed: forked from one that has imported everything, so each starts in
 milliseconds. Clips are 1 s and shards 4 clips there, so that a build of a second has many steps to die at.
 
-Run as a module it is that one process: a command a line on standard input, an answer a line on standard output.
+Run as a script it is that one process, itself forked from :mod:`tests.command_server`: a command a line on standard
+input, an answer a line on standard output.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.command_server import Command
 from tests.faults.actions import ACTIONS
 from tests.faults.injected import FAULTS, at_end
 
@@ -55,10 +57,9 @@ class Processes:
         self.directory = directory
         self.outputs: dict[int, Path] = {}
         self.n_started = 0
-        self.parent = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.processes"],
+        self.parent = Command(
+            [sys.executable, __file__],
             cwd=CHECKOUT,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -28,7 +28,7 @@ from mimiidg_build.cli.serve import run_command
 from mimiidg_build.store.store import open_store
 from tests import command_server
 from tests.command_server import Command
-from tests.conftest import DATASET
+from tests.conftest import DATASET, link_archives
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 VARIANT = f"""
@@ -53,7 +53,7 @@ def record(path: Path, seed: int) -> None:
 
 
 class Serving:
-    """``mimiidg serve`` with its own server, in an otherwise empty directory."""
+    """``mimiidg serve`` with its own server, in a directory that holds a release and a migrated database."""
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.root = directory, directory / "mimiidg-data"
@@ -139,9 +139,12 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def serving(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def serving(
+    synthetic_archives: Path, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
     directory = tmp_path_factory.mktemp("serve")
-    shutil.copytree(synthetic_archives / "archives", directory / "mimiidg-data/archives")
+    link_archives(synthetic_archives, directory / "mimiidg-data")
+    shutil.copytree(prefect_home, directory / "mimiidg-data/.prefect")
     serving = Serving(directory)
     yield serving
     serving.stop()
@@ -176,18 +179,6 @@ def test_a_run_builds_and_its_results_are_seen(serving: Serving) -> None:
     assert "| fan/02 | 12 |" in shown
     assert "render: 24 of 24 clips, " in serving.log, "progress is seen"
     assert any("clips" in message or "built" in message for message in serving.logged(run)), serving.logged(run)
-
-
-def test_a_run_with_nothing_new_does_nothing_and_says_so(serving: Serving) -> None:
-    def state() -> dict[Path, tuple[int, int]]:
-        kept = [p for p in serving.root.rglob("*") if p.is_file() and ".prefect" not in p.parts and p.suffix != ".lock"]
-        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept}
-
-    before = state()
-    (run,) = serving.finished(serving.start_runs())
-    assert run["state"]["type"] == "COMPLETED"
-    assert serving.artifacts(run)["refresh-nightly"] == f"- `{serving.store()}`: nothing new"
-    assert state() == before
 
 
 def test_new_noise_rebuilds_only_what_it_changes(serving: Serving) -> None:
@@ -311,13 +302,27 @@ def test_a_server_of_the_users_own_and_the_hint(serving: Serving, tmp_path: Path
     assert (process.returncode, rest) == (143, "") and "Traceback" not in errors
     assert errors.splitlines()[-1] == "stopped. What is finished is kept: run the same command again to go on."
 
+
+def test_the_hint_starts_a_run_and_one_with_nothing_new_does_nothing_and_says_so(
+    serving: Serving, tmp_path: Path
+) -> None:
+    def state() -> dict[Path, tuple[int, int]]:
+        kept = [p for p in serving.root.rglob("*") if p.is_file() and ".prefect" not in p.parts and p.suffix != ".lock"]
+        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept}
+
+    def by_hand() -> dict[str, dict[str, Any]]:
+        query = {"flow_runs": {"deployment_id": {"any_": [serving.deployment]}}}
+        return {run["id"]: run for run in serving.api("flow_runs/filter", query) if not run["auto_scheduled"]}
+
+    before, runs = state(), by_hand()
     hint = run_command("refresh/nightly", serving.registered["server"], serving.secret_file)
     bare = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["sh", "-c", hint], capture_output=True, text=True, cwd="/", env=bare)
     assert done.returncode == 0 and "Created flow run" in done.stdout, done.stdout + done.stderr
-    query = {"flow_runs": {"deployment_id": {"any_": [serving.deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
-    manual = [run for run in serving.api("flow_runs/filter", query) if not run["auto_scheduled"]]
-    assert serving.finished(manual)[-1]["state"]["type"] == "COMPLETED"
+    (run,) = serving.finished([run for key, run in by_hand().items() if key not in runs])
+    assert run["state"]["type"] == "COMPLETED"
+    assert serving.artifacts(run)["refresh-nightly"] == f"- `{serving.store()}`: nothing new"
+    assert state() == before
 
 
 def test_ctrl_c_ends_all_of_it(serving: Serving) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -22,9 +23,10 @@ from mimiidg_build.parallel import cluster as on_cluster
 from mimiidg_build.parallel.runner import runner
 from mimiidg_build.progress import Reporter
 from mimiidg_build.store.store import variant_dir
+from tests.command_server import Command
 from tests.conftest import DATASET, content
 
-VARIANT = derive_variant(load_variant("demo"), dataset=DATASET)
+VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve"])
 
 
 class Cluster:
@@ -39,11 +41,11 @@ class Cluster:
         self.address = str(json.loads(file.read_text())["address"])
 
     def _start(self, *arguments: object, **environment: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "distributed.cli.dask_" + str(arguments[0]), *map(str, arguments[1:])]
+        program = importlib.util.find_spec(f"distributed.cli.dask_{arguments[0]}")
+        assert program is not None and program.origin is not None
+        command = [sys.executable, program.origin, *map(str, arguments[1:]), "--no-dashboard"]
         with (self.directory / "log").open("ab") as log:
-            started = subprocess.Popen(
-                [*command, "--no-dashboard"], stdout=log, stderr=log, cwd=self.directory, env=os.environ | environment
-            )
+            started = Command(command, stdout=log, stderr=log, cwd=self.directory, env=os.environ | environment)
         self.processes.append(started)
         return started
 

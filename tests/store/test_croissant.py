@@ -19,7 +19,7 @@ from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.store.tables import CLIPS, MIX_PLAN
 from mimiidg_build.upkeep.repair import repair_store
 from mimiidg_build.upkeep.verify import verify_store
-from tests.conftest import DATASET, once
+from tests.conftest import DATASET, link_archive, link_archives, once
 from tests.small_store import make_store
 
 
@@ -28,7 +28,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, synthetic_archives: Path) ->
     """A root with a store of one section. Not to be changed."""
 
     def make(root: Path) -> None:
-        shutil.copytree(synthetic_archives / "archives", root / "archives")
+        link_archives(synthetic_archives, root)
         build_variant(derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan/01"], name="one"), root)
 
     return once(tmp_path_factory, "croissant", make)
@@ -36,7 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, synthetic_archives: Path) ->
 
 @pytest.fixture
 def root(built: Path, tmp_path: Path) -> Path:
-    shutil.copytree(built, tmp_path / "root")
+    shutil.copytree(built, tmp_path / "root", copy_function=link_archive)
     return tmp_path / "root"
 
 

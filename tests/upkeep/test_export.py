@@ -24,7 +24,7 @@ from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.synthesis.local_zenodo import LocalZenodo
 from mimiidg_build.upkeep.export import export_store
-from tests.conftest import DATASET
+from tests.conftest import DATASET, link_archives
 
 VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan", "valve/02"])
 
@@ -33,7 +33,7 @@ VARIANT = derive_variant(load_variant("demo"), dataset=DATASET, sections=["fan",
 def built(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a store. Not to be changed."""
     root = tmp_path_factory.mktemp("built")
-    shutil.copytree(synthetic_archives / "archives", root / "archives")
+    link_archives(synthetic_archives, root)
     build_variant(VARIANT, root)
     return root
 
