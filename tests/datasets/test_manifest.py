@@ -79,7 +79,8 @@ ALLOWED = (
         (
             'name = "v"\n[features]\ndytpe = "float16"',
             r"features.dytpe: unknown key; did you mean 'dtype'\? \(allowed: n_fft, hop_length, window, window_length, "
-            r"n_mels, f_min_hz, f_max_hz, power, mel_scale, mel_norm, stft, dtype\)",
+            r"n_mels, f_min_hz, f_max_hz, power, mel_scale, mel_norm, stft, dtype, reference, primary_channel, "
+            r"reference_channel, over_subtraction, spectral_floor\)",
         ),
         (
             'name = "v"\n[noise]\nA = [{ foldr = "x" }]',

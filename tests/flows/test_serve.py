@@ -53,7 +53,7 @@ def record(path: Path, seed: int) -> None:
 
 
 class Serving:
-    """``mimiidg serve`` with its own server, in a directory that holds a release and a migrated database."""
+    """``mimiidg serve`` with its own server, and what one asks it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.root = directory, directory / "mimiidg-data"
@@ -135,7 +135,10 @@ class Serving:
         """Ctrl-C, as a terminal sends it: to every process of the command."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.wait(30)
+        code = self.process.wait(30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +326,16 @@ def test_the_hint_starts_a_run_and_one_with_nothing_new_does_nothing_and_says_so
     assert run["state"]["type"] == "COMPLETED"
     assert serving.artifacts(run)["refresh-nightly"] == f"- `{serving.store()}`: nothing new"
     assert state() == before
+
+
+@pytest.mark.slow
+def test_a_first_start_makes_its_database(tmp_path: Path) -> None:
+    first = Serving(tmp_path)  # waits until it has registered its flow with the server
+    try:
+        assert (tmp_path / "mimiidg-data/.prefect/prefect.db").stat().st_size > 0
+        assert first.api("health") is True
+    finally:
+        assert first.stop() == 130
 
 
 def test_ctrl_c_ends_all_of_it(serving: Serving) -> None:

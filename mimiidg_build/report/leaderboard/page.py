@@ -31,6 +31,7 @@ def leaderboard_page(found: Leaderboard) -> str:
         "n_named": N_NAMED,
         "level": [title(one, found) for one in not_distinguishable(found)],
         "systems": _systems(found),
+        "score_title": _score_title(found),
         "absent": _absent(found) if found.absent else None,
         "palette": PALETTE,
         "version": __version__,
@@ -39,9 +40,13 @@ def leaderboard_page(found: Leaderboard) -> str:
     return fill("leaderboard.html", content)
 
 
+def _score_title(found: Leaderboard) -> str:
+    return found.score[0].upper() + found.score[1:]  # not capitalize(), which makes "Mean auc" of "mean AUC"
+
+
 def _systems(found: Leaderboard) -> PageTable:
     types = list(found.systems[0].machine_types)
-    score = found.score.capitalize()
+    score = _score_title(found)
     baselines = dict.fromkeys(one.less_baseline.than for one in found.systems if one.less_baseline)
     less = ("Less the best", f"Less {next(iter(baselines), 'the baseline')}")
     costs = ("Parameters", "Networks", "Training [s]", "Scored clips/s", "Device")
