@@ -4,7 +4,7 @@ In: the directory of a finished run, and recordings. Out: scores, decisions and 
 or one file that holds features, network and threshold (``export``).
 
 From the top: ``detector`` (``Detector``: what a run makes of recordings), ``export`` and ``torch_logmel``. Below:
-``networks`` (one trained network, from a run's files alone), ``recordings`` (samples as the store has them),
-``sections`` (which section a recording is from). The files and the page about what was found are
-``mimiidg_build.report.detection``.
+``read_networks`` (a run's networks, checked), ``networks`` (one of them, from the run's files alone), ``recordings``
+(samples as the store has them), ``sections`` (which section a recording is from). The files and the page about what was
+found are ``mimiidg_build.report.detection``.
 """

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mimiidg_build.benchmark.detection.networks import Network, read_networks
+from mimiidg_build.benchmark.detection.networks import Network
+from mimiidg_build.benchmark.detection.read_networks import read_networks
 from mimiidg_build.benchmark.detection.recordings import Recording, Unfit, check_name, from_samples, read_recording
 from mimiidg_build.benchmark.detection.sections import UNKNOWN, official_name, section_of, sections_meant
 from mimiidg_build.benchmark.train_network import choose_device

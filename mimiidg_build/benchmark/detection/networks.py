@@ -11,23 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from mimiidg_build.benchmark.backend_files import backends_on, read_backend_summary, state_path
+from mimiidg_build.benchmark.backend_files import read_backend_summary, state_path
 from mimiidg_build.benchmark.detection.recordings import Unfit
 from mimiidg_build.benchmark.detection.sections import UNKNOWN
-from mimiidg_build.benchmark.encoders.description import check_unchanged
 from mimiidg_build.benchmark.run_files import (
     CONFIG,
-    finished_networks,
-    inputs_path,
-    read_config,
-    read_inputs,
-    read_summary,
-    summary_path,
 )
-from mimiidg_build.errors import DataError, UsageError
+from mimiidg_build.errors import DataError
 from mimiidg_build.features import clip_features, samples_mistake
-from mimiidg_build.models import check_models, is_encoder, model_class, with_settings
-from mimiidg_build.models.backends import chosen_backends
+from mimiidg_build.models import is_encoder, model_class, with_settings
 from mimiidg_build.schemas.runs import BackendSummary, DetectorInputs, NetworkSummary, RunConfig
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionAudio
@@ -84,7 +76,7 @@ class Network:
         except TypeError as error:
             raise DataError(
                 f"{self.directory / CONFIG} has settings that {self.config.model} of this version does not know: "
-                f"{error}. {_retrain(self.directory, self.config)}"
+                f"{error}. {retrain(self.directory, self.config)}"
             ) from None
         settings: Settings = made
         return settings
@@ -134,7 +126,7 @@ class Network:
 
         name = self._backend_summary.backend
         fitted, path = NetworkBackend(name, len(self.sections), self.config.seed), self._state_path
-        load_weights(path, fitted, _retrain(path.parent, self.config))
+        load_weights(path, fitted, retrain(path.parent, self.config))
         return fitted.eval()
 
     @property
@@ -268,88 +260,12 @@ class Network:
         return mean, np.maximum(np.sqrt(variance), MIN_STANDARD_DEVIATION)
 
 
-def read_networks(directory: Path, device: torch.device, backend: str | None = None) -> list[Network]:
-    """All networks of a finished run; their weights are read when they are first used.
-
-    Parameters
-    ----------
-    directory : Path
-        The run's.
-    device : torch.device
-    backend : str, optional
-        The back end whose scores are wanted; by default the model's own are.
-
-    Returns
-    -------
-    list of Network
-
-    Raises
-    ------
-    UsageError
-        There is no run in the directory, its model is none of this version, the back end has not scored it, or its
-        encoder is missing or another one now.
-    DataError
-        The run is not finished, is of a version that could not detect, or a file is missing or damaged.
-    """
-    if not (directory / CONFIG).is_file():
-        raise UsageError(
-            f"{directory} holds no run ({CONFIG} is missing); expected a folder like "
-            "mimiidg-data/runs/<variant>/<fingerprint>/<model>-<profile>-<seed>"
-        )
-    config = read_config(directory)
-    check_models([config.model], config.profile)
-    names, again = finished_networks(directory), f"Run the same benchmark again: {_command(config)}"
-    if not names:
-        raise DataError(f"{directory}: the run is not finished, no network is. {again} --profile {config.profile}")
-    if backend is not None:
-        _check_backend(directory, names, backend)
-    networks = [_read(directory, name, config, device, backend) for name in names]
-    expected = networks[0].inputs.networks
-    if missing := [name for name in expected if not summary_path(directory, name).is_file()]:
-        raise DataError(f"{directory}: the run is not finished, {', '.join(missing)} is missing. {again}")
-    if is_encoder(config.model):  # before any recording is read
-        check_unchanged(Path(str(config.settings.get("file"))), str(config.settings.get("sha256")))
-    return sorted(networks, key=lambda network: expected.index(network.name) if network.name in expected else -1)
-
-
-def _command(config: RunConfig) -> str:
+def benchmark_command(config: RunConfig) -> str:
     """The command that made a run, its further options aside."""
     which = f"--encoder {config.settings.get('file')}" if is_encoder(config.model) else f"--model {config.model}"
     return f"mimiidg benchmark {config.variant} {which}"
 
 
-def _retrain(directory: Path, config: RunConfig) -> str:
+def retrain(directory: Path, config: RunConfig) -> str:
     """What to do where a folder of a run is damaged, or of another version."""
-    return f"Remove {directory} and run the benchmark again: {_command(config)}"
-
-
-def _check_backend(directory: Path, names: Sequence[str], backend: str) -> None:
-    """Refuse a back end that has not scored the embeddings of every network."""
-    chosen_backends([backend])  # raises where there is no such back end
-    lacking = [name for name in names if backend not in backends_on(directory, name)]
-    if lacking:
-        there = ", ".join(backends_on(directory, lacking[0])) or "none"
-        raise UsageError(
-            f"{directory} has no scores of the back end {backend} for {lacking[0]}; there are: {there}. Run the same "
-            f"benchmark with --backend {backend}, which trains nothing again"
-        )
-
-
-def _read(directory: Path, name: str, config: RunConfig, device: torch.device, backend: str | None) -> Network:
-    from mimiidg_build.training.checkpoint import weights_path
-
-    path, weights = inputs_path(directory, name), weights_path(directory, name)
-    retrain = _retrain(directory, config)
-    if not path.is_file():
-        raise DataError(
-            f"{directory}: {path.name} is missing. The run is of a version that could not detect yet. {retrain}"
-        )
-    if not weights.is_file():
-        raise DataError(f"{weights} is missing, so the network cannot score anything. {retrain}")
-    summary, inputs = read_summary(directory, name), read_inputs(directory, name)
-    if inputs.fingerprint != config.fingerprint or list(inputs.audio) != summary.sections:
-        raise DataError(
-            f"{path} is of another run: of the store {inputs.fingerprint} and the sections {', '.join(inputs.audio)}; "
-            f"expected {config.fingerprint} and {', '.join(summary.sections)}. {retrain}"
-        )
-    return Network(directory, name, config, summary, inputs, device, backend)
+    return f"Remove {directory} and run the benchmark again: {benchmark_command(config)}"
