@@ -201,6 +201,9 @@ class DatasetManifest(Strict):
         return self
 
 
+MAX_LAYERS = 2  # of noise on a clip: a mix plan has columns for so many
+
+
 class NoiseLayer(Strict):
     """One noise layer of a section: drawn among kinds, for any or each domain, or named by the clip's attribute.
 
@@ -238,7 +241,7 @@ class MixRule(Strict):
     snr_db: float | None = None
     snr_attribute: str | None = None
     snr_db_by_value: dict[str, float] = Field(default_factory=dict)
-    noise: list[NoiseLayer] = Field(default_factory=list, max_length=2)
+    noise: list[NoiseLayer] = Field(default_factory=list, max_length=MAX_LAYERS)
 
     @model_validator(mode="after")
     def _snr_is_said_once(self) -> MixRule:

@@ -20,7 +20,7 @@ from mimiidg_build.benchmark.published import AVERAGE, PaperTable, domain_aucs, 
 from mimiidg_build.benchmark.run_files import profile_label
 from mimiidg_build.benchmark.tested import evaluated_sections, tested_clips
 from mimiidg_build.evaluation.protocols import PROTOCOLS
-from mimiidg_build.evaluation.results import NAN, Evaluation, null_if_nan, nullable
+from mimiidg_build.evaluation.results import NAN, Evaluation, nan_if_null, null_if_nan, nullable
 from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
 from mimiidg_build.models.backends import backend_of
 from mimiidg_build.schemas.runs import NetworkSummary
@@ -254,7 +254,7 @@ class ModelResult:
         """Of one seed: the clips that were scored, and how long that took; NaN where it is not known."""
         if not self.backend:
             n_clips = sum(one.n_training_clips + one.n_test_clips for one in run.summaries)
-            return n_clips, sum(_or_nan(one.scoring_s) for one in run.summaries)
+            return n_clips, sum(nan_if_null(one.scoring_s) for one in run.summaries)
         n_test, n_every, embedding_s, scoring_s = 0, 0, 0.0, 0.0
         of_backend = {tuple(one.section_ids): one for one in read_backend_summaries(run.directory, self.backend)}
         for network in run.summaries:
@@ -262,7 +262,7 @@ class ModelResult:
             if own is None:
                 return 0, NAN
             n_test, n_every = n_test + network.n_test_clips, n_every + network.n_training_clips + network.n_test_clips
-            embedding_s, scoring_s = embedding_s + _or_nan(own.embedding_s), scoring_s + _or_nan(own.scoring_s)
+            embedding_s, scoring_s = embedding_s + nan_if_null(own.embedding_s), scoring_s + nan_if_null(own.scoring_s)
         # the embeddings are of training clips, too, the back end's scores that are timed of test clips alone
         return n_test, embedding_s * n_test / n_every + scoring_s
 
@@ -314,7 +314,3 @@ class ModelResult:
             ],
             "published": {name: list(aucs) for name, aucs in self.published.items()} or None,
         }
-
-
-def _or_nan(seconds: float | None) -> float:
-    return NAN if seconds is None else float(seconds)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mimiidg_build.audio.level import level
+from mimiidg_build.audio.level import FULL_SCALE, level
 from mimiidg_build.benchmark.tested import section_names, sections_with
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
 from mimiidg_build.models import model_class
+from mimiidg_build.schemas.manifests import MAX_LAYERS
 from mimiidg_build.store.store import Store
 
 if TYPE_CHECKING:
@@ -29,14 +30,12 @@ if TYPE_CHECKING:
     from mimiidg_build.training.clip_dataset import ClipDataset
 
 NOISE_BYTES = 256 * 2**20  # 1,600 log-mels of 10 s, or 800 clips of audio
-LAYERS = (1, 2)  # of noise in a mix plan
-LARGEST_SAMPLE = 32767
 
 BankRow = tuple["NoiseBank", int]  # a noise clip
 
 
 def check_noise(runs: Iterable[Run]) -> None:
-    """Refuse to add noise that a store does not have, before any work.
+    """Refuse to add noise that a store does not have, before any work; all runs are on one store.
 
     Raises
     ------
@@ -45,12 +44,13 @@ def check_noise(runs: Iterable[Run]) -> None:
     DataError
         Noise of a section is gone.
     """
-    for run in runs:
-        if run.settings.noise:
-            _check_features(run.store, run.model)
-            banks = _Banks(run.store)
-            for section in sections_with(run.store, "train"):
-                banks.noise_of(section)
+    noisy = [run for run in runs if run.settings.noise]
+    for model in dict.fromkeys(run.model for run in noisy):
+        _check_features(noisy[0].store, model)
+    if noisy:
+        banks = _Banks(noisy[0].store)
+        for section in sections_with(banks.store, "train"):
+            banks.noise_of(section)
 
 
 def _check_features(store: Store, model: str) -> None:
@@ -118,7 +118,7 @@ def training_noise_clips(store: Store, section: str) -> list[tuple[str, str]]:
     clips = store.clips
     # row for row with the clip table
     plan = store.mix_plan[((section_names(clips) == section) & (clips["split"] == "train")).to_numpy()]
-    layers = [zip(plan[f"noise_{n}_kind"], plan[f"noise_{n}_clip"], strict=True) for n in LAYERS]
+    layers = [zip(plan[f"noise_{n}_kind"], plan[f"noise_{n}_clip"], strict=True) for n in range(1, MAX_LAYERS + 1)]
     found = sorted({(kind, clip) for layer in layers for kind, clip in layer if kind})
     if not found:
         raise UsageError(
@@ -236,5 +236,5 @@ def in_16_bits(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     >>> in_16_bits(np.array([0.0, 0.1, -0.2], np.float32)).tolist()
     [0, 16384, -32767]
     """
-    scaled: npt.NDArray[np.int16] = np.rint(samples * (LARGEST_SAMPLE / np.abs(samples).max())).astype(np.int16)
+    scaled: npt.NDArray[np.int16] = np.rint(samples * ((FULL_SCALE - 1) / np.abs(samples).max())).astype(np.int16)
     return scaled

@@ -20,7 +20,7 @@ from mimiidg_build.mixing.noise_bank import NoiseBank, cutting_of, load_noise_ba
 from mimiidg_build.mixing.noise_quality import refuse_quiet, summarise_noise
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.progress import OnProgress, no_progress
-from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.manifests import MAX_LAYERS, Section
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import NoiseSummary
 from mimiidg_build.schemas.tables import MixPlan
@@ -203,7 +203,7 @@ def _given_plan(
         raise DataError(f"the given plan and the dataset differ in {len(odd)} clips of {section.id}, first {odd[0]}.")
     if rows["attenuation"].nunique() != 1:
         raise DataError(f"the given plan has several attenuations in {section.id}; a section has one.")
-    for number in range(1, mix_plan.MAX_LAYERS + 1):
+    for number in range(1, MAX_LAYERS + 1):
         for kind, clip in set(zip(rows[f"noise_{number}_kind"], rows[f"noise_{number}_clip"], strict=True)):
             if kind and (kind not in tables or clip not in set(tables[kind]["noise_clip"])):
                 raise DataError(
@@ -263,7 +263,7 @@ def _clip_tasks(
     for row, power, peak, trains in zip(records(plan), *columns, strict=True):
         layers = tuple(
             (banks[kind].path, bank_rows[kind][row[f"noise_{number}_clip"]], row[f"noise_{number}_gain"])
-            for number in range(1, mix_plan.MAX_LAYERS + 1)
+            for number in range(1, MAX_LAYERS + 1)
             if (kind := row[f"noise_{number}_kind"])
         )
         level = None if math.isnan(power) else (power, peak)  # None: measured when the clip is rendered

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build.cli.options import common
-from mimiidg_build.cli.printing import percent, print_json, print_lines, print_table
+from mimiidg_build.cli.printing import difference, percent, print_json, print_lines, print_table
 from mimiidg_build.cli.values import FilePath
 
 if TYPE_CHECKING:
-    from mimiidg_build.evaluation.paired import Comparison, Difference
+    from mimiidg_build.evaluation.paired import Comparison
     from mimiidg_build.storage.places import Place
 
 
@@ -60,7 +60,7 @@ def rows_of(found: Comparison) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for one in found.differences[:-1]:
         row = rows.setdefault(one.place, {"of": one.place, **dict.fromkeys(found.protocol.shown, "")})
-        row[titles[one.metric]] = _text(one, "" if "/" in one.place else found.mark)
+        row[titles[one.metric]] = difference(one.value, one.low, one.high, "" if "/" in one.place else found.mark)
     return list(rows.values())
 
 
@@ -69,10 +69,5 @@ def _official(found: Comparison) -> dict[str, Any]:
     return {
         "official score": f"first {percent(one.first)}{found.mark}",
         "": f"second {percent(one.second)}{found.mark}",
-        "difference": _text(one, found.mark),
+        "difference": difference(one.value, one.low, one.high, found.mark),
     }
-
-
-def _text(one: Difference, mark: str) -> str:
-    interval = f" ({100 * one.low:+.1f} .. {100 * one.high:+.1f})" if one.low == one.low else ""
-    return f"{100 * one.value:+.2f}{mark}{interval}"

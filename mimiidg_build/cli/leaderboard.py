@@ -10,7 +10,7 @@ import click
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import named_store
 from mimiidg_build.cli.options import common
-from mimiidg_build.cli.printing import percent, print_json, print_lines, print_table
+from mimiidg_build.cli.printing import difference, print_json, print_lines, print_table
 from mimiidg_build.cli.values import FilePath, Known
 from mimiidg_build.models import PROFILES
 from mimiidg_build.storage.places import Place
@@ -61,13 +61,15 @@ def leaderboard(
 
 
 def _rows(found: Leaderboard) -> list[dict[str, Any]]:
+    from mimiidg_build.report.leaderboard.content import score_of
+
     return [
         {
             "rank": "-" if one.rank is None else str(one.rank),
             "system": one.name,
             "profile": one.profile,
             "seeds": len(one.seeds),
-            found.score: f"{percent(one.value)}{'*' if one.few_clips else ''}{_interval(one.low, one.high)}",
+            found.score: str(score_of(one)),
             "less the best": _difference(one.less_best),
             "less the baseline": _difference(one.less_baseline),
             "parameters": f"{one.n_parameters:,} x {one.n_networks}",
@@ -78,9 +80,5 @@ def _rows(found: Leaderboard) -> list[dict[str, Any]]:
     ]
 
 
-def _interval(low: float | None, high: float | None, sign: str = "") -> str:
-    return "" if low is None or high is None else f" ({100 * low:{sign}.1f} .. {100 * high:{sign}.1f})"
-
-
 def _difference(one: PairedDifference | None) -> str:
-    return "-" if one is None else f"{round(100 * one.value, 2) + 0.0:+.2f}{_interval(one.low, one.high, '+')}"
+    return "-" if one is None else difference(one.value, one.low, one.high)

@@ -153,6 +153,18 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
+def difference(value: float, low: float | None, high: float | None, mark: str = "") -> str:
+    """A difference with its interval, given as shares, in percentage points; no interval where it is unknown.
+
+    >>> difference(-0.0125, -0.03, 0.005, "*"), difference(0.5, None, float("nan"))
+    ('-1.25* (-3.0 .. +0.5)', '+50.00')
+    """
+    interval = ""
+    if low is not None and high is not None and low == low:  # NaN is unequal to itself
+        interval = f" ({100 * low:+.1f} .. {100 * high:+.1f})"
+    return f"{round(100 * value, 2) + 0.0:+.2f}{mark}{interval}"  # + 0.0 makes -0 a 0
+
+
 def percent(value: float | None) -> str:
     """A share in %, nothing where it is unknown.
 

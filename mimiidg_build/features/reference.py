@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.features.spectra import in_decibels, mel_of, power_spectra
-from mimiidg_build.features.spectrogram import is_compiled, logmel, mel_power
+from mimiidg_build.features.spectrogram import is_compiled, mel_power
 from mimiidg_build.schemas.variants import FeatureSettings
 
 Float32 = npt.NDArray[np.float32]
@@ -45,20 +45,12 @@ def against_reference(samples: Int16, settings: FeatureSettings, sample_rate: in
     np.ndarray [shape=(n_frames, n_mels)], float32, dB
     """
     channels = samples[settings.primary_channel], samples[settings.reference_channel]
-    if settings.reference == "log_ratio":
-        near_db, far_db = (channel_logmel(channel, settings, sample_rate) for channel in channels)
-        return near_db - far_db
     near, far = (_mel(channel, settings, sample_rate) for channel in channels)
+    if settings.reference == "log_ratio":
+        return in_decibels(near, settings) - in_decibels(far, settings)
     # in single precision, operation by operation: the same bits on every processor
     left = near - np.float32(settings.over_subtraction) * far
     return in_decibels(np.maximum(left, np.float32(settings.spectral_floor) * far), settings)
-
-
-def channel_logmel(samples: Int16, settings: FeatureSettings, sample_rate: int) -> Float32:
-    """Log-mel of one channel by itself [shape=(n_frames, n_mels)], dB."""
-    if is_compiled(settings, sample_rate):
-        return logmel(samples, sample_rate)
-    return in_decibels(_mel(samples, settings, sample_rate), settings)
 
 
 def _mel(samples: Int16, settings: FeatureSettings, sample_rate: int) -> Float32:

@@ -27,11 +27,10 @@ from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.mixing.draws import NoiseDraw
 from mimiidg_build.schemas.attributes import row_attributes
-from mimiidg_build.schemas.manifests import Section
+from mimiidg_build.schemas.manifests import MAX_LAYERS, Section
 from mimiidg_build.schemas.variants import Variant
 
 MIX_PLAN_VERSION = "mix-1"  # part of a store's fingerprint: another draw, gain or attenuation is a new version
-MAX_LAYERS = 2
 LARGEST_SAMPLE = 32767 / 32768  # the largest 16-bit sample, at full scale 1: what a mix may reach
 
 Float64 = npt.NDArray[np.float64]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mimiidg_build.benchmark.estimates import Estimate
+from mimiidg_build.evaluation.small_cells import MARK
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a text begins with that spreadsheets take for a formula
 
@@ -153,6 +154,20 @@ def estimate(found: Estimate) -> Cell:
     exact = (100 * found.value, 100 * found.low, 100 * found.high)
     text = f"{100 * found.value:.2f}{found.mark}"
     return Cell(text, small, found.value, exact=exact, few_clips=found.few_clips)
+
+
+def difference(value: float, low: float, high: float, few_clips: bool) -> Cell:
+    """A difference with its interval, given as shares, in percentage points.
+
+    >>> cell = difference(-0.0125, -0.03, 0.005, True)
+    >>> cell.text, cell.small
+    ('−1.25*', '−3.0 .. +0.5')
+    """
+    value, low, high = 100 * value, 100 * low, 100 * high
+    small = "" if math.isnan(low) else with_minus(f"{low:+.1f} .. {high:+.1f}")
+    # + 0.0 makes -0 a 0
+    text = with_minus(f"{round(value, 2) + 0.0:+.2f}") + (MARK if few_clips else "")
+    return Cell(text, small, value, exact=(value, low, high), few_clips=few_clips)
 
 
 def heat(auc: float) -> Cell:

@@ -35,6 +35,7 @@ from mimiidg_build.parallel.cores import n_cores
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.report.cells import with_minus
 from mimiidg_build.schemas.attributes import row_attributes
+from mimiidg_build.schemas.manifests import MAX_LAYERS
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.storage.places import Place
 from mimiidg_build.store.store import Store
@@ -303,7 +304,7 @@ def _mixed(row: pd.Series, store: Store) -> str:
     """How the clip was mixed."""
     if np.isnan(row["added_noise_snr_db"]):
         return ""
-    kinds = " + ".join(str(row[f"noise_{n}_kind"]) for n in (1, 2) if row[f"noise_{n}_kind"])
+    kinds = " + ".join(str(row[f"noise_{n}_kind"]) for n in range(1, MAX_LAYERS + 1) if row[f"noise_{n}_kind"])
     snr = with_minus(f"{row['added_noise_snr_db'] + 0.0:.1f}")
     return f"noise {kinds} at {snr} dB {snr_title(store)}"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from mimiidg_build.benchmark.compare import compare_results
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.errors import UsageError
-from mimiidg_build.evaluation.paired import MEAN, OFFICIAL, Comparison, Difference
-from mimiidg_build.report.cells import Cell, PageTable, number, with_minus
+from mimiidg_build.evaluation.paired import MEAN, OFFICIAL, Comparison
+from mimiidg_build.report.cells import Cell, PageTable, difference, number
 from mimiidg_build.report.headline import ranked
 
 Pairs = Mapping[tuple[str, str], Comparison]
@@ -51,7 +51,11 @@ def table(results: Sequence[ModelResult], pairs: Pairs) -> PageTable | None:
             Cell(result.label),
             number(len(result.runs)),
             Cell("clips and seeds" if found.over_seeds else "clips"),
-            *(_cell(one, found.few_clips) for one in found.differences if one.place == MEAN or one.metric == OFFICIAL),
+            *(
+                difference(one.value, one.low, one.high, found.few_clips)
+                for one in found.differences
+                if one.place == MEAN or one.metric == OFFICIAL
+            ),
         )
         for result, found in zip(compared, comparisons, strict=True)
     )
@@ -60,11 +64,3 @@ def table(results: Sequence[ModelResult], pairs: Pairs) -> PageTable | None:
     columns = ("System", "Profile", "Seeds", "Interval over", *means, "Official score")
     caption = f"Less the best system, {comparisons[0].second}, on the same clips, in percentage points"
     return PageTable(caption, columns, rows, sorted_by="Official score")
-
-
-def _cell(one: Difference, few_clips: bool) -> Cell:
-    value, low, high = (100 * number for number in (one.value, one.low, one.high))
-    known = low == low
-    small = with_minus(f"{low:+.1f} .. {high:+.1f}") if known else ""
-    text = with_minus(f"{value:+.2f}") + ("*" if few_clips else "")
-    return Cell(text, small, value, exact=(value, low, high), few_clips=few_clips)

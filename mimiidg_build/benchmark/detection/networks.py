@@ -14,9 +14,7 @@ import numpy.typing as npt
 from mimiidg_build.benchmark.backend_files import read_backend_summary, state_path
 from mimiidg_build.benchmark.detection.recordings import Unfit
 from mimiidg_build.benchmark.detection.sections import UNKNOWN
-from mimiidg_build.benchmark.run_files import (
-    CONFIG,
-)
+from mimiidg_build.benchmark.run_files import CONFIG
 from mimiidg_build.errors import DataError
 from mimiidg_build.features import clip_features, samples_mistake
 from mimiidg_build.models import is_encoder, model_class, with_settings

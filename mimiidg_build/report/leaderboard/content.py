@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from mimiidg_build.benchmark.compare import compare_results
+from mimiidg_build.benchmark.estimates import Estimate
 from mimiidg_build.benchmark.failures import failure_of
 from mimiidg_build.benchmark.finished_runs import FinishedRuns, read_runs
 from mimiidg_build.benchmark.model_result import ModelResult
@@ -22,7 +23,7 @@ from mimiidg_build.datasets.rows import records
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.hanley_mcneil import LEVEL
 from mimiidg_build.evaluation.protocols import official_score
-from mimiidg_build.evaluation.results import null_if_nan
+from mimiidg_build.evaluation.results import nan_if_null, null_if_nan
 from mimiidg_build.models import GROUPS, MODELS
 from mimiidg_build.report.headline import ranked, score
 from mimiidg_build.report.leaderboard.notes import notes
@@ -129,6 +130,12 @@ def _facts(result: ModelResult) -> dict[str, object]:
         "devices": _devices(result),
         "runs": [run.directory.name for run in result.runs],
     }
+
+
+def score_of(system: LeaderboardSystem) -> Estimate:
+    """A row's score with its interval, NaN where unknown."""
+    value, low, high = map(nan_if_null, (system.value, system.low, system.high))
+    return Estimate(value, low, high, system.few_clips)
 
 
 def machine_types(result: ModelResult) -> dict[str, float | None]:

@@ -6,8 +6,9 @@ import math
 from types import SimpleNamespace
 
 from mimiidg_build import __version__
-from mimiidg_build.evaluation.small_cells import MARK
-from mimiidg_build.report.cells import Cell, PageTable, heat, number, with_minus
+from mimiidg_build.evaluation.results import nan_if_null
+from mimiidg_build.report.cells import Cell, PageTable, difference, estimate, heat, number
+from mimiidg_build.report.leaderboard.content import score_of
 from mimiidg_build.report.leaderboard.notes import not_distinguishable, title
 from mimiidg_build.report.svg import PALETTE
 from mimiidg_build.report.templating import fill
@@ -57,7 +58,7 @@ def _systems(found: Leaderboard) -> PageTable:
 
 
 def _row(one: LeaderboardSystem, found: Leaderboard) -> tuple[Cell, ...]:
-    by_type = (heat(math.nan if value is None else value) for value in one.machine_types.values())
+    by_type = (heat(nan_if_null(value)) for value in one.machine_types.values())
     return (
         Cell(one.name),
         UNKNOWN if one.rank is None else number(one.rank),
@@ -85,24 +86,11 @@ def _is_baseline(one: LeaderboardSystem, found: Leaderboard) -> bool:
 
 
 def _score(one: LeaderboardSystem) -> Cell:
-    if one.value is None:
-        return UNKNOWN
-    low, high = (math.nan if bound is None else 100 * bound for bound in (one.low, one.high))
-    small = "" if math.isnan(low) else f"{low:.1f}\N{EN DASH}{high:.1f}"
-    text = f"{100 * one.value:.2f}{MARK if one.few_clips else ''}"
-    return Cell(text, small, one.value, exact=(100 * one.value, low, high), few_clips=one.few_clips)
+    return UNKNOWN if one.value is None else estimate(score_of(one))
 
 
 def _difference(one: PairedDifference | None, few_clips: bool) -> Cell:
-    """In percentage points."""
-    if one is None:
-        return UNKNOWN
-    value = 100 * one.value
-    low, high = (math.nan if bound is None else 100 * bound for bound in (one.low, one.high))
-    small = "" if math.isnan(low) else with_minus(f"{low:+.1f} .. {high:+.1f}")
-    # + 0.0 makes -0 a 0
-    text = with_minus(f"{round(value, 2) + 0.0:+.2f}") + (MARK if few_clips else "")
-    return Cell(text, small, value, exact=(value, low, high), few_clips=few_clips)
+    return UNKNOWN if one is None else difference(one.value, nan_if_null(one.low), nan_if_null(one.high), few_clips)
 
 
 def _absent(found: Leaderboard) -> PageTable:
