@@ -17,6 +17,7 @@ import logging
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 
 import click
@@ -121,6 +122,8 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
     # a signal first: what it ended (worker processes, a terminal, a server) has errors of its own
     if signals.came is not None or isinstance(error, KeyboardInterrupt | click.Abort):
         signals.release()
+        # stopped between making a coroutine and handing it over (zarr's reads), which Python reports once it is gone
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         # A KeyboardInterrupt that passed through an exec(), as dataclasses have, makes Python end by SIGINT, whatever
         # the exit code; the next exec() of a text resets that.
         exec("")
@@ -148,23 +151,33 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
 
 @contextlib.contextmanager
 def _stopped_in_destructors(signals: StopSignals) -> Iterator[None]:
-    """A signal that comes while Python runs a destructor comes again after it; Python itself only prints it."""
+    """A signal that comes while Python runs a destructor comes again after it; Python itself only prints it.
+
+    Where the work ends before that, it is stopped all the same: a shell would go on to the next command.
+    """
     before = sys.unraisablehook
+    again: list[threading.Timer] = []
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             # from a thread: what is raised in this hook is only printed, too; and a signal, which ends a sleep
             main_thread = threading.main_thread().ident or 0
             number = signals.came or signal.SIGINT  # not always Ctrl-C, which a shell has its background jobs ignore
-            threading.Timer(0.05, signal.pthread_kill, (main_thread, number)).start()
+            again.append(threading.Timer(0.05, signal.pthread_kill, (main_thread, number)))
+            again[-1].start()
         else:
             before(unraisable)
 
     sys.unraisablehook = hook
     try:
         yield
+        if again or signals.came is not None:
+            raise KeyboardInterrupt
     finally:
         sys.unraisablehook = before
+        for timer in again:  # or it would end the process while that says how it was stopped
+            timer.cancel()
+            timer.join()
 
 
 def _printable(message: str) -> str:
