@@ -116,6 +116,7 @@ class Command(subprocess.Popen[Any]):
             script=program,
             own_session=wanted["start_new_session"],
             takes_terminal=wanted["preexec_fn"] is take_terminal,
+            ignored=[number for number in front.SENT_ON if signal.getsignal(number) is signal.SIG_IGN],
         )
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")

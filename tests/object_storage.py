@@ -32,7 +32,7 @@ def s3_server() -> Iterator[str]:
     command = [sys.executable, "-W", "ignore", "-c", SERVER, "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300  # of a busy machine
         while True:
             try:
                 urllib.request.urlopen(f"{url}/moto-api/").close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -50,8 +51,35 @@ def small_root(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactor
     shutil.rmtree(root)
 
 
-def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "CORES", 1)  # each is a process that imports librosa
+class HereAndNow(Executor):
+    """Stands for a pool of processes, each of which imports torch or librosa: calls run in this process, at once."""
+
+    def __init__(self, *_: object, initializer: Callable[..., None] = id, initargs: tuple[Any, ...] = (0,), **__: Any):
+        initializer(*initargs)
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Call it."""
+        called = Future[Any]()
+        called.set_result(function(*arguments, **options))
+        return called
+
+
+@pytest.fixture(params=[HereAndNow, pytest.param(None, marks=pytest.mark.slow)], ids=["here", "processes"])
+def pools(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the programs' processes are: by default none."""
+    monkeypatch.setattr(training, "_work", None)  # of the process that measures
+    for program in (features, training):
+        monkeypatch.setattr(program, "CORES", 1)
+        monkeypatch.setattr(program, "ProcessPoolExecutor", request.param or ProcessPoolExecutor)
+
+
+# what librosa.load imports of the standard library
+OF_LIBROSA = pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
+
+
+@OF_LIBROSA
+@pytest.mark.usefixtures("pools")
+def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     *rates, error = features.main(["--clips", "2", "--rounds", "1", "--save", str(tmp_path)])
     assert all(ratio.value > 0 and ratio.at_least for ratio in rates)
     assert error.holds and error.value > 0, "equal to librosa, computed otherwise"
@@ -79,10 +107,9 @@ def test_memory_and_scale(small_root: Path) -> None:
     assert second.value > 0
 
 
-# what librosa.load imports of the standard library
-@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
-def test_read_and_training(small_root: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CORES", 1)  # the process that trains has one thread, too
+@OF_LIBROSA
+@pytest.mark.usefixtures("one_thread", "pools")
+def test_read_and_training(small_root: Path) -> None:
     store = str(variant_dir(small_root, "paper"))
     ratios = read.main([store, "--rounds", "1", "--wav-clips", "4"])
     assert len(ratios) == 8 and all(ratio.value > 0 for ratio in ratios)

@@ -106,6 +106,18 @@ def test_a_terminal_is_its_own(tmp_path: Path) -> None:
     assert process.returncode == 130
 
 
+def test_signals_that_are_ignored_stay_so(tmp_path: Path) -> None:
+    """As a process inherits it."""
+    (tmp_path / "script.py").write_text("import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)")
+    for handler in (signal.SIG_IGN, signal.SIG_DFL):
+        before = signal.signal(signal.SIGHUP, handler)
+        try:
+            said = run([sys.executable, str(tmp_path / "script.py")]).stdout
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        assert said == f"{handler == signal.SIG_IGN}\n"
+
+
 def test_a_killed_one_says_so(tmp_path: Path) -> None:
     with Command([*OURS, *FETCH, tmp_path], stderr=subprocess.DEVNULL) as process:
         process.kill()
@@ -120,7 +132,7 @@ def test_signals_reach_it_through_the_program_for_shells(tmp_path: Path, number:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         wait_for((tmp_path / "root").is_dir)
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]  # which ends as the command does, since that has it open, too
+        said = process.communicate(timeout=300)[1]  # which ends as the command does, since that has it open, too
     assert process.returncode == code
     assert number == signal.SIGKILL or said.splitlines()[-1].startswith("stopped."), said
 

@@ -300,12 +300,12 @@ def run_block(block: Block, place: Path, environment: dict[str, str]) -> None:
         command = [sys.executable, "script.py"]
     with tempfile.TemporaryFile("w+") as output:
         process = Command(command, cwd=place, env=environment, stdout=output, stderr=output, start_new_session=True)
-        end, goes_on = time.monotonic() + 180, block.how == "until"
+        end, goes_on = time.monotonic() + 600, block.how == "until"
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
             if goes_on and block.value in read(output.fileno()):
                 os.killpg(process.pid, signal.SIGINT)
-                goes_on, end = False, time.monotonic() + 60
+                goes_on, end = False, time.monotonic() + 300
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -230,10 +230,11 @@ def poison(store: Store, target: Path, spared: set[tuple[str, str, int]]) -> Sto
 
 def cases() -> list[Any]:
     takes_anomalies = [name for name in models.MODELS if models.model_class(name).profiles["smoke"].tuning_epochs]
-    slow = ("attention", "two_branch_multiresolution")
-    of_seconds = [pytest.param(name, 0, marks=pytest.mark.slow) for name in slow]
-    others = [(name, 0) for name in models.MODELS if name not in slow]
-    return [*others, *of_seconds, *((name, 2) for name in takes_anomalies[-1:]), ("encoder", 0), ("augmented", 0)]
+    of_seconds = ("attention", "two_branch_multiresolution")
+    # what they read they share with autoencoders, nearest_neighbour and, two known anomalies beside, bce_ddcsad
+    alike = ("nearest_neighbour_max", *takes_anomalies)
+    every = [pytest.param(k, 0, marks=[pytest.mark.slow] * (k in (*of_seconds, *alike))) for k in models.MODELS]
+    return [*every, *((name, 2) for name in takes_anomalies[-1:]), ("encoder", 0), ("augmented", 0)]
 
 
 @pytest.mark.parametrize(("name", "k"), cases())

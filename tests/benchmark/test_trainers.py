@@ -132,7 +132,7 @@ def test_a_script_without_a_guard_is_told_apart_from_a_killed_worker(store: Stor
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(store.path), str(tmp_path)]
-    done = command_server.run(command, timeout=120)
+    done = command_server.run(command, timeout=300)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, "none of a worker's"
     last = done.stderr.splitlines()[-1]

@@ -48,6 +48,18 @@ def small(root: Path, *sections: str, **changes: object) -> Variant:
     return derive_variant(DEMO, sections=list(sections), **changes).model_copy(update={"name": "small"})
 
 
+def two_sections(root: Path) -> Variant:
+    """Of two machine types."""
+    return small(root, "fan/00", "valve/00").model_copy(update={"name": "two"})
+
+
+@pytest.fixture(scope="session")
+def undisturbed(built: Store) -> dict[str, bytes]:
+    """Files of an undisturbed build of ``two_sections``."""
+    root = built.path.parents[2]
+    return files(build_variant(two_sections(root), root).store.path)
+
+
 def test_a_clip_off_its_snr_is_named_and_nothing_is_published(root: Path) -> None:
     """Noise 60 dB below a quiet machine is of the size of 16-bit rounding."""
     with pytest.raises(DataError, match=r"valve/00: \d+ clips are off their planned SNR by more than 0.05 dB, worst "):
@@ -120,8 +132,20 @@ def test_second_build_is_a_no_op(built: Store) -> None:
     assert {f: f.stat().st_mtime_ns for f in built.path.rglob("*")} == before
 
 
-@pytest.mark.parametrize(("scheduler", "workers"), [("threads", 1), ("threads", 2), ("processes", 2)])
-def test_bytes_do_not_depend_on_workers(built: Store, root: Path, scheduler: str, workers: int) -> None:
+WORKERS = [("threads", 1), ("threads", 2), ("processes", 2)]
+
+
+@pytest.mark.parametrize(("scheduler", "workers"), WORKERS)
+def test_bytes_do_not_depend_on_workers(
+    root: Path, undisturbed: dict[str, bytes], scheduler: str, workers: int
+) -> None:
+    store = build_variant(two_sections(root), root, scheduler=scheduler, workers=workers).store
+    assert files(store.path) == undisturbed
+
+
+@pytest.mark.slow  # fifteen sections three times
+@pytest.mark.parametrize(("scheduler", "workers"), WORKERS)
+def test_bytes_of_all_sections_do_not_depend_on_workers(built: Store, root: Path, scheduler: str, workers: int) -> None:
     store = build_variant(DEMO, root, scheduler=scheduler, workers=workers).store
     assert files(store.path) == files(built.path)
 
@@ -250,37 +274,32 @@ build_variant(parse_variant(json.loads(sys.argv[1])), Path(sys.argv[2]), workers
 """
 
 
-@pytest.fixture(scope="session")
-def undisturbed(built: Store) -> dict[str, bytes]:
-    """Files of an undisturbed build of the variant that the next test kills."""
-    root = built.path.parents[2]
-    variant = small(root, "fan/00", "valve/00").model_copy(update={"name": "killed"})
-    return files(build_variant(variant, root).store.path)
+KILLED_BEFORE = {  # the file, which time it appears, shards that are finished then, what is there then
+    "first shard": ("/audio/c/0/0", 1, 0, {}),
+    "its journal entry": ("-section_00-0000.json", 1, 0, {"*/*/logmel/c/0/0/0": 1, "*/*/audio/c/0/0": 1}),
+    "second shard": ("/audio/c/0/0", 2, 1, {"*/*/logmel/c/0/0/0": 1, "*/*/audio/c/0/0": 1}),
+    "tables": ("clips.parquet", 1, 2, {"*/*/logmel/c/0/0/0": 2, "*/*/audio/c/0/0": 2}),
+    "array": ("fan/section_00/audio/zarr.json", 1, 2, {"*.parquet": 2}),
+    "group": ("valve/zarr.json", 1, 2, {"*/section_00/zarr.json": 2, "valve/section_00/logmel/zarr.json": 1}),
+    "copy of the root": ("zarr.json.copy", 1, 2, {"valve/zarr.json": 1}),
+    "root": (".partial/zarr.json", 1, 2, {"zarr.json.copy": 1}),
+}
+QUICK = ("second shard", "root")  # every file of a smaller build is tried in tests/faults/test_crash.py
 
 
 @pytest.mark.parametrize(
     ("name", "time", "n_finished", "before"),
-    [
-        ("/audio/c/0/0", 1, 0, {}),
-        ("-section_00-0000.json", 1, 0, {"*/*/logmel/c/0/0/0": 1, "*/*/audio/c/0/0": 1}),
-        ("/audio/c/0/0", 2, 1, {"*/*/logmel/c/0/0/0": 1, "*/*/audio/c/0/0": 1}),
-        ("clips.parquet", 1, 2, {"*/*/logmel/c/0/0/0": 2, "*/*/audio/c/0/0": 2}),
-        ("fan/section_00/audio/zarr.json", 1, 2, {"*.parquet": 2}),
-        ("valve/zarr.json", 1, 2, {"*/section_00/zarr.json": 2, "valve/section_00/logmel/zarr.json": 1}),
-        ("zarr.json.copy", 1, 2, {"valve/zarr.json": 1}),
-        (".partial/zarr.json", 1, 2, {"zarr.json.copy": 1}),
-    ],
-    ids=["first shard", "its journal entry", "second shard", "tables", "array", "group", "copy of the root", "root"],
+    [pytest.param(*KILLED_BEFORE[k], id=k, marks=[pytest.mark.slow] * (k not in QUICK)) for k in KILLED_BEFORE],
 )
 def test_killed_build_goes_on_where_it_stopped(
     root: Path, undisturbed: dict[str, bytes], name: str, time: int, n_finished: int, before: dict[str, int]
 ) -> None:
     """Killed when the named file is about to appear, for the first or second time; ``before``: what is there then."""
-    variant = small(root, "fan/00", "valve/00").model_copy(update={"name": "killed"})
+    variant = two_sections(root)
     (script := root.parent / "killed.py").write_text(KILLED)
     done = run([sys.executable, str(script), variant.model_dump_json(), str(root), name, str(time)])
     assert done.returncode == 9, done.stderr
-    directory = root / "variants" / "killed"
+    directory = root / "variants" / "two"
     assert not list(directory.glob("*.zarr")), "nothing is published before it is whole"
     (staging,) = directory.glob("*.zarr.partial")
     appeared = [path for path in directory.rglob("*") if path.as_posix().endswith(name)]

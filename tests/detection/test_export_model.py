@@ -115,7 +115,7 @@ def test_no_code_of_this_package_is_needed(place: Path, clips: Path, tmp_path: P
     assert metadata["trained_on"]["variant"] == "short" and metadata["model"] == "nearest_neighbour"
 
 
-@pytest.mark.parametrize("kind", ["autoencoder", "conformer"])
+@pytest.mark.parametrize("kind", ["autoencoder", pytest.param("conformer", marks=pytest.mark.slow)])
 def test_onnx_gives_the_scores_of_the_run(place: Path, clips: Path, tmp_path: Path, kind: str) -> None:
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package)

@@ -93,6 +93,10 @@ class Processes:
         """Run the program in the parent, so that what it loads and compiles is there for all that follow."""
         self._ask(warm=[str(a) for a in arguments])
 
+    def load(self, *modules: str) -> None:
+        """Import modules in the parent, for all that follow."""
+        self._ask(load=modules)
+
     def close(self) -> None:
         """End the parent; whatever it started has been waited for."""
         assert self.parent.stdin and self.parent.stdout
@@ -146,6 +150,8 @@ def serve(commands: Iterator[str]) -> None:
         command = json.loads(line)
         if "wait" in command:
             answer = os.waitstatus_to_exitcode(os.waitpid(command["wait"], 0)[1])
+        elif "load" in command:
+            answer = len([importlib.import_module(name) for name in command["load"]])
         elif "warm" in command:
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
                 answer = ACTIONS["mimiidg"](*command["warm"])

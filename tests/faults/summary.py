@@ -18,7 +18,7 @@ import pytest
 
 PROPERTY = "faults"
 Tries = Callable[..., None]  # the fixture `fault`: a group's name, and how many trials
-REPEATS = ("seeds", "seed")  # parameters of a test that say how often or where, and not what
+REPEATS = ("seeds", "seed", "moments")  # parameters of a test that say how often or where, and not what
 
 
 class Count(NamedTuple):

@@ -116,10 +116,13 @@ KINDS = {
 }
 
 
+REPAIRED = [(kind, damage) for kind in KINDS for damage in ("flipped", "missing")]
+REPAIRED += [("several at once", "truncated"), ("several at once", "empty")]
+QUICK = [*REPAIRED[:16:4], *REPAIRED[3:16:4], *REPAIRED[16:19:2]]  # each kind once, by turns flipped and missing
+
+
 @pytest.mark.parametrize(
-    ("kind", "damage"),
-    [(kind, damage) for kind in KINDS for damage in ("flipped", "missing")]
-    + [("several at once", "truncated"), ("several at once", "empty")],
+    ("kind", "damage"), [pytest.param(*case, marks=[pytest.mark.slow] * (case not in QUICK)) for case in REPAIRED]
 )
 def test_repair_gives_back_what_was_lost(built: tuple[Place, Path], fault: Any, kind: str, damage: str) -> None:
     """Only what is damaged is written; all else keeps its time of change."""

@@ -28,11 +28,12 @@ from tests.small_store import make_store
 
 def until(is_so: Callable[[], object]) -> None:
     """Wait for something that other processes bring about."""
-    for _ in range(3000):
+    end = time.monotonic() + 180  # of a busy machine
+    while time.monotonic() < end:
         if is_so():
             return
         time.sleep(0.01)
-    pytest.fail("it did not come about in 30 s")
+    pytest.fail("it did not come about in 180 s")
 
 
 def rebuild(place: Place, seed: int) -> Path:
@@ -42,7 +43,7 @@ def rebuild(place: Place, seed: int) -> Path:
     return Path(json.loads(ended.out)["path"])
 
 
-@pytest.mark.parametrize("n_builders", [2, 4])
+@pytest.mark.parametrize("n_builders", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_builders_of_one_variant(place: Place, fault: Any, n_builders: int) -> None:
     """One does the work; the others wait, say so, and find it done."""
     fault("builds of one variant at once", cases=n_builders)

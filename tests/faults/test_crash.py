@@ -18,6 +18,7 @@ from mimiidg_build.store.damage import find_damage
 from mimiidg_build.store.store import open_store
 from mimiidg_build.upkeep.prune import prune_stores
 from tests.faults.injected import CRASHED, name_within, numbered
+from tests.faults.moments import MOMENTS, chosen
 from tests.faults.place import Place, files
 
 EPOCHS = 8
@@ -124,10 +125,19 @@ def check_left(names: set[str], target: str) -> None:
         assert all(SHARDS[other] <= names for other in ENTRIES if ENTRIES[other] in names), "noted when it is there"
 
 
-def test_every_file_half_written(place: Place, fault: Any) -> None:
+def kind_of(target: str) -> str:
+    """Shard, journal entry, table, metadata of an array or a group, copy of the root's, that itself; ``latest``."""
+    if target in RENDERED:
+        return "entry" if target in ENTRIES.values() else "shard"
+    return target if target == WRITTEN[-1] else Path(target).suffix
+
+
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_every_file_half_written(place: Place, fault: Any, moments: str) -> None:
     """A build dies while it writes a shard, a journal entry, a table, metadata or ``latest``: each in its turn."""
-    targets = [name for verb, name in steps_of(place) if verb == "replace"]
-    assert sorted(targets) == sorted([*RENDERED, *WRITTEN, "latest"])
+    every = [name for verb, name in steps_of(place) if verb == "replace"]
+    assert sorted(every) == sorted([*RENDERED, *WRITTEN, "latest"])
+    targets = chosen(moments, every, kind_of)
     fault("build crashed while it wrote a file", cases=len(targets))
     for target in targets:
         assert crashes(place, crash_writing=target), target
@@ -138,20 +148,22 @@ def test_every_file_half_written(place: Place, fault: Any) -> None:
         forget(place, "one")
 
 
-def test_every_step_from_the_rename_on(place: Place, fault: Any) -> None:
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_every_step_from_the_rename_on(place: Place, fault: Any, moments: str) -> None:
     """A build dies before each step that gives the store its name, moves ``latest`` and removes the journal."""
     steps = numbered(steps_of(place))
     (start,) = (index for index, (verb, *_) in enumerate(steps) if verb == "rename")
-    chosen = steps[start:]
-    verbs = [verb for verb, *_ in chosen]
-    assert [step[:2] for step in chosen if step[0] in ("rename", "replace", "rmdir")] == [
+    last = steps[start:]
+    verbs = [verb for verb, *_ in last]
+    assert [step[:2] for step in last if step[0] in ("rename", "replace", "rmdir")] == [
         ("rename", "zarr"),
         ("replace", "latest"),
         ("rmdir", "journal"),
     ]
     assert [verb for verb in verbs if verb == "unlink"] == ["unlink"] * len(ENTRIES)
-    fault("build crashed at a step of publishing", cases=len(chosen))
-    for index, step in enumerate(chosen):
+    tried = chosen(moments, list(enumerate(last)), lambda moment: moment[1][0])
+    fault("build crashed at a step of publishing", cases=len(tried))
+    for index, step in tried:
         assert crashes(place, crash_before=step), step
         names, _ = left(place.directory("one"))
         is_named, is_latest = index > 0, "replace" in verbs[:index]
@@ -238,14 +250,16 @@ def test_everything_is_on_the_disk_before_it_has_its_name(place: Place, fault: A
 PARTS = ["zarr.json", "valve/zarr.json", "valve/section_01/*/zarr.json", "*.parquet", "*/*/*/c/**/*", "../*.journal/*"]
 
 
-def test_emptied_by_a_power_cut(place: Place, fault: Any) -> None:
+@pytest.mark.parametrize("moments", MOMENTS)
+def test_emptied_by_a_power_cut(place: Place, fault: Any, moments: str) -> None:
     """Whatever was not flushed when the power went is there and empty: nothing of it is taken for finished."""
-    fault("power cut: files of an unfinished build are empty", cases=len(PARTS))
+    parts = chosen(moments, PARTS, lambda part: Path(part).name)
+    fault("power cut: files of an unfinished build are empty", cases=len(parts))
     assert crashes(place, crash_before=("rename", "zarr", 0)), "all is written but the name"
     names, unnamed = left(place.directory("one"))
     assert (names, unnamed) == (RENDERED.union(WRITTEN), [])
     shutil.copytree(place.directory("one"), place.root / "killed")
-    for part in PARTS:
+    for part in parts:
         forget(place, "one")
         shutil.copytree(place.root / "killed", place.directory("one"))
         emptied = [path for path in place.directory("one").glob(f"*.zarr.partial/{part}") if path.is_file()]
@@ -261,6 +275,7 @@ def test_emptied_by_a_power_cut(place: Place, fault: Any) -> None:
 def test_killed_training_goes_on(place: Place, fault: Any, seeds: range) -> None:
     """Killed, and run again: weights and scores to the last bit, epochs that were finished not trained again."""
     fault("training killed (SIGKILL) at a random moment", cases=len(seeds))
+    place.processes.load("torch._dynamo")  # 1.5 s of every process that makes its first optimizer
     ended = place.build("one")
     assert ended.code == 0, ended.err
     runs = place.root / "runs"

@@ -26,6 +26,7 @@ from tests.faults.place import Place, files
 from tests.faults.processes import Ended, Processes
 
 KIB = 1024
+SIZES = (0, 8, 64, 400, 1000, 1150)  # KiB: no room at all, for some shards, for all but the metadata
 
 
 def mount(*arguments: object) -> None:
@@ -82,7 +83,9 @@ def check_goes_on(place: Place, variant: str, *options: str) -> None:
     assert files(directory) == place.undisturbed(variant)
 
 
-@pytest.mark.parametrize("free", [0, 8, 64, 400, 1000, 1150], ids="{} KiB".format)
+@pytest.mark.parametrize(
+    "free", [pytest.param(n, marks=[pytest.mark.slow] * (n in (8, 64, 1000)), id=f"{n} KiB") for n in SIZES]
+)
 def test_disk_that_fills_up(place_on_disk: Place, disk: Path, fault: Any, free: int) -> None:
     """A build needs some 1200 KiB; it gets less."""
     fault("disk full (a small tmpfs)", cases=1)
@@ -92,7 +95,7 @@ def test_disk_that_fills_up(place_on_disk: Place, disk: Path, fault: Any, free: 
     check_goes_on(place_on_disk, "two")
 
 
-@pytest.mark.parametrize("free", [8, 100], ids="{} KiB".format)
+@pytest.mark.parametrize("free", [pytest.param(8, marks=pytest.mark.slow), 100], ids="{} KiB".format)
 def test_disk_that_fills_up_while_noise_is_prepared(place_on_disk: Place, disk: Path, fault: Any, free: int) -> None:
     """Noise banks and levels are caches beside the stores; the first build makes them."""
     fault("disk full (a small tmpfs)", cases=1)

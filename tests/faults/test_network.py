@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import random
 import tempfile
+import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -399,7 +400,7 @@ def test_two_processes_fetch_one_archive_once(place: Place, fault: Tries) -> Non
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(30)
+            worker.join(300)
         assert [worker.exitcode for worker in workers] == [0, 0]
         assert sum(is_content(asked) for asked in server.requests) == 1
     assert place.archive.read_bytes() == BODY
@@ -409,13 +410,15 @@ def test_two_processes_one_of_them_killed(place: Place, fault: Tries) -> None:
     """The lock of a process that dies is free: the one that waited takes up the part that it left."""
     fault("a fetch killed while another waits for it")
 
+    killed = threading.Event()
+
     def trickle(handler: ZenodoHandler, asked: Request) -> bool:
         if not is_content(asked) or asked.range:
             return False
         handler.send_head(200, {"ETag": f'"{MD5}"', "Content-Length": str(len(BODY))})
         handler.wfile.write(BODY[:1_000_000])
         handler.wfile.flush()
-        time.sleep(20)
+        killed.wait(300)
         return True
 
     context = multiprocessing.get_context("spawn")
@@ -423,15 +426,16 @@ def test_two_processes_one_of_them_killed(place: Place, fault: Tries) -> None:
     with LocalZenodo({ID: place.served}, faults=trickle) as server:
         workers = [context.Process(target=_fetch_in_process, args=(place.root, server.url, done)) for _ in range(2)]
         workers[0].start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (place.part.is_file() and place.part.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.02)
         workers[1].start()
         while sum(not is_content(asked) for asked in server.requests) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
         workers[0].kill()
+        killed.set()
         for worker in workers:
-            worker.join(60)
+            worker.join(300)
         assert workers[1].exitcode == 0
         ranges = [asked.range for asked in server.requests if is_content(asked)]
     assert len(ranges) == 2 and (ranges[1] or "").startswith("bytes=")

@@ -65,7 +65,7 @@ class Passing(BaseHTTPRequestHandler):
         if fault in ("503", "403"):
             self.answer(int(fault), {"content-type": "application/xml"}, SLOW_DOWN if fault == "503" else DENIED)
             return
-        behind = http.client.HTTPConnection(self.server.behind.netloc, timeout=30)
+        behind = http.client.HTTPConnection(self.server.behind.netloc, timeout=300)
         with contextlib.closing(behind):
             behind.request(self.command, self.path, body, dict(self.headers))
             found = behind.getresponse()

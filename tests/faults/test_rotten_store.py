@@ -23,6 +23,7 @@ from mimiidg_build.store.tables import COLUMNS, read_table
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.upkeep.export import export_store
 from tests.faults.injected import CRASHED
+from tests.faults.moments import MOMENTS, SOME
 from tests.faults.place import Place, files
 from tests.faults.summary import Tries
 from tests.small_store import make_store, record_files
@@ -103,26 +104,31 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return open_store(store.path)
 
 
+@pytest.mark.parametrize("moments", MOMENTS)
 @pytest.mark.parametrize("use", ALL_BUT, ids=lambda use: use.__name__)
 def test_a_rotten_store_is_named_or_right(
-    whole: Store, tmp_path: Path, use: Callable[[Path], object], fault: Tries
+    whole: Store, tmp_path: Path, use: Callable[[Path], object], moments: str, fault: Tries
 ) -> None:
+    """Some: every file once, with a damage that differs from file to file and from use to use."""
+
     def copied(name: str) -> Path:
         shutil.copytree(whole.root, tmp_path / name / "root")
         return tmp_path / name / "root" / whole.path.relative_to(whole.root)
 
-    right = use(copied("right"))
-    fault(f"a rotten store: {use.__name__.replace('_', ' ')}", cases=len(DAMAGE) * len(EVERY))
-    for kind, damage in DAMAGE.items():
-        for number, name in enumerate(EVERY):
-            path = copied(f"{kind}{number}")
-            damage(path / name)
-            if name in ALL_BUT[use]:
-                np.testing.assert_equal(use(path), right)
-                continue
-            with pytest.raises(DataError) as caught:
-                use(path)
-            assert str(path / name) in str(caught.value) and f"verify {path} --repair" in str(caught.value), kind
+    right, first = use(copied("right")), list(ALL_BUT).index(use)
+    every = [(kind, name) for kind in DAMAGE for name in EVERY]
+    some = {(list(DAMAGE)[(first + number) % len(DAMAGE)], name) for number, name in enumerate(EVERY)}
+    cases = [case for case in every if (case in some) == (moments == SOME)]
+    fault(f"a rotten store: {use.__name__.replace('_', ' ')}", cases=len(cases))
+    for number, (kind, name) in enumerate(cases):
+        path = copied(str(number))
+        DAMAGE[kind](path / name)
+        if name in ALL_BUT[use]:
+            np.testing.assert_equal(use(path), right)
+            continue
+        with pytest.raises(DataError) as caught:
+            use(path)
+        assert str(path / name) in str(caught.value) and f"verify {path} --repair" in str(caught.value), kind
 
 
 def test_a_rotten_shard_is_named_by_a_worker(whole: Store, tmp_path: Path) -> None:

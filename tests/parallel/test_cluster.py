@@ -59,7 +59,7 @@ class Cluster:
         from distributed import Client
 
         with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(n, timeout=60)
+            client.wait_for_workers(n, timeout=300)
 
     def stop(self) -> None:
         for process in reversed(self.processes):
@@ -67,7 +67,7 @@ class Cluster:
             process.wait()
 
 
-def wait_for(is_true: Callable[[], bool], within_s: float = 60) -> None:
+def wait_for(is_true: Callable[[], bool], within_s: float = 300) -> None:
     end = time.monotonic() + within_s
     while not is_true():
         assert time.monotonic() < end, "waited in vain"

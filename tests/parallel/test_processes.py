@@ -111,12 +111,17 @@ with Trainers("cpu", 2, 2, Reporter()):
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+# Each starts its processes with the pool above, and one script of each way to be told is quick enough for every run:
+# the pool's own error here, that of trainings in tests/benchmark/test_trainers.py.
+QUICK = ("fetch",)
+
+
+@pytest.mark.parametrize("script", [pytest.param(k, marks=[pytest.mark.slow] * (k not in QUICK)) for k in SCRIPTS])
 def test_a_script_without_a_guard_is_told_so(script: str, root: Path, tmp_path: Path) -> None:
     """Every worker imports the script and comes to the same call: no traceback, no deadlock, no talk of memory."""
     path = tmp_path / "unguarded.py"
     path.write_text(SCRIPTS[script].format(dataset=DATASET, root=str(root)))
-    done = run([sys.executable, str(path)], timeout=120)
+    done = run([sys.executable, str(path)], timeout=300)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, done.stderr  # the script's own
     assert "UsageError: the script has no `__main__` guard. Python imports it again" in done.stderr
@@ -129,5 +134,5 @@ def test_a_script_with_a_guard_works(tmp_path: Path) -> None:
     body = ["    " + line for line in lines if line.startswith(("with", " "))]
     imports = [line for line in lines if line.startswith("from")]
     path.write_text("\n".join([*imports, 'if __name__ == "__main__":', *body, '    print("done")']))
-    done = run([sys.executable, str(path)], timeout=120)
+    done = run([sys.executable, str(path)], timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

@@ -147,7 +147,7 @@ def test_a_failure_of_the_callback_is_raised_too(run: Runner) -> None:
 
 def test_threads_are_as_many_as_asked() -> None:
     # three tasks that wait for each other end only if there are three threads
-    barrier = threading.Barrier(3, timeout=20)
+    barrier = threading.Barrier(3, timeout=120)
     found = runner("threads", 3)(barrier.wait, [()] * 3, lambda result: None)
     assert sorted(found) == [0, 1, 2]
     assert len(set(runner("threads", 1)(threading.get_ident, [()] * 8, lambda result: None))) == 1

@@ -25,7 +25,7 @@ def test_a_failure_leaves_no_empty_folder_and_the_next_in_line_works(tmp_path: P
         time.sleep(0.2)  # by then it waits for the lock
         assert not (directory / "made").exists()
         raise DataError("failed")
-    waiting.join(10)
+    waiting.join(120)
     assert (directory / "made").is_file()
     with pytest.raises(DataError, match="failed"), locked_variant(directory, "waiting"):
         raise DataError("failed")
