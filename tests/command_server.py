@@ -56,8 +56,14 @@ READ_AT_START = (
     *("MPL", "CUDA", "NVIDIA", "ARROW_", "COVERAGE_", "HYPOTHESIS_", "DASK_", "ZARR_"),
 )
 WARM = (
+    "distributed",  # each scheduler and each worker of a cluster
     "numpy.random",
-    "pandera.backends.pandas.register",  # pandera, at the first table
+    "pandas.core.arrays.arrow.extension_types",  # pandas, at the first parquet file
+    "pandera.backends.pandas.builtin_checks",  # pandera, at the first table
+    "pandera.backends.pandas.register",
+    "pandera.strategies.pandas_strategies",  # hypothesis with it, where that is installed
+    "pyarrow.dataset",
+    "pyarrow.pandas_compat",
     "rich.live",
     "rich.progress",
     "rich.table",

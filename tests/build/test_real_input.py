@@ -77,7 +77,10 @@ def test_level_relations_survive_attenuation(variant: tuple[Path, Variant], stor
     assert (loud.mix_plan["noise_1_clip"] == quiet["noise_1_clip"]).all()
 
 
-@pytest.mark.parametrize(("scheduler", "workers"), [("threads", 2), ("processes", 2)])
+# processes by default in tests/build/test_build.py
+@pytest.mark.parametrize(
+    ("scheduler", "workers"), [("threads", 2), pytest.param("processes", 2, marks=pytest.mark.slow)]
+)
 def test_bit_identical_however_it_runs(
     variant: tuple[Path, Variant], store: Store, scheduler: str, workers: int
 ) -> None:

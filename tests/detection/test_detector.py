@@ -23,7 +23,7 @@ from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.schemas.sections import SectionId
-from tests.detection.conftest import KINDS, N_SAMPLES, QUICK, name_of_variant, run_of, variant
+from tests.detection.conftest import KINDS, N_SAMPLES, ON_BOTH, name_of_variant, run_of, variant
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,9 +44,9 @@ def written_by(run: Path, kind: str) -> dict[tuple[str, str], str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_clips_of_a_store_get_the_scores_of_the_run(place: Path, clips: Path, kind: str) -> None:
     run = run_of(place, kind)
-    files = all_test_clips(clips) if kind in QUICK else recordings_in([clips / "fan/test"])
+    files = all_test_clips(clips) if kind in ON_BOTH else recordings_in([clips / "fan/test"])
     found = Detector.load(run).score_files(files)
-    assert found.findings.empty and len(found.table) == (16 if kind in QUICK else 8)
+    assert found.findings.empty and len(found.table) == (16 if kind in ON_BOTH else 8)
     scores, decisions = written_by(run, "anomaly_score"), written_by(run, "decision_result")
     for row in found.table.itertuples():
         key = (row.machine_type, Path(row.file).name)

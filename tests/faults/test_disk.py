@@ -249,7 +249,7 @@ def on_shared_memory(tmp_path: Path) -> Path:
     return path / f"mimiidg-{os.getpid()}-{tmp_path.name}"
 
 
-@pytest.mark.parametrize("part", ["root", "root/variants", "root/archives/short"])
+@pytest.mark.parametrize("part", ["root", "root/variants", pytest.param("root/archives/short", marks=pytest.mark.slow)])
 def test_parts_on_another_file_system(
     template: Path, processes: Processes, tmp_path: Path, fault: Any, part: str
 ) -> None:

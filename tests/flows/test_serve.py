@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -151,17 +150,20 @@ class Serving:
 
 
 @pytest.fixture(scope="module")
-def serving(
-    synthetic_archives: Path, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
+def serving(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A first start: its server makes its database, and it waits until its flow is registered there."""
     directory = tmp_path_factory.mktemp("serve")
     link_archives(synthetic_archives, directory / "mimiidg-data")
-    shutil.copytree(prefect_home, directory / "mimiidg-data/.prefect")
     serving = Serving(directory)
     yield serving
     serving.stop()
     if serving.process.stdout is not None:
         serving.process.stdout.close()
+
+
+def test_a_first_start_makes_its_database(serving: Serving) -> None:
+    assert (serving.root / ".prefect/prefect.db").stat().st_size > 0
+    assert serving.api("health") is True
 
 
 def test_a_deployment_is_registered(serving: Serving) -> None:
@@ -338,16 +340,6 @@ def test_a_server_of_the_users_own_and_the_hint(serving: Serving, tmp_path: Path
     assert "any shell, with PREFECT_API_AUTH_STRING as it is set here:" in text and serving.auth[1] not in text
     assert (process.returncode, rest) == (143, "") and "Traceback" not in errors
     assert errors.splitlines()[-1] == "stopped. What is finished is kept: run the same command again to go on."
-
-
-@pytest.mark.slow
-def test_a_first_start_makes_its_database(tmp_path: Path) -> None:
-    first = Serving(tmp_path)  # waits until it has registered its flow with the server
-    try:
-        assert (tmp_path / "mimiidg-data/.prefect/prefect.db").stat().st_size > 0
-        assert first.api("health") is True
-    finally:
-        assert first.stop() == 130
 
 
 def test_ctrl_c_ends_all_of_it(serving: Serving) -> None:

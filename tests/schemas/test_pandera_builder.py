@@ -62,7 +62,7 @@ def outcome(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> str:
         return str(error.failure_cases.to_csv())
 
 
-@pytest.mark.parametrize("model", ROWS)
+@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m is MixPlan)) for m in ROWS])
 def test_validation_gives_what_panderas_own_builder_gives(model: type[Table]) -> None:
     ours, theirs = model.to_schema(), panderas_own(model)
     frames = damaged_frames(ROWS[model])
@@ -101,6 +101,7 @@ except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
 """
 
 
+@pytest.mark.slow  # the next test begins with it
 def test_importing_our_tables_changes_nothing_of_pandera() -> None:
     subprocess.run([sys.executable, "-c", VALIDATE_OURS], check=True)
 

@@ -29,7 +29,7 @@ from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.parallel.runner import runner
 from mimiidg_build.storage.places import ObjectPath, file_sizes, local
 from mimiidg_build.store.listing import list_stores
-from mimiidg_build.store.store import open_store, variant_dir
+from mimiidg_build.store.store import Store, open_store, variant_dir
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.command_server import Command
 from tests.conftest import DATASET, RECORD, content
@@ -72,20 +72,20 @@ def test_a_synthetic_release_is_fetched_into_a_bucket(bucket: ObjectPath) -> Non
     assert not list(local(root).rglob("*.part*")), "nothing is left of the transfer on this machine"
 
 
-def test_the_same_bytes_as_on_this_machine(remote: ObjectPath, root: Path) -> None:
-    built = build_variant(VARIANT, remote)
+def test_the_same_bytes_as_on_this_machine_whoever_reads_them(remote: ObjectPath, root: Path) -> None:
+    built, here = build_variant(VARIANT, remote), build_variant(VARIANT, root).store
     assert not built.was_finished and str(built.store.path).startswith(f"{remote}/variants/{VARIANT.name}/")
-    assert content(built.store) == content(build_variant(VARIANT, root).store)
+    assert content(built.store) == content(here)
     directory = f"variants/{VARIANT.name}"
     assert names(remote) == {f"{directory}/latest", f"{directory}/{built.store.path.name}"}, "no journal is left"
     assert build_variant(VARIANT, remote).was_finished
     (listed,) = list_stores(remote)
     assert (listed.state, listed.n_clips, listed.path) == ("latest", 48, built.store.path)
+    check_readers(remote, here)
 
 
-def test_readers(remote: ObjectPath, root: Path) -> None:
-    build_variant(VARIANT, remote)
-    here = build_variant(VARIANT, root).store
+def check_readers(remote: ObjectPath, here: Store) -> None:
+    """The store's tables and arrays, clips of it in every way of access, a worker's, and plain zarr's."""
     store = open_store(f"{remote}/variants/{VARIANT.name}")
     assert store.clips.equals(here.clips) and store.mix_plan.equals(here.mix_plan)
     assert np.array_equal(store.audio("fan", "00")[3:5], here.audio("fan", "00")[3:5])
