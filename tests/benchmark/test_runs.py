@@ -18,6 +18,7 @@ from mimiidg_build.benchmark.finished_runs import read_runs
 from mimiidg_build.benchmark.known_anomalies import draw_anomalies
 from mimiidg_build.benchmark.planning import plan_runs
 from mimiidg_build.benchmark.plots import plot_known_anomalies
+from mimiidg_build.benchmark.results import Benchmark
 from mimiidg_build.benchmark.rows import compare_rows
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.benchmark.train_network import train_and_score
@@ -77,14 +78,27 @@ class Semi(NearestNeighbour):
         return {"oracle": training.scores[MAIN]}, {"oracle": truth}
 
 
-@pytest.fixture
-def semi(monkeypatch: pytest.MonkeyPatch) -> type[Semi]:
+def have_semi(monkeypatch: pytest.MonkeyPatch) -> type[Semi]:
+    """The model ``semi`` is among the others."""
     module = types.ModuleType("mimiidg_build.models.semi")
     module.Semi = Semi  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(models.MODELS, "semi", "semi:Semi")
     Semi.epochs.clear()
     return Semi
+
+
+@pytest.fixture
+def semi(monkeypatch: pytest.MonkeyPatch) -> type[Semi]:
+    return have_semi(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def found(store: Store) -> Benchmark:
+    """``semi`` with no and with two known anomalies, below the store's root."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        have_semi(monkeypatch)
+        return benchmark_models(store, store.root, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 2])
 
 
 def test_known_anomalies_are_the_first_of_more(store: Store) -> None:
@@ -131,11 +145,11 @@ def test_known_anomalies_go_on_from_the_run_without(store: Store, tmp_path: Path
     assert not any(f"{clip}.wav" in line for clip in run.known_clips(["fan/00"])["clip"] for line in scored)
 
 
-def test_all_are_compared_on_clips_that_no_training_knows(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
+@pytest.mark.usefixtures("semi")
+def test_all_are_compared_on_clips_that_no_training_knows(store: Store, found: Benchmark) -> None:
     """Without the two that leave the test set, though the files of the run without known anomalies hold them."""
-    found = benchmark_models(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 2])
     assert found.known_anomalies == 2 and "tested without the 2 anomalies of each section" in found.title
-    runs = plan_runs(store, tmp_path, ["semi"], "smoke", 1, known_anomalies=[0, 2])
+    runs = plan_runs(store, store.root, ["semi"], "smoke", 1, known_anomalies=[0, 2])
     assert [run.known_anomalies for run in runs] == [0, 2]
     known = runs[1].known_clips()["clip"].tolist()
     for run, model in zip(runs, found.models[::3], strict=True):
@@ -152,12 +166,12 @@ def test_all_are_compared_on_clips_that_no_training_knows(store: Store, tmp_path
         assert model.runs[0].evaluation.sections["auc_all"][0] == pytest.approx(by_hand)
         own = json.loads((run.directory / "results.json").read_text())
         assert own == json.loads(evaluate_scores(run.directory).to_json()), "results.json is of the run's own files"
-    alone = benchmark_models(store, tmp_path, ["semi"], profile="smoke", device="cpu")
+    alone = benchmark_models(store, store.root, ["semi"], profile="smoke", device="cpu")
     assert alone.known_anomalies == 0 and "tested without" not in alone.title
 
 
-def test_every_score_is_written_and_evaluated(store: Store, tmp_path: Path, semi: type[Semi]) -> None:
-    found = benchmark_models(store, tmp_path, ["semi"], profile="smoke", device="cpu", known_anomalies=[0, 2])
+@pytest.mark.usefixtures("semi")
+def test_every_score_is_written_and_evaluated(found: Benchmark, tmp_path: Path) -> None:
     names = [model.name for model in found.models]
     assert names == [
         *("semi", "semi (reverse)", "semi (oracle)"),

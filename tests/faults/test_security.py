@@ -7,7 +7,6 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -229,15 +228,15 @@ def listed(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if not path.name.endswith(".lock"))
 
 
-def pairs() -> Iterator[Any]:
-    """Every command with every value; by default with three, which go round: so is every value with some."""
-    for number, command in enumerate(COMMANDS):
-        for place, (kind, value) in enumerate(HOSTILE.items()):
-            marks = [pytest.mark.slow] * ((number + place) % 4 != 0)
-            yield pytest.param(command, value, id=f"{command}-{kind}", marks=marks)
+# Every command with every value; by default with three, which go round, so that every value is tried, too.
+PAIRS = [
+    pytest.param(command, HOSTILE[kind], id=f"{command}-{kind}", marks=[pytest.mark.slow] * ((n + k) % 4 != 0))
+    for n, command in enumerate(COMMANDS)
+    for k, kind in enumerate(HOSTILE)
+]
 
 
-@pytest.mark.parametrize(("command", "value"), pairs())
+@pytest.mark.parametrize(("command", "value"), PAIRS)
 def test_names_on_the_command_line(
     shared: Path,
     command: str,

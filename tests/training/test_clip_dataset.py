@@ -317,7 +317,8 @@ def test_order_is_the_seeds_alone(store: Store, budget: int) -> None:
     assert pass_over(ClipDataset(store, memory_budget_bytes=budget, seed=4), 0, epoch=0) != first
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+# spawned, which imports torch anew, by default in tests/storage/test_object_storage.py
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_however_they_start(store: Store, compressed: Store, context: str) -> None:
     """Maps and caches that were used before the workers start must not follow them."""
     for opened in (store, compressed) if context == "fork" else (store,):
