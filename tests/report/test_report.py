@@ -25,6 +25,7 @@ import soundfile as sf
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 from matplotlib import rc_context
 
 from mimiidg_build.audio.level import level
@@ -38,7 +39,7 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation.decisions import precision_recall_f1
 from mimiidg_build.evaluation.evaluate import evaluate_scores
 from mimiidg_build.progress import Reporter
-from mimiidg_build.report import gallery, result_tables, score_charts, svg
+from mimiidg_build.report import data_charts, gallery, result_tables, score_charts, svg
 from mimiidg_build.report.headline import ranked, weakest
 from mimiidg_build.report.page import CHART_BYTES, PAGE_BYTES, _result_content, render_page, report_path, write_report
 from mimiidg_build.report.sweeps import differences, read_others
@@ -85,6 +86,13 @@ def html(told: dict[str, Any]) -> str:
 @pytest.fixture(scope="module")
 def page(html: str) -> Page:
     return Page(html)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are left out: half of the time that a page takes, where a test looks at words alone."""
+    for module in (data_charts, score_charts):
+        monkeypatch.setattr(module, "inline", lambda *_, **__: Markup())
 
 
 def changed(store: Store, **attributes: object) -> Store:
@@ -193,6 +201,7 @@ def test_every_section_is_seen_and_heard(case: tuple[Store, Path], page: Page) -
     assert 10 * np.log10(np.mean(heard**2) / np.mean(clip**2)) == pytest.approx(gain_db, abs=0.5)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_the_archives(case: tuple[Store, Path], tmp_path: Path) -> None:
     """The mixture is in the store; its parts are not, and the page says how to get them."""
     text = write_report(case[0], tmp_path, tmp_path / "page.html").read_text()
@@ -229,6 +238,7 @@ def test_a_sound_takes_no_more_than_is_reckoned() -> None:
     assert len(gallery.encode_sound(noise, 0.0)) <= 10 * gallery.SOUND_BYTES_PER_S * 4 / 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_variant_without_noise(root: Path) -> None:
     variant = derive_variant(load_variant("demo"), dataset=DATASET, sections=["valve/00"], mixing="none")
     store = build_variant(variant, root).store
@@ -491,6 +501,7 @@ def copied_run(case: tuple[Store, Path], root: Path, name: str, **config: object
     return target
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_scores_seeds_and_known_anomalies_are_told_apart(case: tuple[Store, Path], tmp_path: Path) -> None:
     copied_run(case, tmp_path, "nearest_neighbour-smoke-0")
     copied_run(case, tmp_path, "nearest_neighbour-smoke-1", seed=1)
@@ -547,6 +558,7 @@ def test_results_from_files_are_those_of_the_benchmark(case: tuple[Store, Path],
     assert by_name == {model.name: model.to_dict() for model in made.models}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_damaged_runs_are_named(case: tuple[Store, Path], tmp_path: Path) -> None:
     target = copied_run(case, tmp_path, "nearest_neighbour-smoke-0")
     scores = target / "anomaly_score_fan_section_00_test.csv"
