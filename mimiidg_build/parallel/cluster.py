@@ -93,12 +93,24 @@ def check_cluster(address: str) -> None:
 
 
 def _next(done: queue.Queue[Any], client: Client, address: str) -> Any:
-    """The next future that is done; a cluster that has lost all its workers is an error, not an endless wait."""
+    """The next future that is done; a cluster that has lost all its workers is an error, not an endless wait.
+
+    Raises
+    ------
+    DataError
+        All workers are gone.
+    CancelledError
+        The scheduler is.
+    """
     without_workers_s = 0.0
     while True:
         with contextlib.suppress(queue.Empty):
             return done.get(timeout=POLL_S)
-        without_workers_s = 0.0 if client.nthreads() else without_workers_s + POLL_S
+        try:
+            has_workers = bool(client.nthreads())
+        except OSError:  # asked at the moment at which it goes: a future would be cancelled a moment later
+            raise CancelledError from None
+        without_workers_s = 0.0 if has_workers else without_workers_s + POLL_S
         if without_workers_s >= WORKERS_WITHIN_S:
             raise DataError(f"all workers of the cluster at {address} are gone. {KEPT}")
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -177,6 +181,18 @@ def test_workers_that_cannot_do_it_are_refused(
     worker.terminate()
     with pytest.raises(UsageError, match=r"worker tcp://.* has other versions .*: soundfile 0.0.1, here \d.*install"):
         runner(cluster.address, root=tmp_path)(abs, [(1,)], print)
+
+
+def test_a_scheduler_that_goes_while_it_is_asked_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its futures are cancelled: the same error, as they are."""
+    from distributed.comm import CommClosedError
+
+    def reset() -> None:
+        raise CommClosedError("ConnectionResetError: [Errno 104] Connection reset by peer")
+
+    monkeypatch.setattr(on_cluster, "POLL_S", 0.0)
+    with pytest.raises(CancelledError):
+        on_cluster._next(queue.Queue(), cast(Any, SimpleNamespace(nthreads=reset)), "tcp://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
