@@ -1,36 +1,37 @@
-"""Tables of scores and results, one pandera model each. Scores are larger = more anomalous, metrics in [0, 1]."""
+"""Tables of scores and results, each with its rules. Scores are larger = more anomalous, metrics in [0, 1]."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pandera.pandas as pa
-from pandera.typing.pandas import Series
 
 from mimiidg_build.schemas.manifests import CONDITIONS
+from mimiidg_build.schemas.rules import Field, Table, dataframe_check
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION
-from mimiidg_build.schemas.tables import Table
+
+if TYPE_CHECKING:
+    from pandera.typing.pandas import Series
 
 
 def _metric(nullable: bool = False) -> Any:
-    return pa.Field(in_range={"min_value": 0.0, "max_value": 1.0}, nullable=nullable)
+    return Field(in_range={"min_value": 0.0, "max_value": 1.0}, nullable=nullable)
 
 
 class ScoreTable(Table):
     """A file of scores as read. ``line`` is the line in the file, from 1."""
 
-    line: Series[int] = pa.Field(ge=1, unique=True)
-    file_name: Series[str] = pa.Field(unique=True, str_length={"min_value": 1})
+    line: Series[int] = Field(ge=1, unique=True)
+    file_name: Series[str] = Field(unique=True, str_length={"min_value": 1})
     score: Series[float]
 
 
 class DecisionTable(Table):
     """A file of decisions as read: 1 where the system says anomalous."""
 
-    line: Series[int] = pa.Field(ge=1, unique=True)
-    file_name: Series[str] = pa.Field(unique=True, str_length={"min_value": 1})
-    decision: Series[int] = pa.Field(isin=(0, 1))
+    line: Series[int] = Field(ge=1, unique=True)
+    file_name: Series[str] = Field(unique=True, str_length={"min_value": 1})
+    decision: Series[int] = Field(isin=(0, 1))
 
 
 class Detections(Table):
@@ -40,13 +41,13 @@ class Detections(Table):
     training clips that score lower, in %. ``note`` says what was done about another length.
     """
 
-    file: Series[str] = pa.Field(unique=True)
-    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
-    section: Series[str] = pa.Field(str_matches=SECTION)
+    file: Series[str] = Field(unique=True)
+    machine_type: Series[str] = Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = Field(str_matches=SECTION)
     score: Series[float]
     threshold: Series[float]
-    decision: Series[int] = pa.Field(isin=(0, 1))
-    percentile: Series[float] = pa.Field(in_range={"min_value": 0.0, "max_value": 100.0})
+    decision: Series[int] = Field(isin=(0, 1))
+    percentile: Series[float] = Field(in_range={"min_value": 0.0, "max_value": 100.0})
     note: Series[str]
 
 
@@ -57,16 +58,16 @@ class ScoredClips(Table):
     clip table. ``decision`` is 1 anomalous, 0 normal, -1 not given.
     """
 
-    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
-    section: Series[str] = pa.Field(str_matches=SECTION)
+    machine_type: Series[str] = Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = Field(str_matches=SECTION)
     file_name: Series[str]
-    domain: Series[str] = pa.Field(isin=("source", "target", ""))
-    condition: Series[str] = pa.Field(isin=CONDITIONS)
-    attributes: Series[str] = pa.Field(str_matches=r"^\{.*\}$")
+    domain: Series[str] = Field(isin=("source", "target", ""))
+    condition: Series[str] = Field(isin=CONDITIONS)
+    attributes: Series[str] = Field(str_matches=r"^\{.*\}$")
     score: Series[float]
-    decision: Series[int] = pa.Field(isin=(0, 1, -1))
+    decision: Series[int] = Field(isin=(0, 1, -1))
 
-    @pa.dataframe_check(name="clip unique within section")
+    @dataframe_check(name="clip unique within section")
     def _clips_are_unique(cls, table: pd.DataFrame) -> pd.Series:
         return ~table.duplicated(["machine_type", "section", "file_name"], keep=False)
 
@@ -77,11 +78,11 @@ class SectionResults(Table):
     ``n_missing`` test clips have no score: the metrics are of the others.
     """
 
-    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
-    section: Series[str] = pa.Field(str_matches=SECTION)
-    n_normal: Series[int] = pa.Field(ge=1)
-    n_anomaly: Series[int] = pa.Field(ge=1)
-    n_missing: Series[int] = pa.Field(ge=0)
+    machine_type: Series[str] = Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = Field(str_matches=SECTION)
+    n_normal: Series[int] = Field(ge=1)
+    n_anomaly: Series[int] = Field(ge=1)
+    n_missing: Series[int] = Field(ge=0)
     auc_source: Series[float] = _metric(nullable=True)
     auc_target: Series[float] = _metric(nullable=True)
     auc_all: Series[float] = _metric()
@@ -105,18 +106,18 @@ class ValueResults(Table):
     ``domain`` is where those normal clips are from: source, target, both, or ``""`` (unknown).
     """
 
-    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
-    section: Series[str] = pa.Field(str_matches=SECTION)
+    machine_type: Series[str] = Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = Field(str_matches=SECTION)
     attribute: Series[str]
     value: Series[str]
-    domain: Series[str] = pa.Field(isin=("source", "target", "both", ""))
-    n_normal: Series[int] = pa.Field(ge=1)
+    domain: Series[str] = Field(isin=("source", "target", "both", ""))
+    n_normal: Series[int] = Field(ge=1)
     auc: Series[float] = _metric()
 
 
 class LossCurve(Table):
     """A ``loss_<name>.csv`` as read: one row per epoch, from 1. ``held_out_loss`` is NaN without clips held out."""
 
-    epoch: Series[int] = pa.Field(ge=1, unique=True)
+    epoch: Series[int] = Field(ge=1, unique=True)
     loss: Series[float]
-    held_out_loss: Series[float] = pa.Field(nullable=True)
+    held_out_loss: Series[float] = Field(nullable=True)

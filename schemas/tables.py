@@ -1,4 +1,4 @@
-"""Tables that cross a boundary, one pandera model each.
+"""Tables that cross a boundary, each with its rules (:mod:`.rules`).
 
 Strings are validated as strings (made categories afterwards, where a caller wants them): coercing inside a model
 turns unknown values into missing ones. Absent strings are ``""``, absent numbers NaN. Power is mean square and peak
@@ -7,45 +7,18 @@ absolute, both of samples in [-1, 1].
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import pandas as pd
-import pandera.pandas as pa
-from pandera.typing.pandas import Series
 
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
+from mimiidg_build.schemas.rules import Field, Table, dataframe_check
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SECTION
 
+if TYPE_CHECKING:
+    from pandera.typing.pandas import Series
+
 SEVERITIES = ("error", "warning")
-
-
-class Table(pa.DataFrameModel):
-    """No column missing, none unknown, in the declared order."""
-
-    class Config:
-        strict = True
-        ordered = True
-
-    @classmethod
-    def _build_columns_index(
-        cls, fields: Any, checks: Any, parsers: Any, **_: Any
-    ) -> tuple[dict[str, pa.Column], None]:
-        # pandera's own builder asks whether a field is an index, for which it imports dask.dataframe: 0.7 s in every
-        # process that validates a table. No table here has an index, so every field is a column.
-        columns = {
-            field.name: pa.Column(
-                **field.column_properties(
-                    annotation.arg,
-                    nullable=annotation.nullable,
-                    required=not annotation.is_optional_field,
-                    checks=checks.get(name, []),
-                    parsers=parsers.get(name, []),
-                    name=field.name,
-                )
-            )
-            for name, (annotation, field) in fields.items()
-        }
-        return columns, None
 
 
 class AttributeTable(Table):
@@ -55,8 +28,8 @@ class AttributeTable(Table):
     table has them. ``full_name`` is the last column of the evaluation sections' tables, ``""`` where it is not there.
     """
 
-    line: Series[int] = pa.Field(ge=2, unique=True)
-    file_name: Series[str] = pa.Field(unique=True)
+    line: Series[int] = Field(ge=2, unique=True)
+    file_name: Series[str] = Field(unique=True)
     d1p: Series[str]
     d1v: Series[str]
     d2p: Series[str]
@@ -74,10 +47,10 @@ class Findings(Table):
     ``kind`` groups findings of one sort (``short_row``, ``unknown_value``, ...). ``line`` is 0 where no line applies.
     """
 
-    severity: Series[str] = pa.Field(isin=SEVERITIES)
+    severity: Series[str] = Field(isin=SEVERITIES)
     kind: Series[str]
     table: Series[str]
-    line: Series[int] = pa.Field(ge=0)
+    line: Series[int] = Field(ge=0)
     column: Series[str]
     value: Series[str]
     expected: Series[str]
@@ -93,23 +66,23 @@ class ClipTable(Table):
     ROOT/archives.
     """
 
-    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
-    section: Series[str] = pa.Field(str_matches=SECTION)
-    split: Series[str] = pa.Field(isin=SPLITS)
-    domain: Series[str] = pa.Field(isin=(*DOMAINS, ""))
-    condition: Series[str] = pa.Field(isin=(*CONDITIONS, ""))
-    index: Series[int] = pa.Field(ge=0)
-    attributes: Series[str] = pa.Field(str_matches=r"^\{.*\}$")
+    machine_type: Series[str] = Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = Field(str_matches=SECTION)
+    split: Series[str] = Field(isin=SPLITS)
+    domain: Series[str] = Field(isin=(*DOMAINS, ""))
+    condition: Series[str] = Field(isin=(*CONDITIONS, ""))
+    index: Series[int] = Field(ge=0)
+    attributes: Series[str] = Field(str_matches=r"^\{.*\}$")
     full_name: Series[str]
     clip: Series[str]
     archive: Series[str]
     member: Series[str]
 
-    @pa.dataframe_check(name="duplicate_clip")
+    @dataframe_check(name="duplicate_clip")
     def _clips_are_unique(cls, table: pd.DataFrame) -> pd.Series[bool]:
         return ~table.duplicated(["machine_type", "clip"], keep=False)
 
-    @pa.dataframe_check(name="anomaly_in_train")
+    @dataframe_check(name="anomaly_in_train")
     def _training_is_normal(cls, table: pd.DataFrame) -> pd.Series[bool]:
         return (table["split"] != "train") | (table["condition"] == "normal")
 
@@ -117,9 +90,9 @@ class ClipTable(Table):
 class Levels(Table):
     """Power and peak of every clip of an archive."""
 
-    member: Series[str] = pa.Field(unique=True)
-    power: Series[float] = pa.Field(ge=0, le=1)
-    peak: Series[float] = pa.Field(ge=0, le=1)
+    member: Series[str] = Field(unique=True)
+    power: Series[float] = Field(ge=0, le=1)
+    peak: Series[float] = Field(ge=0, le=1)
 
 
 class NoiseTable(Table):
@@ -131,16 +104,16 @@ class NoiseTable(Table):
     """
 
     kind: Series[str]
-    noise_clip: Series[str] = pa.Field(unique=True)
-    row: Series[int] = pa.Field(ge=0)
-    power: Series[float] = pa.Field(gt=0)
-    peak: Series[float] = pa.Field(gt=0)
+    noise_clip: Series[str] = Field(unique=True)
+    row: Series[int] = Field(ge=0)
+    power: Series[float] = Field(gt=0)
+    peak: Series[float] = Field(gt=0)
     band_limited: Series[bool]
     recording: Series[str]
-    recording_s: Series[float] = pa.Field(gt=0)
-    sample_rate: Series[int] = pa.Field(gt=0)
-    channels: Series[int] = pa.Field(gt=0)
-    silent_pieces: Series[int] = pa.Field(ge=0)
+    recording_s: Series[float] = Field(gt=0)
+    sample_rate: Series[int] = Field(gt=0)
+    channels: Series[int] = Field(gt=0)
+    silent_pieces: Series[int] = Field(ge=0)
 
 
 class MixPlan(Table):
@@ -151,21 +124,21 @@ class MixPlan(Table):
     Layer 2 is empty where the section has one layer.
     """
 
-    machine_type: Series[str] = pa.Field(str_matches=MACHINE_TYPE)
-    section: Series[str] = pa.Field(str_matches=SECTION)
+    machine_type: Series[str] = Field(str_matches=MACHINE_TYPE)
+    section: Series[str] = Field(str_matches=SECTION)
     clip: Series[str]
     archive: Series[str]
     member: Series[str]
-    added_noise_snr_db: Series[float] = pa.Field(nullable=True)
-    attenuation: Series[float] = pa.Field(gt=0, le=1)
+    added_noise_snr_db: Series[float] = Field(nullable=True)
+    attenuation: Series[float] = Field(gt=0, le=1)
     noise_1_kind: Series[str]
     noise_1_clip: Series[str]
-    noise_1_gain: Series[float] = pa.Field(ge=0)
+    noise_1_gain: Series[float] = Field(ge=0)
     noise_2_kind: Series[str]
     noise_2_clip: Series[str]
-    noise_2_gain: Series[float] = pa.Field(ge=0)
+    noise_2_gain: Series[float] = Field(ge=0)
 
-    @pa.dataframe_check(name="clip unique within machine type")
+    @dataframe_check(name="clip unique within machine type")
     def _clips_are_unique(cls, table: pd.DataFrame) -> pd.Series[bool]:
         return ~table.duplicated(["machine_type", "clip"], keep=False)
 
@@ -177,8 +150,8 @@ class StoredClips(ClipTable):
     stored samples, NaN where no noise was added.
     """
 
-    row: Series[int] = pa.Field(ge=0)
-    power: Series[float] = pa.Field(ge=0, le=1)
-    peak: Series[float] = pa.Field(ge=0, le=1)
-    measured_added_noise_snr_db: Series[float] = pa.Field(nullable=True)
-    n_saturated: Series[int] = pa.Field(ge=0)
+    row: Series[int] = Field(ge=0)
+    power: Series[float] = Field(ge=0, le=1)
+    peak: Series[float] = Field(ge=0, le=1)
+    measured_added_noise_snr_db: Series[float] = Field(nullable=True)
+    n_saturated: Series[int] = Field(ge=0)

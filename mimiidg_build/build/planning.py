@@ -80,7 +80,7 @@ def plan_sections(
     known = _clip_levels(inputs, run, on_progress, inflated)
     prepared = _Prepared(known, banks, _noise_summaries(inputs, banks), inflated)
     planned = [_plan_section(inputs, decision, section, prepared) for section in inputs.sections]
-    # as a whole: pandera takes 25 ms a call, however few the rows
+    # as a whole: a check takes a millisecond, however few the rows
     MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
     return planned
 

@@ -111,7 +111,7 @@ def tables(rendered: dict[str, RenderedSection]) -> dict[str, bytes]:
     """The store's tables by file name."""
     clips = pd.concat([section.clips for section in rendered.values()], ignore_index=True)
     plan = pd.concat([section.plan for section in rendered.values()], ignore_index=True)
-    # validated as a whole: pandera takes 25 ms a call, however few the rows
+    # validated as a whole: a check takes a millisecond, however few the rows
     frames = {CLIPS: StoredClips.validate(clips, lazy=True), MIX_PLAN: plan}
     return {name: frame.to_parquet(index=False) for name, frame in frames.items()}
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
-from typing import cast
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import pandera.errors
-from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
 from mimiidg_build.schemas.tables import SEVERITIES, Findings
+
+if TYPE_CHECKING:
+    import pandera.errors
+    from pandera.typing.pandas import DataFrame
 
 MAX_GROUPS_SHOWN = 30
 
@@ -81,10 +83,8 @@ def findings_frame(findings: Iterable[Finding]) -> DataFrame[Findings]:
     """
     names = [field.name for field in fields(Finding)]
     rows = pd.DataFrame([astuple(finding) for finding in findings], columns=names)
-    types = {name: "int64" if name == "line" else "str" for name in names}
-    table = rows.astype(types)[list(Findings.to_schema().columns)]
-    # pandera takes 25 ms however few the rows, and most builds find nothing
-    return Findings.validate(table) if len(table) else cast(DataFrame[Findings], table)
+    types = Findings.dtypes()
+    return Findings.validate(rows.astype(types)[list(types)])
 
 
 def summarise(findings: pd.DataFrame) -> pd.DataFrame:

@@ -142,7 +142,7 @@ def evaluate(
         raise DataError("there are no scored clips to evaluate")
     clips = by_section(scored)
     rows = {section: section_row(section, group, lacks.get(section, 0)) for section, group in clips.items()}
-    columns = list(SectionResults.to_schema().columns)
+    columns = list(SectionResults.columns)
     by_type, cells = _by_machine_type(rows), _known_cells(clips, rule)
     found = find_intervals(cells, rule, len(cells) == len(clips), kind_named(interval))
     return Evaluation(
@@ -201,7 +201,7 @@ def _machine_types(
 
 def _values(clips: Clips) -> pd.DataFrame:
     """AUC per attribute value of every section, as ``ValueResults``."""
-    columns = list(ValueResults.to_schema().columns)
+    columns = list(ValueResults.columns)
     rows = [(*section, *row) for section, group in clips.items() for row in value_rows(group)]
     # stated, because a table without rows has nothing to infer them from
     types = {"n_normal": "int64", "auc": "float64"}

@@ -188,9 +188,5 @@ def _table(
     schema: type[SectionResults] | type[ValueResults], rows: Sequence[SectionResult | ValueResult]
 ) -> pd.DataFrame:
     """Rows of a results file as the table that they were written from; None becomes NaN."""
-    columns = schema.to_schema().columns
-    types = {
-        name: dtype if (dtype := str(column.dtype)) in ("int64", "float64") else "str"
-        for name, column in columns.items()
-    }
-    return schema.validate(pd.DataFrame([row.model_dump() for row in rows], columns=list(columns)).astype(types))
+    types = schema.dtypes()
+    return schema.validate(pd.DataFrame([row.model_dump() for row in rows], columns=list(types)).astype(types))

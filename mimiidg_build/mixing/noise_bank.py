@@ -205,7 +205,7 @@ def _write_noise_clips(
     with whole_file(path) as write:
         for recording in recordings:
             rows += _write_recording(kind, recording, write, shape, dtype, cutting)
-    columns = list(NoiseTable.to_schema().columns)
+    columns = list(NoiseTable.columns)
     return [{name: (row | {"row": number})[name] for name in columns} for number, row in enumerate(rows)]
 
 

@@ -284,7 +284,5 @@ def _row(path: Path, detection: Detection) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The rows as ``schemas.scores.Detections``, whose columns have their types also where there is no row."""
-    columns = Detections.to_schema().columns
-    types = {"score": float, "threshold": float, "decision": int, "percentile": float}
-    table = pd.DataFrame(rows, columns=list(columns)).astype({name: types.get(name, str) for name in columns})
-    return Detections.validate(table)
+    types = Detections.dtypes()
+    return Detections.validate(pd.DataFrame(rows, columns=list(types)).astype(types))

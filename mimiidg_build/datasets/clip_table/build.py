@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.datasets.clip_table.clips import Attributes, Clip, Reading
 from mimiidg_build.datasets.clip_table.frame import clip_frame
@@ -14,6 +14,9 @@ from mimiidg_build.datasets.findings import Finding, findings_frame
 from mimiidg_build.schemas.manifests import Recipe, Section
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.tables import ClipTable, Findings
+
+if TYPE_CHECKING:
+    from pandera.typing.pandas import DataFrame
 
 Verdicts = dict[tuple[SectionId, str, Attributes, bool], Fault | None]
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pandera.errors
-from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.datasets.clip_table.clips import Clip
 from mimiidg_build.datasets.findings import Finding, SchemaCase, schema_cases
 from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.manifests import CONDITIONS, DOMAINS, SPLITS
 from mimiidg_build.schemas.tables import ClipTable
+
+if TYPE_CHECKING:
+    from pandera.typing.pandas import DataFrame
 
 _ORDER = tuple({word: i for i, word in enumerate(words)} for words in (SPLITS, (*DOMAINS, ""), (*CONDITIONS, "")))
 
@@ -30,16 +31,36 @@ def clip_frame(clips: Sequence[Clip]) -> tuple[DataFrame[ClipTable], list[Findin
         Errors, all of them at once: ``duplicate_clip``, ``anomaly_in_train``, or another check of `ClipTable`.
     """
     clips = sorted(clips, key=_order)
-    columns = list(ClipTable.to_schema().columns)
-    types = {column: "int64" if column == "index" else "str" for column in columns}
-    table = pd.DataFrame([_row(clip) for clip in clips], columns=columns).astype(types)
+    table = _table(clips)
+    if ClipTable.holds(table):
+        return ClipTable.validate(table), []
+    from pandera.errors import SchemaErrors
+
     try:
         return ClipTable.validate(table, lazy=True), []
-    except pandera.errors.SchemaErrors as error:
+    except SchemaErrors as error:
         cases = schema_cases(error)
     bad, findings = _failures(cases, clips)
     good = table.drop(index=sorted(bad)).reset_index(drop=True)
     return ClipTable.validate(good, lazy=True), findings
+
+
+def _table(clips: Sequence[Clip]) -> pd.DataFrame:
+    """A row for each clip. Column by column, which takes a third of the time that row by row takes."""
+    columns = {
+        "machine_type": [clip.section_id[0] for clip in clips],
+        "section": [clip.section_id[1] for clip in clips],
+        "split": [clip.split for clip in clips],
+        "domain": [clip.domain for clip in clips],
+        "condition": [clip.condition for clip in clips],
+        "index": [clip.index for clip in clips],
+        "attributes": [attributes_text(clip.attributes) for clip in clips],
+        "full_name": [clip.full_name for clip in clips],
+        "clip": [clip.stem for clip in clips],
+        "archive": [clip.file.archive for clip in clips],
+        "member": [clip.file.member for clip in clips],
+    }
+    return pd.DataFrame({name: pd.array(columns[name], dtype) for name, dtype in ClipTable.dtypes().items()})
 
 
 def _failures(cases: Sequence[SchemaCase], clips: Sequence[Clip]) -> tuple[set[int], list[Finding]]:
@@ -83,8 +104,3 @@ def _order(clip: Clip) -> tuple[Any, ...]:
 def _ranks(*words: str) -> tuple[int, ...]:
     return tuple(ranks[word] for ranks, word in zip(_ORDER, words, strict=True))
 
-
-def _row(clip: Clip) -> tuple[str | int, ...]:
-    head = (*clip.section_id, clip.split, clip.domain, clip.condition, clip.index)
-    attributes = attributes_text(clip.attributes)
-    return (*head, attributes, clip.full_name, clip.stem, clip.file.archive, clip.file.member)

@@ -17,12 +17,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.datasets.findings import Finding, findings_frame
 from mimiidg_build.schemas.tables import AttributeTable, Findings
+
+if TYPE_CHECKING:
+    from pandera.typing.pandas import DataFrame
 
 _MAX_PAIRS = 4  # of a released name: car_G1_spd_34V_mic_1_noise_6
 _PAIRS = tuple((f"d{number}p", f"d{number}v") for number in range(1, _MAX_PAIRS + 1))

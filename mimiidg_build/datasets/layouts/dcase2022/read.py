@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pandera.typing.pandas import DataFrame
 
 from mimiidg_build.audio.companions import is_companion
 from mimiidg_build.datasets.clip_table.build import judge_clips
@@ -21,6 +21,9 @@ from mimiidg_build.errors import DataError
 from mimiidg_build.schemas.manifests import DatasetManifest, Recipe
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.tables import ClipTable, Findings
+
+if TYPE_CHECKING:
+    from pandera.typing.pandas import DataFrame
 
 PLACES = Places("train|test", "{machine}/{train,test}/*.wav", has_tables=True)
 
