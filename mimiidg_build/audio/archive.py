@@ -25,7 +25,8 @@ from typing import cast
 
 from isal import isal_zlib
 
-from mimiidg_build.audio.zip_directory import DEFAULT_LIMITS, Limits, Member, read_directory
+from mimiidg_build.audio.plain_directory import Member
+from mimiidg_build.audio.zip_directory import DEFAULT_LIMITS, Limits, read_directory
 from mimiidg_build.errors import DataError
 from mimiidg_build.storage.backend import Opened
 from mimiidg_build.storage.places import Place, open_file, place

@@ -1,7 +1,8 @@
 """The central directory of a zip archive, read and checked before any member is.
 
 An archive is refused if it is not plainly a tree of files: names that leave the tree, duplicates, links, encryption,
-sizes beyond the limits. zipfile does the parsing; it checks none of this, being made for trusted archives.
+sizes beyond the limits. zipfile does the parsing, but for archives that are plain and whole
+(:mod:`.plain_directory`); it checks none of this, being made for trusted archives.
 
 Formats: APPNOTE.TXT 6.3.10 (zip64 included), stored and deflated members.
 """
@@ -14,6 +15,7 @@ import struct
 import zipfile
 from typing import NamedTuple
 
+from mimiidg_build.audio.plain_directory import Member, Rules, plain_members
 from mimiidg_build.errors import DataError
 from mimiidg_build.storage.backend import Opened
 from mimiidg_build.storage.places import Place
@@ -26,18 +28,6 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_NAME = 4096  # as long as a path may be on disk
 _SHOWN = 200  # of a name that is refused
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
-class Member(NamedTuple):
-    """One file of an archive, as the central directory declares it."""
-
-    name: str
-    size_bytes: int
-    compressed_bytes: int
-    crc32: int
-    method: int
-    header_offset: int
-    raw_name: bytes  # as the local header must repeat it
 
 
 class Limits(NamedTuple):
@@ -120,6 +110,9 @@ def read_directory(path: Place, opened: Opened, limits: Limits) -> dict[str, Mem
     DataError
         There is no readable directory, or it has a member that is refused.
     """
+    rules = Rules(*limits, _MAX_NAME, _ENCRYPTED, frozenset(_METHODS))
+    if (plain := plain_members(opened, rules)) is not None:
+        return plain
     members: dict[str, Member] = {}
     names: set[str] = set()  # of directories, too, which `members` leaves out
     total_bytes = 0

@@ -1,6 +1,7 @@
 """What a layout makes of the archives: clips with nothing hidden, the table row of each, and what it found wrong.
 
-Nothing after this module depends on which layout the clips came from.
+Nothing after this module depends on which layout the clips came from. Clips, their files and rows are tuples: a release
+has 18,000 of each, and a frozen dataclass takes four times as long to make.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ Attributes = tuple[tuple[str, str], ...]
 """Pairs (key, value) in the order of the name or table that gives them."""
 
 
-@dataclass(frozen=True, slots=True)
-class TableRow:
+class TableRow(NamedTuple):
     """One row of an attribute table; ``full_name`` is ``""`` where the table has none."""
 
     table: str
@@ -43,8 +43,7 @@ class TableRow:
         return Finding(severity, kind, self.table, message, self.line, column, value, expected)
 
 
-@dataclass(frozen=True, slots=True)
-class ClipFile:
+class ClipFile(NamedTuple):
     """A clip's file: ``member`` of ``archive``. ``folder`` is the split that its folder says.
 
     ``path`` is where a release would have it, as attribute tables name it: ``member``, but for an extra folder that
@@ -79,8 +78,7 @@ class ClipFile:
         return row.finding("error", kind, message, "file_name", value, expected)
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
+class Clip(NamedTuple):
     """One clip. ``full_name`` is its file name with nothing hidden, which may differ from the file's own.
 
     ``is_hidden``: the file's own name does not tell the condition. ``clip`` is what the clip table calls it where the
@@ -92,7 +90,7 @@ class Clip:
     split: str
     domain: str
     condition: str
-    index: int
+    index: int  # type: ignore[assignment]  # as the clip table calls it; nobody asks a clip for a tuple's index
     attributes: Attributes
     full_name: str
     row: TableRow | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mimiidg_build.datasets.clip_table.clips import Attributes, Clip, ClipReading
 from mimiidg_build.datasets.findings import Finding
@@ -52,6 +52,8 @@ class HiddenClips:
 
         A name that says everything is right; lists only add attributes that it leaves out.
         """
+        if not self.truth and not clip.is_hidden:
+            return ClipReading(clip, [])
         found = self.of(clip)
         if not clip.is_hidden:
             return ClipReading(self._with_attributes(clip, found), [])
@@ -64,8 +66,7 @@ class HiddenClips:
         return ClipReading(self._as_told(clip, found), [])
 
     def _as_told(self, clip: Clip, found: ClipTruth) -> Clip:
-        return replace(
-            clip,
+        return clip._replace(
             domain=found.domain or clip.domain,
             condition=found.condition,
             attributes=self.read_tail(found.attributes) or clip.attributes,
@@ -76,7 +77,7 @@ class HiddenClips:
         more = self.read_tail(found.attributes) if found is not None else ()
         if found is None or clip.attributes or not more:
             return clip
-        return replace(clip, attributes=more, full_name=found.full_name or clip.full_name)
+        return clip._replace(attributes=more, full_name=found.full_name or clip.full_name)
 
     def findings(self, dataset: DatasetManifest) -> list[Finding]:
         """What the lists lack, disagree on, or tell of other clips; in that order."""

@@ -44,6 +44,14 @@ class Places:
         self.extra = re.compile(rf"({_MACHINE})/supplemental/(?:[^/]+/)*[^/]+\.(?i:wav)")
         self.depth = text.count("/") + 1
 
+    def of_clips(self, folder: str) -> tuple[str, str] | None:
+        """The machine type and folder of the clips that lie in a folder; None where none can.
+
+        Every pattern ends with the file's own name, so that one file tells of all in the folder.
+        """
+        match = self.audio.fullmatch(f"{folder}/clip.wav")
+        return None if match is None else (match["machine"], match["folder"])
+
     def clip_file(self, archive: str, member: str, extra: str = "") -> ClipFile | None:
         """The clip's file of that name, or None where it does not lie as a clip does.
 
@@ -153,7 +161,7 @@ def sort_members(dataset: DatasetManifest, archives: Mapping[str, Mapping[str, i
     names = [archive.rpartition("/")[2] for archive in archives]
     machine_types = {*dataset.machine_types, *filter(None, (machine_type_of(dataset, name) for name in names))}
     for archive, members in archives.items():
-        files = {name: size for name, size in members.items() if not name.endswith("/")}
+        files = {name: size for name, size in members.items() if name[-1:] != "/"}
         companions = [name for name in files if is_companion(name)]
         own = {name: files[name] for name in files if not is_companion(name)} if companions else files
         n_read = len(found.clips) + len(found.tables)
@@ -178,7 +186,15 @@ class _Sorting:
         findings = [self._extra_folder(extra)] if extra else []
         others: dict[str, list[str]] = {}
         supplemental: list[str] = []
+        places: dict[str, tuple[str, str] | None] = {}  # by folder: thousands of clips lie in a dozen
         for member in members:
+            folder, _, base = member.rpartition("/")
+            if folder not in places:
+                places[folder] = self._of_clips(folder, extra)
+            if (place := places[folder]) and base[-4:] == ".wav" and len(base) > 4 and base[0] not in "lLrR":
+                # as most; what may be a licence or a readme is looked at below
+                found.clips.append(ClipFile(*place, self.archive, member, member.removeprefix(extra)))
+                continue
             name = member.removeprefix(extra)
             top, slash, _ = name.partition("/")
             if _IGNORED.fullmatch(name):
@@ -195,6 +211,11 @@ class _Sorting:
                 findings.append(self._stray(member))
         findings += [self._other_folder(top, names) for top, names in others.items()]
         return findings + ([self._supplemental(supplemental)] if supplemental else [])
+
+    def _of_clips(self, folder: str, extra: str) -> tuple[str, str] | None:
+        """As `Places.of_clips`, of the machine types that the archive may hold."""
+        place = self.places.of_clips(folder.removeprefix(extra)) if f"{folder}/".startswith(extra) else None
+        return place if place and place[0] in self.machine_types else None
 
     def _stray(self, member: str) -> Finding:
         if member.lower().endswith(".wav"):

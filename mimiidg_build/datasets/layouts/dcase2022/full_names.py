@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from mimiidg_build.datasets.clip_table.clips import Clip, TableRow
+from mimiidg_build.datasets.clip_table.clips import Attributes, Clip, TableRow
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.layouts.dcase2022.attribute_table import parse_attribute_table
 from mimiidg_build.datasets.layouts.dcase2022.names import ClipName
@@ -54,10 +55,12 @@ def read_tables(tables: Mapping[TableMember, bytes]) -> Tables:
         read.names.setdefault(section_id, member.name)
         is_unread = not rows and any(finding.severity == "error" for finding in findings)
         read.is_read[section_id] = read.is_read.get(section_id, True) and not is_unread
-        for table_row in rows:
-            row = _row(member, table_row)
-            file_name = row.file_name
-            read.lists_tests[section_id] = read.lists_tests.get(section_id, True) and bool(row.full_name)
+        if rows:
+            read.lists_tests[section_id] = read.lists_tests.get(section_id, True) and all(cells[-1] for cells in rows)
+        table = member.name
+        for line, written, *words, full_name in rows:
+            file_name = released_path(written)
+            row = TableRow(table, section_id, line, file_name, _attributes(*words), full_name)
             first = read.rows.setdefault(file_name, row)  # the first table wins, as the first row does within a table
             if first is not row:
                 message = f"{file_name} also stands in {first.table}, line {first.line}; expected each clip once"
@@ -67,11 +70,9 @@ def read_tables(tables: Mapping[TableMember, bytes]) -> Tables:
     return read
 
 
-def _row(member: TableMember, cells: tuple[int | str, ...]) -> TableRow:
-    line, written, *pairs, full_name = cells
-    words = [str(cell) for cell in pairs]
-    attributes = tuple((key, value) for key, value in zip(words[::2], words[1::2], strict=True) if key)
-    return TableRow(member.name, member.section_id, int(line), released_path(str(written)), attributes, str(full_name))
+@lru_cache(maxsize=2**12)  # thousands of rows have some dozens of combinations
+def _attributes(*words: str) -> Attributes:
+    return tuple((key, value) for key, value in zip(words[::2], words[1::2], strict=True) if key)
 
 
 def _judge_full_names(read: Tables) -> None:
@@ -112,6 +113,8 @@ def truth_of_row(clip: Clip, name: ClipName, tables: Tables) -> tuple[ClipTruth 
         Why it is, and where table and name do not fit each other.
     """
     file, section_id, row = clip.file, clip.section_id, clip.row
+    if row is not None and not row.full_name and not name.is_hidden:
+        return None, []  # as of most clips
     if row is None and not tables.is_read.get(section_id, True):
         return None, []  # the table's own error says it once, for all of the section's clips
     if section_id not in tables.names and row is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 
@@ -149,8 +148,8 @@ def _read_clip(file: ClipFile, tables: Tables, hidden: HiddenClips) -> ClipReadi
         return ClipReading(reading.clip, [*reading.findings, *_differences(clip, told, listed)])
     if told is not None:
         attributes, full_name = tail_attributes(told.attributes), told.full_name
-        told_clip = replace(
-            clip, domain=told.domain, condition=told.condition, attributes=attributes, full_name=full_name
+        told_clip = clip._replace(
+            domain=told.domain, condition=told.condition, attributes=attributes, full_name=full_name
         )
         return ClipReading(told_clip, faults)
     if not faults and clip.section_id not in tables.names:
@@ -159,12 +158,12 @@ def _read_clip(file: ClipFile, tables: Tables, hidden: HiddenClips) -> ClipReadi
 
 
 def _clip(file: ClipFile, name: ClipName, row: TableRow | None) -> Clip:
-    section_id = SectionId(file.machine_type, name.section)
-    domain, condition = name.domain or "", name.condition or ""
-    head = (file, section_id, name.split, domain, condition, name.index)
+    section_id, is_hidden = SectionId(file.machine_type, name.section), name.is_hidden
+    head = (file, section_id, name.split, name.domain or "", name.condition or "", name.index)
     # a table without full names still tells the attributes that the name hides
-    listed = row.attributes if row is not None and name.is_hidden and not row.full_name else ()
-    return Clip(*head, name.attributes or listed, name.file_name, row, is_hidden=name.is_hidden)
+    listed = row.attributes if row is not None and is_hidden and not row.full_name else ()
+    # a name that was read is the file's own
+    return Clip(*head, name.attributes or listed, file.path.rpartition("/")[2], row, is_hidden)
 
 
 def _differences(clip: Clip, told: ClipTruth | None, listed: ClipTruth) -> list[Finding]:

@@ -7,7 +7,6 @@ ones, the first in order, are test clips; the rest are training clips.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from mimiidg_build.datasets.clip_table.clips import Clip, ClipFile, ClipReading, Reading
 from mimiidg_build.datasets.findings import Finding
@@ -32,7 +31,7 @@ def read_clips(
     reading = Reading([_read_clip(file) for file in members.clips], members.findings)
     test, untrained = _test_clips(reading.read_clips())
     reading.clips = [
-        ClipReading(replace(clip, split="test"), faults)
+        ClipReading(clip._replace(split="test"), faults)
         if clip is not None and clip.stem in test[clip.section_id]
         else ClipReading(clip, faults)
         for clip, faults in reading.clips
