@@ -163,7 +163,7 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
             *features.versions(variant.features, inputs.audio(section).sample_rate),
         ],
         "features": variant.features.model_dump(),
-        "clips": clips.drop(columns="archive").to_csv(index=False),
+        "clips": table_text(clips.drop(columns="archive")),
         "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},
         "audio": inputs.audio(section).model_dump(),
     }
@@ -196,6 +196,30 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
         rows = inputs.plan[(inputs.plan["machine_type"] + "/" + inputs.plan["section"]) == section.id]
         content["plan"] = rows.to_csv(index=False)
     return digest(content)[:32]
+
+
+def table_text(table: pd.DataFrame) -> str:
+    r"""A table of texts and whole numbers as CSV: what pandas' own ``to_csv`` writes of it, in a third of the time.
+
+    >>> table_text(pd.DataFrame({"clip": ["a", 'b "c", d'], "index": [0, 1]}))
+    'clip,index\na,0\n"b ""c"", d",1\n'
+    """
+    columns = [list(map(str, column.to_numpy(object).tolist())) for _, column in table.items()]
+    joined = "".join(map("".join, columns))
+    if "\n" in joined or "\r" in joined:  # which no name of a clip has: Python's versions quote them differently
+        return table.to_csv(index=False)
+    lines = map(",".join, zip(*map(_quoted, columns), strict=True))
+    return "\n".join([",".join(table.columns), *lines, ""])
+
+
+def _quoted(column: list[str]) -> list[str]:
+    """The cells of a column, in quotes where CSV needs them."""
+    text = "".join(column)
+    if '"' not in text and "," not in text:
+        return column
+    # thousands of clips have some dozens of attributes
+    quoted = {cell: '"' + cell.replace('"', '""') + '"' for cell in set(column) if '"' in cell or "," in cell}
+    return [quoted.get(cell, cell) for cell in column]
 
 
 def read_plan(path: Path) -> pd.DataFrame:

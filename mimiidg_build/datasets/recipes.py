@@ -223,8 +223,8 @@ def section_rows(
             f"{name} has no row for {', '.join(lacking)}, and no default for sections that it does not list. Add one, "
             "or leave those sections out (sections in the variant, or --section)."
         )
-    ids, clips = clips["machine_type"] + "/" + clips["section"], clips[["clip", "domain", "attributes"]]
-    return tuple(_fitted(row, name, records(clips[ids == str(key)]), variant) for key, row in rows.items() if row)
+    own = clips.groupby(["machine_type", "section"])[["clip", "domain", "attributes"]]
+    return tuple(_fitted(row, name, own.get_group(tuple(key)), variant) for key, row in rows.items() if row)
 
 
 def _check_known(variant: Variant, recipe: Recipe, name: str, sections: Sequence[SectionId]) -> None:
@@ -238,12 +238,12 @@ def _check_known(variant: Variant, recipe: Recipe, name: str, sections: Sequence
             )
 
 
-def _fitted(row: Section, name: str, clips: Sequence[Mapping[str, Any]], variant: Variant) -> Section:
+def _fitted(row: Section, name: str, clips: pd.DataFrame, variant: Variant) -> Section:
     """A row that fits the clips of its section, the kinds of its layers filled in."""
     where = f"{name}, row {row.id}"
     # of a row with published values, validation has told what is odd
     if row.snr_attribute and not row.source and variant.snr_of(row.section_id) is None:
-        _check_snrs(row, where, clips)
+        _check_snrs(row, where, records(clips))
     layers = [_fitted_layer(row, number, where, clips) for number in range(len(row.noise))]
     return row if layers == row.noise else row.model_copy(update={"noise": layers})
 
@@ -259,13 +259,13 @@ def _check_snrs(row: Section, where: str, clips: Sequence[Mapping[str, Any]]) ->
         )
 
 
-def _fitted_layer(row: Section, number: int, where: str, clips: Sequence[Mapping[str, Any]]) -> NoiseLayer:
+def _fitted_layer(row: Section, number: int, where: str, clips: pd.DataFrame) -> NoiseLayer:
     """A layer of noise with its kinds, where only the clips tell them."""
     layer = row.noise[number]
     if layer.attribute in row.open_attributes:
-        found = _values(layer.attribute or "", where, f"the noise kind of layer {number + 1}", clips)
+        found = _values(layer.attribute or "", where, f"the noise kind of layer {number + 1}", records(clips))
         return layer.model_copy(update={"kinds": sorted(found)})
-    if layer.attribute is None and not all(layer.drawn_for(clip["domain"]) for clip in clips):
+    if layer.attribute is None and not all(map(layer.drawn_for, clips["domain"].unique())):
         raise UsageError(
             f"{where}: layer {number + 1} has noise kinds for source and target, but the section's clips have no "
             'domain. Expected kinds for all of them: { kinds = ["..."] }.'
