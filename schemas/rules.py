@@ -1,4 +1,4 @@
-"""A table's rules, declared once, as pandera declares them, and checked twice: quickly, and by pandera where one breaks.
+"""A table's rules, declared once: checked quickly, and by pandera where one of them is broken.
 
 A table that breaks no rule is found so column by column, by pandas alone. Only one that may break some is handed to
 pandera, which says which cells do. Nearly no table of a build breaks any, so most processes never import pandera: that
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, cast
 
 import pandas as pd
 
@@ -80,9 +80,8 @@ class Table:
     def __init_subclass__(cls) -> None:
         own = {name: _column(text, vars(cls).get(name)) for name, text in vars(cls).get("__annotations__", {}).items()}
         cls.columns = {**cls.columns, **own}
-        found = {name: getattr(value, "__func__", None) for name, value in vars(cls).items()}
-        checks = {function.check_name: name for name, function in found.items() if hasattr(function, "check_name")}
-        cls.row_checks = {**cls.row_checks, **checks}
+        found = {name: getattr(getattr(value, "__func__", None), "check_name", "") for name, value in vars(cls).items()}
+        cls.row_checks = {**cls.row_checks, **{check: method for method, check in found.items() if check}}
 
     @classmethod
     def dtypes(cls) -> dict[str, str]:
@@ -109,15 +108,13 @@ class Table:
             It breaks one; ``SchemaErrors``, of all that are broken, where ``lazy``.
         """
         if cls.holds(table):
-            valid: Any = table.copy(deep=False)  # pandas copies what is written to either
-            return valid
-        validated: Any = cls.to_schema().validate(table, lazy=lazy)
-        return validated
+            return cast("DataFrame[Self]", table.copy(deep=False))  # pandas copies what is written to either
+        return cast("DataFrame[Self]", cls.to_schema().validate(table, lazy=lazy))
 
     @classmethod
     def to_schema(cls) -> pa.DataFrameSchema:
         """The rules as pandera has them."""
-        return _schema(cls)
+        return _schema(cls)  # type: ignore[arg-type]  # mypy takes a class with class variables for unhashable
 
 
 def _column(annotation: str, rules: Rules | None) -> Column:

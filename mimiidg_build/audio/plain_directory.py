@@ -80,9 +80,8 @@ def plain_members(opened: Opened, rules: Rules) -> dict[str, Member] | None:
     ):
         return None
     is_file = [not name.endswith("/") for name in names]
-    if not all(is_file):
-        if any(size for size, file in zip(sizes, is_file, strict=True) if not file):
-            return None
+    if any(size and not file for size, file in zip(sizes, is_file, strict=True)):
+        return None
     made = map(Member, names, sizes, packed, crcs, methods, offsets, raw)
     return dict(compress(zip(names, made, strict=True), is_file))
 

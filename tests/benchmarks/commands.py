@@ -42,7 +42,11 @@ def run(*arguments: str) -> Took:
         It failed.
     """
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # as users have them: an installed package comes with its bytecode, and ours is kept by the first process
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
     assert process.stderr is not None
     with process.stderr:
         errors = process.stderr.read().decode()

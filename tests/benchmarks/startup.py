@@ -5,8 +5,8 @@ nothing to do, Prefect in the demo.
 whose levels are known, until they are rendered, beyond that of one that only imports numpy and pandas. *Nothing to
 do*: ``mimiidg build`` of a variant of 18,000 clips that is built already, from Python's start to the printed table: it
 reads and validates every archive's directory and attribute table and makes the fingerprint. Tables are simulated, not
-audio (``simulated.py``). *Demo*: see ``own_work.py``. Each command is a process of its own, the best of several runs
-counts.
+audio (``simulated.py``). *Demo*: see ``own_work.py``; its kernels are compiled, its bar is of two cores that nobody
+else uses. Each command is a process of its own, the best of several runs counts.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.benchmarks import Ratio, parser, report
 from tests.benchmarks.commands import Took, mimiidg, run
 from tests.benchmarks.simulated import simulate_archives, simulate_store
 
+DEMO_PERCENT = 5.0  # the demo's own
 PARTS = ("imports", "first clips", "nothing to do", "demo")
 DATASET = "synthetic-1pct-seed0"
 BUILD = """
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options = parser(__doc__)
     options.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options.add_argument("--percent", type=float, default=100, help="size of the variant with nothing to do")
-    options.add_argument("--demo-percent", type=float, default=5)
+    options.add_argument("--demo-percent", type=float, default=DEMO_PERCENT)
     options.add_argument("--root", type=Path, help=f"has {DATASET}; its first clips are built there. Made by default")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args(arguments)
@@ -120,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
         found = demo(given.demo_percent)
         for what, key in ((f"mimiidg demo --percent {given.demo_percent:g}", "seconds"), ("of it its own work", "own")):
             rows.append({"command": what, "s": f"{found[key]:.1f}", "processor s": ""})
+        if given.demo_percent == DEMO_PERCENT:
+            ratios.append(Ratio("mimiidg demo", found["seconds"], 45, at_least=False, unit=" s"))
         outside = 100 * (1 - found["own"] / found["seconds"])
         ratios.append(Ratio("demo, time outside its own work", outside, 25, at_least=False, unit=" %"))
     report("startup", "before the work begins", rows, ratios, given.save)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-
 from mimiidg_build.datasets.clip_table.clips import Attributes, Clip, Reading
 from mimiidg_build.datasets.clip_table.frame import clip_frame
 from mimiidg_build.datasets.clip_table.rules import Fault, check_row, judge

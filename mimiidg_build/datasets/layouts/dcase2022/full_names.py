@@ -58,9 +58,9 @@ def read_tables(tables: Mapping[TableMember, bytes]) -> Tables:
         if rows:
             read.lists_tests[section_id] = read.lists_tests.get(section_id, True) and all(cells[-1] for cells in rows)
         table = member.name
-        for line, written, *words, full_name in rows:
-            file_name = released_path(written)
-            row = TableRow(table, section_id, line, file_name, _attributes(*words), full_name)
+        for line, *cells in rows:
+            file_name = released_path(cells[0])
+            row = TableRow(table, section_id, line, file_name, _attributes(*cells[1:-1]), cells[-1])
             first = read.rows.setdefault(file_name, row)  # the first table wins, as the first row does within a table
             if first is not row:
                 message = f"{file_name} also stands in {first.table}, line {first.line}; expected each clip once"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-
 from mimiidg_build.audio.companions import is_companion
 from mimiidg_build.datasets.clip_table.build import judge_clips
 from mimiidg_build.datasets.clip_table.clips import Clip, ClipFile, ClipReading, Reading, TableRow
