@@ -100,7 +100,9 @@ def array_metadata(
     dict of path within the store to JSON text
         The root's is consolidated: it holds all the others. It is for :func:`.store.metadata.sealed`, so not laid out.
     """
-    first = {form: section_id for section_id, form in reversed(sections.items())}
+    first: dict[tuple[int, SectionAudio], str] = {}
+    for section_id, form in sections.items():
+        first.setdefault(form, section_id)
     contents = _as_zarr_writes({section_id: form for form, section_id in first.items()}, settings, described)
     root = json.loads(contents.pop(METADATA))
     nodes = root["consolidated_metadata"]["metadata"]

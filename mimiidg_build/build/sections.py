@@ -230,7 +230,7 @@ def _summary(
         audio=inputs.audio(planned.section),
         counts={"_".join(filter(None, key)): n for key, n in sorted(counts.items())},
         a=float(measured["power"].mean()),
-        attenuation=float(planned.plan["attenuation"].iat[0]),
+        attenuation=float(planned.plan["attenuation"].iloc[0]),
         n_saturated_clips=int((measured["n_saturated"] > 0).sum()),
         planned_added_noise_snr_db=sorted(set(wanted.tolist())) if mixed else None,
         largest_snr_error_db=float(np.nanmax(off)) if mixed else None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def _two_layers(
     clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuation: float
 ) -> list[tuple[Int16 | Float32, np.float32]]:
     """The layers as the compiled code takes them: exactly two, of one type, gains in 16-bit steps and attenuated."""
-    dtype = INT16 if all(noise.dtype == INT16 for noise, _ in layers) else FLOAT32
+    dtype: Any = INT16 if all(noise.dtype == INT16 for noise, _ in layers) else FLOAT32
     two = []
     for noise, gain in layers:
         # by the layer's own type: int16 noise that becomes float32 beside the other layer is still in 16-bit steps
