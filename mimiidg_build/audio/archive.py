@@ -51,6 +51,8 @@ class Archive:
 
     def _open(self) -> Opened:
         """Open the file if it is not open, and read its directory if it is not the one that was read before."""
+        if (held := self._opened) is not None:
+            return held  # every read but the first
         # after close, several threads may get here at once: one of them opens the file, the others use that
         with self._guard:
             if self._opened is not None:

@@ -23,9 +23,11 @@ from pathlib import Path
 
 from mimiidg_build.audio.archive import Archive
 from mimiidg_build.storage.places import Place
+from mimiidg_build.storage.reserve import reserve
 from mimiidg_build.storage.temporary import open_temporary
 
 KEPT_BYTES = 2 * 2**30  # of 320 kB a clip
+RESERVED_BYTES = 32 * 2**20  # at a time: see `reserve`
 
 
 class _NamelessFile:
@@ -59,7 +61,7 @@ class InflatedMembers:
         self._offsets: dict[tuple[Place, str], int] = {}
         self._guard = threading.Lock()
         self._file: _NamelessFile | None = None
-        self._end = self._room = 0
+        self._end = self._room = self._reserved = 0
 
     def expect(self, archive: Place, names: Iterable[str]) -> None:
         """Members of an archive that will be read twice."""
@@ -92,6 +94,13 @@ class InflatedMembers:
             if file is None or self._end + len(data) > self._room:
                 return None
             offset, self._end = self._end, self._end + len(data)
+            try:
+                while self._reserved < self._end:
+                    reserve(file.descriptor, self._reserved, RESERVED_BYTES)
+                    self._reserved += RESERVED_BYTES
+            except OSError:
+                self._room = 0
+                return None
         with contextlib.suppress(OSError):  # a full disk, first of all
             if os.pwrite(file.descriptor, data, offset) == len(data):
                 return offset

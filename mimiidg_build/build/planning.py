@@ -129,21 +129,24 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
     known: Levels = {}
     clips, form = inputs.release.clips, inputs.any_clip_format
     wanted = pd.concat([inputs.clips(section) for section in inputs.sections])
+    archives: dict[str, levels.ArchiveClips] = {}
     for key in sorted(set(wanted["archive"])):
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
         own = clips[clips["archive"] == key]
         members = own["member"].tolist()
         if not inputs.variant.adds_noise:
             # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
-            measured = pd.DataFrame({"member": members, "power": math.nan, "peak": math.nan})
+            known |= {(key, member): (math.nan, math.nan) for member in members}
             on_progress(len(members))
         else:
             path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
             sections = map(SectionId, own["machine_type"], own["section"])
             lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, sections, strict=True)}
             inflated.expect(path, wanted.loc[wanted["archive"] == key, "member"])
-            measured = levels.load_levels(path, checksum, lengths, run, on_progress, form, inflated)
-        columns = (measured[name].tolist() for name in ("member", "power", "peak"))
+            archives[key] = levels.ArchiveClips(path, checksum, lengths)
+    found = levels.load_levels(list(archives.values()), run, on_progress, form, inflated)
+    for key, table in zip(archives, found, strict=True):
+        columns = (table[name].tolist() for name in ("member", "power", "peak"))
         known |= {(key, member): (power, peak) for member, power, peak in zip(*columns, strict=True)}
     return known
 

@@ -94,14 +94,15 @@ def publish(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSect
     contents = tables(rendered) | metadata
     attributes = _attributes(inputs, decision, rendered)
     contents[CROISSANT] = store_description(attributes, contents)
-    objects += [write_object(staging, name, content) for name, content in contents.items()]
+    # Flushed with the whole store below: one by one, each would wait for the disk, and all workers with it.
+    objects += [write_object(staging, name, content, durable=False) for name, content in contents.items()]
     remove_partial(staging)  # left by a cluster's worker that was killed: another has done its work
     _check_complete(staging, objects)
     if is_local(staging):
         _check_content(staging, objects, rendered, run)
     content = sealed(root, attributes.model_copy(update={"objects": _records(objects)}))
     for name in (METADATA_COPY, METADATA):
-        write_object(staging, name, content)
+        write_object(staging, name, content, durable=False)
     store = open_store(places.publish(staging))
     move_latest(store)
     return store

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mimiidg_build.build.decision import Decision
@@ -39,6 +41,8 @@ MEASURED = {
     "measured_added_noise_snr_db": "measured_snr_db",
     "n_saturated": "n_saturated",
 }
+
+Measured = dict[str, npt.NDArray[Any]]  # by column, a value for each clip of a section
 
 
 @dataclass(frozen=True)
@@ -186,24 +190,26 @@ def finished_section(inputs: Inputs, planned: PlannedSection, shards: list[Rende
     DataError
         A measured SNR is off its plan.
     """
-    measured = pd.DataFrame(
-        {column: [value for shard in shards for value in getattr(shard, field)] for column, field in MEASURED.items()}
-    )
+    # arrays, not a frame: with pandas this function took 4 ms a section, as long as two clips
+    measured = {
+        column: np.array([value for shard in shards for value in getattr(shard, field)])
+        for column, field in MEASURED.items()
+    }
     _check_snr(planned, measured)
-    clips = planned.clips.assign(row=np.arange(len(planned.plan)), **{name: measured[name] for name in MEASURED})
+    clips = planned.clips.assign(row=np.arange(len(planned.plan)), **measured)
     objects = tuple(found for shard in shards for found in shard.objects)
     summary = _summary(inputs, planned, measured, logmel_statistics([shard.bands for shard in shards]))
     identities = {path: found for shard in shards for path, found in shard.identities.items()}
     return RenderedSection(clips, planned.plan, objects, summary, planned.noise, identities)
 
 
-def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:
+def _check_snr(planned: PlannedSection, measured: Measured) -> None:
     """Refuse a section with a clip off its planned SNR; clipped samples are reported, and no reason to refuse."""
-    wanted, found = planned.plan["added_noise_snr_db"], measured["measured_added_noise_snr_db"]
-    off = (found - wanted).abs()  # NaN where no noise is added: never beyond the tolerance
+    wanted, found = planned.plan["added_noise_snr_db"].to_numpy(), measured["measured_added_noise_snr_db"]
+    off = np.abs(found - wanted)  # NaN where no noise is added: never beyond the tolerance
     wrong = (off > SNR_TOLERANCE_DB) & (measured["n_saturated"] == 0)
     if wrong.any():
-        worst = int(off.where(wrong).argmax())
+        worst = int(np.where(wrong, off, 0).argmax())
         raise DataError(
             f"{planned.section.id}: {int(wrong.sum())} clips are off their planned SNR by more than {SNR_TOLERANCE_DB} "
             f"dB, worst {planned.plan['clip'][worst]}: planned {wanted[worst]:.2f} dB, measured {found[worst]:.2f} dB. "
@@ -212,20 +218,21 @@ def _check_snr(planned: PlannedSection, measured: pd.DataFrame) -> None:
 
 
 def _summary(
-    inputs: Inputs, planned: PlannedSection, measured: pd.DataFrame, logmel: LogmelStatistics | None
+    inputs: Inputs, planned: PlannedSection, measured: Measured, logmel: LogmelStatistics | None
 ) -> SectionSummary:
-    wanted = planned.plan["added_noise_snr_db"]
-    mixed = bool(wanted.notna().any())
-    counts = planned.clips.groupby(["domain", "split", "condition"], sort=True).size()
+    wanted = planned.plan["added_noise_snr_db"].to_numpy()
+    off = np.abs(measured["measured_added_noise_snr_db"] - wanted)
+    mixed = not np.isnan(wanted).all()
+    counts = Counter(zip(*(planned.clips[name].tolist() for name in ("domain", "split", "condition")), strict=True))
     return SectionSummary(
         fingerprint=inputs.fingerprints[planned.section.id],
         n_clips=len(planned.plan),
         audio=inputs.audio(planned.section),
-        counts={"_".join(filter(None, map(str, key))): int(n) for key, n in zip(counts.index, counts, strict=True)},
+        counts={"_".join(filter(None, key)): n for key, n in sorted(counts.items())},
         a=float(measured["power"].mean()),
         attenuation=float(planned.plan["attenuation"].iloc[0]),
         n_saturated_clips=int((measured["n_saturated"] > 0).sum()),
         planned_added_noise_snr_db=sorted(set(wanted.tolist())) if mixed else None,
-        largest_snr_error_db=float((measured["measured_added_noise_snr_db"] - wanted).abs().max()) if mixed else None,
+        largest_snr_error_db=float(np.nanmax(off)) if mixed else None,
         logmel=logmel,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mimiidg_build.features import band_sums
 from mimiidg_build.schemas.stores import BandSums, LogmelStatistics
 from mimiidg_build.storage.places import Place
 
@@ -28,11 +29,11 @@ class BandTotals:
 
     def add(self, logmel: npt.NDArray[np.floating[Any]]) -> None:
         """A training clip's log-mel as it is stored [shape=([n_channels,] n_frames, n_mels)]."""
-        values = logmel.astype(np.float64)  # once for both sums
+        totals, squares = band_sums(logmel)
         self._n_clips += 1
-        self._n_frames += values.shape[-2]
-        self._totals = self._totals + np.add.reduce(values, axis=-2)
-        self._squares = self._squares + np.einsum("...ij,...ij->...j", values, values)
+        self._n_frames += logmel.shape[-2]
+        self._totals = self._totals + totals
+        self._squares = self._squares + squares
 
     @property
     def sums(self) -> BandSums:

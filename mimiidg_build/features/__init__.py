@@ -7,6 +7,7 @@ or one log-mel of two channels, of which the second is a reference of the noise 
 Imports: schemas, kernels.
 """
 
+from mimiidg_build.features.band_sums import band_sums
 from mimiidg_build.features.clip_features import clip_features, mistake, versions
 from mimiidg_build.features.mel import hz_from_mel, mel_filter_bank, mel_from_hz
 from mimiidg_build.features.parameters import (
@@ -21,7 +22,7 @@ from mimiidg_build.features.parameters import (
     n_frames,
 )
 from mimiidg_build.features.reference import channels_mistake, samples_mistake
-from mimiidg_build.features.spectrogram import is_compiled, logmel
+from mimiidg_build.features.spectrogram import is_compiled, logmel, sample_memory
 
 __all__ = [
     "BASELINE",
@@ -32,6 +33,7 @@ __all__ = [
     "N_FFT",
     "N_MELS",
     "SAMPLE_RATE",
+    "band_sums",
     "channels_mistake",
     "clip_features",
     "hz_from_mel",
@@ -41,6 +43,7 @@ __all__ = [
     "mel_from_hz",
     "mistake",
     "n_frames",
+    "sample_memory",
     "samples_mistake",
     "versions",
 ]

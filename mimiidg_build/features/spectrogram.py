@@ -117,6 +117,23 @@ def logmel(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Fl
     return _compiled(samples, sample_rate)(samples)
 
 
+def sample_memory(n_samples: int, sample_rate: int) -> npt.NDArray[np.int16] | None:
+    """Memory of this thread from which :func:`logmel` takes a clip's samples without a copy of them.
+
+    Parameters
+    ----------
+    n_samples : int
+    sample_rate : int, Hz
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,)], int16, or None at a sample rate at which nothing is compiled
+        Overwritten with the next clip of which a log-mel is computed in this thread.
+    """
+    compiled = _logmel(sample_rate)
+    return None if compiled is None else compiled.memory(n_samples)
+
+
 def mel_power(samples: npt.NDArray[np.int16], sample_rate: int = SAMPLE_RATE) -> Float32:
     """Power of the mel bands of one clip, of which :func:`logmel` is the logarithm.
 

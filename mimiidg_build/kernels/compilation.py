@@ -26,7 +26,7 @@ from mimiidg_build.kernels.machine_code import processor
 
 Array = npt.NDArray[Any]
 Function = Callable[..., Any]
-f32, i32, i64 = np.float32, np.int32, np.int64
+f32, f64, i32, i64 = np.float32, np.float64, np.int32, np.int64
 
 
 def part(function: Function) -> Function:

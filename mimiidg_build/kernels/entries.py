@@ -36,11 +36,12 @@ _logmel = MachineCode(
 )
 _mel_bands = MachineCode(*("mel", "mel_bands", DOUBLES, INT64S, INT64S, FLOATS, np.int64, np.int64, DOUBLES, FLOATS))
 _decibels = MachineCode("decibels", "decibels", FLOATS, INT32S, np.float32, np.float32, INT32S, FLOATS)
+_band_sums = MachineCode("bands", "band_sums", FLOATS, np.int64, np.int64, DOUBLES, DOUBLES)
 
 
 def load_all() -> None:
     """Have all of them ready, for processes that are forked from this one."""
-    for code in (_sum_and_peak, *_mix.values(), _logmel, _mel_bands, _decibels):
+    for code in (_sum_and_peak, *_mix.values(), _logmel, _mel_bands, _decibels, _band_sums):
         code.load()
 
 
@@ -137,10 +138,25 @@ class LogMel(threading.local):
         """
         return self._of(samples, False)
 
+    def memory(self, n_samples: int) -> Int16:
+        """This thread's memory for the samples of a clip: what lies there when it is given is not copied.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        np.ndarray [shape=(n_samples,)], int16
+            It holds any samples, and is overwritten with the next clip that is given.
+        """
+        if n_samples != self._n_samples:
+            self._allocate(n_samples)
+        return self._inner
+
     def _of(self, samples: Int16, in_decibels: bool) -> Float32:
-        if len(samples) != self._n_samples:
-            self._allocate(len(samples))
-        self._inner[:] = samples
+        if (inner := self.memory(len(samples))) is not samples:
+            inner[:] = samples
         out = np.empty((1 + len(samples) // N_POINTS, N_BANDS), np.float32)
         self._run[in_decibels](out)
         return out
@@ -208,6 +224,22 @@ def decibels(mel: Float32, floor: np.float32, factor: np.float32) -> Float32:
     values, out = mel.copy(), np.empty_like(mel)
     _decibels(values, values.view(np.int32), floor, factor, _scratch(mel.size), out)
     return out
+
+
+def band_sums(spectrogram: Float32) -> tuple[Float64, Float64]:
+    """Sums of every band's values and of their squares, in double precision and in the order of the frames.
+
+    Parameters
+    ----------
+    spectrogram : np.ndarray [shape=(n_frames, n_bands)], float32
+
+    Returns
+    -------
+    totals, squares : np.ndarray [shape=(n_bands,)], float64
+    """
+    sums = np.empty((2, spectrogram.shape[1]))
+    _band_sums(spectrogram, *spectrogram.shape, sums[0], sums[1])
+    return sums[0], sums[1]
 
 
 def _scratch(size: int) -> npt.NDArray[Any]:

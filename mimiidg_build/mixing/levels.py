@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,27 +73,30 @@ def measure_members(
     ]
 
 
+class ArchiveClips(NamedTuple):
+    """An archive, its checksum (levels of another content are not used), and its clips, each with the number of samples
+    that it is expected to have."""
+
+    path: Place
+    checksum: str
+    lengths: Mapping[str, int]
+
+
 def load_levels(
-    path: Place,
-    checksum: str,
-    lengths: Mapping[str, int],
+    archives: Sequence[ArchiveClips],
     run: Runner,
     on_progress: OnProgress = no_progress,
     form: ClipFormat = FIRST_CHANNEL,
     inflated: InflatedMembers | None = None,
-) -> pd.DataFrame:
-    """Levels of an archive's clips: from the cache, or measured and cached.
+) -> list[pd.DataFrame]:
+    """Levels of archives' clips: from the cache, or measured and cached.
 
     Parameters
     ----------
-    path : Place
-        The archive; its levels are cached beside it.
-    checksum : str
-        Of the archive: levels of another content are not used.
-    lengths : mapping of str to int
-        The clips, each with the number of samples that it is expected to have.
+    archives : sequence of ArchiveClips
+        The levels of each are cached beside it.
     run : Runner
-        Where the tasks run.
+        Where the tasks run: those of all archives at once, so that no worker waits at an archive's end.
     on_progress : callable
         Called with how many more clips are done.
     form : ClipFormat
@@ -101,28 +106,38 @@ def load_levels(
 
     Returns
     -------
-    pd.DataFrame
-        A Levels table, indexed by member.
+    list of pd.DataFrame
+        For each archive a Levels table, indexed by member.
 
     Raises
     ------
     DataError
-        A clip cannot be read, or is not what the release says; then nothing is cached.
+        A clip cannot be read, or is not what the release says; what was not measured whole is not cached then.
     """
-    cached = path.with_name(f"{path.name}{_named(form)}.levels.parquet")
+    tables: dict[int, pd.DataFrame] = {}
+    for number, archive in enumerate(archives):
+        table = read_cached(_cached(archive.path, form), _identity(archive, form))
+        if table is not None:
+            tables[number] = table
+            on_progress(len(archive.lengths))
+    missing = {number: archive for number, archive in enumerate(archives) if number not in tables}
+    if missing:
+        tables |= _measure(missing, form, run, on_progress, inflated)
+    return [tables[number].set_index("member", drop=False) for number in range(len(archives))]
+
+
+def _cached(archive: Place, form: ClipFormat) -> Place:
+    return archive.with_name(f"{archive.name}{_named(form)}.levels.parquet")
+
+
+def _identity(archive: ArchiveClips, form: ClipFormat) -> str:
+    """What the levels of an archive depend on."""
     # sorted: levels are looked up by member, so the order of the clips does not matter
-    content: list[object] = [LEVELS_VERSION, checksum, sorted(lengths.items())]
+    content: list[object] = [LEVELS_VERSION, archive.checksum, sorted(archive.lengths.items())]
     apart, usual = ([f.sample_rate, f.channel, f.channels] for f in (form, FIRST_CHANNEL))
     if apart != usual:
         content.append(apart)
-    identity = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    table = read_cached(cached, identity)
-    if table is None:
-        table = _measure(path, lengths, form, run, on_progress, inflated)
-        write_cached(cached, table, identity)
-    else:
-        on_progress(len(lengths))
-    return table.set_index("member", drop=False)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _named(form: ClipFormat) -> str:
@@ -135,21 +150,45 @@ def _named(form: ClipFormat) -> str:
     return channel + ("" if form.sample_rate == FIRST_CHANNEL.sample_rate else f".{form.sample_rate}Hz")
 
 
+Measured = list[tuple[str, float, float]]
+
+
 def _measure(
-    path: Place,
-    lengths: Mapping[str, int],
+    archives: Mapping[int, ArchiveClips],
     form: ClipFormat,
     run: Runner,
     on_progress: OnProgress,
     inflated: InflatedMembers | None,
-) -> pd.DataFrame:
-    """A Levels table of the clips, in their order, measured in tasks."""
-    clips = list(lengths.items())
-    with open_archive(path) as archive:
-        tasks = [(archive, dict(clips[i : i + TASK_CLIPS]), form, inflated) for i in range(0, len(clips), TASK_CLIPS)]
-        measured = run(measure_members, tasks, lambda rows: on_progress(len(rows)))
-    rows = [row for batch in measured for row in batch]
-    return Levels.validate(pd.DataFrame(rows, columns=["member", "power", "peak"]), lazy=True)
+) -> dict[int, pd.DataFrame]:
+    """Levels tables of archives, by their numbers, the clips in their order; each is cached when its last clip is
+    measured, so that a run that is stopped begins again with the others."""
+    tables: dict[int, pd.DataFrame] = {}
+    batches: dict[int, list[Measured | None]] = {}
+
+    def note(result: tuple[int, int, Measured]) -> None:
+        number, batch, rows = result
+        batches[number][batch] = rows
+        on_progress(len(rows))
+        if None not in batches[number]:
+            measured = [row for rows in batches.pop(number) for row in rows or ()]
+            frame = pd.DataFrame(measured, columns=["member", "power", "peak"])
+            tables[number] = Levels.validate(frame, lazy=True)
+            write_cached(_cached(archives[number].path, form), tables[number], _identity(archives[number], form))
+
+    with ExitStack() as opened:
+        tasks: list[tuple[Any, ...]] = []
+        for number, (path, _, lengths) in archives.items():
+            archive, clips = opened.enter_context(open_archive(path)), list(lengths.items())
+            parts = [dict(clips[i : i + TASK_CLIPS]) for i in range(0, max(1, len(clips)), TASK_CLIPS)]
+            batches[number] = [None] * len(parts)
+            tasks += [(number, batch, archive, part, form, inflated) for batch, part in enumerate(parts)]
+        run(_measure_batch, tasks, note)
+    return tables
+
+
+def _measure_batch(number: int, batch: int, *arguments: Any) -> tuple[int, int, Measured]:
+    """See :func:`measure_members`; with which archive and which part of it this is."""
+    return number, batch, measure_members(*arguments)
 
 
 def cross_powers(drawn: Sequence[Sequence[NoiseDraw]], banks: Mapping[str, NoiseBank]) -> npt.NDArray[np.float64]:

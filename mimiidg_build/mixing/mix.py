@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mimiidg_build.audio.level import FULL_SCALE, Float32, Int16
 
 RENDER_VERSION = "render-3"  # part of a store's fingerprint: a change of one bit of any mix is a new version
+INT16, FLOAT32 = np.dtype(np.int16), np.dtype(np.float32)
 
 
 class Mixed(NamedTuple):
@@ -37,7 +38,12 @@ class Mixed(NamedTuple):
     n_saturated: int
 
 
-def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuation: float = 1.0) -> Mixed:
+def mix(
+    clip: Int16,
+    layers: Sequence[tuple[Int16 | Float32, float]],
+    attenuation: float = 1.0,
+    out: Int16 | None = None,
+) -> Mixed:
     """Mix one clip.
 
     Parameters
@@ -46,6 +52,8 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
     layers : sequence of (noise clip [shape=(n_samples,)], int16 or float32; gain)
         Two at most; each is added to every channel.
     attenuation : float in (0, 1]
+    out : np.ndarray [shape of the clip], int16, optional
+        Contiguous memory that the mix is written to, if anything is mixed.
 
     Returns
     -------
@@ -67,29 +75,29 @@ def mix(clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuatio
     from mimiidg_build.kernels import entries
 
     clip = np.ascontiguousarray(clip)
-    channels = clip.reshape(-1, clip.shape[-1])
+    samples = np.empty_like(clip) if out is None else out
+    channels, mixes = clip.reshape(-1, clip.shape[-1]), samples.reshape(-1, clip.shape[-1])
     (first, first_gain), (second, second_gain) = _two_layers(channels[0], layers, attenuation)
-    samples = np.empty_like(channels)
     sums = [
         entries.mix(channel, np.float32(attenuation), first, first_gain, second, second_gain, mixed)
-        for channel, mixed in zip(channels, samples, strict=True)
+        for channel, mixed in zip(channels, mixes, strict=True)
     ]
     n_saturated, clip_clip, clip_mixed, mixed_mixed = map(sum, zip(*sums, strict=True))
     # sum of (y / attenuation - x)^2, multiplied out: the three sums are exact, so nothing is lost in the difference
     added = mixed_mixed / attenuation**2 - 2 * clip_mixed / attenuation + clip_clip
     # never negative but for rounding, where next to nothing was added
-    return Mixed(samples.reshape(clip.shape), max(0.0, added) / clip.size / FULL_SCALE**2, n_saturated)
+    return Mixed(samples, max(0.0, added) / clip.size / FULL_SCALE**2, n_saturated)
 
 
 def _two_layers(
     clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuation: float
 ) -> list[tuple[Int16 | Float32, np.float32]]:
     """The layers as the compiled code takes them: exactly two, of one type, gains in 16-bit steps and attenuated."""
-    dtype = np.result_type(np.int16, *(noise.dtype for noise, _ in layers))
+    dtype: Any = INT16 if all(noise.dtype == INT16 for noise, _ in layers) else FLOAT32
     two = []
     for noise, gain in layers:
         # by the layer's own type: int16 noise that becomes float32 beside the other layer is still in 16-bit steps
-        scale = attenuation * (1 if noise.dtype == np.int16 else FULL_SCALE)
+        scale = attenuation * (1 if noise.dtype == INT16 else FULL_SCALE)
         two.append((np.ascontiguousarray(noise, dtype), np.float32(gain * scale)))
     while len(two) < 2:  # a layer that is not there is any samples at a gain of 0
         two.append((two[0][0] if two else clip, np.float32(0)))

@@ -8,10 +8,13 @@ its table holds the digest of its noise clips, so a damaged one is made again; a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +31,7 @@ from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.backend import Write
 from mimiidg_build.storage.cached_table import read_cached, write_cached
 from mimiidg_build.storage.files import hash_object, whole_file
-from mimiidg_build.storage.places import Place, cache_places, read_at
+from mimiidg_build.storage.places import Place, cache_places, is_local, open_file, read_at
 
 NOISE_VERSION = "noise-1"  # part of a bank's and a store's fingerprint: a change of one bit is a new version
 TABLE_VERSION = "table-2"  # tables that another version wrote are made again, and their noise clips with them
@@ -86,9 +89,40 @@ def read_noise_clip(path: Place, row: int, n_samples: int) -> Int16 | Float32:
     -------
     np.ndarray [shape=(n_samples,)], int16, or float32 at full scale 1
     """
-    dtype = np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
+    dtype = _dtype(path)
     n_bytes = n_samples * dtype.itemsize
     return np.frombuffer(read_at(path, row * n_bytes, n_bytes), dtype)
+
+
+@contextlib.contextmanager
+def open_noise(path: Place, n_samples: int) -> Iterator[Callable[[int], Int16 | Float32]]:
+    """A bank to read many noise clips of, as :func:`read_noise_clip` does, within the block.
+
+    Opened once, which saves a clip 0.02 ms. On object storage nothing is opened: it would be a request.
+
+    Parameters
+    ----------
+    path : Place
+    n_samples : int
+        Length of a noise clip.
+
+    Yields
+    ------
+    callable
+        Given the number of a noise clip, its samples.
+    """
+    if not is_local(path):
+        yield partial(read_noise_clip, path, n_samples=n_samples)
+        return
+    dtype = _dtype(path)
+    n_bytes = n_samples * dtype.itemsize
+    with contextlib.closing(open_file(path)) as opened:
+        yield lambda row: np.frombuffer(opened.read_at(row * n_bytes, n_bytes), dtype)
+
+
+def _dtype(path: Place) -> np.dtype[Any]:
+    """Of a bank's samples, as its suffix says."""
+    return np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
 
 
 def _as_float(samples: Int16 | Float32) -> Float32:
@@ -200,7 +234,7 @@ def _write_noise_clips(
         The bank is int16 and a noise clip is not. Whether all are is known only when all were read: so the first
         attempt is int16, and is thrown away at the first one that is not.
     """
-    dtype = np.dtype(path.suffix.removeprefix(".")).newbyteorder("<")
+    dtype = _dtype(path)
     rows: list[dict[str, object]] = []
     with whole_file(path) as write:
         for recording in recordings:

@@ -71,8 +71,19 @@ class Backend(Protocol[AnyPath]):
     def identity(self, path: AnyPath) -> Identity | None:
         """What changes when a file does, without reading it; None where nothing tells, or there is no file."""
 
-    def whole_file(self, path: AnyPath) -> AbstractContextManager[Write]:
-        """Write a file piece by piece; it gets its name when the block ends, whole and durable."""
+    def whole_file(
+        self, path: AnyPath, size_bytes: int | None = None, *, durable: bool = True
+    ) -> AbstractContextManager[Write]:
+        """Write a file piece by piece; it gets its name when the block ends, whole and durable.
+
+        Parameters
+        ----------
+        path : Path
+        size_bytes : int, optional
+            How long it will be, where that is known: a disk then gives it its room at once.
+        durable : bool
+            False for a file that :meth:`publish` flushes before anything depends on it.
+        """
 
     def deliver(self, source: Path, target: AnyPath, blocks: Iterable[bytes]) -> None:
         """Take a whole file of this machine's in, durable; ``blocks`` is its content, where bytes must be sent."""

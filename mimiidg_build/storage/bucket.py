@@ -71,7 +71,7 @@ class Bucket:
         """Asking would be a request; a put's digest was checked when it came."""
 
     @contextlib.contextmanager
-    def whole_file(self, path: ObjectPath) -> Iterator[Write]:
+    def whole_file(self, path: ObjectPath, size_bytes: int | None = None, *, durable: bool = True) -> Iterator[Write]:
         """Collect it in memory, if it is large in a temporary file, and put it when it is whole.
 
         Sent as it comes, a block that raises would leave an upload under way, and its parts to be paid for.

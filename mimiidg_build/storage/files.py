@@ -18,21 +18,29 @@ from mimiidg_build.storage.places import Place, backend
 from mimiidg_build.storage.temporary import open_temporary
 
 
-def whole_file(path: Place) -> AbstractContextManager[Write]:
+def whole_file(path: Place, size_bytes: int | None = None, *, durable: bool = True) -> AbstractContextManager[Write]:
     """Write a file piece by piece; it gets its name when the block ends, whole and flushed to the disk, or in its
     bucket.
+
+    Parameters
+    ----------
+    path : Place
+    size_bytes : int, optional
+        How long it will be, where that is known: a disk then gives it its room at once.
+    durable : bool
+        False for a file of a partial store, which is flushed when the store is published.
 
     Raises
     ------
     DataError
         It cannot be written. Whatever the block raises, nothing is left of the file.
     """
-    return backend(path).whole_file(path)
+    return backend(path).whole_file(path, size_bytes, durable=durable)
 
 
-def write_file(path: Place, parts: Iterable[bytes | memoryview]) -> None:
+def write_file(path: Place, parts: Iterable[bytes | memoryview], *, durable: bool = True) -> None:
     """Write a file whole or not at all; see :func:`whole_file`."""
-    with whole_file(path) as write:
+    with whole_file(path, durable=durable) as write:
         for part in parts:
             write(part)
 
@@ -62,7 +70,7 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-def write_object(store: Place, path: str, content: bytes) -> StoredObject:
+def write_object(store: Place, path: str, content: bytes, *, durable: bool = True) -> StoredObject:
     """Write a file of a store.
 
     Parameters
@@ -71,6 +79,8 @@ def write_object(store: Place, path: str, content: bytes) -> StoredObject:
     path : str
         Within the store.
     content : bytes
+    durable : bool
+        See :func:`whole_file`.
 
     Returns
     -------
@@ -82,7 +92,7 @@ def write_object(store: Place, path: str, content: bytes) -> StoredObject:
     DataError
         It cannot be written.
     """
-    write_file(store / path, [content])
+    write_file(store / path, [content], durable=durable)
     return StoredObject(path, len(content), blake3(content).hexdigest())
 
 

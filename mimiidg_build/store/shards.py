@@ -117,7 +117,14 @@ class Shard:
 
 @contextlib.contextmanager
 def open_shard(
-    store: Place | None, array: str, start: int, n_rows: int, n_clips: int, chunks_per_shard: int, n_axes: int
+    store: Place | None,
+    array: str,
+    start: int,
+    n_rows: int,
+    n_clips: int,
+    chunks_per_shard: int,
+    n_axes: int,
+    chunk_bytes: int | None = None,
 ) -> Iterator[Shard]:
     """One shard to append rows to; whole and on the disk when the block ends, not there if it fails.
 
@@ -133,6 +140,8 @@ def open_shard(
         Rows of the array and of a shard.
     n_axes : int
         Of the array.
+    chunk_bytes : int, optional
+        Size of a chunk, where it is known before the first: room for all of them is then found at once.
 
     Raises
     ------
@@ -142,7 +151,10 @@ def open_shard(
     check_alignment(start, n_rows, n_clips, chunks_per_shard)
     # The key that zarr gives the shard: no axis but the first has more than one shard.
     path = f"{array}/c/{start // chunks_per_shard}" + "/0" * (n_axes - 1)
-    with contextlib.nullcontext() if store is None else whole_file(store / path) as write:
+    size_bytes = None
+    if chunk_bytes is not None:
+        size_bytes = n_rows * chunk_bytes + len(shard_index(n_rows, chunk_bytes, chunks_per_shard))
+    with contextlib.nullcontext() if store is None else whole_file(store / path, size_bytes) as write:
         shard = Shard(path, write)
         yield shard
         if shard.n_chunks != n_rows:  # within the block, so that the file never gets its name
@@ -177,7 +189,8 @@ def write_shard(
     ValueError
         The rows are not exactly one shard.
     """
-    with open_shard(store, array, start, len(block), n_clips, chunks_per_shard, block.ndim) as shard:
+    rows = (start, len(block), n_clips, chunks_per_shard)
+    with open_shard(store, array, *rows, block.ndim, block[:1].nbytes) as shard:
         for chunk in block:
             shard.append(chunk)
     return shard.object

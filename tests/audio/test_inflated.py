@@ -140,6 +140,24 @@ def test_a_full_disk_costs_a_second_inflating(
     assert inflated_again(kept, archive, monkeypatch) == list(CLIPS)[1:]
 
 
+def test_room_is_found_at_once_or_nothing_waits(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(inflated, "RESERVED_BYTES", 50_000)
+    monkeypatch.setattr(inflated, "reserve", lambda descriptor, offset, n_bytes: asked.append((offset, n_bytes)))
+    kept = read_all(InflatedMembers(tmp_path), archive)
+    assert inflated_again(kept, archive, monkeypatch) == []
+    assert asked[:2] == [(0, 50_000), (50_000, 50_000)]
+
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(inflated, "reserve", full)
+    kept = read_all(InflatedMembers(tmp_path), archive)
+    assert inflated_again(kept, archive, monkeypatch) == list(CLIPS)
+
+
 @pytest.mark.parametrize("bound", ["of bytes", "of the free disk"])
 def test_room_is_bounded(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     if bound == "of bytes":

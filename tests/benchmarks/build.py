@@ -103,7 +103,7 @@ def transform(clips: list[np.ndarray]) -> list[None]:
 def write(target: Path, clips: list[np.ndarray]) -> None:
     """The same bytes in the same files as a shard's: audio and log-mel."""
     for name, chunks in (("audio", clips), ("logmel", [LOGMEL] * len(clips))):
-        with whole_file(target / name) as append:
+        with whole_file(target / name, sum(chunk.nbytes for chunk in chunks)) as append:
             for chunk in chunks:
                 append(chunk.data.cast("B"))
 

@@ -99,6 +99,20 @@ def test_what_arrays_of_other_settings_say(settings: dict[str, object], expected
         assert str(found["attributes"][name]).startswith(str(value)), name
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_metadata_of_sections_that_are_alike_is_what_zarr_writes_of_each(described: bool) -> None:
+    """zarr is asked for one section of each form."""
+    usual, two_channels = SectionAudio(), SectionAudio(channels=2)
+    shapes = {"valve/01": (9, usual), "fan/02": (9, usual), "fan/00": (9, two_channels), "fan/01": (8, usual)}
+    some = FeatureSettings(stft=True)
+    made = array_metadata(shapes, some, described=described)
+    by_zarr = dict(sorted(metadata._as_zarr_writes(shapes, some, described).items()))
+    assert list(made) == list(by_zarr)
+    root, root_by_zarr = (json.loads(of.pop(METADATA)) for of in (made, by_zarr))
+    assert made == by_zarr
+    assert json.dumps(root) == json.dumps(root_by_zarr), "in the same order, too"
+
+
 def test_channels_have_an_axis() -> None:
     shapes = {"fan/00": (3, SectionAudio(n_samples=176_000, channels=8))}
     found_at = array_metadata(shapes, FeatureSettings(stft=True))

@@ -12,7 +12,16 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimiidg_build.features import FLOOR, hz_from_mel, logmel, mel_filter_bank, mel_from_hz, n_frames
+from mimiidg_build.features import (
+    FLOOR,
+    band_sums,
+    hz_from_mel,
+    logmel,
+    mel_filter_bank,
+    mel_from_hz,
+    n_frames,
+    sample_memory,
+)
 from mimiidg_build.schemas.variants import FeatureSettings
 
 TOLERANCE_DB = 1e-3
@@ -115,6 +124,31 @@ def test_clips_leave_nothing_to_those_that_follow() -> None:
     np.testing.assert_array_equal(first, kept)  # a result is the caller's own
     logmel(NOISY["a third of a clip"])
     np.testing.assert_array_equal(logmel(samples), kept)
+
+
+def test_what_lies_in_the_transforms_memory_is_not_copied() -> None:
+    """A mix is written there, and stored from there."""
+    for n_samples in (160_000, 16_000, 160_000):
+        samples, memory = NOISY["noise"][:n_samples], sample_memory(n_samples, 16_000)
+        assert memory is not None
+        memory[:] = samples
+        assert sample_memory(n_samples, 16_000) is memory
+        np.testing.assert_array_equal(logmel(memory), logmel(samples.copy()))
+    assert sample_memory(16_000, 96_000) is None, "nothing is compiled for that rate"
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((313, 128), "float32"), ((1, 128), "float32"), ((40, 64), "float16"), ((2, 9, 40), "float32")]
+)
+def test_sums_of_bands_are_those_of_doubles_frame_after_frame(shape: tuple[int, ...], dtype: str) -> None:
+    logmel = np.random.default_rng(0).normal(-60, 20, shape).astype(dtype)
+    values = logmel.astype(np.float64)
+    totals, squares = np.zeros((2, *shape[:-2], shape[-1]))
+    for frame in range(shape[-2]):
+        totals += values[..., frame, :]
+        squares += values[..., frame, :] ** 2
+    for found, expected in zip(band_sums(logmel), (totals, squares), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_threads_give_the_same_bits() -> None:

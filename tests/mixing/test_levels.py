@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels
 from mimiidg_build.mixing.draws import NoiseDraw
-from mimiidg_build.mixing.levels import TASK_CLIPS, cross_powers, load_levels
+from mimiidg_build.mixing.levels import TASK_CLIPS, ArchiveClips, cross_powers, load_levels
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.runner import runner
 from mimiidg_build.schemas.tables import Levels
@@ -47,7 +48,9 @@ def refuse(
 def load(
     archive: Path, checksum: str = "md5:1", members: list[str] = MEMBERS, run: Any = None, **more: Any
 ) -> pd.DataFrame:
-    return load_levels(archive, checksum, dict.fromkeys(members, N), run or runner("threads", 2), **more)
+    clips = ArchiveClips(archive, checksum, dict.fromkeys(members, N))
+    (found,) = load_levels([clips], run or runner("threads", 2), **more)
+    return found
 
 
 def test_levels_are_those_of_the_samples(archive: Path) -> None:
@@ -100,6 +103,30 @@ def test_levels_do_not_depend_on_who_measures(archive: Path, workers: int) -> No
     serial = levels.measure_members(open_archive(archive), dict.fromkeys(MEMBERS, N))
     found = load(archive, run=runner("threads", workers))
     assert list(found[["member", "power", "peak"]].itertuples(index=False, name=None)) == serial
+
+
+def test_archives_are_measured_together_and_each_is_cached_when_it_is_whole(archive: Path, tmp_path: Path) -> None:
+    """No worker waits at an archive's end for the others; and a run that is stopped begins again with what is left."""
+    known, new, bad = (tmp_path / name for name in ("known.zip", "new.zip", "bad.zip"))
+    for path in (known, new, bad):
+        shutil.copy(archive, path)
+    lengths = dict.fromkeys(MEMBERS, N)
+    first = load(known)
+    clips = [ArchiveClips(path, "md5:1", lengths) for path in (new, known, archive)]
+    n_tasks: list[int] = []
+
+    def run(function: Callable[..., Any], tasks: Sequence[Any], on_result: Callable[[Any], None]) -> list[Any]:
+        n_tasks.append(len(tasks))
+        return runner("threads", 2)(function, tasks[::-1], on_result)  # they end in any order
+
+    for table in load_levels(clips, run):
+        pd.testing.assert_frame_equal(table, first)
+    assert n_tasks == [6], "three of either archive that is not known, in one call"
+    new.with_name("new.zip.levels.parquet").unlink()
+    clips = [ArchiveClips(new, "md5:1", lengths), ArchiveClips(bad, "md5:1", lengths | {MEMBERS[-1]: N + 1})]
+    with pytest.raises(DataError, match=r"^bad\.zip"):
+        load_levels(clips, runner("threads", 1))
+    assert [path.with_name(f"{path.name}.levels.parquet").exists() for path in (new, bad)] == [True, False]
 
 
 def test_a_bad_clip_is_named_and_nothing_is_cached(archive: Path) -> None:

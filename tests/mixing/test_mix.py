@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mimiidg_build.audio.level import level
+from mimiidg_build.kernels.mixing import BLOCK
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
 from mimiidg_build.mixing.mix_plan import LARGEST_SAMPLE, gains
 
@@ -51,6 +52,26 @@ def test_noise_as_it_lies_in_a_bank_is_the_same_noise(
     as_float = mix(clip, [(noise * np.float32(1 / 32768), gain)], attenuation)
     np.testing.assert_array_equal(as_stored.samples, as_float.samples)
     assert as_stored[1:] == as_float[1:]
+
+
+def test_the_mix_is_written_where_it_is_wanted() -> None:
+    expected, out = mix(CLIP, [(CLIP, 0.5)], 0.5), np.empty_like(CLIP)
+    mixed = mix(CLIP, [(CLIP, 0.5)], 0.5, out)
+    assert mixed.samples is out
+    np.testing.assert_array_equal(out, expected.samples)
+    assert mixed[1:] == expected[1:]
+
+
+@pytest.mark.parametrize("n_samples", [BLOCK - 1, BLOCK, 2 * BLOCK + 1])
+def test_sums_over_several_blocks_are_exact(n_samples: int) -> None:
+    """What is added is measured over all of the clip, and every saturated sample counts."""
+    clip = np.random.default_rng(0).integers(-32768, 32768, n_samples).astype(np.int16)
+    mixed = mix(clip, [(clip, 1.0)])
+    twice = 2 * clip.astype(np.int64)
+    np.testing.assert_array_equal(mixed.samples, np.clip(twice, -32768, 32767))
+    assert mixed.n_saturated == np.count_nonzero((twice < -32768) | (twice > 32767))
+    added = mixed.samples.astype(np.int64) - clip
+    assert mixed.added_power == (added @ added) / n_samples / 32768**2
 
 
 @given(clips)

@@ -22,7 +22,14 @@ from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import noise_bank, noise_recordings
-from mimiidg_build.mixing.noise_bank import Cutting, NoiseBank, kind_fingerprint, load_noise_bank, read_noise_clip
+from mimiidg_build.mixing.noise_bank import (
+    Cutting,
+    NoiseBank,
+    kind_fingerprint,
+    load_noise_bank,
+    open_noise,
+    read_noise_clip,
+)
 from mimiidg_build.mixing.noise_recordings import ListedNoise, NoiseRecording, list_noise
 from mimiidg_build.schemas.manifests import NoiseSource
 from mimiidg_build.schemas.tables import NoiseTable
@@ -370,6 +377,11 @@ def test_any_row_of_a_bank_is_read(
     row = data.draw(st.integers(0, rows - 1))
     np.testing.assert_array_equal(found := read_noise_clip(path, row, n_samples), content[row])
     assert found.dtype == dtype
+    with open_noise(path, n_samples) as read_row:
+        path.unlink()  # it is open: a clip costs no opening of its own
+        np.testing.assert_array_equal(of_open := read_row(row), content[row])
+    assert of_open.dtype == dtype
+    path.write_bytes(content.astype(f"<{content.dtype.str[1:]}").tobytes())
     scale = np.float32(32768 if dtype == "int16" else 1)
     read = NoiseBank("A", "x", path, n_samples, pd.DataFrame()).read(row)
     np.testing.assert_array_equal(read, content[row] / scale)

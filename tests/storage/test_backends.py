@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import ctypes
+import errno
 import os
 import pickle
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +20,10 @@ from filelock import Timeout
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.schemas.stores import StoredObject
-from mimiidg_build.storage import disk, places
+from mimiidg_build.storage import disk, places, reserve
 from mimiidg_build.storage.backend import Backend
 from mimiidg_build.storage.bucket import Bucket
-from mimiidg_build.storage.disk import Disk
+from mimiidg_build.storage.disk import FLUSHED_AT_ONCE, Disk
 from mimiidg_build.storage.files import hash_object, whole_file, write_file, write_object
 from mimiidg_build.storage.holds import alone
 from mimiidg_build.storage.locks import file_lock, variant_lock
@@ -121,6 +124,59 @@ def test_a_rename_comes_after_the_flush_and_is_flushed_itself(tmp_path: Path, st
     steps.clear()
     places.publish(tmp_path / "a.zarr.partial")
     assert steps == ["fsync", "fsync", "fsync", "rename", "fsync"], "a file, two directories; the parent"
+
+
+def test_a_file_of_a_partial_store_is_flushed_when_that_is_published(tmp_path: Path, steps: list[str]) -> None:
+    write_object(tmp_path / "a.zarr.partial", "zarr.json", b"{}", durable=False)
+    assert steps == ["replace"]
+    places.publish(tmp_path / "a.zarr.partial")
+    assert steps == ["replace", "fsync", "fsync", "rename", "fsync"], "the file, its directory; the parent"
+
+
+def test_a_store_is_flushed_many_files_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other each would wait for the disk, while no worker has anything to do."""
+    names = [f"fan/{number}" for number in range(FLUSHED_AT_ONCE - 2)]  # and two directories
+    for name in names:
+        write_object(tmp_path / "a.zarr.partial", name, b"content", durable=False)
+    together, fsync = threading.Barrier(FLUSHED_AT_ONCE), os.fsync
+
+    def waiting(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() != tmp_path:
+            together.wait(10)  # until as many are flushed
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", waiting)
+    assert places.file_sizes(places.publish(tmp_path / "a.zarr.partial")) == dict.fromkeys(names, 7)
+
+
+def test_a_file_whose_size_is_known_gets_its_room_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with whole_file(path, 10 * 2**20) as write:
+        (temporary,) = tmp_path.iterdir()
+        found = temporary.stat()
+        assert (found.st_size, found.st_blocks * 512 >= 10 * 2**20) == (0, True)
+        write(b"content")
+    assert path.read_bytes() == b"content", "no zeros where less is written"
+
+
+def test_a_file_system_that_cannot_reserve_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS and some of FUSE; the file is written all the same. One that is full says so before the work is done."""
+    answer = errno.EOPNOTSUPP
+
+    def refuse(*_: int) -> int:
+        ctypes.set_errno(answer)
+        return -1
+
+    monkeypatch.setattr(reserve, "_fallocate", lambda: refuse)
+    with whole_file(tmp_path / "a", 7) as write:
+        write(b"content")
+    answer = errno.ENOSPC
+    with pytest.raises(DataError, match=r"b cannot be written: No space left"), whole_file(tmp_path / "b", 7):
+        pytest.fail("the block has begun")
+    monkeypatch.setattr(reserve, "_fallocate", lambda: None)  # another system than Linux
+    with whole_file(tmp_path / "c", 7) as write:
+        write(b"content")
+    assert places.file_sizes(tmp_path) == {"a": 7, "c": 7}
 
 
 def test_a_short_write_goes_on(tmp_path: Path) -> None:

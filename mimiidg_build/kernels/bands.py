@@ -1,0 +1,21 @@
+"""Sums over the frames of a spectrogram, band by band."""
+
+from __future__ import annotations
+
+from mimiidg_build.kernels.compilation import Array, f64, part
+
+
+@part
+def band_sums(values: Array, n_frames: int, n_bands: int, totals: Array, squares: Array) -> None:
+    """Sums of every band's values and of their squares, frame after frame, to ``totals`` and ``squares``.
+
+    In double precision, where the square of a float32 is exact.
+    """
+    for band in range(n_bands):
+        totals[band] = squares[band] = 0
+    for frame in range(n_frames):
+        first = frame * n_bands & 0x7FFFFFFF  # for the compiler, as in frames: an index that cannot be negative
+        for band in range(n_bands):
+            value = f64(values[first + band])
+            totals[band] += value
+            squares[band] += value * value
