@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, SequentialSampler, Subset
 
 from mimiidg_build.audio.wav import decode_clip, encode_wav
+from mimiidg_build.evaluation.decisions import decision_threshold
 from mimiidg_build.evaluation.evaluate import evaluate
 from mimiidg_build.evaluation.scored_clips import read_with_clip_table
 from mimiidg_build.features import FLOOR, HOP, N_FFT, N_MELS, logmel
@@ -195,7 +196,7 @@ def official_epoch(
     for batch, _, _, names, _ in training:
         optimizer.zero_grad()
         errors = each_error(model, batch)
-        errors.mean().backward()
+        torch.autograd.backward(errors.mean())
         optimizer.step()
         read_back(errors.detach(), names)
     model.eval()
@@ -336,6 +337,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = options.parse_args(arguments)
     torch.set_num_threads(1)
+    # The first optimiser of a process imports torch._dynamo, the first threshold scipy.stats: a second or two, once,
+    # which is no part of either way.
+    torch.optim.Adam([nn.Parameter(torch.zeros(1))])
+    decision_threshold(np.arange(9.0))
     store = open_store(given.store)
     found: dict[str, Callable[[], tuple[Rows, list[Ratio]]]] = {
         "run": lambda: run_part(store, given),
