@@ -57,7 +57,7 @@ class OptimizerStep:
     def _begin(self) -> list[_FusedAdam]:
         """The groups with the optimiser's state; none before its first own step, which lays that out."""
         wholes, groups = [whole for ([whole], _) in self._parameters.groups], self._optimizer.param_groups
-        states = [self._optimizer.state.get(whole) for whole in wholes]
+        states: list[dict[str, Any]] = [self._optimizer.state.get(whole, {}) for whole in wholes]
         if not all(states):
             return []
         weights, means, squares = (
