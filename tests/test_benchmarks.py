@@ -36,6 +36,7 @@ from tests.benchmarks import (
     synthetic_ranking,
     training,
     two_channels,
+    whole_run,
 )
 from tests.conftest import DATASET, link_archives
 
@@ -109,11 +110,27 @@ def test_memory_and_scale(small_root: Path) -> None:
 
 @OF_LIBROSA
 @pytest.mark.usefixtures("one_thread", "pools")
-def test_read_and_training(small_root: Path) -> None:
+def test_read_training_and_whole_runs(small_root: Path) -> None:
     store = str(variant_dir(small_root, "paper"))
     ratios = read.main([store, "--rounds", "1", "--wav-clips", "4"])
     assert len(ratios) == 8 and all(ratio.value > 0 for ratio in ratios)
     assert all(ratio.value > 0 for ratio in training.main([store, "--rounds", "1", "--processes", "1"]))
+    sizes = ["--clips", "6", "--epochs", "1", "--rounds", "1", "--parts", "run", "score", "evaluate"]
+    ratios = whole_run.main([store, *sizes])
+    assert [ratio.what for ratio in ratios] == [
+        "whole run, 6 clips, 1 epochs, ours / official",
+        "whole run, 3000 clips, 100 epochs, extrapolated",
+        "scoring from the store, per core",
+        "scoring from the store / matrix products alone",
+    ], "no benchmark was run on the store: nothing to evaluate"
+    assert all(ratio.value > 0 and ratio.at_least for ratio in ratios)
+
+
+def test_what_a_full_run_takes_is_extrapolated_part_by_part() -> None:
+    """Ten times the clips: ten times what comes once, and what comes every epoch for each epoch of the paper's."""
+    times = {"features": 3.0, "load": 1.0, "score": 0.5, "evaluate": 0.5, "train": 4.0}
+    assert whole_run.full(times, n_clips=300, epochs=2) == 10 * (5 + 100 * 2)
+    assert whole_run.full({"features": 1.0, "train": 1.0}, n_clips=3000, epochs=1) == 101
 
 
 def test_startup() -> None:

@@ -5,6 +5,9 @@ Weights, gradients of weights, the optimiser and all scoring stay in single prec
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass
+
 import torch
 
 from mimiidg_build.errors import UsageError
@@ -17,6 +20,25 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     # the type is not used where it is not enabled, and float32 is none that autocast takes
     kind = torch.bfloat16 if precision == "fp32" else TYPES[precision]
     return torch.autocast(device.type, kind, enabled=precision != "fp32")
+
+
+@dataclass(frozen=True)
+class TrainingPrecision:
+    """Blocks in which a training computes: one around all of it, and one around each batch's forward pass."""
+
+    precision: str
+    device: torch.device
+
+    def throughout(self) -> contextlib.AbstractContextManager[object]:
+        """Single precision, whatever the caller's. Entered once: a block a batch costs a small network 1 %."""
+        return self._autocast() if self.precision == "fp32" else contextlib.nullcontext()
+
+    def of_a_batch(self) -> contextlib.AbstractContextManager[object]:
+        """Mixed precision, anew for each batch and in no other block: the outermost keeps casts of the weights."""
+        return contextlib.nullcontext() if self.precision == "fp32" else self._autocast()
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self.precision, self.device)
 
 
 def check_precision(precision: str, device: torch.device) -> None:

