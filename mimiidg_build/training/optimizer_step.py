@@ -75,7 +75,8 @@ class OptimizerStep:
 def _can_fuse(parameters: FlatParameters, optimizer: torch.optim.Optimizer) -> bool:
     """Whether a step is what ``_FusedAdam`` does: not of a class derived from Adam's, which may do anything."""
     return (
-        type(optimizer) in FUSED
+        hasattr(torch, "_fused_adamw_")  # torch promises no one its kernels: a later version may have none by that name
+        and type(optimizer) in FUSED
         and all(group["fused"] and not group["amsgrad"] for group in optimizer.param_groups)
         and all(whole.device.type == "cpu" for ([whole], _) in parameters.groups)
     )
