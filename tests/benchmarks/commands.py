@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PROGRAM = """
@@ -20,11 +22,12 @@ sys.exit(code)
 
 @dataclass(frozen=True)
 class Took:
-    """A finished process: wall time, processor time of it and its children, and what it said on standard error."""
+    """A finished process: wall time, processor time of it and its children, and what it said."""
 
     wall_s: float
     cpu_s: float
     errors: str
+    output: str = ""
 
     @property
     def peak_mb(self) -> float:
@@ -33,8 +36,20 @@ class Took:
         return int(self.errors.split()[-1]) * 1024 / 1e6
 
 
-def run(*arguments: str) -> Took:
+def run(*arguments: str, python: str = sys.executable, environment: Mapping[str, str] | None = None) -> Took:
     """Run Python with arguments to its end.
+
+    Parameters
+    ----------
+    *arguments : str
+    python : str
+        The interpreter; this one by default.
+    environment : mapping of str to str, optional
+        Its environment variables; this process's by default.
+
+    Returns
+    -------
+    Took
 
     Raises
     ------
@@ -42,17 +57,20 @@ def run(*arguments: str) -> Took:
         It failed.
     """
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    with process.stderr:
-        errors = process.stderr.read().decode()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([python, *arguments], stdout=output, stderr=subprocess.PIPE, env=environment)
+        assert process.stderr is not None
+        with process.stderr:
+            errors = process.stderr.read().decode()
+        output.seek(0)
+        said = output.read().decode()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} failed:\n{errors}")
-    return Took(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, errors)
+    return Took(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, errors, said)
 
 
-def mimiidg(*arguments: str) -> Took:
+def mimiidg(*arguments: str, environment: Mapping[str, str] | None = None) -> Took:
     """Run the program."""
-    return run("-c", PROGRAM, *arguments)
+    return run("-c", PROGRAM, *arguments, environment=environment)

@@ -21,7 +21,7 @@ from mimiidg_build.build.decision import decide
 from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.publish import open_staging, publish
-from mimiidg_build.build.render import SHARD_CLIPS, ShardTask, identities
+from mimiidg_build.build.render import SHARD_CLIPS, ShardTask, identities, write_entry
 from mimiidg_build.build.sections import render_sections
 from mimiidg_build.build.statistics import BandTotals
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
@@ -64,20 +64,20 @@ def simulate_store(variant: Variant, root: Path) -> Store:
     decision = decide(inputs, root)
     planned = plan_sections(inputs, decision, root, runner())
     open_staging(decision)
-    return publish(inputs, decision, render_sections(inputs, decision, planned, _sparse_run), runner())
+    return publish(inputs, decision, render_sections(inputs, decision, planned, sparse_run), runner())
 
 
-def _sparse_run(
+def sparse_run(
     function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
 ) -> list[Any]:
-    """A runner that lays out shards instead of rendering them."""
+    """A runner that lays out shards, and notes them in the journal, instead of rendering them."""
     return [_sparse_shard(*task) for task in tasks]
 
 
 _digests: dict[int, str] = {}
 
 
-def _digest_of_zeros(file: Path, size_bytes: int) -> str:
+def digest_of_zeros(file: Path, size_bytes: int) -> str:
     """Of a file of zeros: they have few sizes, and reading each would take longer than what is measured."""
     if size_bytes not in _digests:
         _digests[size_bytes] = hash_object(file.parent, file.name).blake3
@@ -96,8 +96,8 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
         os.truncate(target, size_bytes)
-        objects.append(StoredObject(path, size_bytes, _digest_of_zeros(target, size_bytes)))
-    return RenderedShard(
+        objects.append(StoredObject(path, size_bytes, digest_of_zeros(target, size_bytes)))
+    result = RenderedShard(
         section=task.section,
         start=task.start,
         objects=tuple(objects),
@@ -108,3 +108,5 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
         bands=BandTotals().sums,
         identities=identities(task),
     )
+    write_entry(task.entry, result)
+    return result
