@@ -127,11 +127,13 @@ Levels = dict[tuple[str, str], tuple[float, float]]  # (archive, member) -> powe
 def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated: InflatedMembers) -> Levels:
     """Power and peak of every clip of the archives that the sections need."""
     known: Levels = {}
-    clips, form = inputs.release.clips, inputs.any_clip_format
-    wanted = pd.concat([inputs.clips(section) for section in inputs.sections])
-    for key in sorted(set(wanted["archive"])):
+    form = inputs.any_clip_format
+    # cut once: looking for each archive's clips among all took seconds of a release of a hundred archives
+    by_archive = dict(tuple(inputs.release.clips.groupby("archive", sort=False)))
+    wanted = pd.concat([inputs.clips(section)[ARCHIVE_MEMBER] for section in inputs.sections]).groupby("archive")
+    for key, expected in wanted:  # sorted
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
-        own = clips[clips["archive"] == key]
+        own = by_archive[key]
         members = own["member"].tolist()
         if not inputs.variant.adds_noise:
             # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
@@ -141,7 +143,7 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
             path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
             sections = map(SectionId, own["machine_type"], own["section"])
             lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, sections, strict=True)}
-            inflated.expect(path, wanted.loc[wanted["archive"] == key, "member"])
+            inflated.expect(path, expected["member"])
             measured = levels.load_levels(path, checksum, lengths, run, on_progress, form, inflated)
         columns = (measured[name].tolist() for name in ("member", "power", "peak"))
         known |= {(key, member): (power, peak) for member, power, peak in zip(*columns, strict=True)}

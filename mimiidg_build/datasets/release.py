@@ -28,10 +28,12 @@ from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
 
 # All tables of a release are in memory at once, and every line as a row or a finding: 250,000 of them take 0.5 GB.
-# MIMII DG has 30 tables of at most 1,200 lines of 100 bytes.
+# MIMII DG has 30 tables of at most 1,200 lines of 100 bytes. Of archives with more files there may be as many more:
+# a file costs its entry in the zip's directory, which is read before, so that this is no way to a large table.
 MAX_TABLE_BYTES = 16 * 2**20
 MAX_TABLES_BYTES = 64 * 2**20
 MAX_TABLES_LINES = 250_000
+MAX_FILE_BYTES, MAX_FILE_LINES = 256, 2  # of tables, for each file of the archives
 
 
 class VerifiedArchive(NamedTuple):
@@ -256,40 +258,51 @@ def _read_layout(
     layout = layout_of(dataset)
     members: dict[str, Mapping[str, int]] = {}
     tables: dict[tuple[str, str], bytes] = {}
+    total = _Tables()
     for key, path in archives.items():
         archive = open_archive(path)
         # sizes are the zip directory's: nothing is unpacked for them
         members[key] = {name: info.size_bytes for name, info in archive.members.items()}
         names = [name for name in archive.members if layout.is_attribute_table(name)]
-        tables |= {(key, name): data for name, data in _read_tables(archive, names, list(tables.values())).items()}
+        tables |= {(key, name): data for name, data in total.read(archive, names).items()}
     return layout.read_clips(dataset, members, tables, truth), members
 
 
-def _read_tables(archive: Archive, names: Sequence[str], before: Sequence[bytes]) -> dict[str, bytes]:
-    """The archive's attribute tables, unless they and those read before are more than a release can have.
+@dataclass
+class _Tables:
+    """What has been read of a release's attribute tables, and of how many files: never more than it can have."""
 
-    What is declared is checked before anything is inflated, and `Archive.read` inflates no more than that.
-    """
-    n_bytes = sum(map(len, before))
-    for name in names:
-        declared = archive.members[name].size_bytes
-        n_bytes += declared
-        if declared > MAX_TABLE_BYTES or n_bytes > MAX_TABLES_BYTES:
-            raise _too_large(archive, name, f"{declared:,} bytes, all tables up to it {n_bytes:,}")
-    n_lines = sum(map(_count_lines, before))
-    tables = {}
-    for name in names:
-        tables[name] = archive.read(name)
-        n_lines += _count_lines(tables[name])
-        if n_lines > MAX_TABLES_LINES:
-            raise _too_large(archive, name, f"{_count_lines(tables[name]):,} lines, all tables up to it {n_lines:,}")
-    return tables
+    n_bytes: int = 0
+    n_lines: int = 0
+    n_files: int = 0
+
+    def read(self, archive: Archive, names: Sequence[str]) -> dict[str, bytes]:
+        """An archive's tables. What is declared is checked before any of it is inflated, and `Archive.read` inflates
+        no more than that."""
+        self.n_files += len(archive.members)
+        max_bytes = max(MAX_TABLES_BYTES, MAX_FILE_BYTES * self.n_files)
+        max_lines = max(MAX_TABLES_LINES, MAX_FILE_LINES * self.n_files)
+        for name in names:
+            declared = archive.members[name].size_bytes
+            self.n_bytes += declared
+            if declared > MAX_TABLE_BYTES or self.n_bytes > max_bytes:
+                found = f"{declared:,} bytes, all tables up to it {self.n_bytes:,}"
+                raise _too_large(archive, name, found, max_bytes, max_lines)
+        tables = {}
+        for name in names:
+            tables[name] = archive.read(name)
+            n_lines = _count_lines(tables[name])
+            self.n_lines += n_lines
+            if self.n_lines > max_lines:
+                found = f"{n_lines:,} lines, all tables up to it {self.n_lines:,}"
+                raise _too_large(archive, name, found, max_bytes, max_lines)
+        return tables
 
 
-def _too_large(archive: Archive, name: str, found: str) -> DataError:
+def _too_large(archive: Archive, name: str, found: str, max_bytes: int, max_lines: int) -> DataError:
     return DataError(
         f"{archive.path}: the attribute table {name!r} has {found}. Expected one short line a clip: at most "
-        f"{MAX_TABLE_BYTES:,} bytes a table, {MAX_TABLES_BYTES:,} bytes and {MAX_TABLES_LINES:,} lines in all of a "
+        f"{MAX_TABLE_BYTES:,} bytes a table, {max_bytes:,} bytes and {max_lines:,} lines in all of a "
         "release's. Likely it is another file under a table's name."
     )
 

@@ -46,7 +46,7 @@ class Peer:
     mixes: bool = False
 
 
-LHOTSE = (TORCH, "lhotse", "urllib3")  # which it imports and does not ask for
+LHOTSE = (TORCH, "lhotse", "lilcom", "urllib3")  # the last two it imports and does not ask for
 PEERS = {
     "librosa, file by file (official loader)": Peer("librosa_loop"),
     "torch, in memory (as ASDKit)": Peer("torch_in_memory", (TORCH, "numpy", "soundfile")),

@@ -10,7 +10,7 @@ import scaper
 wavs, noise, out = map(Path, sys.argv[1:])
 files, kinds = sorted(wavs.rglob("*.wav")), sorted(path.name for path in noise.iterdir())
 for number, file in enumerate(files):
-    scene = scaper.Scaper(10.0, str(wavs), str(noise), random_state=number)
+    scene = scaper.Scaper(10.0, str(file.parents[1]), str(noise), random_state=number)
     scene.sr, scene.ref_db, scene.fade_in_len, scene.fade_out_len = 16000, -30, 0, 0
     scene.add_background(label=("choose", kinds), source_file=("choose", []), source_time=("const", 0))
     scene.add_event(
