@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import tempfile
 import time
 import zlib
@@ -151,6 +152,7 @@ class Steps:
         result = step()
         took = {"cpu_s": time.process_time() - begun, "wall_s": time.perf_counter() - wall, "peak_mb": peak_mb()}
         self.took[name] = took
+        print(f"{name}: {took['cpu_s']:.1f} s, {took['peak_mb']:.0f} MB", file=sys.stderr)
         return result
 
 
@@ -211,8 +213,7 @@ def use(step: Steps, root: Path, variant: str) -> None:
     step("`list`", lambda: list_stores(root))
     store = step("open_store", lambda: open_store(variant_dir(root, variant)))
     clips = step("ClipDataset, opened", lambda: ClipDataset(store, split="train", memory_budget_bytes=0))
-    one_of_each_shard = np.arange(0, len(clips), render.SHARD_CLIPS)
-    assert clips.access == "mapped" and len(one_of_each_shard)
+    assert clips.access == "mapped"
     with digests_of_zeros():
         problems = step("verify", lambda: verify_store(store))
     if problems:

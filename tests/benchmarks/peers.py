@@ -13,6 +13,7 @@ and runs a program of ``peer_programs/``. One that cannot be installed is named 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,16 +54,20 @@ PEERS = {
     "lhotse, lossless": Peer("lhotse_features", LHOTSE, ("NumpyFilesWriter",)),
     "lhotse, lossy": Peer("lhotse_features", LHOTSE, ("LilcomChunkyWriter",)),
     "audiomentations": Peer("audiomentations_mix", ("audiomentations",), mixes=True),
-    "scaper": Peer("scaper_mix", ("scaper", "librosa"), mixes=True),
+    "scaper": Peer("scaper_mix", ("scaper", "librosa", "numpy<2"), mixes=True),  # it has np.Inf
 }
 ABSENT = {"ASDKit": "is not on PyPI; what it does with clips is `torch, in memory`"}
 
 
-def unpack(archives: Path, wavs: Path, noise: Path) -> int:
-    """Write the release as the files that peers read; how many clips it has."""
+def unpack(archives: Path, wavs: Path, noise: Path, section: str | None) -> int:
+    """Write the release, or a section (``fan/00``) of it, as the files that peers read; how many clips those are."""
+    machine_type, _, number = (section or "/").partition("/")
     for path in archives.glob("*.zip"):
         with zipfile.ZipFile(path) as archive:
-            archive.extractall(noise if path.stem == "noise" else wavs)
+            if path.stem == "noise":
+                archive.extractall(noise)
+            elif machine_type in ("", path.stem):
+                archive.extractall(wavs, [name for name in archive.namelist() if f"/section_{number}" in name])
     return sum(1 for _ in wavs.rglob("*.wav"))
 
 
@@ -76,14 +81,14 @@ def install(requires: Sequence[str], environments: Path) -> str:
     """
     if not requires:
         return sys.executable
-    environment = environments / "-".join(name.partition("=")[0] for name in requires)
+    environment = environments / "-".join(re.split("[=<]", name)[0] for name in requires)
     python = str(environment / "bin" / "python")
     if not (environment / "installed").is_file():
         subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requires]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            shutil.rmtree(environment)
+            shutil.rmtree(environment, ignore_errors=True)
             lines = [line.strip() for line in done.stderr.splitlines()]
             errors = [line for line in lines if "fatal error:" in line] or [
                 line for line in lines if line.startswith("ERROR")
@@ -117,13 +122,13 @@ def run_peer(peer: Peer, python: str, folders: tuple[Path, Path], n_clips: int, 
     return took
 
 
-def run_ours(variant: str, dataset: str, root: Path, environment: Mapping[str, str]) -> Took:
-    """One build by ``mimiidg``, levels measured anew, the store deleted again."""
+def run_ours(variant: str, choice: Sequence[str], root: Path, environment: Mapping[str, str]) -> Took:
+    """One build by ``mimiidg`` of a choice of clips, levels measured anew, the store deleted again."""
     name = "benchmark-peers"
     shutil.rmtree(variant_dir(root, name), ignore_errors=True)
     forget_levels(root)
-    options = ("--dataset", dataset, "--name", name, "--workers", "1", "--root", str(root), "--quiet")
-    took = mimiidg("build", variant, *options, environment=environment)
+    options = ("--name", name, "--workers", "1", "--root", str(root), "--quiet")
+    took = mimiidg("build", variant, *choice, *options, environment=environment)
     shutil.rmtree(variant_dir(root, name))
     return took
 
@@ -158,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options.add_argument("--root", type=Path, help="where the archives are kept; a temporary folder by default")
     options.add_argument("--environments", type=Path, help="where the peers are kept; a temporary folder by default")
     options.add_argument("--percent", type=float, default=1, help="size of the release; 1 is 180 clips")
+    options.add_argument("--section", help="this section alone, as fan/00")
     options.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="PEER")
     options.add_argument("--rounds", type=int, default=3)
     given = options.parse_args(arguments)
@@ -167,10 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
         pythons, reasons = installed(given.peers, given.environments or scratch / "environments")
         fetch_dataset(spec.name, root)
         folders = scratch / "wavs", scratch / "noise"
-        n_clips = unpack(root / "archives" / spec.record_id, *folders)
+        n_clips = unpack(root / "archives" / spec.record_id, *folders, given.section)
         environment = one_thread(scratch)
+        choice = ["--dataset", spec.name, *(["--section", given.section] if given.section else [])]
         ways: dict[str, Callable[[], Took]] = {
-            f"mimiidg build, {what}": partial(run_ours, variant, spec.name, root, environment)
+            f"mimiidg build, {what}": partial(run_ours, variant, choice, root, environment)
             for what, variant in OURS.items()
         }
         for name, python in pythons.items():
