@@ -47,7 +47,6 @@ from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store, variant_dir
 from mimiidg_build.synthesis.contents import stem
 from mimiidg_build.synthesis.zip_file import Packed, write_zip
-from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.upkeep.verify import verify_store
 from tests.benchmarks import Ratio, parser, report
 from tests.benchmarks.commands import run
@@ -210,6 +209,8 @@ def refuse(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_re
 
 def use(step: Steps, root: Path, variant: str) -> None:
     """What is done with a store."""
+    from mimiidg_build.training.clip_dataset import ClipDataset  # torch is no part of a build's memory
+
     step("`list`", lambda: list_stores(root))
     store = step("open_store", lambda: open_store(variant_dir(root, variant)))
     clips = step("ClipDataset, opened", lambda: ClipDataset(store, split="train", memory_budget_bytes=0))

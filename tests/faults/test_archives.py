@@ -17,7 +17,7 @@ import pytest
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.zip_directory import Limits
 from mimiidg_build.cli import main
-from mimiidg_build.datasets import release
+from mimiidg_build.datasets import table_bytes
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import VerifiedArchive, read_release
 from mimiidg_build.errors import DataError
@@ -192,8 +192,8 @@ def test_tables_are_bounded_before_they_are_read(tmp_path: Path, case: str, faul
 
 def test_tables_may_grow_with_the_archives_that_they_tell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A release of a million clips has as many lines of tables, and a zip's directory that is larger than they are."""
-    monkeypatch.setattr(release, "MAX_TABLES_LINES", 10)
-    monkeypatch.setattr(release, "MAX_TABLES_BYTES", 100)
+    monkeypatch.setattr(table_bytes, "MAX_TABLES_LINES", 10)
+    monkeypatch.setattr(table_bytes, "MAX_TABLES_BYTES", 100)
     names = [f"fan/train/section_00_source_train_normal_{n:04}_m-n_W.wav" for n in range(20)]
     lines = ["file_name,d1p,d1v", *(f"{name},m-n,W" for name in names)]
     table = {"fan/attributes_00.csv": "\n".join(lines).encode()}
