@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks.memory``. Each command is ``mimiidg`` in a process of its own; what counts is the resident
 memory of it and of all processes that it starts, taken together, at its highest: looked at every 20 ms. Pages that
-several of them share count once for each. Builds are from archives to the published store, levels included.
+several of them share count once for each. Builds are from archives to the published store, levels included. What is in
+the clips does not matter: ``--simulated`` takes archives of square waves (``simulated.py``), which are made in seconds.
 
 Bars: 1 GB, but for training, whose clips are held in memory up to 4 GiB; and a build's memory is flat: the largest
 takes at most a quarter more than the smallest.
@@ -18,10 +19,11 @@ from pathlib import Path
 
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts
 from mimiidg_build.datasets.variant import derive_variant, load_variant
-from mimiidg_build.fetch.dataset import make_synthetic
+from mimiidg_build.fetch.dataset import fetch_dataset, make_synthetic
 from tests.benchmarks import Ratio, parser, report, working_root
 from tests.benchmarks.build import forget_levels
 from tests.benchmarks.commands import mimiidg
+from tests.benchmarks.simulated import simulate_archives
 
 SECTIONS = 15
 NAME = "benchmark-memory"
@@ -44,9 +46,13 @@ def commands(dataset: str, exported: str, workers: int) -> dict[str, list[str]]:
     }
 
 
-def peaks_mb(root: Path, percent: float, workers: int) -> dict[str, float]:
+def peaks_mb(root: Path, percent: float, workers: int, simulated: bool) -> dict[str, float]:
     """Peak memory of every command, on a release of this size; what they write is removed."""
-    dataset = SyntheticSpec(percent, 0).name
+    spec = SyntheticSpec(percent, 0)
+    dataset = spec.name
+    if simulated and not (root / "archives" / spec.record_id).is_dir():
+        simulate_archives(spec, root)
+        fetch_dataset(dataset, root, offline=True)  # takes them as they are
     make_synthetic(derive_variant(load_variant("paper"), dataset=dataset), root)
     forget_levels(root)
     peaks = {}
@@ -63,12 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, help="where the archives are kept; a temporary folder by default")
     options.add_argument("--percents", type=float, nargs="+", default=[1, 5, 20], help="sizes; 1 is 180 clips")
+    options.add_argument("--simulated", action="store_true", help="square waves, where no archives are there")
     options.add_argument("--workers", type=int, default=os.cpu_count())
     given = options.parse_args(arguments)
     found: dict[int, dict[str, float]] = {}
     with working_root(given.root) as root:
         for percent in given.percents:
-            found[SECTIONS * sum(clip_counts(percent).values())] = peaks_mb(root, percent, given.workers)
+            found[SECTIONS * sum(clip_counts(percent).values())] = peaks_mb(
+                root, percent, given.workers, given.simulated
+            )
     smallest, largest = found[min(found)], found[max(found)]
     rows = [
         {"command": what} | {f"{n:,} clips [MB]": round(peaks[what]) for n, peaks in found.items()} for what in largest

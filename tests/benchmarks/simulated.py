@@ -1,7 +1,7 @@
 """A release of any size whose tables are real and whose audio is not: for timing what depends on the tables alone.
 
 Every archive has the members, names, sizes, checksums and attribute tables of the synthetic release of that size; each
-clip holds the same square wave, which deflates to a hundredth of a real clip. A store of it has every shard as a
+clip holds one of a few square waves, which deflate to a hundredth of a real clip. A store of it has every shard as a
 sparse file: right size, no bytes. So 18,000 clips take 100 MB and seconds, and a build of them can be decided upon.
 """
 
@@ -34,19 +34,23 @@ from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.contents import TableEntry, entries
 from mimiidg_build.synthesis.zip_file import Packed, write_zip
 
+N_WAVES = 17
+
 
 def simulate_archives(spec: SyntheticSpec, root: Path) -> None:
     """Write the archives of the release under ROOT/archives, as if somebody had put them there by hand."""
     directory = root / "archives" / spec.record_id
     directory.mkdir(parents=True)
-    wave = encode_wav(np.tile(np.repeat(np.array([999, -999], np.int16), 20), 4000))
+    levels = range(500, 500 + 29 * N_WAVES, 29)  # not one: what is fitted to scores that are all alike has no width
+    waves = [encode_wav(np.tile(np.repeat(np.array([n, -n], np.int16), 20), 4000)) for n in levels]
+    packed = [_packed("", True, wave) for wave in waves]
     for name in archive_names(spec):
-        write_zip(directory / name, _members(spec, name, wave), None)
+        write_zip(directory / name, _members(spec, name, packed), None)
 
 
-def _members(spec: SyntheticSpec, name: str, wave: bytes) -> Iterator[Packed]:
-    packed_wave = _packed("", True, wave)
-    for entry in entries(spec, name):
+def _members(spec: SyntheticSpec, name: str, waves: Sequence[Packed]) -> Iterator[Packed]:
+    for number, entry in enumerate(entries(spec, name)):
+        packed_wave = waves[number % len(waves)]
         if isinstance(entry, TableEntry):
             yield _packed(entry.member, False, entry.text.encode())
         else:
