@@ -6,6 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from mimiidg_build.audio.inflated import InflatedMembers
@@ -27,6 +28,7 @@ from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.storage.places import Place
 
 ARCHIVE_MEMBER = ["archive", "member"]  # what tells clips of a release apart
+VALIDATED_ROWS = 100_000  # of the plan, at a time
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,19 @@ def plan_sections(
     known = _clip_levels(inputs, run, on_progress, inflated)
     prepared = _Prepared(known, banks, _noise_summaries(inputs, banks), inflated)
     planned = [_plan_section(inputs, decision, section, prepared) for section in inputs.sections]
-    # as a whole: pandera takes 25 ms a call, however few the rows
-    MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
+    _validate([section.plan for section in planned])
     return planned
+
+
+def _validate(plans: list[pd.DataFrame]) -> None:
+    """Validate the plans of all sections, many at a time: pandera takes 25 ms a call, however few the rows, and all of
+    a million clips would take half a gigabyte. That names are unique in a machine type, the clip table has shown."""
+    batch: list[pd.DataFrame] = []
+    for number, plan in enumerate(plans, start=1):
+        batch.append(plan)
+        if number == len(plans) or sum(map(len, batch)) >= VALIDATED_ROWS:
+            MixPlan.validate(pd.concat(batch, ignore_index=True), lazy=True)
+            batch = []
 
 
 def _noise_banks(inputs: Inputs, root: Place) -> dict[int, dict[str, NoiseBank]]:
@@ -121,33 +133,33 @@ def _noise_summaries(inputs: Inputs, banks: dict[int, dict[str, NoiseBank]]) -> 
     }
 
 
-Levels = dict[tuple[str, str], tuple[float, float]]  # (archive, member) -> power, peak
+Levels = dict[SectionId, pd.DataFrame]  # power and peak, row for row with the section's clips
 
 
 def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated: InflatedMembers) -> Levels:
-    """Power and peak of every clip of the archives that the sections need."""
-    known: Levels = {}
-    form = inputs.any_clip_format
-    # cut once: looking for each archive's clips among all took seconds of a release of a hundred archives
-    by_archive = dict(tuple(inputs.release.clips.groupby("archive", sort=False)))
-    wanted = pd.concat([inputs.clips(section)[ARCHIVE_MEMBER] for section in inputs.sections]).groupby("archive")
-    for key, expected in wanted:  # sorted
+    """Power and peak of every clip of the sections; NaN where nothing depends on them."""
+    clips, form = inputs.release.clips, inputs.any_clip_format
+    # in columns, and each archive's rows found once: objects for each of a million clips would take 0.4 GB
+    found = np.full((len(clips), 2), math.nan)
+    rows = clips.groupby("archive", sort=False).indices
+    wanted = pd.concat([inputs.clips(section)[ARCHIVE_MEMBER] for section in inputs.sections])
+    for key, expected in wanted.groupby("archive"):  # sorted
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
-        own = by_archive[key]
+        own = clips.iloc[rows[key]]
         members = own["member"].tolist()
         if not inputs.variant.adds_noise:
             # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
-            measured = pd.DataFrame({"member": members, "power": math.nan, "peak": math.nan})
             on_progress(len(members))
-        else:
-            path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
-            sections = map(SectionId, own["machine_type"], own["section"])
-            lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, sections, strict=True)}
-            inflated.expect(path, expected["member"])
-            measured = levels.load_levels(path, checksum, lengths, run, on_progress, form, inflated)
-        columns = (measured[name].tolist() for name in ("member", "power", "peak"))
-        known |= {(key, member): (power, peak) for member, power, peak in zip(*columns, strict=True)}
-    return known
+            continue
+        path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
+        ids = map(SectionId, own["machine_type"], own["section"])
+        lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, ids, strict=True)}
+        inflated.expect(path, expected["member"])
+        measured = levels.load_levels(path, checksum, lengths, run, on_progress, form, inflated)
+        found[rows[key]] = measured.loc[members, ["power", "peak"]]
+    columns = pd.DataFrame(found, columns=["power", "peak"])
+    sections = clips.groupby(["machine_type", "section"], sort=False).indices
+    return {SectionId(*map(str, key)): columns.iloc[own].reset_index(drop=True) for key, own in sections.items()}
 
 
 @dataclass(frozen=True)
@@ -162,8 +174,7 @@ class _Prepared:
 
 def _plan_section(inputs: Inputs, decision: Decision, section: Section, prepared: _Prepared) -> PlannedSection:
     clips, length = inputs.clips(section), inputs.audio(section).n_samples
-    found = [prepared.levels[key] for key in zip(clips["archive"].tolist(), clips["member"].tolist(), strict=True)]
-    clip_levels = pd.DataFrame(found, columns=["power", "peak"])
+    clip_levels = prepared.levels[section.section_id]
     banks, summaries = prepared.banks.get(length, {}), prepared.summaries.get(length, {})
     tables = {kind: bank.table for kind, bank in banks.items()}
     if inputs.plan is not None:
