@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -77,11 +77,16 @@ class Inputs:
         Each is a slice: a section's rows stand together, and a slice of a table copies nothing of it.
         """
         clips = self.release.clips
-        rows = clips.groupby(["machine_type", "section"], sort=False).indices
         return {
-            SectionId(*map(str, key)): clips.iloc[own[0] : own[-1] + 1].reset_index(drop=True)
-            for key, own in sorted(rows.items(), key=lambda row: row[1][0])
+            section_id: clips.iloc[rows[0] : rows[-1] + 1].reset_index(drop=True)
+            for section_id, rows in self.rows_by_section.items()
         }
+
+    @cached_property
+    def rows_by_section(self) -> dict[SectionId, Any]:
+        """The numbers of every section's rows of the release's clip table, ascending."""
+        groups = self.release.clips.groupby(["machine_type", "section"], sort=False)
+        return {SectionId(*key): rows for key, rows in cast(dict[Any, Any], groups.indices).items()}
 
     @property
     def sections(self) -> list[Section]:

@@ -143,7 +143,8 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
     found = np.full((len(clips), 2), math.nan)
     rows = clips.groupby("archive", sort=False).indices
     wanted = pd.concat([inputs.clips(section)[ARCHIVE_MEMBER] for section in inputs.sections])
-    for key, expected in wanted.groupby("archive"):  # sorted
+    expected = {str(key): members for key, members in wanted.groupby("archive")["member"]}
+    for key in sorted(expected):
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
         own = clips.iloc[rows[key]]
         members = own["member"].tolist()
@@ -154,12 +155,11 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
         path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
         ids = map(SectionId, own["machine_type"], own["section"])
         lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, ids, strict=True)}
-        inflated.expect(path, expected["member"])
+        inflated.expect(path, expected[key])
         measured = levels.load_levels(path, checksum, lengths, run, on_progress, form, inflated)
         found[rows[key]] = measured.loc[members, ["power", "peak"]]
     columns = pd.DataFrame(found, columns=["power", "peak"])
-    sections = clips.groupby(["machine_type", "section"], sort=False).indices
-    return {SectionId(*map(str, key)): columns.iloc[own].reset_index(drop=True) for key, own in sections.items()}
+    return {id: columns.iloc[own].reset_index(drop=True) for id, own in inputs.rows_by_section.items()}
 
 
 @dataclass(frozen=True)
