@@ -6,6 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from mimiidg_build.audio.inflated import InflatedMembers
@@ -27,6 +28,7 @@ from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.storage.places import Place
 
 ARCHIVE_MEMBER = ["archive", "member"]  # what tells clips of a release apart
+VALIDATED_ROWS = 100_000  # of the plan, at a time
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,19 @@ def plan_sections(
     known = _clip_levels(inputs, run, on_progress, inflated)
     prepared = _Prepared(known, banks, _noise_summaries(inputs, banks), inflated)
     planned = [_plan_section(inputs, decision, section, prepared) for section in inputs.sections]
-    # as a whole: a check takes a millisecond, however few the rows
-    MixPlan.validate(pd.concat([section.plan for section in planned], ignore_index=True), lazy=True)
+    _validate([section.plan for section in planned])
     return planned
+
+
+def _validate(plans: list[pd.DataFrame]) -> None:
+    """Validate the plans of all sections, many at a time: a check takes a millisecond, however few the rows, and all of
+    a million clips would take half a gigabyte. That names are unique in a machine type, the clip table has shown."""
+    batch: list[pd.DataFrame] = []
+    for number, plan in enumerate(plans, start=1):
+        batch.append(plan)
+        if number == len(plans) or sum(map(len, batch)) >= VALIDATED_ROWS:
+            MixPlan.validate(pd.concat(batch, ignore_index=True), lazy=True)
+            batch = []
 
 
 def _noise_banks(inputs: Inputs, root: Place) -> dict[int, dict[str, NoiseBank]]:
@@ -121,34 +133,36 @@ def _noise_summaries(inputs: Inputs, banks: dict[int, dict[str, NoiseBank]]) -> 
     }
 
 
-Levels = dict[tuple[str, str], tuple[float, float]]  # (archive, member) -> power, peak
+Levels = dict[SectionId, pd.DataFrame]  # power and peak, row for row with the section's clips
 
 
 def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated: InflatedMembers) -> Levels:
-    """Power and peak of every clip of the archives that the sections need."""
-    known: Levels = {}
+    """Power and peak of every clip of the sections; NaN where nothing depends on them."""
     clips, form = inputs.release.clips, inputs.any_clip_format
-    wanted = pd.concat([inputs.clips(section) for section in inputs.sections])
+    # in columns, and each archive's rows found once: objects for each of a million clips would take 0.4 GB
+    found = np.full((len(clips), 2), math.nan)
+    rows = clips.groupby("archive", sort=False).indices
+    wanted = pd.concat([inputs.clips(section)[ARCHIVE_MEMBER] for section in inputs.sections])
+    expected = {str(key): members for key, members in wanted.groupby("archive")["member"]}
     archives: dict[str, levels.ArchiveClips] = {}
-    for key in sorted(set(wanted["archive"])):
+    for key in sorted(expected):
         # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
-        own = clips[clips["archive"] == key]
+        own = clips.iloc[rows[key]]
         members = own["member"].tolist()
         if not inputs.variant.adds_noise:
             # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
-            known |= {(key, member): (math.nan, math.nan) for member in members}
             on_progress(len(members))
-        else:
-            path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
-            sections = map(SectionId, own["machine_type"], own["section"])
-            lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, sections, strict=True)}
-            inflated.expect(path, wanted.loc[wanted["archive"] == key, "member"])
-            archives[key] = levels.ArchiveClips(path, checksum, lengths)
-    found = levels.load_levels(list(archives.values()), run, on_progress, form, inflated)
-    for key, table in zip(archives, found, strict=True):
-        columns = (table[name].tolist() for name in ("member", "power", "peak"))
-        known |= {(key, member): (power, peak) for member, power, peak in zip(*columns, strict=True)}
-    return known
+            continue
+        path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
+        ids = map(SectionId, own["machine_type"], own["section"])
+        lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, ids, strict=True)}
+        inflated.expect(path, expected[key])
+        archives[key] = levels.ArchiveClips(path, checksum, lengths)
+    measured = levels.load_levels(list(archives.values()), run, on_progress, form, inflated)
+    for (key, archive), table in zip(archives.items(), measured, strict=True):
+        found[rows[key]] = table.loc[list(archive.lengths), ["power", "peak"]]
+    columns = pd.DataFrame(found, columns=["power", "peak"])
+    return {id: columns.iloc[own].reset_index(drop=True) for id, own in inputs.rows_by_section.items()}
 
 
 @dataclass(frozen=True)
@@ -163,8 +177,7 @@ class _Prepared:
 
 def _plan_section(inputs: Inputs, decision: Decision, section: Section, prepared: _Prepared) -> PlannedSection:
     clips, length = inputs.clips(section), inputs.audio(section).n_samples
-    found = [prepared.levels[key] for key in zip(clips["archive"].tolist(), clips["member"].tolist(), strict=True)]
-    clip_levels = pd.DataFrame(found, columns=["power", "peak"])
+    clip_levels = prepared.levels[section.section_id]
     banks, summaries = prepared.banks.get(length, {}), prepared.summaries.get(length, {})
     tables = {kind: bank.table for kind, bank in banks.items()}
     if inputs.plan is not None:

@@ -52,7 +52,7 @@ def feature_shape(settings: FeatureSettings, name: str, audio: SectionAudio) -> 
     return (*channels, *settings.clip_shape(name, audio.n_samples))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipTask:
     """One clip: where its recording is, its noise layers as (noise bank, row, gain), power and peak if known, and
     whether it is one to train on."""

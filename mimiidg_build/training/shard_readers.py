@@ -32,6 +32,7 @@ from mimiidg_build.store.recorded import Recorded
 Array = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
 CACHED_SHARDS = 4
+OPEN_MAPS = 512  # a map keeps a descriptor, of which a process has 1,024: clips of 512 shards are 33,000
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ class MappedReader:
         for i, (number, row_in_shard) in enumerate(zip(shard.tolist(), row.tolist(), strict=True)):
             mapped = self._maps.get(number)
             if mapped is None:
+                if len(self._maps) >= OPEN_MAPS:
+                    del self._maps[next(iter(self._maps))]  # the oldest: the next order may begin anywhere
                 mapped = self._maps[number] = self._map(number)
             clips, chunk_of = mapped
             out[i] = clips[chunk_of[row_in_shard]]

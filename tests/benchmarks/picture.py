@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from tests.benchmarks import Ratio
 from tests.pictures import FAINT, INK
 
-ORDER = ("features", "build", "read", "memory", "scale", "startup", "training", "whole_run")
+ORDER = ("features", "build", "read", "memory", "scale", "startup", "training", "whole_run", "peers", "million")
 HOLDS, FAILS = "#2f6f9f", "#c2573a"
 FILE = Path(__file__).parents[2] / ".github" / "speed.png"
 

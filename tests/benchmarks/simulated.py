@@ -1,7 +1,7 @@
 """A release of any size whose tables are real and whose audio is not: for timing what depends on the tables alone.
 
 Every archive has the members, names, sizes, checksums and attribute tables of the synthetic release of that size; each
-clip holds the same square wave, which deflates to a hundredth of a real clip. A store of it has every shard as a
+clip holds one of a few square waves, which deflate to a hundredth of a real clip. A store of it has every shard as a
 sparse file: right size, no bytes. So 18,000 clips take 100 MB and seconds, and a build of them can be decided upon.
 """
 
@@ -21,7 +21,7 @@ from mimiidg_build.build.decision import decide
 from mimiidg_build.build.inputs import read_inputs
 from mimiidg_build.build.planning import plan_sections
 from mimiidg_build.build.publish import open_staging, publish
-from mimiidg_build.build.render import SHARD_CLIPS, ShardTask, identities
+from mimiidg_build.build.render import SHARD_CLIPS, ShardTask, identities, write_entry
 from mimiidg_build.build.sections import render_sections
 from mimiidg_build.build.statistics import BandTotals
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
@@ -34,19 +34,23 @@ from mimiidg_build.store.store import Store
 from mimiidg_build.synthesis.contents import TableEntry, entries
 from mimiidg_build.synthesis.zip_file import Packed, write_zip
 
+N_WAVES = 17
+
 
 def simulate_archives(spec: SyntheticSpec, root: Path) -> None:
     """Write the archives of the release under ROOT/archives, as if somebody had put them there by hand."""
     directory = root / "archives" / spec.record_id
     directory.mkdir(parents=True)
-    wave = encode_wav(np.tile(np.repeat(np.array([999, -999], np.int16), 20), 4000))
+    levels = range(500, 500 + 29 * N_WAVES, 29)  # not one: what is fitted to scores that are all alike has no width
+    waves = [encode_wav(np.tile(np.repeat(np.array([n, -n], np.int16), 20), 4000)) for n in levels]
+    packed = [_packed("", True, wave) for wave in waves]
     for name in archive_names(spec):
-        write_zip(directory / name, _members(spec, name, wave), None)
+        write_zip(directory / name, _members(spec, name, packed), None)
 
 
-def _members(spec: SyntheticSpec, name: str, wave: bytes) -> Iterator[Packed]:
-    packed_wave = _packed("", True, wave)
-    for entry in entries(spec, name):
+def _members(spec: SyntheticSpec, name: str, waves: Sequence[Packed]) -> Iterator[Packed]:
+    for number, entry in enumerate(entries(spec, name)):
+        packed_wave = waves[number % len(waves)]
         if isinstance(entry, TableEntry):
             yield _packed(entry.member, False, entry.text.encode())
         else:
@@ -64,20 +68,20 @@ def simulate_store(variant: Variant, root: Path) -> Store:
     decision = decide(inputs, root)
     planned = plan_sections(inputs, decision, root, runner())
     open_staging(decision)
-    return publish(inputs, decision, render_sections(inputs, decision, planned, _sparse_run), runner())
+    return publish(inputs, decision, render_sections(inputs, decision, planned, sparse_run), runner())
 
 
-def _sparse_run(
+def sparse_run(
     function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
 ) -> list[Any]:
-    """A runner that lays out shards instead of rendering them."""
+    """A runner that lays out shards, and notes them in the journal, instead of rendering them."""
     return [_sparse_shard(*task) for task in tasks]
 
 
 _digests: dict[int, str] = {}
 
 
-def _digest_of_zeros(file: Path, size_bytes: int) -> str:
+def digest_of_zeros(file: Path, size_bytes: int) -> str:
     """Of a file of zeros: they have few sizes, and reading each would take longer than what is measured."""
     if size_bytes not in _digests:
         _digests[size_bytes] = hash_object(file.parent, file.name).blake3
@@ -96,8 +100,8 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
         os.truncate(target, size_bytes)
-        objects.append(StoredObject(path, size_bytes, _digest_of_zeros(target, size_bytes)))
-    return RenderedShard(
+        objects.append(StoredObject(path, size_bytes, digest_of_zeros(target, size_bytes)))
+    result = RenderedShard(
         section=task.section,
         start=task.start,
         objects=tuple(objects),
@@ -108,3 +112,5 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
         bands=BandTotals().sums,
         identities=identities(task),
     )
+    write_entry(task.entry, result)
+    return result

@@ -17,6 +17,7 @@ import pytest
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.zip_directory import Limits
 from mimiidg_build.cli import main
+from mimiidg_build.datasets import table_bytes
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.release import VerifiedArchive, read_release
 from mimiidg_build.errors import DataError
@@ -187,6 +188,20 @@ def test_tables_are_bounded_before_they_are_read(tmp_path: Path, case: str, faul
     archives = {"mine/fan.zip": VerifiedArchive(pack(tmp_path / "fan.zip", members), "")}
     with pytest.raises(DataError, match=rf"fan\.zip: the attribute table {message}"):
         read_release(load_dataset("synthetic-1pct"), archives)
+
+
+def test_tables_may_grow_with_the_archives_that_they_tell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of a million clips has as many lines of tables, and a zip's directory that is larger than they are."""
+    monkeypatch.setattr(table_bytes, "MAX_TABLES_LINES", 10)
+    monkeypatch.setattr(table_bytes, "MAX_TABLES_BYTES", 100)
+    names = [f"fan/train/section_00_source_train_normal_{n:04}_m-n_W.wav" for n in range(20)]
+    lines = ["file_name,d1p,d1v", *(f"{name},m-n,W" for name in names)]
+    table = {"fan/attributes_00.csv": "\n".join(lines).encode()}
+    whole = {"mine/fan.zip": VerifiedArchive(pack(tmp_path / "whole.zip", table | dict.fromkeys(names, b"")), "")}
+    assert len(read_release(load_dataset("synthetic-1pct"), whole).clips) == 20
+    few = {"mine/fan.zip": VerifiedArchive(pack(tmp_path / "few.zip", table | dict.fromkeys(names[:5], b"")), "")}
+    with pytest.raises(DataError, match=r"has 21 lines, .* at most .* 1,536 bytes and 12 lines in all"):
+        read_release(load_dataset("synthetic-1pct"), few)
 
 
 def test_a_table_of_one_endless_line_is_not_echoed(tmp_path: Path, fault: Tries) -> None:

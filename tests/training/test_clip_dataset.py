@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.store.store import Store, open_store
-from mimiidg_build.training import clip_order
+from mimiidg_build.training import clip_order, shard_readers
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.plain_store import make_plain_store
 from tests.small_store import (
@@ -83,6 +83,17 @@ def test_what_is_chosen(store: Store, choice: dict[str, Any], n_clips: int, sect
 def test_what_is_not_there(store: Store, choice: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ClipDataset(store, **choice)
+
+
+def test_few_files_are_open_however_many_shards_there_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped shard keeps a descriptor, and a process has 1,024: a million clips have 15,000 shards."""
+    monkeypatch.setattr(shard_readers, "OPEN_MAPS", 2)
+    clips = ClipDataset(store, memory_budget_bytes=0)
+    numbers = np.random.default_rng(0).permutation(len(clips))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    found = clips.read(numbers)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+    assert torch.equal(found, ClipDataset(store).read(numbers))
 
 
 @pytest.mark.parametrize("features", ["logmel", "audio"])
