@@ -50,7 +50,7 @@ from mimiidg_build.synthesis.zip_file import Packed, write_zip
 from mimiidg_build.upkeep.verify import verify_store
 from tests.benchmarks import Ratio, parser, report
 from tests.benchmarks.commands import run
-from tests.benchmarks.simulated import digest_of_zeros, sparse_run
+from tests.benchmarks.simulated import digest_of_zeros, sparse_runner
 
 SECTIONS = ("00", "01", "02")  # of each machine type
 SHARES = (0.25, 0.5, 1.0)
@@ -165,7 +165,10 @@ def stated_levels(
     function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
 ) -> list[Any]:
     """A runner that says what measuring levels would have found."""
-    return [[(member, 1e-3, 0.1) for member in lengths] for _, lengths, *_ in tasks]
+    found = [(number, part, [(member, 1e-3, 0.1) for member in lengths]) for number, part, _, lengths, *_ in tasks]
+    for result in found:
+        on_result(result)
+    return found
 
 
 @contextmanager
@@ -194,7 +197,7 @@ def build(step: Steps, root: Path, variant: Variant) -> None:
     decision = step("decision", lambda: decide(inputs, root))
     planned = step("plan", lambda: plan_sections(inputs, decision, root, stated_levels))
     open_staging(decision)
-    step("journal, written", lambda: render_sections(inputs, decision, planned, sparse_run))
+    step("journal, written", lambda: render_sections(inputs, decision, planned, sparse_runner(planned)))
     with digests_of_zeros():
         rendered = step("journal, read back", lambda: render_sections(inputs, decision, planned, refuse))
     step("tables, metadata, `latest`", lambda: publish(inputs, decision, rendered, runner()))

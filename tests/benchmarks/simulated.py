@@ -7,7 +7,6 @@ sparse file: right size, no bytes. So 18,000 clips take 100 MB and seconds, and 
 
 from __future__ import annotations
 
-import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +18,14 @@ import numpy as np
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.build.decision import decide
 from mimiidg_build.build.inputs import read_inputs
-from mimiidg_build.build.planning import plan_sections
+from mimiidg_build.build.planning import PlannedSection, plan_sections
 from mimiidg_build.build.publish import open_staging, publish
 from mimiidg_build.build.render import SHARD_CLIPS, ShardTask, identities, write_entry
 from mimiidg_build.build.sections import render_sections
 from mimiidg_build.build.statistics import BandTotals
 from mimiidg_build.datasets.synthetic import SyntheticSpec, archive_names
 from mimiidg_build.features import N_MELS, n_frames
-from mimiidg_build.parallel.runner import runner
+from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.schemas.stores import RenderedShard, StoredObject
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.files import hash_object
@@ -68,14 +67,19 @@ def simulate_store(variant: Variant, root: Path) -> Store:
     decision = decide(inputs, root)
     planned = plan_sections(inputs, decision, root, runner())
     open_staging(decision)
-    return publish(inputs, decision, render_sections(inputs, decision, planned, sparse_run), runner())
+    return publish(inputs, decision, render_sections(inputs, decision, planned, sparse_runner(planned)), runner())
 
 
-def sparse_run(
-    function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
-) -> list[Any]:
-    """A runner that lays out shards, and notes them in the journal, instead of rendering them."""
-    return [_sparse_shard(*task) for task in tasks]
+def sparse_runner(planned: Sequence[PlannedSection]) -> Runner:
+    """A runner that lays out shards, and notes them in the journal, instead of rendering them; at the planned SNRs."""
+    snrs_db = {section.section.section_id.group: section.plan["added_noise_snr_db"].tolist() for section in planned}
+
+    def run(
+        function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
+    ) -> list[Any]:
+        return [_sparse_shard(task, snrs_db[task.section][task.start :][: len(task.clips)]) for (task,) in tasks]
+
+    return run
 
 
 _digests: dict[int, str] = {}
@@ -88,7 +92,7 @@ def digest_of_zeros(file: Path, size_bytes: int) -> str:
     return _digests[size_bytes]
 
 
-def _sparse_shard(task: ShardTask) -> RenderedShard:
+def _sparse_shard(task: ShardTask, snrs_db: Sequence[float]) -> RenderedShard:
     n, number = len(task.clips), task.start // SHARD_CLIPS
     index_bytes = 16 * SHARD_CLIPS + 4
     objects = []
@@ -107,7 +111,7 @@ def _sparse_shard(task: ShardTask) -> RenderedShard:
         objects=tuple(objects),
         power=(1e-3,) * n,
         peak=(0.1,) * n,
-        measured_snr_db=(math.nan,) * n,
+        measured_snr_db=tuple(snrs_db),
         n_saturated=(0,) * n,
         bands=BandTotals().sums,
         identities=identities(task),
