@@ -26,6 +26,7 @@ from mimiidg_build.datasets.rows import base_name, read_rows
 from mimiidg_build.datasets.truth import section_of_name
 from mimiidg_build.errors import DataError
 from mimiidg_build.evaluation.score_names import DECISION, SCORE, ScoreFileName, file_name
+from mimiidg_build.schemas.scores import DecisionTable, ScoreTable
 from mimiidg_build.storage.files import write_file
 
 SOUND_ENDINGS = (".wav", ".flac")
@@ -124,20 +125,14 @@ def read_scores(path: Path) -> pd.DataFrame:
     """
     rows = _read(path, "score")
     table = [(line, clip, _finite(path, line, clip, text)) for line, clip, text in rows]
-    return _table(table, "score")
+    return ScoreTable.validate(pd.DataFrame(table, columns=["line", "file_name", "score"]))
 
 
 def read_decisions(path: Path) -> pd.DataFrame:
     """Read a decision file into a ``DecisionTable``, rows in the file's order. Errors as in ``read_scores``."""
     rows = _read(path, "decision")
     table = [(line, clip, _binary(path, line, clip, text)) for line, clip, text in rows]
-    return _table(table, "decision")
-
-
-def _table(rows: Sequence[tuple[int, str, float]], what: str) -> pd.DataFrame:
-    """Rows as a table. They were checked one by one, each with its line and value; its schema would find no more, and
-    takes 8 ms for each of the 30 files of 15 sections."""
-    return pd.DataFrame(rows, columns=["line", "file_name", what])
+    return DecisionTable.validate(pd.DataFrame(table, columns=["line", "file_name", "decision"]))
 
 
 def _read(path: Path, what: str) -> list[tuple[int, str, str]]:

@@ -53,10 +53,8 @@ class TrainingClips:
         for features, labels in self._chunks_to_shuffle(epoch.number):
             windows = self._model.windows(features)
             order = torch.randperm(len(windows)).to(features.device)  # drawn on the CPU: the same everywhere
-            of_windows, size = (
-                windows.clips_of(order),
-                self._model.settings.batch_size,
-            )  # all at once: 20 us a batch less
+            of_windows = windows.clips_of(order)  # all at once: 20 us a batch less
+            size = self._model.settings.batch_size
             for numbers, clips in zip(in_batches(order, size), in_batches(of_windows, size), strict=True):
                 yield windows.batch(numbers), labels.take(clips)
 

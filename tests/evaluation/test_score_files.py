@@ -242,15 +242,3 @@ def test_a_failed_rename_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
         score_files.write_scores(tmp_path, "fan", "00", CLIPS, [3.0, 4.0])
     assert [p.name for p in tmp_path.iterdir()] == [SCORES]
     assert score_files.read_scores(tmp_path / SCORES).score.tolist() == [1.0, 2.0]
-
-
-def test_what_is_read_is_of_the_schema(tmp_path):
-    """Rows are checked as they are read: the schema finds nothing to refuse, and no type to change."""
-    clips = [f"section_00_source_test_normal_{number:04d}.wav" for number in range(3)]
-    scores = score_files.read_scores(score_files.write_scores(tmp_path, "fan", "00", clips, [1.0, -2.5, 3.0]))
-    decisions = score_files.read_decisions(
-        score_files.write_decisions(tmp_path, "fan", "00", clips, [True, False, True])
-    )
-    for table, schema in ((scores, ScoreTable), (decisions, DecisionTable)):
-        checked = schema.validate(table)
-        assert checked.equals(table) and checked.dtypes.equals(table.dtypes)
