@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.evaluation import score_files, score_names
 from mimiidg_build.evaluation.score_names import SectionFiles
-from mimiidg_build.schemas.scores import DecisionTable, ScoreTable
 from tests.conftest import REAL
 
 GOLDEN = REAL / "baseline_ae_results"
