@@ -4,7 +4,7 @@ They run with Prefect's embedded server where none is configured, and then send 
 (``flows.hermetic``). Its files lie under PREFECT_HOME, which ``mimiidg`` sets to ROOT/.prefect.
 
 In: variants as plain data, a root, options. Out: the library's results, and artifacts of the run.
-Imports: errors, schemas, progress, settings, storage, datasets, fetch, store, build, benchmark, report.
+Imports: errors, schemas, settings, storage, datasets, fetch, store, build, benchmark, report.
 """
 
 from mimiidg_build import settings

@@ -21,7 +21,6 @@ from mimiidg_build.flows.build_variant import build_variant
 from mimiidg_build.flows.fetch_archives import fetch_archives
 from mimiidg_build.flows.hermetic import flow, hide_tracebacks
 from mimiidg_build.flows.server import end_with
-from mimiidg_build.progress import PlainReporter
 from mimiidg_build.report.page import report_path, write_report
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.listing import list_stores
@@ -93,7 +92,7 @@ def refresh(
     if runtime.deployment.id:  # started by a server: there is no terminal; progress goes to its pages
         hide_tracebacks()
         end_with(settings.served_by())
-        settings.configure(reporter=PlainReporter(log.info))
+        settings.report_to(log.info)
     contents = [v if isinstance(v, dict) else load_variant(v).model_dump(mode="json") for v in variants]
     # before anything is built: afterwards every store would be the latest
     before = {listed.path: listed.state for listed in list_stores(at)}

@@ -20,10 +20,10 @@ Importing this module, or the package, reads nothing and changes nothing. The co
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mimiidg_build.progress import Reporter
+from mimiidg_build.progress import PlainReporter, Reporter
 
 DEFAULT_ROOT = "mimiidg-data"
 DEFAULT_WORK = "mimiidg-work"
@@ -60,6 +60,11 @@ def configure(*, reporter: Reporter | None = None, environment: Mapping[str, str
     for name, value in (environment or {}).items():
         if not os.environ.get(name):  # an empty variable counts as unset
             os.environ[name] = value
+
+
+def report_to(write: Callable[[str], object]) -> None:
+    """Show the progress of flows as plain lines, each given to ``write``."""
+    configure(reporter=PlainReporter(write))
 
 
 def reporter() -> Reporter:

@@ -105,7 +105,8 @@ class Outputs:
     def __init__(self, *modules: nn.Module) -> None:
         self.found: list[Array] = []
         for module in modules:
-            module.register_forward_hook(lambda *given: self.found.append(given[-1].detach().numpy()))
+            # a copy: what comes after may compute in place
+            module.register_forward_hook(lambda *given: self.found.append(given[-1].detach().numpy().copy()))
 
     def assert_are(self, *expected: Array) -> None:
         assert len(self.found) == len(expected)
