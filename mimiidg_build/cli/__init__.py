@@ -157,27 +157,35 @@ def _stopped_in_destructors(signals: StopSignals) -> Iterator[None]:
     """
     before = sys.unraisablehook
     again: list[threading.Timer] = []
+    lost: list[int] = []
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            # from a thread: what is raised in this hook is only printed, too; and a signal, which ends a sleep
-            main_thread = threading.main_thread().ident or 0
-            number = signals.came or signal.SIGINT  # not always Ctrl-C, which a shell has its background jobs ignore
-            again.append(threading.Timer(0.05, signal.pthread_kill, (main_thread, number)))
-            again[-1].start()
-        else:
+        if (number := _signal_of(unraisable.exc_value, signals)) is None:
             before(unraisable)
+            return
+        # from a thread: what is raised in this hook is only printed, too; and a signal, which ends a sleep
+        again.append(threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident or 0, number)))
+        again[-1].start()
+        lost.append(number)
 
     sys.unraisablehook = hook
     try:
         yield
-        if again or signals.came is not None:
+        if lost or signals.came is not None:
+            signals.came = signals.came or lost[0]
             raise KeyboardInterrupt
     finally:
         sys.unraisablehook = before
         for timer in again:  # or it would end the process while that says how it was stopped
             timer.cancel()
             timer.join()
+
+
+def _signal_of(raised: BaseException | None, signals: StopSignals) -> int | None:
+    """The signal that was raised, as Ctrl-C or, in a flow, as Prefect's exception that tells it; None of all else."""
+    if isinstance(raised, KeyboardInterrupt):
+        return signals.came or signal.SIGINT  # not always Ctrl-C, which a shell has its background jobs ignore
+    return None if isinstance(raised, Exception) else getattr(raised, "signal", None)
 
 
 def _printable(message: str) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prefect.exceptions import TerminationSignal
 
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.cli import cli, main
@@ -174,14 +175,23 @@ def test_ctrl_c_ends_a_report_within_two_seconds(root: Path) -> None:
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
-def test_ctrl_c_within_a_destructor_still_stops(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], goes_on: bool
+@pytest.mark.parametrize(
+    ("raised", "exit_code"),
+    [(KeyboardInterrupt(), 130), (TerminationSignal(signal.SIGTERM), 143)],
+    ids=["Ctrl-C", "SIGTERM in a flow"],
+)
+def test_a_signal_within_a_destructor_still_stops(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException,
+    exit_code: int,
+    goes_on: bool,
 ) -> None:
-    """Python prints an exception in a destructor and goes on; that of Ctrl-C comes again, or counts at the end."""
+    """Python prints an exception in a destructor and goes on; that of a signal comes again, or counts at the end."""
 
     class Held:
         def __del__(self) -> None:
-            raise KeyboardInterrupt
+            raise raised
 
     def work(**_: object) -> None:
         held = Held()
@@ -192,7 +202,7 @@ def test_ctrl_c_within_a_destructor_still_stops(
     monkeypatch.setattr(cli.commands["list"], "callback", work)
     handler, hook, begun = signal.getsignal(signal.SIGINT), sys.unraisablehook, time.monotonic()
     try:
-        assert main(["list"]) == 130
+        assert main(["list"]) == exit_code
         time.sleep(0.1)  # no signal comes after
     finally:
         signal.signal(signal.SIGINT, handler)
