@@ -82,7 +82,7 @@ class Backend(Protocol[AnyPath]):
         size_bytes : int, optional
             How long it will be, where that is known: a disk then gives it its room at once.
         durable : bool
-            False for a file that :meth:`publish` flushes before anything depends on it.
+            False for a file that :meth:`publish` flushes before anything depends on it, and for a cache.
         """
 
     def deliver(self, source: Path, target: AnyPath, blocks: Iterable[bytes]) -> None:

@@ -28,7 +28,8 @@ def whole_file(path: Place, size_bytes: int | None = None, *, durable: bool = Tr
     size_bytes : int, optional
         How long it will be, where that is known: a disk then gives it its room at once.
     durable : bool
-        False for a file of a partial store, which is flushed when the store is published.
+        False for a file of a partial store, which is flushed when the store is published, and for a cache, of which a
+        damaged one is made again.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ def clip_frame(clips: Sequence[Clip]) -> tuple[DataFrame[ClipTable], list[Findin
     clips = sorted(clips, key=_order)
     table = _table(clips)
     if ClipTable.holds(table):
-        return ClipTable.validate(table), []
+        return cast("DataFrame[ClipTable]", table), []
     from pandera.errors import SchemaErrors
 
     try:
