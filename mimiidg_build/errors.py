@@ -85,6 +85,15 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... ({len(text):,} characters)"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "problem"), counted(1200, "clip"), counted(0, "error")
+    ('1 problem', '1,200 clips', '0 errors')
+    """
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """What a wrong name may have been meant to be: the one most like it, then those that begin with it.
 

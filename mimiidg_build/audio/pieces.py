@@ -26,7 +26,7 @@ from mimiidg_build.audio.level import Float32, Int16
 from mimiidg_build.audio.resampling import resampled_length
 from mimiidg_build.audio.seekable import open_seekable
 from mimiidg_build.audio.sound_files import open_sound
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, counted
 
 SAMPLE_RATES = (1_000, 1_000_000)  # Hz; a rate beyond is a damaged header, and would make a filter that fills memory
 # resample_poly's filter reaches so many samples to either side, at the lower of the two rates.
@@ -136,7 +136,7 @@ def read_pieces(
 def _check_channel(sound: sf.SoundFile, name: str, channel: Channel) -> None:
     if channel != "mean" and channel >= sound.channels:
         raise DataError(
-            f"{name}: has {sound.channels} channel{'s' * (sound.channels != 1)}, counted from 0, so there is no "
+            f"{name}: has {counted(sound.channels, 'channel')}, counted from 0, so there is no "
             f'channel {channel}. Choose another, or channel = "mean".'
         )
 

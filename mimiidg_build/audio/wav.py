@@ -19,7 +19,7 @@ from mimiidg_build.audio.resampling import resample
 from mimiidg_build.audio.sound_files import open_sound
 from mimiidg_build.audio.wav_format import HEADER_BYTES, plain_pcm, wav_header
 from mimiidg_build.audio.wav_header import find_data_chunk
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, counted
 
 WAV_FORMATS = ("WAV", "WAVEX", "RF64")  # libsndfile's names
 # bytes a sample; others are lossy, or have fewer than 16 bits: what decodes them may depend on the processor
@@ -195,7 +195,7 @@ def _channels(n: int) -> str:
     >>> _channels(1), _channels(8)
     ('1 channel', '8 channels')
     """
-    return f"{n} channel{'s' * (n != 1)}"
+    return counted(n, "channel")
 
 
 def _mismatch(found: _Found, wanted: ClipFormat) -> str:

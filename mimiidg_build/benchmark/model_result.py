@@ -19,6 +19,7 @@ from mimiidg_build.benchmark.estimates import Estimate, combine
 from mimiidg_build.benchmark.published import AVERAGE, PaperTable, domain_aucs, tables_beside
 from mimiidg_build.benchmark.run_files import profile_label
 from mimiidg_build.benchmark.tested import evaluated_sections, tested_clips
+from mimiidg_build.errors import counted
 from mimiidg_build.evaluation.protocols import PROTOCOLS
 from mimiidg_build.evaluation.results import NAN, Evaluation, nan_if_null, null_if_nan, nullable
 from mimiidg_build.evaluation.scored_clips import by_section, read_with_clip_table
@@ -67,6 +68,10 @@ class ModelResult:
     runs: tuple[SeedResult, ...]
     changes: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """A line; ``to_dict`` has all numbers."""
+        return f"<ModelResult {self.name}, profile {self.label}, {counted(len(self.runs), 'seed')}, on {self.store!r}>"
 
     # ---- Names -------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from mimiidg_build.benchmark.failures import FailedSystem, raise_failed
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.benchmark.suitability import cut_clips
 from mimiidg_build.benchmark.tested import not_evaluated
+from mimiidg_build.errors import counted
 from mimiidg_build.store.store import Store
 
 
@@ -23,6 +24,11 @@ class Benchmark:
     models: tuple[ModelResult, ...]
     said: tuple[str, ...] = ()
     failed: tuple[FailedSystem, ...] = ()
+
+    def __repr__(self) -> str:
+        """A line; ``print(benchmark.to_dict())`` prints all numbers."""
+        systems = ", ".join(model.name for model in self.models)
+        return f"<Benchmark {self.title}: {systems or 'none'}>"
 
     @property
     def variant(self) -> str:
@@ -65,7 +71,7 @@ class Benchmark:
         if not self.models:
             return f"{self.variant} ({self.store.attributes.data_kind}): no results"
         seeds = max(len(model.runs) for model in self.models)
-        what = f"{self._label} profile, {seeds} seed{'s' * (seeds > 1)}, AUC in %"
+        what = f"{self._label} profile, {counted(seeds, 'seed')}, AUC in %"
         known = self.known_anomalies
         without = f", tested without the {known} anomalies of each section that a training may know" if known else ""
         return f"{self.variant} ({self.store.attributes.data_kind}): {what}{without}"

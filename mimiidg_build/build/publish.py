@@ -28,7 +28,7 @@ from mimiidg_build.build.metadata import array_metadata
 from mimiidg_build.build.sections import RenderedSection
 from mimiidg_build.build.sources import stated_sources
 from mimiidg_build.datasets.noise_choice import noise_sources
-from mimiidg_build.errors import DataError
+from mimiidg_build.errors import DataError, counted
 from mimiidg_build.parallel.runner import Runner
 from mimiidg_build.schemas.stores import FORMAT_VERSION, ObjectRecord, Provenance, StoreAttributes, StoredObject
 from mimiidg_build.schemas.tables import StoredClips
@@ -157,7 +157,7 @@ def _others(n: int) -> str:
     >>> _others(0), _others(2)
     ('', ', as with 2 more files')
     """
-    return f", as with {n} more file{'s' * (n > 1)}" if n else ""
+    return f", as with {counted(n, 'more file')}" if n else ""
 
 
 def _attributes(inputs: Inputs, decision: Decision, rendered: dict[str, RenderedSection]) -> StoreAttributes:

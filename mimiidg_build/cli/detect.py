@@ -9,8 +9,9 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import backend_option, common, device_option
-from mimiidg_build.cli.printing import counted, print_json, print_lines, print_table, shown_progress
+from mimiidg_build.cli.printing import print_json, print_lines, print_table, shown_progress
 from mimiidg_build.cli.values import FilePath
+from mimiidg_build.errors import counted
 
 if TYPE_CHECKING:
     from mimiidg_build.benchmark.detection.detector import FilesDetected

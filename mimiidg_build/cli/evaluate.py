@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimiidg_build.cli.options import common
-from mimiidg_build.cli.printing import counted, percent, print_json, print_lines, print_table
+from mimiidg_build.cli.printing import percent, print_json, print_lines, print_table
 from mimiidg_build.cli.values import FilePath
-from mimiidg_build.errors import UsageError
+from mimiidg_build.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from mimiidg_build.evaluation.results import Evaluation, Interval

@@ -144,15 +144,6 @@ def print_store(store: Store, *, as_json: bool, note: str = "") -> None:
     click.echo(f"{note}{store.path}")
 
 
-def counted(n: int, noun: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "problem"), counted(1200, "clip"), counted(0, "error")
-    ('1 problem', '1,200 clips', '0 errors')
-    """
-    return f"{n:,} {noun}{'s' * (n != 1)}"
-
-
 def difference(value: float, low: float | None, high: float | None, mark: str = "") -> str:
     """A difference with its interval, given as shares, in percentage points; no interval where it is unknown.
 

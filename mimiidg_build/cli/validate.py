@@ -9,8 +9,9 @@ import click
 
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.options import allow_option, common, section_option, truth_option
-from mimiidg_build.cli.printing import counted, print_json, print_table, shown_progress
+from mimiidg_build.cli.printing import print_json, print_table, shown_progress
 from mimiidg_build.cli.values import SweepCommand
+from mimiidg_build.errors import counted
 
 if TYPE_CHECKING:
     from mimiidg_build.storage.places import Place

@@ -11,8 +11,8 @@ import click
 from mimiidg_build.cli import complete
 from mimiidg_build.cli.names import absolute_for_cluster, named_dataset, noise_by_kind, store_path
 from mimiidg_build.cli.options import common, noise_option, run_options, truth_option
-from mimiidg_build.cli.printing import counted, print_json, print_lines, shown_progress
-from mimiidg_build.errors import UsageError
+from mimiidg_build.cli.printing import print_json, print_lines, shown_progress
+from mimiidg_build.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from mimiidg_build.parallel.runner import Runner

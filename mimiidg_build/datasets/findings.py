@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mimiidg_build.errors import DataError, UsageError, did_you_mean, shown
+from mimiidg_build.errors import DataError, UsageError, counted, did_you_mean, shown
 from mimiidg_build.schemas.tables import SEVERITIES, Findings
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def raise_on_errors(findings: pd.DataFrame) -> None:
     if errors.empty:
         return
     groups = summarise(errors)
-    lines = [f"{len(errors)} error{'s' * (len(errors) > 1)} found, the data cannot be used as it is:"]
+    lines = [f"{counted(len(errors), 'error')} found, the data cannot be used as it is:"]
     for kind, table, count, example in groups[["kind", "table", "count", "example"]].itertuples(index=False, name=None):
         more = f" (and {count - 1} more like it)" if count > 1 else ""
         lines.append(f"  {kind} in {table}: {example}{more}")

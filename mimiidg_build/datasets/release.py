@@ -21,7 +21,7 @@ from mimiidg_build.datasets.stated import check_stated
 from mimiidg_build.datasets.stated_audio import check_audio
 from mimiidg_build.datasets.table_bytes import TablesRead
 from mimiidg_build.datasets.truth import Truth
-from mimiidg_build.errors import UsageError, did_you_mean, shown
+from mimiidg_build.errors import UsageError, counted, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.variants import Variant
@@ -202,6 +202,12 @@ class Release:
     checksums: dict[str, str]
     clips: pd.DataFrame
     findings: pd.DataFrame
+
+    def __repr__(self) -> str:
+        """A line."""
+        parts = (self.clips, "clip"), (self.sections, "section"), (self.archives, "archive"), (self.findings, "finding")
+        clips, sections, archives, findings = (counted(len(part), noun) for part, noun in parts)
+        return f"<Release {self.dataset.name}: {clips} of {sections} in {archives}, {findings}>"
 
     @cached_property
     def sections(self) -> list[SectionId]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mimiidg_build.errors import LONGEST_VALUE, UsageError, did_you_mean, nearest, shown
+from mimiidg_build.errors import LONGEST_VALUE, UsageError, counted, did_you_mean, nearest, shown
 
 MAX_BYTES = 500_000  # of a file; what people write has a few thousand
 MAX_DOTS = 100  # in a line: tomllib takes the square of a key's length, minutes for a long one
@@ -91,7 +91,7 @@ def validated(
         return model.model_validate(content)
     except ValidationError as error:
         n_mistakes = error.error_count()
-        lines = [f"{source}: {n_mistakes:,} mistake{'s' * (n_mistakes != 1)}"]
+        lines = [f"{source}: {counted(n_mistakes, 'mistake')}"]
         mistakes = error.errors(include_url=False)[:MAX_MISTAKES]
         lines += [_described(model, mistake, known or {}) for mistake in mistakes]
         if n_mistakes > MAX_MISTAKES:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from mimiidg_build.errors import DataError, first_mistake
+from mimiidg_build.errors import DataError, counted, first_mistake
 from mimiidg_build.evaluation.hanley_mcneil import LEVEL
 from mimiidg_build.evaluation.small_cells import MARK, few_clips_notes, has_few_clips
 from mimiidg_build.schemas.manifests import Protocol
@@ -71,6 +71,11 @@ class Evaluation:
     protocol: Protocol = "2022"
     missing_sections: tuple[SectionId, ...] = ()
     smallest_cell: SmallestCell | None = None
+
+    def __repr__(self) -> str:
+        """A line; the tables are attributes."""
+        found = f"official score {100 * self.official_score:.2f} % of {self.protocol}"
+        return f"<Evaluation of {counted(len(self.sections), 'section')}: {found}>"
 
     @property
     def n_missing_clips(self) -> int:

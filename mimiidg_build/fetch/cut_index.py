@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.recordings.fields import OwnRecording
 from mimiidg_build.datasets.recordings.listing import Listing, list_recordings
-from mimiidg_build.errors import DataError, first_mistake
+from mimiidg_build.errors import DataError, counted, first_mistake
 from mimiidg_build.fetch.cutting import source_of
 from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.schemas.manifests import DatasetManifest
@@ -187,5 +187,5 @@ def change_in_words(changes: Sequence[str]) -> str:
     'the recordings changed since clips were cut from them (1 change): a.wav is new'
     """
     more = f"; and {len(changes) - MAX_NAMED} more" if len(changes) > MAX_NAMED else ""
-    count = f"{len(changes)} change{'s' * (len(changes) != 1)}"
+    count = counted(len(changes), "change")
     return f"the recordings changed since clips were cut from them ({count}): {'; '.join(changes[:MAX_NAMED])}{more}"

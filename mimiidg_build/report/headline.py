@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mimiidg_build.benchmark.estimates import Estimate
 from mimiidg_build.benchmark.model_result import ModelResult
+from mimiidg_build.errors import counted
 from mimiidg_build.evaluation.paired import Comparison, Difference
 from mimiidg_build.report.cells import Cell, estimate, with_minus
 from mimiidg_build.schemas.manifests import DOMAINS
@@ -161,5 +162,5 @@ def data_summary(store: Store) -> str:
     planned = [snr for section in store.sections.values() for snr in section.planned_added_noise_snr_db or ()]
     noise = f"{snr_title(store)} {with_minus(span(min(planned), max(planned), 1))} dB" if planned else "no noise added"
     n_test = int((store.clips["split"] == "test").sum())
-    counted = f"{len(store.sections)} section{'s' * (len(store.sections) > 1)} of {', '.join(machine_types)}"
-    return f"{counted}; {len(store.clips):,} clips, {n_test:,} of them for testing; {noise}"
+    sections = f"{counted(len(store.sections), 'section')} of {', '.join(machine_types)}"
+    return f"{sections}; {len(store.clips):,} clips, {n_test:,} of them for testing; {noise}"

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mimiidg_build.errors import DataError, UsageError, shown
+from mimiidg_build.errors import DataError, UsageError, counted, shown
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.schemas.stores import SectionSummary, StoreAttributes
 from mimiidg_build.schemas.variants import MAX_NAME, is_variant_name
@@ -75,6 +75,11 @@ class Store:
     path: Place
     attributes: StoreAttributes
     hold: Hold | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """A line: the attributes hold the digest of every object."""
+        n_clips = sum(section.n_clips for section in self.sections.values())
+        return f"<Store {self.path}: {counted(n_clips, 'clip')} of {counted(len(self.sections), 'section')}>"
 
     @property
     def root(self) -> Place:

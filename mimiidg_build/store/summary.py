@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mimiidg_build.errors import counted
 from mimiidg_build.schemas.stores import SectionAudio
 from mimiidg_build.store.listing import Listed
 from mimiidg_build.store.store import Store
@@ -50,7 +51,7 @@ def clip_in_words(audio: SectionAudio) -> str:
     >>> clip_in_words(SectionAudio()), clip_in_words(SectionAudio(n_samples=176_400, sample_rate=44_100, channels=8))
     ('10 s, 16 kHz', '4 s, 44.1 kHz, 8 channels')
     """
-    channels = "" if audio.channels is None else f", {audio.channels} channel{'s' * (audio.channels != 1)}"
+    channels = "" if audio.channels is None else f", {counted(audio.channels, 'channel')}"
     return f"{audio.seconds:.4g} s, {audio.sample_rate / 1000:g} kHz{channels}"
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mimiidg_build.errors import counted
 from mimiidg_build.models.base import Labels
 from mimiidg_build.schemas.sections import SectionId
 from mimiidg_build.store.store import Store
@@ -221,6 +222,11 @@ class ClipDataset(Dataset[Batch]):
         if self.size_bytes <= memory_budget_bytes:
             self._resident = self.read(np.arange(len(self)))
             self.access = "memory"
+
+    def __repr__(self) -> str:
+        """A line."""
+        clips, sections = counted(len(self), "clip"), counted(len(self.section_ids), "section")
+        return f"<ClipDataset of {clips} of {sections}, access {self.access!r}>"
 
     def __len__(self) -> int:
         return len(self.clips)

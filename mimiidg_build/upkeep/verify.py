@@ -26,7 +26,7 @@ from mimiidg_build.datasets.recorded_truth import truth_of_clips
 from mimiidg_build.datasets.synthetic import is_synthetic, parse_name
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.datasets.variant import with_noise
-from mimiidg_build.errors import DataError, FetchError
+from mimiidg_build.errors import DataError, FetchError, counted
 from mimiidg_build.fetch.archives import archive_checksums, archive_path
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.fetch.transfer import hash_file
@@ -257,7 +257,7 @@ def _first_difference(stored: pd.DataFrame, made: pd.DataFrame) -> str:
     first = int(rows[0])
     column = stored.columns[~is_same.iloc[first]][0]
     return (
-        f"comes out otherwise in {len(rows)} row{'s' * (len(rows) > 1)}, first clip {made['clip'].iloc[first]}: "
+        f"comes out otherwise in {counted(len(rows), 'row')}, first clip {made['clip'].iloc[first]}: "
         f"{column} is {stored[column].iloc[first]}, made anew {made[column].iloc[first]}"
     )
 

@@ -75,6 +75,7 @@ def test_recordings_become_archives_of_clips(manifest: str, root: Path, tmp_path
         ("train", "normal"): 8,
     }
     assert release.findings["kind"].tolist() == ["left_over"] and set(release.clips["domain"]) == {""}
+    assert repr(release).endswith(": 14 clips of 1 section in 1 archive, 1 finding>"), repr(release)
     assert set(release.clips["attributes"]) >= {'{"session":"day9"}'}
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from scipy.stats import hmean
 from sklearn.metrics import roc_auc_score
 
-from mimiidg_build import read_leaderboard, write_leaderboard
+from mimiidg_build import ClipDataset, Detector, read_leaderboard, write_leaderboard
 from mimiidg_build.benchmark.compare import compare_runs
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.cli.leaderboard import leaderboard
@@ -96,8 +96,18 @@ def own(made: tuple[Path, Store, Leaderboard], tmp_path: Path) -> tuple[Path, St
     )
 
 
+def test_in_a_notebook_objects_show_as_a_line(made: tuple[Path, Store, Leaderboard]) -> None:
+    root, store, _ = made
+    found = benchmark_models(store, root, ["nearest_neighbour"], **OPTIONS)
+    (model,) = found.models
+    shown = [store, found, model, model.runs[0].evaluation, ClipDataset(store, machine_types="fan")]
+    shown.append(Detector.load(root / "runs/small/small/nearest_neighbour-smoke-0"))
+    assert not [text for text in map(repr, shown) if len(text) > 200 + 2 * len(str(root)) or "\n" in text]
+    assert "small.zarr: 156 clips of 3 sections" in repr(store) and "104 clips of 2 sections" in repr(shown[4])
+
+
 def again(root: Path, store: Store, **options: Any) -> Leaderboard:
-    return read_leaderboard(write_leaderboard(store, root, **options).parent)
+    return read_leaderboard(write_leaderboard(store, root, **options))
 
 
 def row_of(found: Leaderboard, name: str) -> LeaderboardSystem:

@@ -69,6 +69,10 @@ class Detector:
         self.directory, self.networks = directory, list(networks)
         self.config = self.networks[0].config
 
+    def __repr__(self) -> str:
+        """A line."""
+        return f"<Detector {self.config.model} of {self.directory}>"
+
     @classmethod
     def load(cls, run: str | Path, device: str = "cpu", backend: str | None = None) -> Self:
         """The detector that a finished run is.

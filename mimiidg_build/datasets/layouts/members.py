@@ -15,6 +15,7 @@ from mimiidg_build.audio.companions import is_companion
 from mimiidg_build.datasets.clip_table.clips import ClipFile
 from mimiidg_build.datasets.findings import Finding
 from mimiidg_build.datasets.layouts.archive_names import machine_type_of
+from mimiidg_build.errors import counted
 from mimiidg_build.schemas.manifests import DatasetManifest
 from mimiidg_build.schemas.sections import MACHINE_TYPE, SectionId
 
@@ -253,7 +254,7 @@ class _Sorting:
 
 def _companions(archive: str, members: Sequence[str]) -> Finding:
     count = len(members)
-    message = f"passed over {count} file{'s' * (count != 1)} that operating systems leave or hide, as {members[0]!r}"
+    message = f"passed over {counted(count, 'file')} that operating systems leave or hide, as {members[0]!r}"
     return Finding("warning", "companion", archive, message, 0, "member", str(count))
 
 

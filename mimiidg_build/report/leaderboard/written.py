@@ -69,7 +69,7 @@ def read_leaderboard(path: str | Path) -> Leaderboard:
     Parameters
     ----------
     path : str or Path
-        The file, or the folder that it lies in.
+        The file, the folder that it lies in, or the page beside it, as :func:`write_leaderboard` returns it.
 
     Returns
     -------
@@ -81,7 +81,8 @@ def read_leaderboard(path: str | Path) -> Leaderboard:
         It is missing, damaged or of another version; the message names the file and the first key that is wrong.
     """
     path = Path(path)
-    path = path / CONTENT if path.is_dir() else path
+    if path.is_dir() or path.name == PAGE:
+        path = (path if path.is_dir() else path.parent) / CONTENT
     return read_shaped(path, Leaderboard, "`mimiidg leaderboard` writes it again from the runs.")
 
 
