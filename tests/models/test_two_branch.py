@@ -17,7 +17,8 @@ from mimiidg_build.benchmark.train_network import train_and_score
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import create, model_class
 from mimiidg_build.models.adacos import fixed_scale, log_probabilities
-from mimiidg_build.models.base import Labels
+from mimiidg_build.models.base import Epoch, Labels
+from mimiidg_build.models.two_branch import TwoBranch
 from mimiidg_build.models.two_branch.branches import SpectrogramBranch, magnitudes
 from mimiidg_build.training.clip_dataset import ClipDataset
 from tests.plain_store import make_plain_store
@@ -301,6 +302,14 @@ def test_no_score_before_it_is_fitted() -> None:
 
 
 # ---- Training --------------------------------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_falls_where_it_is_set_to() -> None:
+    assert TwoBranch.profiles["paper"].last_learning_rate == 1
+    constant, falling = (small(last_learning_rate=last) for last in (1.0, 0.01))
+    assert {constant.learning_rate_factor(Epoch(number, 8)) for number in range(8)} == {1.0}
+    factors = [falling.learning_rate_factor(Epoch(number, 8)) for number in range(8)]
+    assert factors[0] == 1 and factors == sorted(factors, reverse=True) and factors[7] < 0.06
 
 
 @pytest.fixture(scope="module")

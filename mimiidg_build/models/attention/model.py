@@ -174,9 +174,8 @@ class Attention(Detector):
         return (n_frames(length), N_MELS) if has_logmel else None
 
     def learning_rate_factor(self, epoch: Epoch) -> float:
-        """Half a cosine, from 1 to ``last_learning_rate``; 1 throughout where that is 1."""
-        last = self.settings.last_learning_rate
-        return last + (1 - last) * (1 + math.cos(math.pi * epoch.number / epoch.total)) / 2
+        """See :meth:`Epoch.half_cosine`."""
+        return epoch.half_cosine(self.settings.last_learning_rate)
 
     def optimizer(self, groups: Sequence[tuple[list[nn.Parameter], float]] | None = None) -> torch.optim.Optimizer:
         """AdamW with PyTorch's defaults."""

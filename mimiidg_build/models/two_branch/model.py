@@ -142,6 +142,10 @@ class TwoBranch(Detector):
         others = log_p.gather(1, labels.training_class[other, None])[:, 0]
         return -(share * own + (1 - share) * others).mean()
 
+    def learning_rate_factor(self, epoch: Epoch) -> float:
+        """See :meth:`Epoch.half_cosine`."""
+        return epoch.half_cosine(self.settings.last_learning_rate)
+
     def optimizer(self, groups: Sequence[tuple[list[nn.Parameter], float]] | None = None) -> torch.optim.Optimizer:
         """AdamW with PyTorch's defaults."""
         return torch.optim.AdamW(self.optimizer_groups(groups), fused=True)
