@@ -11,6 +11,7 @@ import os
 import sys
 
 SENT_ON = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+WORKER = ["-u", "-c"]  # pytest-xdist starts its workers as ``python -u -c PROGRAM``
 NOT_HERE = -1  # the answer to a command that needs an interpreter of its own
 
 
@@ -68,7 +69,8 @@ def main(python, address, *words):
         _signal.signal(number, lambda number, frame: came.append(number))
     server = ask(address, words, os.environ, folder, streams, ignored=ignored, stands_for_it=True)
     if answer(server) == NOT_HERE:
-        os.execv(python, [python, "-m", "mimiidg_build", *words])
+        is_worker = list(words[:2]) == WORKER
+        os.execv(python, [python, *([] if is_worker else ["-m", "mimiidg_build"]), *words])
     for number in {*SENT_ON}.difference(ignored):
         _signal.signal(number, lambda number, frame: server.send(bytes([number])))
     for number in came:

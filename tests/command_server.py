@@ -1,4 +1,4 @@
-"""Commands in processes of their own, forked from one that has imported the command line.
+"""Commands, and the workers of pytest-xdist, in processes forked from one that has imported what they need.
 
 ``Command`` is a ``subprocess.Popen`` whose process is a child of this one like any other: it has arguments,
 environment, working directory, standard streams, process group, signals and exit code of its own. What it shares is
@@ -9,6 +9,10 @@ environment differs from the server's in a variable that is read before or while
 A test that is about a fresh interpreter (imports, missing packages, ``python -O``, what ``/proc`` says of it) starts
 ``sys.executable`` itself. Only Linux lets a process adopt the child of another: elsewhere every command is started in
 earnest.
+
+Who adopts a process must be an ancestor, so that each worker of the tests needs a server of its own. Both would import
+the same, three times each. So a worker is forked from a server of pytest's main process (``worker_program``), and has
+its own server forked from itself before it does anything else.
 
 Run as a module it is the server; :mod:`tests.command_front` is what asks it.
 """
@@ -28,6 +32,7 @@ import multiprocessing.process
 import os
 import runpy
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -69,6 +74,7 @@ WARM = (
     "rich.table",
     "scipy.signal",
     "torch",
+    "torch._dynamo",  # torch, at the first optimiser
     "zarr",
     "mimiidg_build.cli",
     "mimiidg_build.benchmark.planning",
@@ -89,6 +95,7 @@ WARM = (
 # last in a process that asks it for processes.
 IGNORED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED", "PYTHONHASHSEED")
 STARTED_WITH = dict(os.environ)  # before any test has changed it
+OF_THIS_WORKER: Server | None = None  # the server that was forked from this process, a worker of the tests
 ADOPTING = threading.Lock()  # tests may start commands from several threads
 PR_SET_CHILD_SUBREAPER = 36  # of prctl(2): orphans among a process's descendants become its children
 
@@ -185,9 +192,12 @@ def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class Server:
-    """The process that all commands of this one are forked from."""
+    """The process that all commands of this one are forked from.
 
-    def __init__(self) -> None:
+    With ``of_worker`` it is itself forked from this process; where it ``is_here``, ``serves`` is what ``serve`` needs.
+    """
+
+    def __init__(self, *, of_worker: bool = False) -> None:
         self.folder = tempfile.mkdtemp(prefix="mimiidg-tests-")
         self.address = f"{self.folder}/socket"
         program = Path(self.folder, "mimiidg")
@@ -201,9 +211,12 @@ class Server:
         listener.listen(100)
         until, self._closed_at_end = os.pipe()
         with listener, open(until, "rb"):
-            numbers = (listener.fileno(), until)
-            command = [sys.executable, "-m", "tests.command_server", *map(str, numbers)]
-            self._process = subprocess.Popen(command, cwd=CHECKOUT, env=STARTED_WITH, pass_fds=numbers)
+            self._process = os.fork() if of_worker else started(listener.fileno(), until)
+            self.is_here = not self._process
+            if self.is_here:
+                os.close(self._closed_at_end)
+                self.serves = listener.dup(), os.dup(until)
+                return
         atexit.register(self.close)
 
     def start(
@@ -222,14 +235,27 @@ class Server:
     def close(self) -> None:
         """End it; commands that run go on."""
         os.close(self._closed_at_end)
-        self._process.wait()
+        os.waitpid(self._process, 0)
         shutil.rmtree(self.folder)
+
+
+def started(listener: int, until: int) -> int:
+    """Start a server in an interpreter of its own; its process."""
+    command, kept = [sys.executable, "-m", "tests.command_server", str(listener), str(until)], (listener, until)
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=STARTED_WITH, pass_fds=kept)
+    process.returncode = 0  # it is waited for by its number
+    return process.pid
 
 
 @functools.cache
 def server() -> Server:
     """The one server of this process."""
-    return Server()
+    return OF_THIS_WORKER or Server()
+
+
+def worker_program() -> str:
+    """What pytest-xdist is to start in place of Python, as a shell would have it: a worker forked by the server."""
+    return shlex.join([sys.executable, "-ISB", front.__file__, sys.executable, server().address])
 
 
 @contextlib.contextmanager
@@ -253,8 +279,8 @@ def folder_of_mimiidg() -> str:
 
 def serve(listener: socket.socket, until: int) -> dict[str, Any] | None:
     """Fork a process for each request, until ``until`` is closed (None) or this is one (what it is to run)."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # none of its children is waited for
     while until not in select.select([listener, until], [], [])[0]:
+        bury()
         asked, _ = listener.accept()
         with asked:
             request = heard(asked)
@@ -265,7 +291,19 @@ def serve(listener: socket.socket, until: int) -> dict[str, Any] | None:
                     return forked(request, asked)
             for number in request["files"]:
                 os.close(number)
+    end = time.monotonic() + 0.5
+    while not bury() and time.monotonic() < end:  # a worker's, which ends as ``until`` is closed
+        time.sleep(0.005)
     return None
+
+
+def bury() -> bool:
+    """Wait for children that have ended, so that their time is counted as this process's; whether none is left."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return False
+    return True
 
 
 def heard(asked: socket.socket) -> dict[str, Any]:
@@ -283,7 +321,6 @@ def say(asked: socket.socket, number: int) -> None:
 
 def forked(request: dict[str, Any], asked: socket.socket) -> dict[str, Any]:
     """In a process forked from the server: fork the one that the command is to run in, and return in that one alone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     between, stays = os.getpid(), request.get("stands_for_it", False)
     if process := os.fork():
         if stays:
@@ -392,30 +429,54 @@ def load_compiled() -> None:
     load_all()
 
 
-def main(listener: int, until: int) -> None:
-    """Import what commands need, then serve; in a forked process, run its command."""
-    end = Exit()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C, at the terminal of the tests, is theirs
+def have_all_imported() -> None:
+    """Import what commands need, and the worst of what tests do."""
     for module in WARM:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as missing:  # what only builds has no torch
-            if missing.name != "torch":
+            if missing.name != "torch" and not missing.name.startswith("torch."):
                 raise
     load_compiled()
     threads = [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
     # a fork copies the locks that threads hold, but no thread; jemalloc, pyarrow's allocator, sees to its own
     assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1, threads
     gc.freeze()  # a collection would write to all that forked processes share
-    request = serve(socket.socket(fileno=listener), until)
-    if request is not None:
+
+
+def work(own: Server, program: str) -> None:
+    """Be a worker of the tests, as ``python -c PROGRAM`` would be."""
+    global OF_THIS_WORKER
+    OF_THIS_WORKER = own
+    sys.modules["tests.command_server"] = sys.modules["__main__"]
+    main = sys.modules["__main__"] = types.ModuleType("__main__")  # no file, which processes that it starts would run
+    sys.argv, sys.path[0] = ["-c"], ""
+    exec(program, vars(main))
+
+
+def main(listener: socket.socket, until: int) -> None:
+    """Import, then serve; in a forked process, run its command, or be a worker and in one more process its server."""
+    end = Exit()
+    have_all_imported()
+    while True:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C, at the terminal of the tests, is theirs
+        request = serve(listener, until)
+        if request is None:
+            return
         os.close(until)
         open_streams()
-        script = request.get("script", "")
-        sys.argv = [script or f"{MODULE}/__main__.py", *request["words"]]
-        sys.path[0] = str(Path(script).resolve().parent) if script else ""  # the working directory, which may be gone
-        end.run_command(script)
+        script, words = request.get("script", ""), request["words"]
+        if words[:2] != front.WORKER:
+            sys.argv = [script or f"{MODULE}/__main__.py", *words]
+            sys.path[0] = str(Path(script).resolve().parent) if script else ""  # the working directory: it may be gone
+            return end.run_command(script)
+        own = Server(of_worker=True)
+        if not own.is_here:
+            return work(own, words[2])
+        listener, until = own.serves
+        for number, stream in ((0, os.open(os.devnull, os.O_RDWR)), (1, 2)):  # pytest-xdist talks to the worker there
+            os.dup2(stream, number)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

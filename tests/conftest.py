@@ -18,6 +18,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +101,16 @@ class DoctestsWhereSomeAre:
 def pytest_configure(config: pytest.Config) -> None:
     """A plugin of its own: hooks of this file are not asked about the package's files."""
     config.pluginmanager.register(DoctestsWhereSomeAre())
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Workers are forked from a process that has imported what they need: seven processor seconds of each."""
+    from tests.command_server import worker_program
+
+    for spec in specs:
+        if spec.popen and sys.platform == "linux":
+            spec.python = worker_program()
 
 
 def pytest_collection_finish() -> None:
