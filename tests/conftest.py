@@ -17,6 +17,7 @@ import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from mimiidg_build.datasets.synthetic import GENERATION
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.storage.places import ObjectPath, file_sizes
 from mimiidg_build.store.store import Store
+from mimiidg_build.synthesis import archive
 from tests.faults.summary import pytest_terminal_summary
+from tests.flushing import without_flushing
 from tests.object_storage import make_bucket, s3_server
 
 __all__ = ["pytest_terminal_summary"]  # a hook, here because pytest-xdist's controller reads no deeper conftest
@@ -44,6 +47,8 @@ RECORD = f"{DATASET}-gen{GENERATION}"  # the record that its archives are of
 # every process that a test starts see it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+without_flushing()
 
 # A shell has its background jobs ignore Ctrl-C, and nohup hangups: what the tests start would inherit that.
 if threading.current_thread() is threading.main_thread():  # only it may set handlers
@@ -167,7 +172,13 @@ def real() -> Path:
 @pytest.fixture(scope="session")
 def synthetic_archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root that holds the archives of a 1 % synthetic release and nothing else. Not to be changed."""
-    return once(tmp_path_factory, "synthetic", lambda root: fetch_dataset(load_dataset(DATASET), root))
+
+    def make(root: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:  # two processes take longer to import what they need than to draw
+            patch.setattr(archive, "write_release", partial(archive.write_release, workers=1))
+            fetch_dataset(load_dataset(DATASET), root)
+
+    return once(tmp_path_factory, "synthetic", make)
 
 
 def link_archives(root: Path, target: Path) -> Path:
@@ -197,19 +208,31 @@ def root(synthetic_archives: Path, tmp_path: Path) -> Iterator[Path]:
     assert state() == before, "an archive is shared by many tests: replace it, do not write into it"
 
 
+FIRST_START = """
+import sys
+from pathlib import Path
+import httpx
+from mimiidg_build.flows.server import Server
+server = Server(Path(sys.argv[1]))
+server.start()
+server.wait()
+print(httpx.get(f"{server.url}/health", auth=tuple(server.secret_file.read_text().strip().split(":"))).text)
+"""
+
+
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PREFECT_HOME whose database is migrated: five processor seconds of each first start. To be copied."""
+    """The PREFECT_HOME of a first start, which migrates a database: five processor seconds. To be copied."""
 
-    def migrate(home: Path) -> None:
-        code = "import asyncio; from prefect.server.database import provide_database_interface as interface\n"
-        code += "asyncio.run(interface().create_db())"
+    def start_first(home: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
         environment |= {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
-        home.mkdir(parents=True, mode=0o700)
-        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        command = [sys.executable, "-c", FIRST_START, str(home)]
+        done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+        assert done.stdout == "true\n", done.stdout
+        (home / "auth-string").unlink()  # each server's own
 
-    return once(tmp_path_factory, "prefect", migrate)
+    return once(tmp_path_factory, "prefect", start_first)
 
 
 @pytest.fixture(scope="session")
@@ -237,11 +260,20 @@ def bucket(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Obj
 
 @pytest.fixture
 def remote(bucket: ObjectPath, synthetic_archives: Path) -> ObjectPath:
-    """A root on object storage that holds the 1 % synthetic release, put there by hand."""
+    """A root on object storage with what there is of fans and valves in the 1 % synthetic release, put there by hand."""
     for name in file_sizes(synthetic_archives):
-        if ".locks" not in name:
+        if ".locks" not in name and (not name.endswith(".zip") or Path(name).stem in ("fan", "valve", "noise")):
             (bucket / "data" / name).write((synthetic_archives / name).read_bytes())
     return bucket / "data"
+
+
+@pytest.fixture
+def whole_remote(remote: ObjectPath, synthetic_archives: Path) -> ObjectPath:
+    """The same with all of the release: twice as many bytes."""
+    for name in set(file_sizes(synthetic_archives)) - set(file_sizes(remote)):
+        if ".locks" not in name:
+            (remote / name).write((synthetic_archives / name).read_bytes())
+    return remote
 
 
 def content(store: Store) -> dict[str, bytes]:

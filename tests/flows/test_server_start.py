@@ -5,12 +5,17 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from prefect.settings import temporary_settings
 
 from mimiidg_build.flows import server
+
+
+def test_a_first_start_makes_its_database(prefect_home: Path) -> None:
+    """In an empty folder; the server answered, or there were no such folder."""
+    assert (prefect_home / "prefect.db").stat().st_size > 0
 
 
 @pytest.mark.parametrize(("migrates", "first"), [("true", ["database", "app"]), ("false", ["app"])])
@@ -18,6 +23,8 @@ def test_the_database_is_made_before_the_app_starts(
     migrates: str, first: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within the app it takes half as long again."""
+    from prefect.settings import temporary_settings  # a second, which other files' workers need not take
+
     order: list[str] = []
 
     class Database:

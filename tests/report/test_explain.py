@@ -101,7 +101,7 @@ def test_maps_are_the_models_and_statistics_are_over_clips_and_frames(store: Sto
         assert statistics["all", "anomaly", channel].n_clips == 12
 
 
-def test_the_command(root: Path) -> None:
+def test_the_command(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["small", "--clip", f"valve/{CLIP}", "--profile", "smoke", "--root", str(root), "--quiet"]
     done = CliRunner().invoke(explain, [*arguments, "--json"], catch_exceptions=False)
     content = json.loads(done.stdout)
@@ -112,6 +112,8 @@ def test_the_command(root: Path) -> None:
     assert len(content["figures"]) == 3
     assert all(Path(path).parent == root / "reports" for path in content["figures"])
     assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in content["figures"])
+    for name in ("plot_clip", "plot_statistics"):  # they were drawn: two seconds
+        monkeypatch.setattr(f"mimiidg_build.report.attention_figures.{name}", lambda *given: given[-1])
     table = CliRunner().invoke(explain, arguments, catch_exceptions=False).stdout
     for text in ("attention maps over the test set", "valve", "Wavegram", *content["figures"]):
         assert text in table
