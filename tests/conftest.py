@@ -260,7 +260,7 @@ def bucket(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Obj
 
 @pytest.fixture
 def remote(bucket: ObjectPath, synthetic_archives: Path) -> ObjectPath:
-    """A root on object storage with what there is of fans and valves in the 1 % synthetic release, put there by hand."""
+    """A root on object storage with the fans, valves and noise of the 1 % synthetic release, put there by hand."""
     for name in file_sizes(synthetic_archives):
         if ".locks" not in name and (not name.endswith(".zip") or Path(name).stem in ("fan", "valve", "noise")):
             (bucket / "data" / name).write((synthetic_archives / name).read_bytes())

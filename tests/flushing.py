@@ -1,4 +1,4 @@
-"""Nothing that a test writes has to outlast a power cut, and to wait for the disk takes a third of a small store's time.
+"""Nothing that a test writes has to outlast a power cut: to wait for the disk takes half of the time of a small store.
 
 What must be flushed, and when, is asserted by tests that watch ``os.fsync`` being called. Processes that are started,
 not forked, flush in earnest.

@@ -37,6 +37,7 @@ from tests.benchmarks import (
     features,
     memory,
     million,
+    object_requests,
     own_work,
     peers,
     picture,
@@ -179,6 +180,14 @@ def test_million(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     assert len(exponents) == 13 and peak.value > 50, "MB"
     out = capsys.readouterr().out
     assert "120 clips" in out and "240 clips" in out and "peak memory of 6 sections" in out
+
+
+def test_object_requests(small_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts, not times: those that are documented hold here."""
+    reads, others = object_requests.main(["--root", str(small_root), "--sections", "2"])
+    assert reads.value > 1 and reads.holds, "a clip and its noise: a range each"
+    assert others.value > 3 and others.holds
+    assert re.search(r"put +[1-9]", capsys.readouterr().out)
 
 
 @OF_LIBROSA

@@ -95,7 +95,7 @@ def by_hand(store: Store, section: str, pooling: str = "mean") -> np.ndarray:
     return 1 - (vectors[test] @ vectors[bank].T).max(axis=1)
 
 
-@pytest.mark.parametrize("name", ["own.pt2", "own.pt", "own.onnx"])
+@pytest.mark.parametrize("name", ["own.pt2", "own.pt", pytest.param("own.onnx", marks=pytest.mark.slow)])
 def test_scores_are_those_computed_by_hand(store: Store, tmp_path: Path, name: str) -> None:
     """In every form that a file may have; 21 clips in batches of two, and the back end as any other model has it."""
     if name.endswith(".onnx"):

@@ -58,7 +58,8 @@ def assert_scores_of_the_run(run: Path, clips: Path, score: Callable[[np.ndarray
         assert score(samples_of(clips, name)) == pytest.approx(expected, abs=1e-4, rel=relative)
 
 
-SLOW = ("mobilenetv2", "bce_ddcsad", "attention", "two_branch")  # many layers, each of which torch.export looks at
+# Many layers, each of which torch.export looks at, or much like another.
+SLOW = ("mobilenetv2", "bce_ddcsad", "attention", "conformer", "two_branch", "autoencoder_mahalanobis")
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k in SLOW)) for k in KINDS])

@@ -68,7 +68,10 @@ class Spy(nn.Module):
 # ---- Network ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("base_width", "expected"), [(64, 21_313_601), (32, 5_333_153), (16, 1_335_761), (8, 335_273)])
+@pytest.mark.parametrize(
+    ("base_width", "expected"),
+    [pytest.param(64, 21_313_601, marks=pytest.mark.slow), (32, 5_333_153), (16, 1_335_761), (8, 335_273)],
+)
 def test_parameter_counts_are_exact(base_width: int, expected: int) -> None:
     for name in NAMES:
         model = small(name, base_width=base_width)

@@ -250,7 +250,7 @@ def test_distances_are_computed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
 # ---- The same every time ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["kmeans", "fusion"])  # the fusion holds one of each
+@pytest.mark.parametrize("name", ["kmeans", pytest.param("fusion", marks=pytest.mark.slow)])  # it holds one of each
 def test_the_seed_decides_and_the_threads_do_not(name: str) -> None:
     bank, z = bank_of(embeddings(300, 64, 0)), torch.from_numpy(embeddings(20, 64, 1))
     found = []
