@@ -109,13 +109,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
-def pytest_xdist_setupnodes(specs: list[Any]) -> None:
-    """Workers are forked from a process that has imported what they need: seven processor seconds of each."""
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Workers are forked from a process that has imported what they need: seven processor seconds of each.
+
+    Not where coverage is measured: it would miss what has run before it begins.
+    """
     from tests.command_server import worker_program
 
-    for spec in specs:
-        if spec.popen and sys.platform == "linux":
-            spec.python = worker_program()
+    if sys.platform == "linux" and not config.pluginmanager.hasplugin("_cov"):
+        for spec in specs:
+            if spec.popen and not spec.python:
+                spec.python = worker_program()
 
 
 def pytest_collection_finish() -> None:

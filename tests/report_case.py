@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from mimiidg_build.benchmark.stages import benchmark_models
 from mimiidg_build.build.variant import build_variant
+from mimiidg_build.cli.report import report
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.store.store import Store
 from tests.conftest import DATASET, link_archive, link_archives, once
@@ -24,6 +28,20 @@ def case_root(factory: pytest.TempPathFactory, archives: Path) -> Path:
     root = factory.mktemp("case") / "root"
     shutil.copytree(once(factory, "case", lambda path: make_case(path, archives)), root, copy_function=link_archive)
     return root
+
+
+def reported_case(factory: pytest.TempPathFactory, archives: Path) -> tuple[Path, dict[str, Any]]:
+    """The same, and what ``mimiidg report`` says to a program of the page that it has written there, once, too."""
+
+    def make(directory: Path) -> None:
+        root = directory / "root"
+        shutil.copytree(once(factory, "case", lambda path: make_case(path, archives)), root, copy_function=link_archive)
+        done = CliRunner().invoke(report, ["case", "--root", str(root), "--json", "--quiet"], catch_exceptions=False)
+        (directory / "told").write_text(done.stdout)
+
+    made, root = once(factory, "reported", make), factory.mktemp("case") / "root"
+    shutil.copytree(made / "root", root, copy_function=link_archive)
+    return root, json.loads((made / "told").read_text().replace(str(made / "root"), str(root)))
 
 
 def make_case(root: Path, archives: Path) -> Store:

@@ -84,7 +84,7 @@ def built(root: ObjectPath, sections: Sequence[str], seed: int) -> tuple[Counter
 
 
 def per_section(archives: Path, n: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Requests by kind, and bytes: of a section of one shard, and of a build beside its sections, from one and ``n``."""
+    """Requests by kind, and bytes: of a section of one shard, and of a build beside its sections; from one and n."""
     sections = [f"{MACHINE}/{number:02}" for number in range(n)]
     with s3_server() as url, tempfile.TemporaryDirectory(prefix="mimiidg-benchmark-") as work:
         make_bucket(url, "bucket")

@@ -47,7 +47,7 @@ from mimiidg_build.schemas.attributes import attributes_text
 from mimiidg_build.storage.places import place as at
 from mimiidg_build.store.store import Store, open_store
 from tests.conftest import DATASET
-from tests.report_case import Page, case_root
+from tests.report_case import Page, reported_case
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,18 +64,20 @@ HOSTILE = "<script>alert(1)</script>\"'&amp;{{ 7 * 7 }}$x^2$"
 
 
 @pytest.fixture(scope="module")
-def case(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
-    """A store with runs, and its root. Not to be changed."""
-    root = case_root(tmp_path_factory, synthetic_archives)
-    return open_store(root / "variants/case"), root
+def reported(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    return reported_case(tmp_path_factory, synthetic_archives)
 
 
 @pytest.fixture(scope="module")
-def told(case: tuple[Store, Path]) -> dict[str, Any]:
+def case(reported: tuple[Path, dict[str, Any]]) -> tuple[Store, Path]:
+    """A store with runs, and its root. Not to be changed."""
+    return open_store(reported[0] / "variants/case"), reported[0]
+
+
+@pytest.fixture(scope="module")
+def told(reported: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
     """What ``mimiidg report`` says to a program."""
-    done = CliRunner().invoke(report, ["case", "--root", str(case[1]), "--json", "--quiet"], catch_exceptions=False)
-    content: dict[str, Any] = json.loads(done.stdout)
-    return content
+    return reported[1]
 
 
 @pytest.fixture(scope="module")

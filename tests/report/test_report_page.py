@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from mimiidg_build.report.leaderboard.written import write_leaderboard
-from mimiidg_build.report.page import write_report
 from mimiidg_build.store.store import open_store
-from tests.report_case import case_root
+from tests.report_case import reported_case
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -28,8 +27,7 @@ FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
 
 @pytest.fixture(scope="module")
 def report(synthetic_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = case_root(tmp_path_factory, synthetic_archives)
-    return write_report(open_store(root / "variants/case"), root)
+    return Path(reported_case(tmp_path_factory, synthetic_archives)[1]["path"])
 
 
 @pytest.fixture(scope="module")
