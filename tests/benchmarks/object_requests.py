@@ -1,6 +1,6 @@
 """What a build asks of object storage, shard by shard: requests and bytes.
 
-``python -m tests.benchmarks.object_requests``. One section and several of the 1 % release, a shard each, built
+``python -m tests.benchmarks.object_requests``. One section and three sections of the 1 % release, a shard each, built
 in a bucket of a server on this machine (moto), levels known; the difference is what a section of one shard takes, the
 rest what a build takes once. A section's group and arrays have metadata: three objects that are written, and read when
 the store is opened. The other puts are each shard's: two arrays and the journal's entry. Counted are the library's own
@@ -45,13 +45,24 @@ class Counted:
             self._requests[name] += 1
             if name == "get_range":
                 self._bytes["read"] += options["length"]
-            if name == "put" and isinstance(arguments[1], Iterator):
-                arguments = (arguments[0], self._passing(arguments[1]), *arguments[2:])
-            elif name == "put":
-                self._bytes["written"] += len(arguments[1])
+            if name == "put":
+                key, content = arguments
+                return real(key, self._counted(content), **options)
             return real(*arguments, **options)
 
         return counted
+
+    def _counted(self, content: Any) -> Any:
+        """What is put, its bytes counted: bytes, an open file, or a generator of pieces."""
+        if isinstance(content, bytes):
+            self._bytes["written"] += len(content)
+        elif hasattr(content, "seek"):
+            at = content.tell()
+            self._bytes["written"] += content.seek(0, os.SEEK_END) - at
+            content.seek(at)
+        else:
+            return self._passing(content)
+        return content
 
     def _passing(self, pieces: Iterator[Any]) -> Iterator[Any]:
         for piece in pieces:
@@ -83,9 +94,8 @@ def built(root: ObjectPath, sections: Sequence[str], seed: int) -> tuple[Counter
     return counts
 
 
-def per_section(archives: Path, n: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Requests by kind, and bytes: of a section of one shard, and of a build beside its sections; from one and n."""
-    sections = [f"{MACHINE}/{number:02}" for number in range(n)]
+def per_section(archives: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Requests by kind, and bytes: of a section of one shard, and of a build beside its sections."""
     with s3_server() as url, tempfile.TemporaryDirectory(prefix="mimiidg-benchmark-") as work:
         make_bucket(url, "bucket")
         access = {"AWS_ACCESS_KEY_ID": "anybody", "AWS_SECRET_ACCESS_KEY": "anything", "AWS_REGION": "us-east-1"}
@@ -95,10 +105,10 @@ def per_section(archives: Path, n: int) -> tuple[dict[str, float], dict[str, flo
                 wanted = path.suffix != ".zip" or path.stem in (MACHINE, "noise")
                 if wanted and path.is_file() and ".locks" not in path.parts:
                     (root / "archives" / archives.name / path.relative_to(archives).as_posix()).write(path.read_bytes())
-            built(root, sections, 0)  # levels, noise banks
-            one, more = built(root, sections[:1], 1), built(root, sections, 2)
-    few, many = (Counter({**requests, **n_bytes}) for requests, n_bytes in (one, more))
-    section = {what: (many[what] - few[what]) / (n - 1) for what in many}
+            built(root, [MACHINE], 0)  # levels, noise banks
+            one, three = built(root, [f"{MACHINE}/00"], 1), built(root, [MACHINE], 2)
+    few, many = (Counter({**requests, **n_bytes}) for requests, n_bytes in (one, three))
+    section = {what: (many[what] - few[what]) / 2 for what in many}
     return section, {what: few[what] - section[what] for what in many}
 
 
@@ -106,12 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     """Measure and print."""
     options = parser(__doc__)
     options.add_argument("--root", type=Path, help="where the archives are kept; a temporary folder by default")
-    options.add_argument("--sections", type=int, default=3, help="of the larger of the two builds")
     given = options.parse_args(arguments)
     spec = SyntheticSpec(1, 0)
     with working_root(given.root) as root:
         fetch_dataset(spec.name, root)
-        section, rest = per_section(root / "archives" / spec.record_id, given.sections)
+        section, rest = per_section(root / "archives" / spec.record_id)
     rows = [
         {"what": what, f"a section of {CLIPS} clips": f"{section[what]:,.1f}", "a build beside": f"{rest[what]:,.1f}"}
         for what in section
