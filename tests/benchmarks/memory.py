@@ -1,18 +1,20 @@
-"""Peak resident memory of every command that works on clips, by the number of clips.
+"""Peak resident memory and processor time of every command that works on clips, by the number of clips.
 
 ``python -m tests.benchmarks.memory``. Each command is ``mimiidg`` in a process of its own; what counts is the resident
 memory of it and of all processes that it starts, taken together, at its highest: looked at every 20 ms. Pages that
 several of them share count once for each. Builds are from archives to the published store, levels included. What is in
 the clips does not matter: ``--simulated`` takes archives of square waves (``simulated.py``), which are made in seconds.
 
-Bars: 1 GB, but for training, whose clips are held in memory up to 4 GiB; and a build's memory is flat: the largest
-takes at most a quarter more than the smallest.
+Bars: 1 GB, but for training, whose clips are held in memory up to 4 GiB; a build's memory is flat: the largest takes
+at most a quarter more than the smallest; and processor time is linear: between the two largest sizes its exponent is at
+most 1.1.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,8 @@ from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset, make_synthetic
 from tests.benchmarks import Ratio, parser, report, working_root
 from tests.benchmarks.build import forget_levels
-from tests.benchmarks.commands import mimiidg
+from tests.benchmarks.commands import Took, mimiidg
+from tests.benchmarks.million import exponent
 from tests.benchmarks.simulated import simulate_archives
 
 SECTIONS = 15
@@ -39,6 +42,7 @@ def commands(dataset: str, exported: str, workers: int) -> dict[str, list[str]]:
     return {
         BUILDS[1]: ["build", "released", *build],
         BUILDS[0]: ["build", "paper", *build],
+        "verify": ["verify", NAME],
         "verify --deep": ["verify", NAME, "--deep", *workers_],
         "export": ["export", NAME, exported],
         TRAINING: ["benchmark", NAME, *training],
@@ -46,8 +50,8 @@ def commands(dataset: str, exported: str, workers: int) -> dict[str, list[str]]:
     }
 
 
-def peaks_mb(root: Path, percent: float, workers: int, simulated: bool) -> dict[str, float]:
-    """Peak memory of every command, on a release of this size; what they write is removed."""
+def measure(root: Path, percent: float, workers: int, simulated: bool) -> dict[str, Took]:
+    """Every command, on a release of this size; what they write is removed."""
     spec = SyntheticSpec(percent, 0)
     dataset = spec.name
     if simulated and not (root / "archives" / spec.record_id).is_dir():
@@ -55,13 +59,14 @@ def peaks_mb(root: Path, percent: float, workers: int, simulated: bool) -> dict[
         fetch_dataset(dataset, root, offline=True)  # takes them as they are
     make_synthetic(derive_variant(load_variant("paper"), dataset=dataset), root)
     forget_levels(root)
-    peaks = {}
+    took = {}
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         for what, arguments in commands(dataset, f"{scratch}/exported", workers).items():
-            peaks[what] = mimiidg(*arguments, "--root", str(root), "--quiet", watched=True).tree_mb
+            took[what] = mimiidg(*arguments, "--root", str(root), "--quiet", watched=True)
+            print(f"{percent:g} %, {what}: {took[what].tree_mb:.0f} MB, {took[what].cpu_s:.1f} s", file=sys.stderr)
     for folder in ("variants", "runs", "reports"):
         shutil.rmtree(root / folder / NAME, ignore_errors=True)
-    return peaks
+    return took
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
@@ -72,25 +77,38 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options.add_argument("--simulated", action="store_true", help="square waves, where no archives are there")
     options.add_argument("--workers", type=int, default=os.cpu_count())
     given = options.parse_args(arguments)
-    found: dict[int, dict[str, float]] = {}
+    found: dict[int, dict[str, Took]] = {}
     with working_root(given.root) as root:
         for percent in given.percents:
-            found[SECTIONS * sum(clip_counts(percent).values())] = peaks_mb(
-                root, percent, given.workers, given.simulated
-            )
+            n_clips = SECTIONS * sum(clip_counts(percent).values())
+            found[n_clips] = measure(root, percent, given.workers, given.simulated)
     smallest, largest = found[min(found)], found[max(found)]
+    growths = _exponents(found)
     rows = [
-        {"command": what} | {f"{n:,} clips [MB]": round(peaks[what]) for n, peaks in found.items()} for what in largest
+        {"command": what}
+        | {f"{n:,} clips": f"{took[what].tree_mb:.0f} MB, {took[what].cpu_s:.1f} s" for n, took in found.items()}
+        | ({"exponent": f"{growths[what]:.2f}"} if growths else {})
+        for what in largest
     ]
     ratios = [
-        Ratio(f"peak memory, {what}", peak, 1000, at_least=False, unit=" MB")
-        for what, peak in largest.items()
+        Ratio(f"peak memory, {what}", took.tree_mb, 1000, at_least=False, unit=" MB")
+        for what, took in largest.items()
         if what != TRAINING
     ]
-    growth = max(largest[what] / smallest[what] for what in BUILDS)
+    ratios += [Ratio(f"exponent, {what}", growth, 1.1, at_least=False) for what, growth in growths.items()]
+    growth = max(largest[what].tree_mb / smallest[what].tree_mb for what in BUILDS)
     ratios.append(Ratio("peak memory of a build, largest / smallest", growth, 1.25, at_least=False))
-    report("memory", f"peak memory with {given.workers} workers", rows, ratios, given.save)
+    title = f"peak memory and processor time with {given.workers} workers"
+    report("memory", title, rows, ratios, given.save)
     return ratios
+
+
+def _exponents(found: dict[int, dict[str, Took]]) -> dict[str, float]:
+    """By which power of the number of clips each command's time grows between the two largest sizes; none of one."""
+    if len(found) < 2:
+        return {}
+    less, more = sorted(found)[-2:]
+    return {what: exponent(found[less][what].cpu_s, took.cpu_s, more / less) for what, took in found[more].items()}
 
 
 if __name__ == "__main__":

@@ -70,7 +70,9 @@ audio = {{ clip_seconds = 10 }}
 id = "simulated"
 title = "simulated"
 license = "MIT"
-files = [{files}]
+files = [
+{files}
+]
 """
 VARIANT = """
 name = "simulated"
@@ -126,7 +128,7 @@ def simulate(root: Path, n_sections: int, n_clips: int) -> Path:
     (root / "noise_a").mkdir()
     soundfile.write(root / "noise_a" / "noise.wav", noise, 16_000)
     manifest = root / "simulated.toml"
-    manifest.write_text(MANIFEST.format(files=", ".join(f'{{ name = "{name}.zip" }}' for name in names)))
+    manifest.write_text(MANIFEST.format(files="\n".join(f'{{ name = "{name}.zip" }},' for name in names)))
     variant = root / "variant.toml"
     variant.write_text(VARIANT.format(manifest=manifest, noise=root / "noise_a"))
     return variant
@@ -260,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
         sections = len(SECTIONS) * max(1, round(share * given.sections / len(SECTIONS)))
         sizes = ("--one", "--sections", str(sections), "--clips", str(given.clips))
         found[sections] = json.loads(run("-m", "tests.benchmarks.million", *sizes).output)
+        print(f"{sections * given.clips:,} clips: {json.dumps(found[sections])}", file=sys.stderr)
     first, last = min(found), max(found)
     small, large = found[first], found[last]
     rows, ratios = [], []
