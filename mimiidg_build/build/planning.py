@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from mimiidg_build.audio.inflated import InflatedMembers
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs
 from mimiidg_build.build.render import SHARD_CLIPS, ClipTask, ShardTask
-from mimiidg_build.datasets.rows import records
+from mimiidg_build.datasets.rows import parts, records
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels, mix_plan
 from mimiidg_build.mixing.draws import Sides, draw_noise, halves
@@ -28,18 +30,22 @@ from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.storage.places import Place
 
 ARCHIVE_MEMBER = ["archive", "member"]  # what tells clips of a release apart
-VALIDATED_ROWS = 100_000  # of the plan, at a time
+# Clips whose members, levels, rows and tasks are there at once, beside the tables: of a million they would take 1.5 GB.
+AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
 class PlannedSection:
-    """A section ready to render: its clips, their levels and plan, row for row, its shards' tasks, and its noise."""
+    """A section ready to render: its clips, their levels and plan, row for row, its shards' tasks, and its noise.
+
+    The tasks are cut when they are asked for: they hold half a kilobyte a clip, which would wait for hours.
+    """
 
     section: Section
     clips: pd.DataFrame
     levels: pd.DataFrame  # NaN where nothing is mixed, so nothing depends on them: rendering measures them
     plan: pd.DataFrame
-    tasks: list[ShardTask]
+    tasks: Callable[[], list[ShardTask]]
     noise: dict[str, NoiseSummary] = field(default_factory=dict)
 
 
@@ -86,15 +92,16 @@ def plan_sections(
     return planned
 
 
+def batches(sections: Sequence[PlannedSection]) -> list[list[PlannedSection]]:
+    """Sections whose shards are rendered together: enough to keep workers busy, few enough for the memory."""
+    return [list(sections[part]) for part in parts([len(section.clips) for section in sections], AT_ONCE)]
+
+
 def _validate(plans: list[pd.DataFrame]) -> None:
     """Validate the plans of all sections, many at a time: a check takes a millisecond, however few the rows, and all of
     a million clips would take half a gigabyte. That names are unique in a machine type, the clip table has shown."""
-    batch: list[pd.DataFrame] = []
-    for number, plan in enumerate(plans, start=1):
-        batch.append(plan)
-        if number == len(plans) or sum(map(len, batch)) >= VALIDATED_ROWS:
-            MixPlan.validate(pd.concat(batch, ignore_index=True), lazy=True)
-            batch = []
+    for part in parts(list(map(len, plans)), AT_ONCE):
+        MixPlan.validate(pd.concat(plans[part], ignore_index=True), lazy=True)
 
 
 def _noise_banks(inputs: Inputs, root: Place) -> dict[int, dict[str, NoiseBank]]:
@@ -144,25 +151,27 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
     rows = clips.groupby("archive", sort=False).indices
     wanted = pd.concat([inputs.clips(section)[ARCHIVE_MEMBER] for section in inputs.sections])
     expected = {str(key): members for key, members in wanted.groupby("archive")["member"]}
-    archives: dict[str, levels.ArchiveClips] = {}
-    for key in sorted(expected):
-        # All of the archive's clips, not the sections' alone: the cache is valid for one list of members.
-        own = clips.iloc[rows[key]]
-        members = own["member"].tolist()
-        if not inputs.variant.adds_noise:
-            # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
-            on_progress(len(members))
-            continue
-        path, checksum = inputs.release.archives[key], inputs.release.checksums[key]
-        ids = map(SectionId, own["machine_type"], own["section"])
-        lengths = {m: inputs.shapes[id].n_samples for m, id in zip(members, ids, strict=True)}
-        inflated.expect(path, expected[key])
-        archives[key] = levels.ArchiveClips(path, checksum, lengths)
-    measured = levels.load_levels(list(archives.values()), run, on_progress, form, inflated)
-    for (key, archive), table in zip(archives.items(), measured, strict=True):
-        found[rows[key]] = table.loc[list(archive.lengths), ["power", "peak"]]
+    keys, sizes = sorted(expected), [len(rows[key]) for key in sorted(expected)]
+    if not inputs.variant.adds_noise:
+        # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
+        on_progress(sum(sizes))
+        keys, sizes = [], []
+    for part in parts(sizes, AT_ONCE):
+        for key in keys[part]:
+            inflated.expect(inputs.release.archives[key], expected[key])
+        archives = {key: _archive_clips(inputs, key, clips.iloc[rows[key]]) for key in keys[part]}
+        measured = levels.load_levels(list(archives.values()), run, on_progress, form, inflated)
+        for (key, archive), table in zip(archives.items(), measured, strict=True):
+            found[rows[key]] = table.loc[list(archive.lengths), ["power", "peak"]]
     columns = pd.DataFrame(found, columns=["power", "peak"])
     return {id: columns.iloc[own].reset_index(drop=True) for id, own in inputs.rows_by_section.items()}
+
+
+def _archive_clips(inputs: Inputs, key: str, clips: pd.DataFrame) -> levels.ArchiveClips:
+    """All of an archive's clips, not the sections' alone: the cache of levels is valid for one list of members."""
+    ids = map(SectionId, clips["machine_type"], clips["section"])
+    lengths = {member: inputs.shapes[id].n_samples for member, id in zip(clips["member"], ids, strict=True)}
+    return levels.ArchiveClips(inputs.release.archives[key], inputs.release.checksums[key], lengths)
 
 
 @dataclass(frozen=True)
@@ -189,7 +198,7 @@ def _plan_section(inputs: Inputs, decision: Decision, section: Section, prepared
         drawn = draw_noise(section, clips, n_noise_clips, seed, sides) if mixing else [[]] * len(clips)
         cross_powers = levels.cross_powers(drawn, banks)
         plan = mix_plan.plan_section(section, clips, clip_levels, drawn, tables, cross_powers, inputs.variant)
-    tasks = _shard_tasks(inputs, decision, section, plan, clip_levels, banks, prepared.inflated)
+    tasks = partial(_shard_tasks, inputs, decision, section, plan, clip_levels, banks, prepared.inflated)
     noise = {kind: summaries[kind] for kind in section.noise_kinds if kind in summaries}
     return PlannedSection(section, clips, clip_levels, plan, tasks, noise)
 

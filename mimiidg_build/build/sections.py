@@ -86,17 +86,18 @@ def render_sections(
         A clip cannot be read, a shard not written, or a measured SNR is off its plan.
     """
     finished: dict[tuple[str, int], RenderedShard] = {}
-    for section in planned:
-        done = _finished_shards(decision, section)
+    tasks = [section.tasks() for section in planned]
+    for section, own in zip(planned, tasks, strict=True):
+        done = _finished_shards(decision, section, own)
         finished |= {(shard.section, shard.start): shard for shard in done}
         on_progress(sum(len(shard.n_saturated) for shard in done))  # n_saturated has one number per clip
-    waiting = [(task,) for section in planned for task in section.tasks if _key(task) not in finished]
+    waiting = [(task,) for own in tasks for task in own if _key(task) not in finished]
     # one graph for all sections: a small section has fewer shards than there are workers
     for shard in run(render_shard, waiting, lambda shard: on_progress(len(shard.n_saturated))):
         finished[shard.section, shard.start] = shard
     return {
-        section.section.id: finished_section(inputs, section, [finished[_key(task)] for task in section.tasks])
-        for section in planned
+        section.section.id: finished_section(inputs, section, [finished[_key(task)] for task in own])
+        for section, own in zip(planned, tasks, strict=True)
     }
 
 
@@ -104,15 +105,15 @@ def _key(task: ShardTask) -> tuple[str, int]:
     return task.section, task.start
 
 
-def _finished_shards(decision: Decision, planned: PlannedSection) -> list[RenderedShard]:
+def _finished_shards(decision: Decision, planned: PlannedSection, tasks: list[ShardTask]) -> list[RenderedShard]:
     """Shards that an earlier run of this build finished, or that an earlier store of the variant has."""
-    noted = [shard for task in planned.tasks if (shard := read_entry(task)) is not None]
+    noted = [shard for task in tasks if (shard := read_entry(task)) is not None]
     earlier = decision.reuse.get(planned.section.id)
-    if earlier is None or len(noted) == len(planned.tasks):
+    if earlier is None or len(noted) == len(tasks):
         return noted
     # a noted shard may have been rendered because the earlier store's is damaged: it must not be replaced by that
     starts = {shard.start for shard in noted}
-    waiting = [task for task in planned.tasks if task.start not in starts]
+    waiting = [task for task in tasks if task.start not in starts]
     return noted + _link_shards(decision, planned.section, waiting, earlier)
 
 

@@ -17,7 +17,7 @@ from mimiidg_build.audio.inflated import InflatedMembers, inflated_members
 from mimiidg_build.build.checks import check_build, check_name_is_free
 from mimiidg_build.build.decision import Decision, decide
 from mimiidg_build.build.inputs import Inputs, read_inputs
-from mimiidg_build.build.planning import PlannedSection, plan_sections
+from mimiidg_build.build.planning import PlannedSection, batches, plan_sections
 from mimiidg_build.build.publish import move_latest, open_staging, publish
 from mimiidg_build.build.sections import RenderedSection, render_sections
 from mimiidg_build.datasets.findings import findings_frame
@@ -50,8 +50,9 @@ class BuildExecutor(Executor[Stage]):
     """Runs the stages of a build. This one calls them; a flow's makes a task of each, to be watched and retried."""
 
     def batches(self, sections: Sequence[PlannedSection]) -> list[list[PlannedSection]]:
-        """Sections that are rendered together; all by default, since small ones have fewer shards than workers."""
-        return [list(sections)]
+        """Sections that are rendered together; by default as many as memory allows: small ones have fewer shards than
+        there are workers."""
+        return batches(sections)
 
 
 def build_variant(

@@ -182,7 +182,7 @@ def _render(
 ) -> None:
     """Damaged shards into the partial store; the tables too, for which every clip's measured SNR must be known."""
     with_tables = not damaged.isdisjoint(TABLES)
-    tasks = [task for section in planned for task in section.tasks]
+    tasks = [task for section in planned for task in section.tasks()]
     wanted = [task for task in tasks if not damaged.isdisjoint(task.objects)]
     rest = [task for task in tasks if with_tables and task not in wanted]
     on_progress = reporter.step("repair", sum(len(task.clips) for task in wanted + rest))
@@ -193,7 +193,7 @@ def _render(
     if with_tables:
         rendered = {}
         for section in planned:
-            shards = [results[task.section, task.start] for task in section.tasks]
+            shards = [results[task.section, task.start] for task in section.tasks()]
             rendered[section.section.id] = finished_section(inputs, section, shards)
         for name, content in tables(rendered).items():
             write_object(decision.staging, name, content)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from mimiidg_build.build.decision import Decision
 from mimiidg_build.build.inputs import Inputs, read_inputs
-from mimiidg_build.build.planning import plan_sections
+from mimiidg_build.build.planning import batches, plan_sections
 from mimiidg_build.build.publish import tables
 from mimiidg_build.build.render import ShardTask, render_unwritten
 from mimiidg_build.build.sections import RenderedSection, finished_section
@@ -33,6 +33,7 @@ from mimiidg_build.fetch.transfer import hash_file
 from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.progress import OnProgress, OnTransfer, Reporter, no_progress
 from mimiidg_build.schemas.manifests import DatasetManifest
+from mimiidg_build.schemas.stores import RenderedShard
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.damage import verify_objects
 from mimiidg_build.store.store import Store
@@ -202,21 +203,28 @@ def render_again(
         return changed
     unused = Decision(store.fingerprint, None, store.path, store.path)  # the tasks' paths are not written to here
     planned = plan_sections(inputs, unused, root, run)
-    # without the levels that are known: the cache that they are from may be what is wrong
-    tasks = [(_unmeasured(task),) for section in planned for task in section.tasks]
-    results = run(render_unwritten, tasks, lambda result: on_progress(len(result.n_saturated)))
-    problems = [
+    problems: list[str] = []
+    sections: dict[str, RenderedSection] = {}
+    for batch in batches(planned):
+        # without the levels that are known: the cache that they are from may be what is wrong
+        tasks = [[(_unmeasured(task),) for task in section.tasks()] for section in batch]
+        flat = [task for own in tasks for task in own]
+        results = iter(run(render_unwritten, flat, lambda shard: on_progress(len(shard.n_saturated))))
+        for section, own in zip(batch, tasks, strict=True):
+            shards = [next(results) for _ in own]
+            problems += _other_bytes(store, shards)
+            sections[section.section.id] = finished_section(inputs, section, shards)
+    return problems + _compare_tables(store, sections)
+
+
+def _other_bytes(store: Store, shards: Sequence[RenderedShard]) -> list[str]:
+    """One line for every file of some shards that was rendered to other bytes than the store has."""
+    return [
         f"{rendered.path}: renders to other bytes than are recorded"
-        for result in results
-        for rendered in result.objects
+        for shard in shards
+        for rendered in shard.objects
         if (recorded := store.attributes.objects.get(rendered.path)) is None or recorded.blake3 != rendered.blake3
     ]
-    rest = iter(results)
-    sections = {
-        section.section.id: finished_section(inputs, section, [next(rest) for _ in section.tasks])
-        for section in planned
-    }
-    return problems + _compare_tables(store, sections)
 
 
 def _unmeasured(task: ShardTask) -> ShardTask:

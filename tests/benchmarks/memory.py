@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks.memory``. Each command is ``mimiidg`` in a process of its own; what counts is the resident
 memory of it and of all processes that it starts, taken together, at its highest: looked at every 20 ms. Pages that
-several of them share count once for each. Builds are from archives to the published store, levels included. What is in
+several of them share count once for each. Builds are from archives to the published store, levels included; one that
+does not count goes before them, so that no kernel is compiled in those that do. Training is of one epoch. What is in
 the clips does not matter: ``--simulated`` takes archives of square waves (``simulated.py``), which are made in seconds.
 
 Bars: 1 GB, but for training, whose clips are held in memory up to 4 GiB; a build's memory is flat: the largest takes
@@ -12,11 +13,12 @@ most 1.1.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts
@@ -38,7 +40,7 @@ def commands(dataset: str, exported: str, workers: int) -> dict[str, list[str]]:
     """What is run, in this order: the second build's store is what all others work on."""
     workers_ = ["--workers", str(workers)]
     build = ["--name", NAME, "--dataset", dataset, "--replace", *workers_]
-    training = ["--model", "autoencoder", "--profile", "smoke", "--workers", "1"]
+    training = ["--model", "autoencoder", "--profile", "smoke", "--epochs", "1", "--workers", "1"]
     return {
         BUILDS[1]: ["build", "released", *build],
         BUILDS[0]: ["build", "paper", *build],
@@ -50,7 +52,9 @@ def commands(dataset: str, exported: str, workers: int) -> dict[str, list[str]]:
     }
 
 
-def measure(root: Path, percent: float, workers: int, simulated: bool) -> dict[str, Took]:
+def measure(
+    root: Path, percent: float, workers: int, simulated: bool, without: Collection[str] = ()
+) -> dict[str, Took]:
     """Every command, on a release of this size; what they write is removed."""
     spec = SyntheticSpec(percent, 0)
     dataset = spec.name
@@ -58,15 +62,28 @@ def measure(root: Path, percent: float, workers: int, simulated: bool) -> dict[s
         simulate_archives(spec, root)
         fetch_dataset(dataset, root, offline=True)  # takes them as they are
     make_synthetic(derive_variant(load_variant("paper"), dataset=dataset), root)
-    forget_levels(root)
-    took = {}
+    _warm_up()
+    took: dict[str, Took] = {}
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         for what, arguments in commands(dataset, f"{scratch}/exported", workers).items():
+            if what in without:
+                continue
+            if what in BUILDS:
+                forget_levels(root)
             took[what] = mimiidg(*arguments, "--root", str(root), "--quiet", watched=True)
             print(f"{percent:g} %, {what}: {took[what].tree_mb:.0f} MB, {took[what].cpu_s:.1f} s", file=sys.stderr)
     for folder in ("variants", "runs", "reports"):
         shutil.rmtree(root / folder / NAME, ignore_errors=True)
     return took
+
+
+@functools.cache  # once
+def _warm_up() -> None:
+    """Compile what this machine has not cached yet: a compiler's memory is not a build's."""
+    with tempfile.TemporaryDirectory() as directory:
+        spec = SyntheticSpec(1, 0)
+        simulate_archives(spec, Path(directory))
+        mimiidg(*commands(spec.name, "", 1)[BUILDS[0]], "--root", directory, "--quiet")
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
@@ -76,12 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     options.add_argument("--percents", type=float, nargs="+", default=[1, 5, 20], help="sizes; 1 is 180 clips")
     options.add_argument("--simulated", action="store_true", help="square waves, where no archives are there")
     options.add_argument("--workers", type=int, default=os.cpu_count())
+    options.add_argument("--without", nargs="+", default=[], metavar="COMMAND", help=f'as "{TRAINING}"')
     given = options.parse_args(arguments)
     found: dict[int, dict[str, Took]] = {}
     with working_root(given.root) as root:
         for percent in given.percents:
             n_clips = SECTIONS * sum(clip_counts(percent).values())
-            found[n_clips] = measure(root, percent, given.workers, given.simulated)
+            found[n_clips] = measure(root, percent, given.workers, given.simulated, given.without)
     smallest, largest = found[min(found)], found[max(found)]
     growths = _exponents(found)
     rows = [

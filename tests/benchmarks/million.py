@@ -32,14 +32,14 @@ from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.build import render
 from mimiidg_build.build.decision import decide
 from mimiidg_build.build.inputs import read_inputs
-from mimiidg_build.build.planning import plan_sections
+from mimiidg_build.build.planning import batches, plan_sections
 from mimiidg_build.build.publish import open_staging, publish
-from mimiidg_build.build.sections import render_sections
+from mimiidg_build.build.sections import RenderedSection, render_sections
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.variant import load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset, validate_dataset
-from mimiidg_build.parallel.runner import runner
+from mimiidg_build.parallel.runner import Runner, runner
 from mimiidg_build.schemas.stores import StoredObject
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.store import damage
@@ -199,9 +199,15 @@ def build(step: Steps, root: Path, variant: Variant) -> None:
     decision = step("decision", lambda: decide(inputs, root))
     planned = step("plan", lambda: plan_sections(inputs, decision, root, stated_levels))
     open_staging(decision)
-    step("journal, written", lambda: render_sections(inputs, decision, planned, sparse_runner(planned)))
+
+    def render(run: Runner) -> dict[str, RenderedSection]:
+        every = [render_sections(inputs, decision, batch, run) for batch in batches(planned)]
+        return {key: section for rendered in every for key, section in rendered.items()}
+
+    step("journal, written", lambda: render(sparse_runner(planned)))
     with digests_of_zeros():
-        rendered = step("journal, read back", lambda: render_sections(inputs, decision, planned, refuse))
+        rendered = step("journal, read back", lambda: render(refuse))
+    planned.clear()  # as a build: see `planned_and_rendered`
     step("tables, metadata, `latest`", lambda: publish(inputs, decision, rendered, runner()))
 
 

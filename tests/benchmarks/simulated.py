@@ -72,12 +72,14 @@ def simulate_store(variant: Variant, root: Path) -> Store:
 
 def sparse_runner(planned: Sequence[PlannedSection]) -> Runner:
     """A runner that lays out shards, and notes them in the journal, instead of rendering them; at the planned SNRs."""
-    snrs_db = {section.section.section_id.group: section.plan["added_noise_snr_db"].tolist() for section in planned}
+    snrs_db = {section.section.section_id.group: section.plan["added_noise_snr_db"].to_numpy() for section in planned}
 
     def run(
         function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], on_result: Callable[[Any], None]
     ) -> list[Any]:
-        return [_sparse_shard(task, snrs_db[task.section][task.start :][: len(task.clips)]) for (task,) in tasks]
+        return [
+            _sparse_shard(task, snrs_db[task.section][task.start :][: len(task.clips)].tolist()) for (task,) in tasks
+        ]
 
     return run
 

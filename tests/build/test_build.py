@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ import zarr
 
 from mimiidg_build.audio.archive import open_archive
 from mimiidg_build.audio.wav import decode_clip
-from mimiidg_build.build import inputs, metadata, planning, render, sections
+from mimiidg_build.build import inputs, metadata, planning, render, sections, variant
 from mimiidg_build.build.inputs import read_inputs, read_plan
 from mimiidg_build.build.variant import build_variant
 from mimiidg_build.datasets.variant import derive_variant, load_variant, parse_variant
@@ -148,6 +150,35 @@ def test_bytes_do_not_depend_on_workers(
 def test_bytes_of_all_sections_do_not_depend_on_workers(built: Store, root: Path, scheduler: str, workers: int) -> None:
     store = build_variant(DEMO, root, scheduler=scheduler, workers=workers).store
     assert files(store.path) == files(built.path)
+
+
+def test_very_many_clips_are_worked_on_in_parts(
+    root: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks, levels and members of a million clips would take gigabytes; and nothing else is another."""
+    monkeypatch.setattr(planning, "AT_ONCE", 10)  # each section has 12
+    measured, rendered, verified = list[int](), list[list[str]](), list[set[str]]()
+    load_levels, render_sections = planning.levels.load_levels, variant.render_sections
+
+    def load(archives: Sequence[Any], *arguments: Any) -> Any:
+        measured.append(len(archives))
+        return load_levels(archives, *arguments)
+
+    def render_some(inputs: Any, decision: Any, batch: Sequence[Any], *arguments: Any) -> Any:
+        rendered.append([section.section.id for section in batch])
+        return render_sections(inputs, decision, batch, *arguments)
+
+    def verify(function: Any, tasks: Sequence[tuple[Any]], on_result: Any) -> Any:
+        verified.append({task.section for (task,) in tasks})
+        return runner("threads", 1)(function, tasks, on_result)
+
+    monkeypatch.setattr(planning.levels, "load_levels", load)
+    monkeypatch.setattr(variant, "render_sections", render_some)
+    built = build_variant(two_sections(root), root)
+    assert (measured, rendered) == ([1, 1], [["fan/00"], ["valve/00"]])
+    assert files(built.store.path) == undisturbed
+    assert render_again(built.store, root, verify) == []
+    assert verified == [{"fan/section_00"}, {"valve/section_00"}]
 
 
 def test_deep_verify_renders_the_same(built: Store) -> None:

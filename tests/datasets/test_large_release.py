@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from mimiidg_build.audio.wav import encode_wav
@@ -54,6 +55,8 @@ def test_parts_make_the_same_release(
     parts = read(tmp_path, files)
     assert read_together == [["valve.zip", "fan.zip", "pump.zip"], ["fan.zip"], ["pump.zip"], ["valve.zip"]]
     pd.testing.assert_frame_equal(parts.clips, whole.clips)
+    n_pieces = {column.num_chunks for column in pa.Table.from_pandas(parts.clips).columns}
+    assert n_pieces == {1}, "Arrow joins all pieces whenever a few rows are taken"
     assert {"no_archive", "index_gap"} <= set(whole.findings["kind"])
     pd.testing.assert_frame_equal(in_order(parts.findings), in_order(whole.findings))
 

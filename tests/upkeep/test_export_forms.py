@@ -263,7 +263,7 @@ def test_two_clips_of_one_path_are_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves the closing of its files to Python
 def test_webdataset_reads_every_clip(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wds = pytest.importorskip("webdataset")
-    monkeypatch.setattr("mimiidg_build.upkeep.export.clips.parts.__defaults__", (5000,))
+    monkeypatch.setattr("mimiidg_build.upkeep.export.webdataset.SHARD_BYTES", 5000)
     export_store(store, out := tmp_path / "out", file_format="webdataset")
     clips = store.clips
     shards = {split: sorted(path.name for path in out.glob(f"{split}-*.tar")) for split in ("train", "test")}
@@ -295,7 +295,7 @@ def test_datasets_loads_the_folder(store: Store, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()
-    monkeypatch.setattr("mimiidg_build.upkeep.export.clips.parts.__defaults__", (5000,))
+    monkeypatch.setattr("mimiidg_build.upkeep.export.huggingface.SHARD_BYTES", 5000)
     export_store(store, out := tmp_path / "out", file_format="huggingface")
     assert len(list(out.glob("data/fan/test-*.parquet"))) > 1
     loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
@@ -349,7 +349,8 @@ def test_an_interrupted_export_goes_on(
     store: Store, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was whole is not written again, all clips are counted, and the bytes are those of one that ran through."""
-    monkeypatch.setattr("mimiidg_build.upkeep.export.clips.parts.__defaults__", (5000,))
+    monkeypatch.setattr("mimiidg_build.upkeep.export.webdataset.SHARD_BYTES", 5000)
+    monkeypatch.setattr("mimiidg_build.upkeep.export.huggingface.SHARD_BYTES", 5000)
     export_store(store, whole := tmp_path / "whole", **options)
     counted: list[int] = []
 

@@ -72,18 +72,3 @@ def as_parquet(table: pd.DataFrame) -> bytes:
 def wav_sizes(table: pd.DataFrame) -> list[int]:
     """Bytes of every clip's samples, from :func:`clip_table`."""
     return [int(size) for size in 2 * table["n_samples"] * table["channels"]]
-
-
-def parts(sizes: Sequence[int], most: int = SHARD_BYTES) -> list[slice]:
-    """Rows in parts of at most ``most`` bytes each; a row that is larger is a part of its own.
-
-    >>> parts([3, 3, 3, 9, 1], most=6)
-    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None), slice(4, 5, None)]
-    """
-    found, start, total = [], 0, 0
-    for row, size in enumerate(sizes):
-        if total + size > most and row > start:
-            found.append(slice(start, row))
-            start, total = row, 0
-        total += size
-    return [*found, slice(start, len(sizes))] if len(sizes) > start else found

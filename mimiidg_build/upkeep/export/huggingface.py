@@ -16,11 +16,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mimiidg_build.datasets.rows import parts
 from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import CONDITIONS, SPLITS
 from mimiidg_build.store.croissant import PARQUET, Node, file_set, record_set
 from mimiidg_build.store.store import Store
-from mimiidg_build.upkeep.export.clips import clip_table, parts, wav_files, wav_sizes
+from mimiidg_build.upkeep.export.clips import SHARD_BYTES, clip_table, wav_files, wav_sizes
 from mimiidg_build.upkeep.export.target import Target
 from mimiidg_build.upkeep.export.webdataset import label
 
@@ -50,7 +51,7 @@ def table(store: Store) -> pd.DataFrame:
     names = [PurePosixPath(member).name for member in store.clips["member"]]
     clips["file_name"], clips["file"] = names, ""
     for (machine_type, split), rows in clips.groupby(["machine_type", "split"]):
-        shards = parts(wav_sizes(rows))
+        shards = parts(wav_sizes(rows), SHARD_BYTES)
         for number, part in enumerate(shards):
             name = f"data/{machine_type}/{split}-{number:05d}-of-{len(shards):05d}.parquet"
             clips.loc[rows.index[part], "file"] = name

@@ -16,11 +16,12 @@ from typing import Any
 
 import pandas as pd
 
+from mimiidg_build.datasets.rows import parts
 from mimiidg_build.schemas.attributes import row_attributes
 from mimiidg_build.schemas.manifests import CONDITIONS, SPLITS
 from mimiidg_build.store.croissant import Node, file_object, file_set
 from mimiidg_build.store.store import Store
-from mimiidg_build.upkeep.export.clips import clip_table, parts, wav_files, wav_sizes
+from mimiidg_build.upkeep.export.clips import SHARD_BYTES, clip_table, wav_files, wav_sizes
 from mimiidg_build.upkeep.export.target import Target
 
 TAR = "application/x-tar"
@@ -37,7 +38,7 @@ def table(store: Store) -> pd.DataFrame:
     clips["shard"] = ""
     for split in SPLITS:
         rows = clips.index[clips["split"] == split]
-        for number, part in enumerate(parts(wav_sizes(clips.loc[rows]))):
+        for number, part in enumerate(parts(wav_sizes(clips.loc[rows]), SHARD_BYTES)):
             clips.loc[rows[part], "shard"] = f"{split}-{number:06d}.tar"
     return clips
 
