@@ -25,6 +25,7 @@ import pytest
 from mimiidg_build import cli
 from mimiidg_build.benchmark.model_result import ModelResult
 from mimiidg_build.build.variant import build_variant
+from mimiidg_build.datasets.manifest import load_dataset
 from mimiidg_build.datasets.synthetic import SyntheticSpec
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.storage.places import ObjectPath
@@ -203,6 +204,19 @@ def test_object_requests(small_root: Path, capsys: pytest.CaptureFixture[str]) -
     assert reads.value > 1 and reads.holds, "a clip and its noise: a range each"
     assert others.value > 3 and others.holds
     assert re.search(r"put +[1-9]", capsys.readouterr().out)
+
+
+def test_a_million_clips_are_of_a_release_that_can_be_read(tmp_path: Path) -> None:
+    """Of 120 archives: lines of a manifest as long as that are refused."""
+    variant = load_variant(str(million.simulate(tmp_path, 360, 8)))
+    assert len(load_dataset(variant.dataset).records[0].files) == 120
+
+
+def test_exponents_are_of_the_largest_sizes() -> None:
+    took = [commands.Took(0.0, seconds, "", tree_mb=100.0) for seconds in (5.0, 1.0, 8.0)]
+    found = {n_clips: {"export": one} for n_clips, one in zip((100, 1000, 4000), took, strict=True)}
+    assert memory.exponents(found) == {"export": pytest.approx(1.5)}
+    assert memory.exponents({100: found[100]}) == {}
 
 
 @OF_LIBROSA

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -71,7 +71,7 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     ['a', 'b']
     """
     whole = pa.Table.from_pandas(pd.concat(tables, ignore_index=True), preserve_index=False)
-    return whole.combine_chunks().to_pandas()
+    return cast(pd.DataFrame, whole.combine_chunks().to_pandas())
 
 
 def parts(sizes: Sequence[int], most: int) -> list[slice]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from mimiidg_build.storage.places import Place
 
 LEVELS_VERSION = "levels-1"  # levels that another version measured are measured again
 FIRST_CHANNEL = ClipFormat()
+BLOCK = 12  # noise clips of 1.3 MB at hand, and as many that they are multiplied with
 TASK_CLIPS = 64  # 0.1 s of work: long beside what handing out a task takes, short enough to spread evenly
 
 
@@ -206,13 +207,26 @@ def cross_powers(drawn: Sequence[Sequence[NoiseDraw]], banks: Mapping[str, Noise
         At full scale 1.
     """
 
-    @lru_cache(maxsize=64)  # of 1.3 MB each
+    @lru_cache(maxsize=2 * BLOCK)
     def read(drawn: NoiseDraw) -> npt.NDArray[np.float64]:
         return banks[drawn.kind].read(drawn.row).astype(np.float64)
 
-    @cache  # sections draw from few noise clips: most pairs come up several times
-    def cross_power(first: NoiseDraw, second: NoiseDraw) -> float:
+    # sections draw from few noise clips: most pairs come up several times
+    powers = {
         # not np.dot, for the reasons given in audio.level
-        return float(np.einsum("i,i->", read(first), read(second))) / banks[first.kind].n_samples
+        (first, second): float(np.einsum("i,i->", read(first), read(second))) / banks[first.kind].n_samples
+        for first, second in _in_blocks({(layers[0], layers[1]) for layers in drawn if len(layers) == 2})
+    }
+    return np.array([powers.get(tuple(layers), 0.0) for layers in drawn])
 
-    return np.array([cross_power(*layers) if len(layers) == 2 else 0.0 for layers in drawn])
+
+def _in_blocks(pairs: Set[tuple[NoiseDraw, NoiseDraw]]) -> list[tuple[NoiseDraw, NoiseDraw]]:
+    """Pairs in an order that reads each second clip once for a block of first ones: half the reads of 64 clips at hand
+    that are drawn at random, in a third of their 80 MB, which were a quarter of a large build's memory.
+
+    >>> a, b, c, d = (NoiseDraw("A", row) for row in range(4))
+    >>> [(x.row, y.row) for x, y in _in_blocks({(a, d), (b, c), (b, d), (a, c)})]
+    [(0, 2), (1, 2), (0, 3), (1, 3)]
+    """
+    blocks = {first: rank // BLOCK for rank, first in enumerate(sorted({first for first, _ in pairs}))}
+    return sorted(pairs, key=lambda pair: (blocks[pair[0]], pair[1], pair[0]))

@@ -39,7 +39,7 @@ TRAINING = "benchmark autoencoder"
 def commands(dataset: str, exported: str, workers: int) -> dict[str, list[str]]:
     """What is run, in this order: the second build's store is what all others work on."""
     workers_ = ["--workers", str(workers)]
-    build = ["--name", NAME, "--dataset", dataset, "--replace", *workers_]
+    build = ["--name", NAME, "--dataset", dataset, *workers_]
     training = ["--model", "autoencoder", "--profile", "smoke", "--epochs", "1", "--workers", "1"]
     return {
         BUILDS[1]: ["build", "released", *build],
@@ -70,6 +70,7 @@ def measure(
                 continue
             if what in BUILDS:
                 forget_levels(root)
+                shutil.rmtree(root / "variants" / NAME, ignore_errors=True)  # the disk need not hold two stores
             took[what] = mimiidg(*arguments, "--root", str(root), "--quiet", watched=True)
             print(f"{percent:g} %, {what}: {took[what].tree_mb:.0f} MB, {took[what].cpu_s:.1f} s", file=sys.stderr)
     for folder in ("variants", "runs", "reports"):
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
             n_clips = SECTIONS * sum(clip_counts(percent).values())
             found[n_clips] = measure(root, percent, given.workers, given.simulated, given.without)
     smallest, largest = found[min(found)], found[max(found)]
-    growths = _exponents(found)
+    growths = exponents(found)
     rows = [
         {"command": what}
         | {f"{n:,} clips": f"{took[what].tree_mb:.0f} MB, {took[what].cpu_s:.1f} s" for n, took in found.items()}
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     return ratios
 
 
-def _exponents(found: dict[int, dict[str, Took]]) -> dict[str, float]:
+def exponents(found: dict[int, dict[str, Took]]) -> dict[str, float]:
     """By which power of the number of clips each command's time grows between the two largest sizes; none of one."""
     if len(found) < 2:
         return {}

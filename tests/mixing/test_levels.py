@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.errors import DataError
 from mimiidg_build.mixing import levels
 from mimiidg_build.mixing.draws import NoiseDraw
-from mimiidg_build.mixing.levels import TASK_CLIPS, ArchiveClips, cross_powers, load_levels
+from mimiidg_build.mixing.levels import BLOCK, TASK_CLIPS, ArchiveClips, cross_powers, load_levels
 from mimiidg_build.mixing.noise_bank import NoiseBank
 from mimiidg_build.parallel.runner import runner
 from mimiidg_build.schemas.tables import Levels
@@ -154,3 +155,34 @@ def test_cross_powers_are_means_of_products(tmp_path: Path) -> None:
     two, one = (float(np.mean(factory[i] / 32768 * pump[k].astype(np.float64))) for i, k in ((2, 1), (1, 0)))
     square = float(np.mean(pump[0].astype(np.float64) ** 2))
     np.testing.assert_allclose(found, [two, 0, 0, two, one, square], rtol=1e-12)
+
+
+def test_cross_powers_read_noise_seldom_and_hold_few_clips_of_it() -> None:
+    """A clip of ten seconds takes 1.3 MB: those of a bank, all at once, were a quarter of a build's memory."""
+    rng, read, held = np.random.default_rng(0), list[int](), list[weakref.ref[Any]]()
+
+    class Samples(np.ndarray):
+        """Arrays whose copies can be counted while they are there."""
+
+        def astype(self, *arguments: Any, **options: Any) -> Any:
+            copied = super().astype(*arguments, **options)
+            held.append(weakref.ref(copied))
+            return copied
+
+    class Bank:
+        n_samples, samples = 8, rng.normal(size=(3 * BLOCK, 8)).astype(np.float32)
+
+        def read(self, row: int) -> Any:
+            read.append(row)
+            most.append(sum(copied() is not None for copied in held))
+            return self.samples[row].view(Samples)
+
+    most: list[int] = []
+    firsts, seconds = 2 * BLOCK, 3 * BLOCK
+    pairs = [[NoiseDraw("A", i), NoiseDraw("B", k)] for i in range(firsts) for k in range(seconds)]
+    rng.shuffle(pairs)
+    banks: Any = {"A": Bank(), "B": Bank()}
+    found = cross_powers([[NoiseDraw(*layer) for layer in layers] for layers in pairs], banks)
+    assert len(read) == firsts + 2 * seconds and max(most) <= 2 * BLOCK
+    wanted = np.einsum("is,ks->ik", *[Bank.samples.astype(np.float64)] * 2) / 8
+    np.testing.assert_allclose(found, [wanted[i[1], k[1]] for i, k in pairs], rtol=1e-12, atol=1e-15)
