@@ -212,7 +212,7 @@ def cross_powers(drawn: Sequence[Sequence[NoiseDraw]], banks: Mapping[str, Noise
         return banks[drawn.kind].read(drawn.row).astype(np.float64)
 
     # sections draw from few noise clips: most pairs come up several times
-    powers = {
+    powers: dict[tuple[NoiseDraw, ...], float] = {
         # not np.dot, for the reasons given in audio.level
         (first, second): float(np.einsum("i,i->", read(first), read(second))) / banks[first.kind].n_samples
         for first, second in _in_blocks({(layers[0], layers[1]) for layers in drawn if len(layers) == 2})
