@@ -158,7 +158,7 @@ def test_cross_powers_are_means_of_products(tmp_path: Path) -> None:
 
 
 def test_cross_powers_read_noise_seldom_and_hold_few_clips_of_it() -> None:
-    """A clip of ten seconds takes 1.3 MB: those of a bank, all at once, were a quarter of a build's memory."""
+    """A clip of ten seconds takes 1.3 MB: 64 at hand were a sixth of the memory of a plan."""
     rng, read, held = np.random.default_rng(0), list[int](), list[weakref.ref[Any]]()
 
     class Samples(np.ndarray):
