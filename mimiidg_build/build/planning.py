@@ -30,7 +30,7 @@ from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.storage.places import Place
 
 ARCHIVE_MEMBER = ["archive", "member"]  # what tells clips of a release apart
-# Clips whose members, levels, rows and tasks are there at once, beside the tables: of a million they would take 1.5 GB.
+# Clips whose members, levels, rows and tasks are there at once, beside the tables: of a million they would take 1 GB.
 AT_ONCE = 100_000
 
 
