@@ -188,15 +188,16 @@ def root(synthetic_archives: Path, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PREFECT_HOME whose database is migrated: five processor seconds of each first start. To be copied."""
+    """A PREFECT_HOME whose database is made: two processor seconds of each first start. To be copied."""
 
     def migrate(home: Path) -> None:
-        code = "import asyncio; from prefect.server.database import provide_database_interface as interface\n"
-        code += "asyncio.run(interface().create_db())"
+        code = "from prefect.server.database import provide_database_interface as interface\n"
+        code += "from mimiidg_build.flows.first_database import make_first_database as make; make(interface())"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
         environment |= {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
         home.mkdir(parents=True, mode=0o700)
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        assert (home / "prefect.db").is_file()
 
     return once(tmp_path_factory, "prefect", migrate)
 
