@@ -45,9 +45,9 @@ class Autoencoder(Detector):
         "paper": Settings(epochs=100, learning_rate=1e-4, batch_size=128),
         "released": Settings(epochs=100, learning_rate=1e-3, batch_size=512, held_out=0.1),
         "cpu": Settings(epochs=20, learning_rate=1e-3, batch_size=512),
-        # Few batches of little data: the running statistics have to follow faster. Every third window in batches of
-        # half the size: two thirds of the steps in half the time, and the same AUC (56.8 % on the demo, 55.6 before).
-        "smoke": Settings(epochs=3, learning_rate=3e-3, batch_size=64, train_hop=3, batch_norm_momentum=0.1),
+        # Few batches of little data: the running statistics have to follow faster. Every other window, at three times
+        # the rate: half the time, and no worse (mean AUC 58 % on the demo, 56 before).
+        "smoke": Settings(epochs=3, learning_rate=3e-3, batch_size=128, train_hop=2, batch_norm_momentum=0.1),
     }
     width = WIDTH
     needs = {"n_mels": N_MELS}
