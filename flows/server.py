@@ -72,7 +72,6 @@ class Server:
         kind["PREFECT__SERVER_FINAL"] = "1"
         if not schedules:
             kind["PREFECT__SERVER_EPHEMERAL"] = "1"
-            kind["PREFECT_SERVER_REGISTER_BLOCKS_ON_START"] = "false"  # forms for its pages: 0.7 s of the start
         access = {
             "PREFECT_SERVER_API_AUTH_STRING": secret,
             "PREFECT_API_AUTH_STRING": secret,
