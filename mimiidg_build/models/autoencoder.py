@@ -9,8 +9,9 @@ the DCASE 2023 baseline (``MahalanobisAutoencoder``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial, reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -28,9 +29,9 @@ WIDTH, N_MELS = 5, 128
 HIDDEN = (128, 128, 128, 128, 8, 128, 128, 128, 128)
 ENCODER_LAYERS = 3 * (1 + HIDDEN.index(min(HIDDEN)))  # linear, batch norm and ReLU, the bottleneck's included
 BATCH_NORM_EPS = 1e-3  # Keras' default; torch's is 1e-5
-# Windows a forward pass when scoring, four clips of 10 s: with what is computed in place they stay in a core's caches,
-# which scores 1.08 times as many clips a second as 20 MB at once did.
-SCORE_WINDOWS = 1236
+# Windows a forward pass when scoring, two clips of 10 s: with what is computed in place they stay in a core's caches,
+# which scores 1.1 times as many clips a second as 20 MB at once did.
+SCORE_WINDOWS = 618
 
 
 class Autoencoder(Detector):
@@ -44,8 +45,9 @@ class Autoencoder(Detector):
         "paper": Settings(epochs=100, learning_rate=1e-4, batch_size=128),
         "released": Settings(epochs=100, learning_rate=1e-3, batch_size=512, held_out=0.1),
         "cpu": Settings(epochs=20, learning_rate=1e-3, batch_size=512),
-        # Few batches of little data: the running statistics have to follow faster.
-        "smoke": Settings(epochs=3, learning_rate=1e-3, batch_size=128, batch_norm_momentum=0.1),
+        # Few batches of little data: the running statistics have to follow faster. Every other window, at three times
+        # the rate: half the time, and no worse (mean AUC 58 % on the demo, 56 before).
+        "smoke": Settings(epochs=3, learning_rate=3e-3, batch_size=128, train_hop=2, batch_norm_momentum=0.1),
     }
     width = WIDTH
     needs = {"n_mels": N_MELS}
@@ -87,9 +89,31 @@ class Autoencoder(Detector):
 
     def _residuals(self, logmel: Tensor) -> Iterator[Tensor]:
         """Reconstruction minus window, some clips at a time: [shape=(some clips, windows, 5, 128)]."""
+        # a class derived from this one may reconstruct in a way of its own
+        reconstruct = self._fused() if type(self).forward is Autoencoder.forward else self
         for windows in Windows(logmel, WIDTH, self.settings.score_hop).by_clip(SCORE_WINDOWS):
-            vectors = windows.flatten(0, 1).flatten(1)
-            yield self(vectors).sub_(vectors).view_as(windows)
+            vectors = windows.flatten(2).flatten(0, 1)
+            yield reconstruct(vectors).sub_(vectors).view(windows.shape)
+
+    def _fused(self) -> Callable[[Tensor], Tensor]:
+        """``forward`` in evaluation mode, each batch norm within the weights of the layer before it.
+
+        Without passes of its own for batch norm the autoencoder scores 1.05 times as many clips a second.
+        """
+        every, found = list(self.network), list[Callable[[Tensor], Tensor]]()
+        for layer, following in zip(every, [*every[1:], None], strict=True):
+            if isinstance(layer, nn.Linear) and isinstance(following, nn.BatchNorm1d):
+                found.append(_normed(layer, following))
+            elif not isinstance(layer, nn.BatchNorm1d):
+                found.append(layer)
+        return lambda vectors: reduce(lambda values, layer: layer(values), found, vectors)
+
+
+def _normed(linear: nn.Linear, norm: nn.BatchNorm1d) -> Callable[[Tensor], Tensor]:
+    """A layer and the batch norm after it, in evaluation mode, as one."""
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    return partial(F.linear, weight=linear.weight * scale[:, None], bias=(linear.bias - mean) * scale + norm.bias)
 
 
 @dataclass(frozen=True)

@@ -96,13 +96,16 @@ class Windows:
         Yields
         ------
         Tensor [shape=(some clips, per_clip, width, n_mels)], float32
+            Its windows overlap in memory where the log-mel is float32, too: not to be changed in place.
         """
-        n_clips = self.logmel.shape[0]
+        n_clips, n_frames, n_mels = self.logmel.shape
         step = max(1, limit // self.per_clip)
+        # A view of the clips, not a gather of rows: scoring with the autoencoder spent a tenth of its time on that.
+        shape = (n_clips, self.per_clip, self.width, n_mels)
+        stride = (n_frames * n_mels, self.hop * n_mels, n_mels, 1)
+        every = self.logmel.as_strided(shape, stride, self.logmel.storage_offset())
         for first in range(0, n_clips, step):
-            numbers = torch.arange(first, min(first + step, n_clips), device=self.logmel.device) * self.per_clip
-            every = numbers[:, None] + torch.arange(self.per_clip, device=self.logmel.device)
-            yield self.batch(every.flatten()).view(-1, self.per_clip, self.width, self.n_mels)
+            yield every[first : first + step].float()
 
 
 class WholeClips:

@@ -21,6 +21,7 @@ from mimiidg_build.evaluation import score_files
 from mimiidg_build.evaluation.decisions import decision_threshold
 from mimiidg_build.evaluation.scored_clips import by_section, file_names
 from mimiidg_build.models.base import Detector, Labels, ScoreTable
+from mimiidg_build.parallel.memory import keep_all_freed_memory
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.training.clip_dataset import ClipDataset
 from mimiidg_build.training.training_clips import to_device
@@ -142,6 +143,8 @@ class _Chunks:
     device: torch.device
 
     def __iter__(self) -> Iterator[tuple[Tensor, Labels]]:
+        if self.device.type == "cpu":
+            keep_all_freed_memory()  # to get each chunk's pages anew took a twelfth of the autoencoder's scoring
         labels = self.clips.labels().to(self.device)
         for numbers in self.clips.chunks(SCORED_BYTES):
             features = to_device(self.clips.read(numbers), self.device)

@@ -216,15 +216,15 @@ def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
     make_store(tmp_path, variant={"name": "small", "mixing": "none"})
     path = tmp_path / "mine.toml"
     path.write_text("batch_size = 64\nlearning_rate = 1e-2\n")
-    given = ["--set", "learning_rate=1e-3", "--set", "train_hop = 2", "--settings", path, "--precision", "bf16"]
+    given = ["--set", "learning_rate=3e-3", "--set", "train_hop = 4", "--settings", path, "--precision", "bf16"]
     done = changed_run(tmp_path, *given)
     # the learning rate is the profile's own, and so no change
-    label = "smoke-1epochs-batch_size=64-precision=bf16-train_hop=2"
+    label = "smoke-1epochs-batch_size=64-precision=bf16-train_hop=4"
     assert done.exit_code == 0 and f"{label} profile" in done.stdout
     (config,) = (tmp_path / "runs").rglob("config.json")
     content = json.loads(config.read_text())
     assert config.parent.name == f"autoencoder-{label}-0"
-    assert content["changes"] == {"batch_size": 64, "precision": "bf16", "train_hop": 2}
+    assert content["changes"] == {"batch_size": 64, "precision": "bf16", "train_hop": 4}
     (model,) = json.loads(changed_run(tmp_path, *given, "--json").stdout)["variants"][0]["models"]
     assert (model["profile"], model["changes"], model["published"]) == (label, content["changes"], None)
 

@@ -294,6 +294,31 @@ def test_windows_are_the_frames_they_should_be(n_frames, width, hop, expected, d
     torch.testing.assert_close(by_clip.flatten(0, 1), windows.batch(numbers), rtol=0, atol=0)
 
 
+def test_windows_by_clip_are_views_of_the_clips():
+    """In single precision nothing is copied to be scored."""
+    logmel = noise(4)
+    parts = list(Windows(logmel, 5, 1).by_clip(1))
+    assert [part.data_ptr() for part in parts] == [clip.data_ptr() for clip in logmel]
+
+
+def test_autoencoder_scores_as_its_layers_one_by_one():
+    """Batch norm is within the weights of the layer before; what a derived class reconstructs counts, too."""
+    model = create("autoencoder", "paper", 1, seed=0)
+    model.train()(torch.randn(64, 640) * 20 - 40)  # running statistics that are not those it begins with
+    logmel = noise(3)
+    windows = logmel.unfold(1, 5, 1).transpose(2, 3).flatten(2)
+    with torch.no_grad():
+        expected = (model.eval()(windows.flatten(0, 1)).view_as(windows) - windows).square().mean(dim=(1, 2))
+    torch.testing.assert_close(model.score(logmel, labels(3)), expected, rtol=1e-5, atol=0)
+
+    class Silent(type(model)):
+        def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(vectors)
+
+    silent = Silent(model.settings, 1, 0)
+    torch.testing.assert_close(silent.score(logmel, labels(3)), windows.square().mean(dim=(1, 2)))
+
+
 def test_windows_share_the_memory_of_the_clips():
     logmel = noise(4)
     windows = Windows(logmel, 5, 1)

@@ -21,6 +21,7 @@ from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import MODELS, create, model_class
 from mimiidg_build.models.base import Chunks, Detector, Epoch, Labels, Settings
 from mimiidg_build.models.batches import in_batches
+from mimiidg_build.models.windows import n_windows
 from mimiidg_build.store.store import Store, open_store
 from mimiidg_build.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, weights_path
 from mimiidg_build.training.clip_dataset import ClipDataset
@@ -90,7 +91,8 @@ def test_same_bits_as_a_plain_loop(store: Store, tmp_path: Path) -> None:
     clips = training_clips(store)
     train(model, clips, tmp_path, "fan", epochs=1)
     optimizer = plain.optimizer()
-    windows = clips.read(range(len(clips))).unfold(1, 5, 1).transpose(2, 3).flatten(0, 1)  # (window, frame, mel)
+    hop = plain.settings.train_hop
+    windows = clips.read(range(len(clips))).unfold(1, 5, hop).transpose(2, 3).flatten(0, 1)  # (window, frame, mel)
     torch.manual_seed(epoch_seed(0, "fan", 0))
     for numbers in in_batches(torch.randperm(len(windows)), plain.settings.batch_size):
         optimizer.zero_grad()
@@ -202,7 +204,7 @@ def test_held_out_clips_are_not_trained_on(store: Store, tmp_path: Path) -> None
         clips.resident[-2:] += offset_db
         losses = train(model, clips, tmp_path / str(offset_db), "fan", epochs=2)
         found.append((model, losses))
-        assert training_windows(model, clips, 1) == 16 * (N_FRAMES - 4)
+        assert training_windows(model, clips, 1) == 16 * n_windows(N_FRAMES, 5, model.settings.train_hop)
     assert same_weights(found[0][0], found[1][0])
     plain, moved = (losses[-1] for _, losses in found)
     assert plain.loss == moved.loss
@@ -443,7 +445,7 @@ def test_clips_held_out_may_be_drawn(store: Store, memory_budget_bytes: int) -> 
         in_order = [row for _, labels in source for row in labels.training_row.tolist()]
         assert len(held_out) == 2 and set.union(*batches) == set(in_order) == set(range(18)) - set(held_out)
         assert in_order == sorted(in_order)
-        assert training_windows(model, clips, 1) == 16 * (N_FRAMES - 4)
+        assert training_windows(model, clips, 1) == 16 * n_windows(N_FRAMES, 5, model.settings.train_hop)
         drawn.append(held_out)
     assert drawn[0] != drawn[1] and [16, 17] not in drawn, "a draw of each seed's own, not the end"
 
