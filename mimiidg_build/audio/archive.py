@@ -41,7 +41,7 @@ class Archive:
     """An open archive. Made by ``open_archive``; a context manager; thread-safe; pickles as its path."""
 
     def __init__(self, path: Place, limits: Limits) -> None:
-        self.path = path
+        self.path, self.name = path, path.name
         self._limits = limits
         self._guard = threading.Lock()
         self._opened: Opened | None = None

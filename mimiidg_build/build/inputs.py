@@ -175,7 +175,7 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
             *features.versions(variant.features, inputs.audio(section).sample_rate),
         ],
         "features": variant.features.model_dump(),
-        "clips": table_text(clips.drop(columns="archive")),
+        "clips": table_text(clips, leave_out="archive"),
         "archives": {key: inputs.release.checksums[key] for key in sorted(set(clips["archive"]))},
         "audio": inputs.audio(section).model_dump(),
     }
@@ -210,18 +210,21 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
     return digest(content)[:32]
 
 
-def table_text(table: pd.DataFrame) -> str:
+def table_text(table: pd.DataFrame, leave_out: str = "") -> str:
     r"""A table of texts and whole numbers as CSV: what pandas' own ``to_csv`` writes of it, in a third of the time.
+
+    A column may be left out, which pandas takes longer for than the text takes.
 
     >>> table_text(pd.DataFrame({"clip": ["a", 'b "c", d'], "index": [0, 1]}))
     'clip,index\na,0\n"b ""c"", d",1\n'
     """
-    columns = [list(map(str, column.to_numpy(object).tolist())) for _, column in table.items()]
+    names = [str(name) for name in table.columns if name != leave_out]
+    columns = [list(map(str, table[name].to_numpy(object).tolist())) for name in names]
     joined = "".join(map("".join, columns))
     if "\n" in joined or "\r" in joined:  # which no name of a clip has: Python's versions quote them differently
-        return table.to_csv(index=False)
+        return table.to_csv(index=False, columns=names)
     lines = map(",".join, zip(*map(_quoted, columns), strict=True))
-    return "\n".join([",".join(table.columns), *lines, ""])
+    return "\n".join([",".join(names), *lines, ""])
 
 
 def _quoted(column: list[str]) -> list[str]:

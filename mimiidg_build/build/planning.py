@@ -149,7 +149,7 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
     # in columns, and each archive's rows found once: objects for each of a million clips would take 0.4 GB
     found = np.full((len(clips), 2), math.nan)
     rows = clips.groupby("archive", sort=False).indices
-    wanted = pd.concat([inputs.clips(section)[ARCHIVE_MEMBER] for section in inputs.sections])
+    wanted = clips.iloc[np.concatenate([inputs.rows_by_section[section.section_id] for section in inputs.sections])]
     expected = {str(key): members for key, members in wanted.groupby("archive")["member"]}
     keys, sizes = sorted(expected), [len(rows[key]) for key in sorted(expected)]
     if not inputs.variant.adds_noise:
@@ -280,14 +280,12 @@ def _clip_tasks(
     is_training: list[bool],
 ) -> list[ClipTask]:
     """A task for every row of the plan, in its order."""
-    bank_rows = {
-        kind: dict(zip(bank.table["noise_clip"], bank.table["row"], strict=True)) for kind, bank in banks.items()
-    }
     tasks = []
     columns = (clip_levels["power"].tolist(), clip_levels["peak"].tolist(), is_training)
-    for row, power, peak, trains in zip(records(plan), *columns, strict=True):
+    names = [*ARCHIVE_MEMBER, *(name for name in plan.columns if name.startswith("noise_"))]
+    for row, power, peak, trains in zip(records(plan, *names), *columns, strict=True):
         layers = tuple(
-            (banks[kind].path, bank_rows[kind][row[f"noise_{number}_clip"]], row[f"noise_{number}_gain"])
+            (banks[kind].path, banks[kind].rows[row[f"noise_{number}_clip"]], row[f"noise_{number}_gain"])
             for number in range(1, MAX_LAYERS + 1)
             if (kind := row[f"noise_{number}_kind"])
         )

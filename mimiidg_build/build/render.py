@@ -7,7 +7,6 @@ runs in any thread, process or machine, and gives the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,13 +17,13 @@ import numpy.typing as npt
 
 from mimiidg_build.audio.archive import Archive, open_archive
 from mimiidg_build.audio.inflated import InflatedMembers
-from mimiidg_build.audio.level import Float32, Int16, level
+from mimiidg_build.audio.level import level
 from mimiidg_build.audio.wav import ClipFormat
 from mimiidg_build.build.statistics import BandTotals
 from mimiidg_build.errors import DataError
-from mimiidg_build.features import clip_features, sample_memory, samples_mistake
+from mimiidg_build.features import features_of, sample_memory, samples_mistake
 from mimiidg_build.mixing.mix import added_noise_snr_db, mix
-from mimiidg_build.mixing.noise_bank import open_noise
+from mimiidg_build.mixing.noise_bank import ReadNoise, open_noise
 from mimiidg_build.parallel.memory import keep_freed_memory
 from mimiidg_build.schemas.stores import RenderedShard, SectionAudio
 from mimiidg_build.schemas.variants import FeatureSettings
@@ -134,24 +133,32 @@ class Rendered(NamedTuple):
     n_saturated: int
 
 
-Banks = dict[Place, Callable[[int], Int16 | Float32]]  # which give a noise clip by its number
+class _Renderer:
+    """Renders the clips of a shard in one thread. What is the same for all of them is looked up once: between two clips
+    nearly all of the cache is lost to their samples, and a look-up takes four times as long then."""
 
+    def __init__(self, task: ShardTask, banks: dict[Place, ReadNoise]) -> None:
+        self._task, self._banks = task, banks
+        self._archives = {path: _archive(path) for path in {clip.archive for clip in task.clips}}
+        audio = task.audio
+        # mixed where the transform reads it: the copy would take 0.03 ms
+        self._out = sample_memory(audio.n_samples, audio.sample_rate) if audio.channels is None else None
+        self._features = features_of(task.features, audio.sample_rate, audio.shape)
 
-def render_clip(task: ShardTask, clip: ClipTask, banks: Banks) -> Rendered:
-    """Inflate, decode, mix and transform one clip of the shard. Its samples may lie where the next clip's will."""
-    data = task.inflated.read(_archive(clip.archive), clip.member)
-    recording = task.form.decode(data, f"{clip.archive.name}: {clip.member}")
-    if mistake := samples_mistake(recording, task.features):
-        raise DataError(f"{clip.archive.name}: {clip.member}: {mistake}")
-    power, peak = clip.level or level(recording)
-    layers = [(banks[path](row), gain) for path, row, gain in clip.layers]
-    # mixed where the transform reads it: the copy would take 0.03 ms
-    out = sample_memory(task.audio.n_samples, task.audio.sample_rate) if recording.ndim == 1 else None
-    mixed = mix(recording, layers, task.attenuation, out)
-    snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
-    # Features are of the rounded samples, so that they can be computed again from the stored audio.
-    features = clip_features(mixed.samples, task.features, task.audio.sample_rate)
-    return Rendered(mixed.samples, features, power, peak, snr_db, mixed.n_saturated)
+    def render(self, clip: ClipTask) -> Rendered:
+        """Inflate, decode, mix and transform one clip. Its samples may lie where the next clip's will."""
+        task, archive = self._task, self._archives[clip.archive]
+        name = f"{archive.name}: {clip.member}"
+        recording = task.form.decode(task.inflated.read(archive, clip.member), name)
+        if task.features.has_reference and (mistake := samples_mistake(recording, task.features)):
+            raise DataError(f"{name}: {mistake}")
+        power, peak = clip.level or level(recording)
+        layers = [(self._banks[path](row, layer), gain) for layer, (path, row, gain) in enumerate(clip.layers)]
+        mixed = mix(recording, layers, task.attenuation, self._out)
+        snr_db = added_noise_snr_db(task.a, mixed.added_power) if layers else math.nan
+        # Features are of the rounded samples, so that they can be computed again from the stored audio.
+        features = self._features(mixed.samples)
+        return Rendered(mixed.samples, features, power, peak, snr_db, mixed.n_saturated)
 
 
 def render_shard(task: ShardTask) -> RenderedShard:
@@ -183,20 +190,21 @@ def _render(task: ShardTask, store: Place | None) -> RenderedShard:
     keep_freed_memory()
     _use_current_archives(task)
     feature_dtype = np.dtype(task.features.dtype).newbyteorder("<")
-    measured, bands = [], BandTotals()
+    measured, bands = [], BandTotals(feature_shape(task.features, "logmel", task.audio))
     with ExitStack() as opened:
         shards = {name: opened.enter_context(_open_shard(task, store, name)) for name in task.features.arrays}
         audio = opened.enter_context(_open_shard(task, store, "audio"))
         paths = {path for clip in task.clips for path, _, _ in clip.layers}
         banks = {path: opened.enter_context(open_noise(path, task.audio.n_samples)) for path in paths}
+        renderer = _Renderer(task, banks)
         for clip in task.clips:
-            rendered = render_clip(task, clip, banks)
-            audio.append(rendered.samples.astype(SAMPLES, copy=False))
+            rendered = renderer.render(clip)
             stored = {name: rendered.features[name].astype(feature_dtype, copy=False) for name in shards}
+            if clip.is_training:  # now, while they are in the processor's cache
+                bands.add(stored["logmel"])
             for name, shard in shards.items():
                 shard.append(stored[name])
-            if clip.is_training:
-                bands.add(stored["logmel"])
+            audio.append(rendered.samples.astype(SAMPLES, copy=False))
             measured.append(rendered[2:])  # without the arrays
     power, peak, measured_snr_db, n_saturated = zip(*measured, strict=True)
     return RenderedShard(

@@ -197,7 +197,8 @@ def finished_section(inputs: Inputs, planned: PlannedSection, shards: list[Rende
         for column, field in MEASURED.items()
     }
     _check_snr(planned, measured)
-    clips = planned.clips.assign(row=np.arange(len(planned.plan)), **measured)
+    columns = {name: planned.clips[name].array for name in planned.clips.columns}
+    clips = pd.DataFrame(columns | {"row": np.arange(len(planned.plan))} | measured)
     objects = tuple(found for shard in shards for found in shard.objects)
     summary = _summary(inputs, planned, measured, logmel_statistics([shard.bands for shard in shards]))
     identities = {path: found for shard in shards for path, found in shard.identities.items()}

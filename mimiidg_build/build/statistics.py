@@ -7,12 +7,10 @@ workers, and which shards an earlier run finished, decide nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mimiidg_build.features import band_sums
+from mimiidg_build import features
 from mimiidg_build.schemas.stores import BandSums, LogmelStatistics
 from mimiidg_build.storage.places import Place
 
@@ -20,26 +18,20 @@ DECIMALS = 6  # of dB
 
 
 class BandTotals:
-    """The sums of a shard's training clips, under way."""
+    """The sums of a shard's training clips, under way; ``shape`` is that of a clip's log-mel as it is stored
+    ([n_channels,] n_frames, n_mels)."""
 
-    def __init__(self) -> None:
-        self._n_clips = self._n_frames = 0
-        self._totals: Any = 0.0
-        self._squares: Any = 0.0
-
-    def add(self, logmel: npt.NDArray[np.floating[Any]]) -> None:
-        """A training clip's log-mel as it is stored [shape=([n_channels,] n_frames, n_mels)]."""
-        totals, squares = band_sums(logmel)
-        self._n_clips += 1
-        self._n_frames += logmel.shape[-2]
-        self._totals = self._totals + totals
-        self._squares = self._squares + squares
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._n_frames = shape[-2]
+        self._sums = features.BandSums(shape)
+        self.add = self._sums.add  # a training clip's log-mel
 
     @property
     def sums(self) -> BandSums:
         """Of all clips so far."""
-        totals, squares = (tuple(np.ravel(s).tolist()) if self._n_clips else () for s in (self._totals, self._squares))
-        return BandSums(n_clips=self._n_clips, n_frames=self._n_frames, totals=totals, squares=squares)
+        n_clips = self._sums.n_clips
+        totals, squares = (tuple(np.ravel(s).tolist()) if n_clips else () for s in self._sums.sums)
+        return BandSums(n_clips=n_clips, n_frames=n_clips * self._n_frames, totals=totals, squares=squares)
 
 
 def sums_of_shard(file: Place, shape: tuple[int, ...], dtype: str, is_training: Sequence[bool]) -> BandSums:
@@ -59,7 +51,7 @@ def sums_of_shard(file: Place, shape: tuple[int, ...], dtype: str, is_training: 
     stored = np.dtype(dtype).newbyteorder("<")
     n_values = int(np.prod(shape))
     content = np.frombuffer(file.read_bytes(), stored, n_values * len(is_training))
-    totals = BandTotals()
+    totals = BandTotals(shape)
     for number in np.flatnonzero(is_training):
         totals.add(content[number * n_values : (number + 1) * n_values].reshape(shape))
     return totals.sums

@@ -53,12 +53,16 @@ def base_name(path: str) -> str:
     return path.strip().replace("\\", "/").rpartition("/")[2]
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, by column name."""
-    names = [str(name) for name in table.columns]
+def records(table: pd.DataFrame, *names: str) -> list[dict[str, Any]]:
+    """The rows of a table, by column name; of all columns, or of those that are named, which takes as much less time.
+
+    >>> records(pd.DataFrame({"clip": ["a", "b"], "power": [0.5, 1.0]}), "clip")
+    [{'clip': 'a'}, {'clip': 'b'}]
+    """
+    chosen = names or tuple(str(name) for name in table.columns)
     # a column at a time: to_dict and itertuples fetch Arrow strings one by one, which takes three times as long
-    columns = [column.to_numpy(object).tolist() for _, column in table.items()]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns = [table[name].to_numpy(object).tolist() for name in chosen]
+    return [dict(zip(chosen, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

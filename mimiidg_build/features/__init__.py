@@ -7,8 +7,8 @@ or one log-mel of two channels, of which the second is a reference of the noise 
 Imports: schemas, kernels.
 """
 
-from mimiidg_build.features.band_sums import band_sums
-from mimiidg_build.features.clip_features import clip_features, mistake, versions
+from mimiidg_build.features.band_sums import BandSums, band_sums
+from mimiidg_build.features.clip_features import clip_features, features_of, mistake, versions
 from mimiidg_build.features.mel import hz_from_mel, mel_filter_bank, mel_from_hz
 from mimiidg_build.features.parameters import (
     BASELINE,
@@ -33,9 +33,11 @@ __all__ = [
     "N_FFT",
     "N_MELS",
     "SAMPLE_RATE",
+    "BandSums",
     "band_sums",
     "channels_mistake",
     "clip_features",
+    "features_of",
     "hz_from_mel",
     "is_compiled",
     "logmel",

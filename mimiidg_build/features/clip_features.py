@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +22,29 @@ from mimiidg_build.features.spectrogram import is_compiled, logmel
 from mimiidg_build.schemas.variants import FeatureSettings
 
 Float32 = npt.NDArray[np.float32]
+Transform = Callable[[npt.NDArray[np.int16]], dict[str, Float32]]
 LARGEST_N_FFT = 32_768  # a message suggests no larger one
+
+
+def features_of(settings: FeatureSettings, sample_rate: int, shape: tuple[int, ...]) -> Transform:
+    """What :func:`clip_features` does with clips that are all of one shape, chosen once for them.
+
+    Parameters
+    ----------
+    settings : FeatureSettings
+    sample_rate : int, Hz
+    shape : tuple of int
+        Of a clip's samples: (n_samples,) or (n_channels, n_samples).
+
+    Returns
+    -------
+    callable
+        To be called with each clip's samples.
+    """
+    is_usual = len(shape) == 1 and not (settings.stft or settings.has_reference)
+    if is_usual and is_compiled(settings, sample_rate):
+        return lambda samples: {"logmel": logmel(samples, sample_rate)}
+    return lambda samples: clip_features(samples, settings, sample_rate)
 
 
 def clip_features(

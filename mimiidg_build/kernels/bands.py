@@ -6,8 +6,11 @@ from mimiidg_build.kernels.compilation import Array, f64, part
 
 
 @part
-def band_sums(values: Array, n_frames: int, n_bands: int, totals: Array, squares: Array) -> None:
-    """Sums of every band's values and of their squares, frame after frame, to ``totals`` and ``squares``.
+def add_band_sums(
+    n_frames: int, n_bands: int, totals: Array, squares: Array, all_totals: Array, all_squares: Array, values: Array
+) -> None:
+    """Sums of every band's values and of their squares, frame after frame, to ``totals`` and ``squares``; and those
+    added to the sums of all clips so far.
 
     In double precision, where the square of a float32 is exact.
     """
@@ -19,3 +22,6 @@ def band_sums(values: Array, n_frames: int, n_bands: int, totals: Array, squares
             value = f64(values[first + band])
             totals[band] += value
             squares[band] += value * value
+    for band in range(n_bands):
+        all_totals[band] += totals[band]
+        all_squares[band] += squares[band]

@@ -6,6 +6,7 @@ Compiled when first called, some ten seconds once on each machine; loaded from t
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,30 +37,61 @@ _logmel = MachineCode(
 )
 _mel_bands = MachineCode(*("mel", "mel_bands", DOUBLES, INT64S, INT64S, FLOATS, np.int64, np.int64, DOUBLES, FLOATS))
 _decibels = MachineCode("decibels", "decibels", FLOATS, INT32S, np.float32, np.float32, INT32S, FLOATS)
-_band_sums = MachineCode("bands", "band_sums", FLOATS, np.int64, np.int64, DOUBLES, DOUBLES)
+_add_band_sums = MachineCode("bands", "add_band_sums", np.int64, np.int64, *[DOUBLES] * 4, FLOATS)
 
 
 def load_all() -> None:
     """Have all of them ready, for processes that are forked from this one."""
-    for code in (_sum_and_peak, *_mix.values(), _logmel, _mel_bands, _decibels, _band_sums):
+    for code in (_sum_and_peak, *_mix.values(), _logmel, _mel_bands, _decibels, _add_band_sums):
         code.load()
+
+
+class _Bound(threading.local):
+    """A thread's memory for results, and calls in which the addresses of what stays in its place are bound.
+
+    Between two clips nearly all of the cache is lost to their samples, and what Python does about a call takes 20 us
+    then in place of 5: so as little of it as can be.
+    """
+
+    def __init__(self) -> None:
+        self.level_sums, self.mix_sums = np.empty(2, np.int64), np.empty(4, np.int64)
+        self._level: Callable[..., None] | None = None
+        self._mix: Callable[..., None] | None = None
+        self._mixed_with: tuple[Any, ...] = (None, None, None)
+
+    def level(self) -> Callable[..., None]:
+        """To be called with samples."""
+        if self._level is None:
+            self._level = _sum_and_peak.bound(..., self.level_sums)
+        return self._level
+
+    def mix(self, *memory: Any) -> Callable[..., None]:
+        """To be called with a clip, its attenuation and the layers' gains: of the clips of a shard, layers and mix lie
+        in the same memory."""
+        bound = self._mixed_with
+        if self._mix is None or bound[0] is not memory[0] or bound[1] is not memory[1] or bound[2] is not memory[2]:
+            first, second, mixed = self._mixed_with = memory
+            self._mix = _mix[first.dtype].bound(..., ..., first, ..., second, ..., mixed, self.mix_sums)
+        return self._mix
+
+
+_bound = _Bound()
 
 
 def sum_and_peak(samples: Int16) -> tuple[int, int]:
     """Sum of squares and largest absolute value of samples [shape=(n_samples,)], exact."""
-    out = np.empty(2, np.int64)
-    _sum_and_peak(samples, out)
-    total, peak = out.tolist()
+    _bound.level()(samples)
+    total, peak = _bound.level_sums.tolist()
     return total, peak
 
 
 def mix(
     clip: Int16,
-    attenuation: np.float32,
+    attenuation: float,
     first: Int16 | Float32,
-    first_gain: np.float32,
+    first_gain: float,
     second: Int16 | Float32,
-    second_gain: np.float32,
+    second_gain: float,
     mixed: Int16,
 ) -> tuple[int, ...]:
     """Write attenuation clip + first_gain first + second_gain second to ``mixed``, rounded, saturated at 16 bits.
@@ -67,9 +99,10 @@ def mix(
     Parameters
     ----------
     clip : np.ndarray [shape=(n_samples,)], int16
-    attenuation : float32
+    attenuation : float
+        As the gains, rounded to single precision.
     first, second : np.ndarray [shape=(n_samples,)], both int16 or both float32
-    first_gain, second_gain : float32
+    first_gain, second_gain : float
         In steps of 16 bits: gains of float32 noise at full scale 1 hold the factor 32768.
     mixed : np.ndarray [shape=(n_samples,)], int16
         Written to.
@@ -81,9 +114,8 @@ def mix(
     clip_clip, clip_mixed, mixed_mixed : int
         Exact sums of clip^2, clip mixed and mixed^2.
     """
-    out = np.empty(4, np.int64)
-    _mix[first.dtype](clip, attenuation, first, first_gain, second, second_gain, mixed, out)
-    return tuple(out.tolist())
+    _bound.mix(first, second, mixed)(clip, attenuation, first_gain, second_gain)
+    return tuple(_bound.mix_sums.tolist())
 
 
 class LogMel(threading.local):
@@ -175,7 +207,8 @@ class LogMel(threading.local):
         )
         window, floor, *bands = self._bank
         self._run = [
-            _logmel.bound(padded.view(np.int32), window, floor, in_decibels, *bands, *memory) for in_decibels in (0, 1)
+            _logmel.bound(padded.view(np.int32), window, floor, in_decibels, *bands, *memory, ...)
+            for in_decibels in (0, 1)
         ]
         self._n_samples = n_samples
 
@@ -226,20 +259,23 @@ def decibels(mel: Float32, floor: np.float32, factor: np.float32) -> Float32:
     return out
 
 
-def band_sums(spectrogram: Float32) -> tuple[Float64, Float64]:
-    """Sums of every band's values and of their squares, in double precision and in the order of the frames.
+class BandSums:
+    """Sums of every band's values and of their squares, of spectrograms of one shape [shape=(n_frames, n_bands)].
 
-    Parameters
+    In double precision; of a spectrogram in the order of its frames, then of all in theirs.
+
+    Attributes
     ----------
-    spectrogram : np.ndarray [shape=(n_frames, n_bands)], float32
-
-    Returns
-    -------
     totals, squares : np.ndarray [shape=(n_bands,)], float64
     """
-    sums = np.empty((2, spectrogram.shape[1]))
-    _band_sums(spectrogram, *spectrogram.shape, sums[0], sums[1])
-    return sums[0], sums[1]
+
+    def __init__(self, n_frames: int, n_bands: int) -> None:
+        of_one, (self.totals, self.squares) = np.zeros((2, n_bands)), np.zeros((2, n_bands))
+        self._add = _add_band_sums.bound(n_frames, n_bands, *of_one, self.totals, self.squares, ...)
+
+    def add(self, spectrogram: Float32) -> None:
+        """One more of that shape."""
+        self._add(spectrogram)
 
 
 def _scratch(size: int) -> npt.NDArray[Any]:

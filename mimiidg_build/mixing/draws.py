@@ -97,7 +97,7 @@ def draw_noise(
     """
     section_id = SectionId(section.machine_type, section.section)
     drawn = []
-    for clip in records(clips):
+    for clip in records(clips, "clip", "domain", "attributes", *(["split"] if sides else [])):
         layers = []
         for number, layer in enumerate(section.noise, start=1):
             kinds = _allowed_kinds(section, layer, clip, n_noise_clips)

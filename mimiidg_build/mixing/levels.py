@@ -67,9 +67,9 @@ def measure_members(
         A clip cannot be read, or is not what the release says.
     """
     keep_freed_memory()
-    inflated, name = inflated or InflatedMembers(), archive.path.name
+    inflated, forms = inflated or InflatedMembers(), {n: form._replace(n_samples=n) for n in set(lengths.values())}
     return [
-        (member, *level(form._replace(n_samples=n).decode(inflated.read_first(archive, member), f"{name}: {member}")))
+        (member, *level(forms[n].decode(inflated.read_first(archive, member), f"{archive.name}: {member}")))
         for member, n in lengths.items()
     ]
 

@@ -66,7 +66,7 @@ def mix(
     """
     if not layers and attenuation == 1:
         return Mixed(clip, 0.0, 0)
-    if len(layers) > 2 or any(noise.shape != clip.shape[-1:] for noise, _ in layers):
+    if len(layers) > 2 or [noise for noise, _ in layers if noise.shape != clip.shape[-1:]]:
         found = ", ".join(str(noise.shape) for noise, _ in layers)
         raise ValueError(
             f"expected at most two layers of noise of shape {clip.shape[-1:]}, as the clip is, got {found}"
@@ -76,13 +76,13 @@ def mix(
 
     clip = np.ascontiguousarray(clip)
     samples = np.empty_like(clip) if out is None else out
-    channels, mixes = clip.reshape(-1, clip.shape[-1]), samples.reshape(-1, clip.shape[-1])
+    channels, mixes = ([clip], [samples]) if clip.ndim == 1 else (clip, samples)
     (first, first_gain), (second, second_gain) = _two_layers(channels[0], layers, attenuation)
-    sums = [
-        entries.mix(channel, np.float32(attenuation), first, first_gain, second, second_gain, mixed)
-        for channel, mixed in zip(channels, mixes, strict=True)
-    ]
-    n_saturated, clip_clip, clip_mixed, mixed_mixed = map(sum, zip(*sums, strict=True))
+    n_saturated = clip_clip = clip_mixed = mixed_mixed = 0
+    for channel, mixed in zip(channels, mixes, strict=True):
+        sums = entries.mix(channel, attenuation, first, first_gain, second, second_gain, mixed)
+        n_saturated, clip_clip = n_saturated + sums[0], clip_clip + sums[1]
+        clip_mixed, mixed_mixed = clip_mixed + sums[2], mixed_mixed + sums[3]
     # sum of (y / attenuation - x)^2, multiplied out: the three sums are exact, so nothing is lost in the difference
     added = mixed_mixed / attenuation**2 - 2 * clip_mixed / attenuation + clip_clip
     # never negative but for rounding, where next to nothing was added
@@ -91,16 +91,16 @@ def mix(
 
 def _two_layers(
     clip: Int16, layers: Sequence[tuple[Int16 | Float32, float]], attenuation: float
-) -> list[tuple[Int16 | Float32, np.float32]]:
+) -> list[tuple[Int16 | Float32, float]]:
     """The layers as the compiled code takes them: exactly two, of one type, gains in 16-bit steps and attenuated."""
-    dtype: Any = INT16 if all(noise.dtype == INT16 for noise, _ in layers) else FLOAT32
+    dtype: Any = FLOAT32 if [noise for noise, _ in layers if noise.dtype != INT16] else INT16
     two = []
     for noise, gain in layers:
         # by the layer's own type: int16 noise that becomes float32 beside the other layer is still in 16-bit steps
         scale = attenuation * (1 if noise.dtype == INT16 else FULL_SCALE)
-        two.append((np.ascontiguousarray(noise, dtype), np.float32(gain * scale)))
+        two.append((np.ascontiguousarray(noise, dtype), gain * scale))
     while len(two) < 2:  # a layer that is not there is any samples at a gain of 0
-        two.append((two[0][0] if two else clip, np.float32(0)))
+        two.append((two[0][0] if two else clip, 0.0))
     return two
 
 

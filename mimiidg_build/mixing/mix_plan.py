@@ -168,20 +168,18 @@ def plan_section(
         raise DataError(f"{section.id}: all its clips are silent, so no SNR can be set. The archive is damaged.")
     # as dicts of rows: pandas would take most of the time to look up one value at a time
     kinds = {kind for draws in drawn for kind, _ in draws}
-    tables = {kind: records(noise[kind][["noise_clip", "power", "peak"]]) for kind in sorted(kinds)}
-    rows, bounds = [], []
-    for clip, peak, draws, cross in zip(
-        records(clips), levels["peak"].tolist(), drawn, cross_power.tolist(), strict=True
-    ):
+    tables = {kind: records(noise[kind], "noise_clip", "power", "peak") for kind in sorted(kinds)}
+    planned, bounds = [], []
+    named = records(clips, "clip", "attributes")
+    for clip, peak, draws, cross in zip(named, levels["peak"].tolist(), drawn, cross_power.tolist(), strict=True):
         snr = snr_db(section, row_attributes(clip), variant) if draws else float("nan")
         layers = _layers(section, clip, draws, tables, a, snr, cross)
         _refuse_gain(section, clip, layers, variant)
-        rows.append(_row(clip, snr, layers))
+        planned.append((snr, layers))
         bounds.append(_bound(peak, layers))
-    plan = pd.DataFrame(rows)
     # a section without noise holds the released samples, and its peaks may not have been measured (NaN)
-    plan["attenuation"] = _attenuation(section, plan, bounds, variant) if any(drawn) else 1.0
-    return plan
+    attenuation = _attenuation(section, clips, bounds, variant) if any(drawn) else 1.0
+    return _table(clips, planned, attenuation)
 
 
 def _layers(
@@ -221,16 +219,18 @@ def _refuse_gain(section: Section, clip: Mapping[str, Any], layers: Sequence[_La
             )
 
 
-def _row(clip: Mapping[str, Any], snr: float, layers: Sequence[_Layer]) -> dict[str, object]:
-    """A clip's row of the plan, its attenuation still 1."""
-    row: dict[str, object] = {key: clip[key] for key in ("machine_type", "section", "clip", "archive", "member")}
-    row |= {"added_noise_snr_db": snr, "attenuation": 1.0}
-    for number in range(1, MAX_LAYERS + 1):
-        layer = layers[number - 1] if number <= len(layers) else _Layer()
-        row[f"noise_{number}_kind"] = layer.kind
-        row[f"noise_{number}_clip"] = layer.noise_clip
-        row[f"noise_{number}_gain"] = layer.gain
-    return row
+def _table(clips: pd.DataFrame, planned: Sequence[tuple[float, list[_Layer]]], attenuation: float) -> pd.DataFrame:
+    """The plan of clips with (SNR, layers), column by column: a dict a row takes three times as long."""
+    # arrays rather than Series, whose rows pandas would align
+    taken = ("machine_type", "section", "clip", "archive", "member")
+    columns: dict[str, Any] = {key: clips[key].array for key in taken}
+    columns |= {"added_noise_snr_db": [snr for snr, _ in planned], "attenuation": attenuation}
+    for number in range(MAX_LAYERS):
+        own = [layers[number] if number < len(layers) else _Layer() for _, layers in planned]
+        columns[f"noise_{number + 1}_kind"] = [layer.kind for layer in own]
+        columns[f"noise_{number + 1}_clip"] = [layer.noise_clip for layer in own]
+        columns[f"noise_{number + 1}_gain"] = [layer.gain for layer in own]
+    return pd.DataFrame(columns)
 
 
 def _bound(peak: float, layers: Sequence[_Layer]) -> float:
@@ -243,7 +243,7 @@ def _bound(peak: float, layers: Sequence[_Layer]) -> float:
     return peak
 
 
-def _attenuation(section: Section, plan: pd.DataFrame, bounds: Sequence[float], variant: Variant) -> float:
+def _attenuation(section: Section, clips: pd.DataFrame, bounds: Sequence[float], variant: Variant) -> float:
     """The section's common gain: peaks bound the sum before anything is rendered.
 
     One for the section: with one for each clip, the level of a clip against the others', which tells normal from
@@ -254,8 +254,8 @@ def _attenuation(section: Section, plan: pd.DataFrame, bounds: Sequence[float], 
         return 1.0
     if variant.full_scale == "error":
         raise DataError(
-            f"{section.id}: {plan['clip'][worst]} could reach {bounds[worst]:.2f} of full scale with its noise. Raise "
-            'the SNR, or set full_scale = "attenuate" (the whole section, SNR kept) or "saturate".'
+            f"{section.id}: {clips['clip'].iloc[worst]} could reach {bounds[worst]:.2f} of full scale with its noise. "
+            'Raise the SNR, or set full_scale = "attenuate" (the whole section, SNR kept) or "saturate".'
         )
     # the plan's gains stay as they are: the mix applies this to clip and noise alike, so the SNR holds
     return float(LARGEST_SAMPLE / bounds[worst])

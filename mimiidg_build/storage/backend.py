@@ -38,6 +38,9 @@ class Opened(Protocol):
     def read_at(self, offset: int, n_bytes: int) -> bytes:
         """``n_bytes`` from ``offset``, fewer at the end."""
 
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        """As many bytes from ``offset`` as the memory holds, fewer at the end; how many they are."""
+
     def file(self) -> BinaryIO:
         """A file with a position of its own."""
 

@@ -34,6 +34,12 @@ class OpenedObject:
         """See ``Opened``."""
         return self._path.read_at(offset, n_bytes)
 
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        """See ``Opened``."""
+        data = self.read_at(offset, len(memory))
+        memory[: len(data)] = data
+        return len(data)
+
     def file(self) -> BinaryIO:
         """See ``Opened``."""
         return self._path.open("rb")

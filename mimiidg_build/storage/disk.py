@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import FileIO
@@ -59,16 +59,36 @@ def flush(path: Path) -> None:
 def _flush_tree(directory: Path) -> None:
     """Flush everything: many at once, which a disk takes together. The 410 names of a store of 60 shards took 2.6 s one
     after the other, each waiting for the disk, while no worker had anything to do; so they take 0.2."""
-    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
-        list(pool.map(flush, [*directory.rglob("*"), directory]))
+
+    def refuse(error: OSError) -> None:
+        raise error  # what cannot be listed is not flushed
+
+    below = [path for folder, files in _walk(directory, refuse) for path in (folder, *files)]
+
+    def flush_all(paths: list[Path]) -> None:
+        for path in paths:
+            flush(path)
+
+    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:  # a list for each thread: handing out names takes longer
+        list(pool.map(flush_all, [below[first::FLUSHED_AT_ONCE] for first in range(FLUSHED_AT_ONCE)]))
+
+
+def _walk(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[tuple[Path, list[Path]]]:
+    """A directory and all below, each with its files: ``rglob`` asks the system of every name what it is."""
+    for folder, _, files in os.walk(directory, onerror=on_error):
+        path = Path(folder)
+        yield path, [path / name for name in files]
 
 
 def _append(file: FileIO, path: Path, data: bytes | memoryview) -> None:
     """Write all of it: one call may write less, at a signal or beyond 2 GiB."""
-    with write_errors(path):
+    try:
         written = file.write(data)
         while written < len(data):
             written += file.write(memoryview(data)[written:])
+    except OSError:  # then only: a context manager for each write of each clip takes longer than its call
+        with write_errors(path):
+            raise
 
 
 class OpenedFile:
@@ -89,6 +109,15 @@ class OpenedFile:
                 break
             data += more
         return data
+
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        """See ``Opened``."""
+        assert self._descriptor is not None, "it was closed"
+        done = more = os.preadv(self._descriptor, [memory], offset)
+        while more and done < len(memory):  # as above
+            more = os.preadv(self._descriptor, [memory[done:]], offset + done)
+            done += more
+        return done
 
     def file(self) -> BinaryIO:
         """See ``Opened``."""
@@ -196,7 +225,8 @@ class Disk:
 
     def sizes(self, directory: Path) -> dict[str, int]:
         """Every file, however deep."""
-        return {f.relative_to(directory).as_posix(): f.stat().st_size for f in directory.rglob("*") if f.is_file()}
+        found = (file for _, files in _walk(directory) for file in files if file.is_file())
+        return {file.relative_to(directory).as_posix(): file.stat().st_size for file in found}
 
     def prepare(self, directory: Path) -> None:
         """Make it with its parents."""

@@ -115,7 +115,7 @@ def _sparse_shard(task: ShardTask, snrs_db: Sequence[float]) -> RenderedShard:
         peak=(0.1,) * n,
         measured_snr_db=tuple(snrs_db),
         n_saturated=(0,) * n,
-        bands=BandTotals().sums,
+        bands=BandTotals((1, 1)).sums,
         identities=identities(task),
     )
     write_entry(task.entry, result)

@@ -37,6 +37,7 @@ def test_it_is_what_pandas_writes(texts: list[str]) -> None:
     columns = {"clip": texts, "index": range(len(texts)), "member": texts[::-1]}
     table = pd.DataFrame(columns).astype({"clip": "str", "index": "int64", "member": "str"})
     assert table_text(table) == table.to_csv(index=False)
+    assert table_text(table, leave_out="clip") == table.drop(columns="clip").to_csv(index=False)
 
 
 @pytest.mark.parametrize("text", ODD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 
 from mimiidg_build.features import (
     FLOOR,
+    BandSums,
     band_sums,
+    clip_features,
+    features_of,
     hz_from_mel,
     logmel,
     mel_filter_bank,
@@ -150,6 +154,31 @@ def test_sums_of_bands_are_those_of_doubles_frame_after_frame(shape: tuple[int, 
         squares += values[..., frame, :] ** 2
     for found, expected in zip(band_sums(logmel), (totals, squares), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_sums_of_several_clips_are_those_of_each_added_in_their_order() -> None:
+    clips = np.random.default_rng(1).normal(-60, 20, (5, 2, 40, 8)).astype(np.float32)
+    sums, totals, squares = BandSums(clips.shape[1:]), np.zeros((2, 8)), np.zeros((2, 8))
+    for number, one in enumerate(clips, start=1):
+        sums.add(one)
+        of_one = band_sums(one)
+        totals, squares = totals + of_one[0], squares + of_one[1]
+        for found, expected in zip(sums.sums, (totals, squares), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert sums.n_clips == number
+    with pytest.raises(ValueError, match=r"expected a log-mel of shape \(2, 40, 8\), got \(40, 8\)"):
+        sums.add(clips[0, 0])
+
+
+@pytest.mark.parametrize("asked", [{}, {"stft": True}, {"n_mels": 64}], ids=str)
+@pytest.mark.parametrize("shape", [(16_000,), (2, 16_000)], ids=str)
+def test_features_chosen_once_for_many_clips_are_those_of_each(asked: dict[str, Any], shape: tuple[int, ...]) -> None:
+    settings = FeatureSettings(**asked)
+    samples = np.random.default_rng(2).integers(-9000, 9000, shape).astype(np.int16)
+    found, expected = features_of(settings, 16_000, shape)(samples), clip_features(samples, settings)
+    assert list(found) == list(expected)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 def test_threads_give_the_same_bits() -> None:

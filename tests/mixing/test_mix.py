@@ -54,6 +54,19 @@ def test_noise_as_it_lies_in_a_bank_is_the_same_noise(
     assert as_stored[1:] == as_float[1:]
 
 
+def test_what_lies_in_the_same_memory_is_mixed_anew() -> None:
+    """Its address is looked up once, whatever lies there next, and whichever memory comes in between."""
+    rng, layer, other, out = np.random.default_rng(0), *np.empty((3, 64), np.int16)
+    for number in range(6):
+        noise = (layer, other)[number % 3 == 1]
+        noise[:] = rng.integers(-900, 900, 64)
+        clip = rng.integers(-900, 900, 64).astype(np.int16)
+        expected = np.rint(clip + 0.5 * noise)
+        found = mix(clip, [(noise, 0.5)], 1.0, out if number % 2 else None)
+        np.testing.assert_array_equal(found.samples, expected)
+        np.testing.assert_allclose(found.added_power, np.mean((expected - clip) ** 2) / 32768**2)
+
+
 def test_the_mix_is_written_where_it_is_wanted() -> None:
     expected, out = mix(CLIP, [(CLIP, 0.5)], 0.5), np.empty_like(CLIP)
     mixed = mix(CLIP, [(CLIP, 0.5)], 0.5, out)

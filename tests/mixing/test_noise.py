@@ -388,6 +388,20 @@ def test_any_row_of_a_bank_is_read(
     assert read.dtype == np.float32
 
 
+def test_noise_of_each_layer_stays_until_the_next_for_it(tmp_path: Path) -> None:
+    content = RNG.integers(-32768, 32768, (3, 20)).astype("<i2")
+    path = tmp_path / "x.int16"
+    path.write_bytes(content.tobytes())
+    with open_noise(path, 20) as read:
+        first, second = read(0, 0), read(1, 1)
+        np.testing.assert_array_equal([first, second], content[:2])
+        assert read(2, 0) is first, "in the same memory"
+        np.testing.assert_array_equal([first, second], content[[2, 1]])
+        os.truncate(path, 100)
+        with pytest.raises(DataError, match=r"x\.int16 ends before its noise clip 2\. Delete it"):
+            read(2)
+
+
 def test_a_bank_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = of_folder(folder(tmp_path / "f", TWO))
     first = load_noise_bank("A", recordings, tmp_path, N)
