@@ -13,6 +13,10 @@ levels of Prefect's loggers for good: when the program ends, the embedded server
 And a call that was stopped always raises: Prefect drops a Ctrl-C that comes while it tidies up after a flow.
 
 Where a server is configured (``PREFECT_API_URL`` or a profile) its settings are left alone.
+
+No call sends heartbeats, by which a server finds out that a run has died unseen: Prefect waits up to two seconds at the
+end of every flow, and every flow within it, for the thread that sends them. Whoever calls a flow sees how it ends. Runs
+that a server starts have them, and so has every call where ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` is set.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ EMBEDDED: dict[str, Any] = {
     "server.api.cors_allowed_origins": "https://none.invalid",  # it has no pages, so none may read its answers
     "logging.level": "WARNING",
 }
+HERE: dict[str, Any] = {"flows.heartbeat_frequency": None}
 _SECRET = f"mimiidg:{secrets.token_urlsafe(32)}"  # of the embedded server, which ends with this program
 
 
@@ -53,9 +58,10 @@ def hermetic() -> Iterator[None]:
     """Within this block Prefect's embedded server, where it is the one that is used, is hermetic and quiet."""
     hide_tracebacks()
     if get_current_settings().api.url:
-        yield
+        with temporary_settings(set_defaults=HERE):
+            yield
         return
-    with temporary_settings(_know_secret(), set_defaults=EMBEDDED):
+    with temporary_settings(_know_secret(), set_defaults=EMBEDDED | HERE):
         setup_logging()
         yield
 

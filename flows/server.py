@@ -220,6 +220,7 @@ def _main(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     gc.set_threshold(50_000)  # what is imported stays: to search it every 700 objects takes 1 s of the start's 6
+    atexit.register(gc.freeze)  # and nobody need wait for a last search at its end
     _migrate()
     server = Server(uvicorn.Config(_app, factory=True, log_level="error"))
     threading.Thread(target=_end_with_parent, args=[server], daemon=True).start()

@@ -10,6 +10,7 @@ models, benchmark, report, detect, flows.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import io
@@ -98,6 +99,7 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; a mistake in data or configuration is one message, no traceback."""
     gc.set_threshold(50_000)  # plans are many small objects that stay: a waste to search them every 700
+    atexit.register(gc.freeze)  # or Python ends with a search of all that was imported: a second with torch and Prefect
     if logging.lastResort is not None:  # warnings are shown even after Prefect has taken over the root logger
         logging.getLogger("mimiidg_build").addHandler(logging.lastResort)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -127,7 +129,6 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
         # A KeyboardInterrupt that passed through an exec(), as dataclasses have, makes Python end by SIGINT, whatever
         # the exit code; the next exec() of a text resets that.
         exec("")
-        gc.freeze()  # at exit Python would search all that was imported for garbage: on a busy machine, for seconds
         with unread():
             click.echo(f"stopped. {KEPT}", err=True)
         return 128 + (signals.came or signal.SIGINT)

@@ -126,3 +126,11 @@ def test_a_signal_that_another_thread_gets_wakes_the_main_one(number: int) -> No
     assert signals.came == (None if number == signal.SIGINT else number)
     assert signal.set_wakeup_fd(before) == -1, "as it was"
     assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL
+
+
+def test_a_command_ends_without_a_search_for_garbage() -> None:
+    """Which takes a second where torch and Prefect were imported: what is frozen is not searched."""
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 10_000))\n"  # called after main's
+    code += "from mimiidg_build.cli import main; main(['--version'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"

@@ -202,6 +202,21 @@ def test_a_configured_server_keeps_its_settings(monkeypatch: pytest.MonkeyPatch)
     setup_logging()
 
 
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/api"])
+def test_no_call_waits_for_heartbeats(url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect waits for the thread that sends them at the end of each flow; who asks for them has them."""
+    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+    from mimiidg_build.flows.hermetic import hermetic
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)  # set by a command that an earlier test called
+    with temporary_settings({PREFECT_API_URL: url}):
+        with hermetic():
+            assert get_current_settings().flows.heartbeat_frequency is None
+        with temporary_settings({"flows.heartbeat_frequency": 60}), hermetic():
+            assert get_current_settings().flows.heartbeat_frequency == 60
+
+
 def test_a_stop_while_prefect_tidies_up_is_not_lost() -> None:
     """What is raised after a flow's final state Prefect drops, and a command went on to its next flow."""
     from mimiidg_build.flows.hermetic import no_lost_interrupt
