@@ -151,7 +151,8 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
     rows = clips.groupby("archive", sort=False).indices
     wanted = clips.iloc[np.concatenate([inputs.rows_by_section[section.section_id] for section in inputs.sections])]
     expected = {str(key): members for key, members in wanted.groupby("archive")["member"]}
-    keys, sizes = sorted(expected), [len(rows[key]) for key in sorted(expected)]
+    keys = sorted(expected)
+    sizes = [len(rows[key]) for key in keys]
     if not inputs.variant.adds_noise:
         # no gain depends on them, so a second pass over the audio, a third of the time, is not worth it
         on_progress(sum(sizes))
