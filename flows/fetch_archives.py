@@ -2,78 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from mimiidg_build import settings
 from mimiidg_build.datasets.manifest import load_dataset
-from mimiidg_build.errors import MimiidgError
 from mimiidg_build.fetch.dataset import fetch_dataset
 from mimiidg_build.flows import artifacts
 from mimiidg_build.flows.hermetic import flow
+from mimiidg_build.flows.tasks import stage_task
 from mimiidg_build.storage.places import Place, place
 
-
-def is_worth_a_retry(task: object, run: object, state: object) -> bool:
-    """Whether a failed task is tried again: a mistake in data or configuration stays one. (The library itself retries
-    transfers.)
-
-    Parameters
-    ----------
-    task, run : object
-        Prefect's, not used.
-    state : object
-        The failed run's, whose ``data`` holds the exception.
-
-    Returns
-    -------
-    bool
-        Whether the library did not foresee this failure.
-    """
-    error = getattr(state, "data", None)
-    return not isinstance(getattr(error, "exception", error), MimiidgError)
-
-
-@task(
-    name="fetch",
-    task_run_name="fetch {dataset}",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def fetch(dataset: str, root: Place, names: list[str] | None, offline: bool, again: bool = False) -> dict[str, Place]:
-    """Make sure that a dataset's archives are on disk and verified.
-
-    Parameters
-    ----------
-    dataset : str
-        Its name, or the path of its manifest.
-    root : Place
-    names : list of str or None
-        Only these files; None: all.
-    offline : bool
-        Fetch nothing; verify existing archives.
-    again : bool
-        Cut own recordings anew that have changed.
-
-    Returns
-    -------
-    dict of str to Place
-        By ``<record id>/<file name>``.
-
-    Raises
-    ------
-    FetchError
-        An archive cannot be had, or is not the published one.
-    DataError
-        Own recordings have errors, or have changed.
-    """
-    reporter = settings.reporter()
-    return fetch_dataset(load_dataset(dataset), root, names=names, offline=offline, reporter=reporter, cut_again=again)
+RETRIES = 2  # of a failure that the library did not foresee; transfers it retries itself
 
 
 @flow(name="fetch-archives", flow_run_name="fetch")
@@ -102,11 +44,14 @@ def fetch_archives(
     ------
     FetchError
         An archive cannot be had, or is not the published one.
+    DataError
+        Own recordings have errors, or have changed.
     """
     archives: dict[str, Place] = {}
     for dataset, names in wanted.items():
         # one after another: two transfers at once in all, not two per dataset
-        fetched = fetch(dataset, place(root), names, offline, again)
+        have = partial(fetch_dataset, load_dataset(dataset), place(root), names=names, offline=offline)
+        fetched = stage_task("fetch", partial(have, reporter=settings.reporter(), cut_again=again), dataset, RETRIES)()
         create_table_artifact(
             key=artifacts.key("archives", Path(dataset).stem),
             table=[{"archive": key, "bytes": path.stat().st_size, "path": str(path)} for key, path in fetched.items()],

@@ -10,7 +10,7 @@ Two things last. ``DO_NOT_TRACK`` is set when this package is imported (``flows/
 environment when it is itself imported in a terminal, before it reports that to its makers. And the first call sets the
 levels of Prefect's loggers for good: when the program ends, the embedded server's end would else be announced.
 
-And a call that was stopped always raises: Prefect drops a Ctrl-C that comes while it tidies up after a flow.
+And a call that was stopped always raises KeyboardInterrupt, whatever Prefect made of the signal: :mod:`flows.stops`.
 
 Where a server is configured (``PREFECT_API_URL`` or a profile) its settings are left alone.
 
@@ -24,10 +24,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import prefect.context
@@ -36,6 +33,7 @@ from prefect.logging.configuration import setup_logging
 from prefect.settings import get_current_settings, temporary_settings
 
 from mimiidg_build.errors import MimiidgError
+from mimiidg_build.flows.stops import no_lost_stop, take_back
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,39 +85,13 @@ class HermeticFlow(Flow[P, R]):
     if not TYPE_CHECKING:  # the overloads of Prefect's own stay the ones that are checked
 
         def __call__(self, *args, **kwargs):
-            with hermetic(), no_lost_interrupt():
+            with hermetic(), no_lost_stop():
                 return super().__call__(*args, **kwargs)
-
-
-@contextlib.contextmanager
-def no_lost_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt at the end of this block if Ctrl-C came within it and was dropped there.
-
-    Prefect (``flow_engine.initialize_run``) drops what is raised once a flow has its final state, so that a command
-    that was stopped in that moment would go on with its next flow.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield  # only the main thread is interrupted; with nohup nobody is
-        return
-    came = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
 
 
 def flow(name: str, **options: Any) -> Callable[[Callable[P, R]], HermeticFlow[P, R]]:
     """Make a function a flow, as ``prefect.flow`` does, whose calls are hermetic."""
-    return lambda function: HermeticFlow(function, name=name, **options)
+    return lambda function: HermeticFlow(function, name=name, on_running=[take_back], **options)
 
 
 def hide_tracebacks() -> None:

@@ -6,12 +6,12 @@ sections rendered; ``latest`` moves to the new store, the previous one stays for
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, runtime, task
+from prefect import get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from mimiidg_build import settings
 from mimiidg_build.datasets.release import needed_archives
@@ -21,17 +21,12 @@ from mimiidg_build.flows.build_variant import build_variant
 from mimiidg_build.flows.fetch_archives import fetch_archives
 from mimiidg_build.flows.hermetic import flow, hide_tracebacks
 from mimiidg_build.flows.server import end_with
+from mimiidg_build.flows.tasks import stage_task
 from mimiidg_build.report.page import report_path, write_report
 from mimiidg_build.storage.places import Place, place
 from mimiidg_build.store.listing import list_stores
 from mimiidg_build.store.store import open_store
 from mimiidg_build.store.summary import markdown_table, section_rows
-
-
-@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
-def report(store: Place, root: Place) -> Path:
-    """Write a store's report."""
-    return write_report(open_store(store), root, reporter=settings.reporter())
 
 
 def run_name() -> str:
@@ -127,10 +122,10 @@ def _have_report(store: Place, root: Place) -> None:
     With what it is about: browsers open no file from a server's page.
     """
     opened = open_store(store)
-    page = report_path(opened, root)
+    name, page = opened.attributes.variant.name, report_path(opened, root)
     if not page.is_file():
-        report(store, root)
-    name, at = opened.attributes.variant.name, page.resolve()
+        stage_task("report", partial(write_report, opened, root, reporter=settings.reporter()), name)()
+    at = page.resolve()
     lines = [
         f"**{name}** ({opened.attributes.data_kind}, {len(opened.clips):,} clips)",
         markdown_table(section_rows(opened)),

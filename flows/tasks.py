@@ -8,9 +8,30 @@ from typing import TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from mimiidg_build.flows.fetch_archives import is_worth_a_retry
+from mimiidg_build.errors import MimiidgError
+from mimiidg_build.flows import stops
 
 T = TypeVar("T")
+
+
+def is_worth_a_retry(task: object, run: object, state: object) -> bool:
+    """Whether a failed task is tried again: a mistake in data or configuration stays one. (The library itself retries
+    transfers.)
+
+    Parameters
+    ----------
+    task, run : object
+        Prefect's, not used.
+    state : object
+        The failed run's, whose ``data`` holds the exception.
+
+    Returns
+    -------
+    bool
+        Whether the library did not foresee this failure.
+    """
+    error = getattr(state, "data", None)
+    return not isinstance(getattr(error, "exception", error), MimiidgError)
 
 
 def stage_task(stage: str, call: Callable[[], T], subject: str = "", retries: int = 0) -> Task[[], T]:
@@ -42,6 +63,7 @@ def stage_task(stage: str, call: Callable[[], T], subject: str = "", retries: in
         cache_policy=NO_CACHE,
     )
     def run() -> T:
-        return call()
+        with stops.stage():
+            return call()
 
     return run

@@ -18,6 +18,7 @@ import logging
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -129,6 +130,7 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
         # A KeyboardInterrupt that passed through an exec(), as dataclasses have, makes Python end by SIGINT, whatever
         # the exit code; the next exec() of a text resets that.
         exec("")
+        _forget(error)
         with unread():
             click.echo(f"stopped. {KEPT}", err=True)
         return 128 + (signals.came or signal.SIGINT)
@@ -148,6 +150,18 @@ def _failed(error: BaseException, signals: StopSignals) -> int:
             click.echo(f"error: {message}", err=True)
         return error.exit_code if isinstance(error, MimiidgError) else 1
     raise error
+
+
+def _forget(error: BaseException | None) -> None:
+    """Free what the work that ended by this exception held, before anything is said.
+
+    What a stop left half made has destructors that fail, as asyncio's loops: Python would print that after our message.
+    """
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    sys.unraisablehook = before
 
 
 @contextlib.contextmanager

@@ -259,6 +259,35 @@ def test_ctrl_c_before_a_coroutine_runs_is_only_said_to_be_a_stop(
     assert capsys.readouterr().err.strip() == STOPPED
 
 
+def test_what_a_stop_left_half_made_is_freed_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """asyncio's loops, for one, have a destructor that needs what their last line makes."""
+    freed = []
+
+    class HalfMade:
+        def __init__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            self.is_closed = False
+
+        def __del__(self) -> None:
+            freed.append(self)
+            assert self.is_closed
+
+    monkeypatch.setattr(cli.commands["list"], "callback", lambda **_: HalfMade())
+    handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    printed: list[object] = []
+    sys.unraisablehook = printed.append
+    try:
+        assert main(["list"]) == 130
+        assert sys.unraisablehook == printed.append
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        sys.unraisablehook = hook
+    assert len(freed) == 1 and not printed
+    assert capsys.readouterr().err.strip() == STOPPED
+
+
 BUILD = ["build", "demo", "--dataset", DATASET]
 COMMANDS = {
     "build": ([*BUILD, "--scheduler", "processes", "--workers", "2"], "render: ", 3),

@@ -7,10 +7,8 @@ import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -170,7 +168,7 @@ def test_refresh_builds_what_the_library_builds(root: Path, prefect_home: Path, 
 
 def test_mistakes_are_not_retried(root: Path) -> None:
     from mimiidg_build.errors import DataError
-    from mimiidg_build.flows.fetch_archives import is_worth_a_retry
+    from mimiidg_build.flows.tasks import is_worth_a_retry
 
     class State:
         def __init__(self, error: Exception) -> None:
@@ -215,24 +213,6 @@ def test_no_call_waits_for_heartbeats(url: str | None, monkeypatch: pytest.Monke
             assert get_current_settings().flows.heartbeat_frequency is None
         with temporary_settings({"flows.heartbeat_frequency": 60}), hermetic():
             assert get_current_settings().flows.heartbeat_frequency == 60
-
-
-def test_a_stop_while_prefect_tidies_up_is_not_lost() -> None:
-    """What is raised after a flow's final state Prefect drops, and a command went on to its next flow."""
-    from mimiidg_build.flows.hermetic import no_lost_interrupt
-
-    def flow() -> str:
-        with contextlib.suppress(KeyboardInterrupt):  # as prefect.flow_engine does
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
-        return "done"
-
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), no_lost_interrupt():
-        assert flow() == "done"
-    with no_lost_interrupt():
-        pass
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_mistake_is_logged_as_its_message_alone(monkeypatch: pytest.MonkeyPatch) -> None:
