@@ -24,6 +24,7 @@ from tests.command_server import Command
 from tests.faults.actions import ACTIONS
 from tests.faults.injected import FAULTS, at_end
 
+END = {"end": True}
 CHECKOUT = Path(__file__).resolve().parents[2]
 N_SAMPLES, SHARD_CLIPS = 16_000, 4
 WARM = (
@@ -100,6 +101,7 @@ class Processes:
     def close(self) -> None:
         """End the parent; whatever it started has been waited for."""
         assert self.parent.stdin and self.parent.stdout
+        print(json.dumps(END), file=self.parent.stdin, flush=True)  # what another test forked may hold the pipe open
         self.parent.stdin.close()
         self.parent.wait()
         self.parent.stdout.close()
@@ -148,6 +150,8 @@ def serve(commands: Iterator[str]) -> None:
     gc.set_threshold(50_000)  # as the command line does
     for line in commands:
         command = json.loads(line)
+        if command == END:
+            return
         if "wait" in command:
             answer = os.waitstatus_to_exitcode(os.waitpid(command["wait"], 0)[1])
         elif "load" in command:

@@ -190,8 +190,30 @@ def test_a_short_write_goes_on(tmp_path: Path) -> None:
             return len(data[:3])
 
     file = Slow()
-    disk._append(file, tmp_path / "a", b"0123456789")  # type: ignore[arg-type]
+    disk._Growing(file, tmp_path / "a", durable=False)(b"0123456789")  # type: ignore[arg-type]
     assert file.content == b"0123456789"
+
+
+@pytest.mark.parametrize("advice", ["taken", "refused", "unknown"])
+def test_the_disk_writes_while_a_file_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, advice: str) -> None:
+    """Every part of a large file once; where the system takes no such advice, all at the end."""
+    parts: list[tuple[int, int]] = []
+
+    def advise(descriptor: int, offset: int, n_bytes: int, what: int) -> None:
+        parts.append((offset, n_bytes))
+        if advice == "refused":
+            raise OSError(errno.ENOTSUP, "not here")
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    if advice == "unknown":
+        monkeypatch.delattr(os, "posix_fadvise")
+    monkeypatch.setattr(disk, "WRITTEN_AT_ONCE", 4)
+    for durable in (True, False):
+        with whole_file(tmp_path / "a", durable=durable) as write:
+            for block in (b"abc", b"defgh", b"i", b"jklm"):
+                write(block)
+        assert (tmp_path / "a").read_bytes() == b"abcdefghijklm"
+    assert parts == ([] if advice == "unknown" else [(0, 8), (8, 5)]), "and nothing of a file that is not flushed"
 
 
 def test_a_file_of_this_machine_is_delivered(directory: Place, tmp_path: Path) -> None:
