@@ -63,10 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     ]
     n_clips, workers = next(reversed(took))[:2]
     first, second = took[n_clips, workers, "first"], took[n_clips, workers, "SNR +6 dB"]
-    ratios = [Ratio("second SNR variant / first, processor time", second.cpu_s / first.cpu_s, 0.8, at_least=False)]
+    # a clip is inflated once in either, and its level is measured in the first alone
+    ratios = [
+        Ratio("first variant / one of another SNR, processor time", first.cpu_s / second.cpu_s, 1.2, at_least=False)
+    ]
     if (n_clips, 1, "first") in took and workers > 1:
         alone = took[n_clips, 1, "first"].wall_s
-        ratios.append(Ratio(f"{workers} workers / 1, largest build", alone / first.wall_s, 0.75 * workers))
+        ratios.append(Ratio(f"{workers} workers / 1, largest build", alone / first.wall_s, 0.9 * workers))
     smallest = next(iter(took))[0]
     if smallest < n_clips:
         one = took[smallest, workers, "SNR +6 dB"]
