@@ -22,7 +22,7 @@ from mimiidg_build.flows.stops import no_lost_stop, stage
 # Stops a flow within a flow between its two tasks, at evenly spaced lines of all that Python runs there. All in one
 # process, since to start Prefect takes longer than a trial.
 TRIALS = """
-import itertools, json, os, signal, sys
+import json, os, signal, sys
 from mimiidg_build.cli.process import StopSignals
 from mimiidg_build.flows.hermetic import flow
 from mimiidg_build.flows.tasks import stage_task
@@ -80,7 +80,7 @@ print(json.dumps([unstopped, *map(trial, spaced)]))
 def test_a_stop_at_any_line_between_two_tasks(
     prefect_home: Path, tmp_path: Path, number: signal.Signals, came: int | None
 ) -> None:
-    """Prefect's own handler of SIGTERM and its care for tasks made of one in eleven of them a ValueError."""
+    """Prefect's own handler of SIGTERM and its care for tasks made a ValueError of those that came while a task began."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
     environment["PREFECT_HOME"] = str(shutil.copytree(prefect_home, tmp_path / "prefect"))
     command = [sys.executable, "-c", TRIALS, str(int(number)), "25"]
