@@ -80,7 +80,7 @@ print(json.dumps([unstopped, *map(trial, spaced)]))
 def test_a_stop_at_any_line_between_two_tasks(
     prefect_home: Path, tmp_path: Path, number: signal.Signals, came: int | None
 ) -> None:
-    """Prefect's own handler of SIGTERM and its care for tasks made a ValueError of those that came while a task began."""
+    """Prefect made a ValueError of its own of those that came while it began a task."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT")}
     environment["PREFECT_HOME"] = str(shutil.copytree(prefect_home, tmp_path / "prefect"))
     command = [sys.executable, "-c", TRIALS, str(int(number)), "25"]
