@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 from pydantic import Field
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Any word that a file name can hold (ToyCar, 3DPrinter).
 MACHINE_TYPE = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -47,3 +50,22 @@ class SectionId(NamedTuple):
         """Path of the section's group within a store."""
         is_number = len(self.section) == 2 and self.section.isdecimal()
         return f"{self.machine_type}/section_{self.section}" if is_number else str(self)
+
+
+def section_names(table: pd.DataFrame) -> pd.Series[str]:
+    """The section of each row: ``"fan/00"``."""
+    return table["machine_type"] + "/" + table["section"]
+
+
+def rows_by_section(table: pd.DataFrame) -> dict[SectionId, Any]:
+    """The numbers of each section's rows, ascending, as an array.
+
+    All in one pass: a mask for each section goes through the whole table again, of a million clips 360 times.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"machine_type": ["fan", "valve", "fan"], "section": "00"})
+    >>> {str(section_id): rows.tolist() for section_id, rows in rows_by_section(table).items()}
+    {'fan/00': [0, 2], 'valve/00': [1]}
+    """
+    groups = table.groupby(["machine_type", "section"], sort=False)
+    return {SectionId(*key): rows for key, rows in cast(dict[Any, Any], groups.indices).items()}

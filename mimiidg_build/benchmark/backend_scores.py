@@ -9,12 +9,12 @@ import torch
 
 from mimiidg_build.benchmark.backend_files import backend_directory, state_path, write_backend_summary
 from mimiidg_build.benchmark.runs import Network, Run
-from mimiidg_build.benchmark.tested import section_names
 from mimiidg_build.errors import DataError
 from mimiidg_build.models.backends.base import NetworkBackend
 from mimiidg_build.models.base import Detector
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.runs import BackendSummary
+from mimiidg_build.schemas.sections import section_names
 from mimiidg_build.training import checkpoint, scoring
 from mimiidg_build.training.clip_dataset import ClipDataset
 

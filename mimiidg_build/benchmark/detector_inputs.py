@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mimiidg_build.benchmark.runs import Run
-from mimiidg_build.benchmark.tested import section_names
 from mimiidg_build.schemas.runs import DetectorInputs
+from mimiidg_build.schemas.sections import section_names
 
 if TYPE_CHECKING:
     from mimiidg_build.training.clip_dataset import ClipDataset

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mimiidg_build.benchmark.runs import Network, networks_of
-from mimiidg_build.benchmark.tested import section_names, sections_with
+from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.models import GROUPS, MODELS, UNCHANGED, Changes, check_profile, model_class, settings_of
+from mimiidg_build.schemas.sections import section_names
 from mimiidg_build.store.store import Store
 
 Refusal = UsageError | DataError

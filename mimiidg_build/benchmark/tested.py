@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mimiidg_build.schemas.manifests import CONDITIONS
+from mimiidg_build.schemas.sections import section_names
 from mimiidg_build.store.store import Store
 
 
@@ -59,8 +60,3 @@ def not_evaluated(store: Store) -> list[str]:
 def _named(sections: Sequence[str]) -> str:
     shown = ", ".join(sections[:3])
     return shown if len(sections) <= 3 else f"{shown} and {len(sections) - 3} more sections"
-
-
-def section_names(clips: pd.DataFrame) -> pd.Series[str]:
-    """The section of each clip: ``"fan/00"``."""
-    return clips["machine_type"] + "/" + clips["section"]

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mimiidg_build.audio.level import FULL_SCALE, level
-from mimiidg_build.benchmark.tested import section_names, sections_with
+from mimiidg_build.benchmark.tested import sections_with
 from mimiidg_build.errors import DataError, UsageError
 from mimiidg_build.features import clip_features
 from mimiidg_build.models import model_class
 from mimiidg_build.schemas.manifests import MAX_LAYERS
+from mimiidg_build.schemas.sections import section_names
 from mimiidg_build.store.store import Store
 
 if TYPE_CHECKING:
@@ -115,9 +116,7 @@ def training_noise_clips(store: Store, section: str) -> list[tuple[str, str]]:
     UsageError
         They hold none.
     """
-    clips = store.clips
-    # row for row with the clip table
-    plan = store.mix_plan[((section_names(clips) == section) & (clips["split"] == "train")).to_numpy()]
+    plan = store.mix_plan.iloc[_training_rows(store, section)]  # row for row with the clip table
     layers = [zip(plan[f"noise_{n}_kind"], plan[f"noise_{n}_clip"], strict=True) for n in range(1, MAX_LAYERS + 1)]
     found = sorted({(kind, clip) for layer in layers for kind, clip in layer if kind})
     if not found:
@@ -126,6 +125,11 @@ def training_noise_clips(store: Store, section: str) -> list[tuple[str, str]]:
             "with none. Build a variant that adds noise to it, or leave the setting out."
         )
     return found
+
+
+def _training_rows(store: Store, section: str) -> npt.NDArray[np.intp]:
+    rows = store.rows_by_section[section]
+    return rows[(store.clips["split"].iloc[rows] == "train").to_numpy()]
 
 
 def training_noise(run: Run, network: Network, pool: ClipDataset) -> Noise | None:
@@ -184,10 +188,10 @@ class _Collected:
         DataError
             Its training clips are silent, so that no noise has an SNR.
         """
-        summary, clips = self._store.sections[section], self._store.clips
+        summary = self._store.sections[section]
         rows = [self._row(bank, row, summary.audio.sample_rate) for bank, row in noise]
         # of the training clips alone, where the mix of the store went by all of the section's
-        a = float(clips["power"][(section_names(clips) == section) & (clips["split"] == "train")].mean())
+        a = float(self._store.clips["power"].iloc[_training_rows(self._store, section)].mean())
         if a == 0:
             raise DataError(
                 f"{self._store.path}: all training clips of {section} are silent: no noise has an SNR there."

@@ -86,9 +86,7 @@ def _first_clip(
     release: Release, section_id: SectionId, opened: Callable[[Place], Archive], features: FeatureSettings
 ) -> SoundInfo:
     """What the header of a section's first clip says; it must have the channels that the features take."""
-    clips = release.clips
-    is_section = (clips["machine_type"] == section_id.machine_type) & (clips["section"] == section_id.section)
-    key, member = clips.loc[is_section, ["archive", "member"]].iloc[0]
+    key, member = release.clips[["archive", "member"]].iloc[release.rows_by_section[section_id][0]]
     path = release.archives[key]
     name = f"{path.name}: {member}"
     info = sound_info(io.BytesIO(opened(path).read(member)), name)

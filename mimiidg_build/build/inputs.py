@@ -12,8 +12,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mimiidg_build import features
@@ -32,7 +34,7 @@ from mimiidg_build.fetch.dataset import noise_archive, validate_dataset
 from mimiidg_build.mixing import mix, mix_plan, noise_bank
 from mimiidg_build.mixing.noise_recordings import ListedNoise, list_noise
 from mimiidg_build.schemas.manifests import DatasetManifest, MixRule, Section
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId, rows_by_section
 from mimiidg_build.schemas.stores import FORMAT_VERSION, SectionAudio
 from mimiidg_build.schemas.tables import MixPlan
 from mimiidg_build.schemas.variants import Variant
@@ -77,16 +79,18 @@ class Inputs:
         Each is a slice: a section's rows stand together, and a slice of a table copies nothing of it.
         """
         clips, cut = self.release.clips, {}
-        for section_id, rows in self.rows_by_section.items():
+        for section_id, rows in self.release.rows_by_section.items():
             assert rows[-1] - rows[0] + 1 == len(rows), f"{section_id}: the clip table is not sorted by section"
             cut[section_id] = clips.iloc[rows[0] : rows[-1] + 1].reset_index(drop=True)
         return cut
 
+    def given_plan(self, section: Section) -> pd.DataFrame | None:
+        """The section's rows of a user's plan, perhaps none; None where there is no plan."""
+        return None if self.plan is None else self.plan.iloc[self._plan_rows.get(section.section_id, [])]
+
     @cached_property
-    def rows_by_section(self) -> dict[SectionId, Any]:
-        """The numbers of every section's rows of the release's clip table, ascending."""
-        groups = self.release.clips.groupby(["machine_type", "section"], sort=False)
-        return {SectionId(*key): rows for key, rows in cast(dict[Any, Any], groups.indices).items()}
+    def _plan_rows(self) -> dict[SectionId, npt.NDArray[np.intp]]:
+        return {} if self.plan is None else rows_by_section(self.plan)
 
     @property
     def sections(self) -> list[Section]:
@@ -204,8 +208,7 @@ def section_fingerprint(inputs: Inputs, section: Section) -> str:
         # only where it is set, so that variants without it keep their stores
         if split := [kind for kind in section.noise_kinds if variant.settings_of(kind).split]:
             content["noise_split"] = split
-    if inputs.plan is not None:
-        rows = inputs.plan[(inputs.plan["machine_type"] + "/" + inputs.plan["section"]) == section.id]
+    if (rows := inputs.given_plan(section)) is not None:
         content["plan"] = rows.to_csv(index=False)
     return digest(content)[:32]
 

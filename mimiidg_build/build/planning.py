@@ -149,7 +149,8 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
     # in columns, and each archive's rows found once: objects for each of a million clips would take 0.4 GB
     found = np.full((len(clips), 2), math.nan)
     rows = clips.groupby("archive", sort=False).indices
-    wanted = clips.iloc[np.concatenate([inputs.rows_by_section[section.section_id] for section in inputs.sections])]
+    of_section = inputs.release.rows_by_section
+    wanted = clips.iloc[np.concatenate([of_section[section.section_id] for section in inputs.sections])]
     expected = {str(key): members for key, members in wanted.groupby("archive")["member"]}
     keys = sorted(expected)
     sizes = [len(rows[key]) for key in keys]
@@ -165,7 +166,7 @@ def _clip_levels(inputs: Inputs, run: Runner, on_progress: OnProgress, inflated:
         for (key, archive), table in zip(archives.items(), measured, strict=True):
             found[rows[key]] = table.loc[list(archive.lengths), ["power", "peak"]]
     columns = pd.DataFrame(found, columns=["power", "peak"])
-    return {id: columns.iloc[own].reset_index(drop=True) for id, own in inputs.rows_by_section.items()}
+    return {id: columns.iloc[own].reset_index(drop=True) for id, own in of_section.items()}
 
 
 def _archive_clips(inputs: Inputs, key: str, clips: pd.DataFrame) -> levels.ArchiveClips:
@@ -190,8 +191,8 @@ def _plan_section(inputs: Inputs, decision: Decision, section: Section, prepared
     clip_levels = prepared.levels[section.section_id]
     banks, summaries = prepared.banks.get(length, {}), prepared.summaries.get(length, {})
     tables = {kind: bank.table for kind, bank in banks.items()}
-    if inputs.plan is not None:
-        plan = _given_plan(inputs.plan, section, clips, tables)
+    if (rows := inputs.given_plan(section)) is not None:
+        plan = _given_plan(rows, section, clips, tables)
     else:
         n_noise_clips = {kind: len(table) for kind, table in tables.items()}
         mixing = inputs.variant.adds_noise
@@ -214,16 +215,15 @@ def _sides(inputs: Inputs, tables: dict[str, pd.DataFrame]) -> dict[str, Sides]:
 
 
 def _given_plan(
-    plan: pd.DataFrame, section: Section, clips: pd.DataFrame, tables: dict[str, pd.DataFrame]
+    rows: pd.DataFrame, section: Section, clips: pd.DataFrame, tables: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """A user's plan, row for row with the section's clips.
+    """A section's rows of a user's plan, row for row with its clips.
 
     Raises
     ------
     DataError
         It lacks clips, names others, or names noise that is not there.
     """
-    rows = plan[(plan["machine_type"] == section.machine_type) & (plan["section"] == section.section)]
     if set(rows["clip"]) != set(clips["clip"]):
         odd = sorted(set(rows["clip"]) ^ set(clips["clip"]))
         raise DataError(f"the given plan and the dataset differ in {len(odd)} clips of {section.id}, first {odd[0]}.")
@@ -236,7 +236,7 @@ def _given_plan(
                     f"the given plan names noise clip {clip} of kind {kind} in {section.id}, which the given noise "
                     "does not have."
                 )
-    ordered = rows.set_index("clip").loc[clips["clip"]].reset_index()[list(plan.columns)]
+    ordered = rows.set_index("clip").loc[clips["clip"]].reset_index()[list(rows.columns)]
     # The plan says how to mix, the release where the clips lie. Both tables are indexed by row.
     ordered[ARCHIVE_MEMBER] = clips[ARCHIVE_MEMBER]
     return ordered

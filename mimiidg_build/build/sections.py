@@ -120,8 +120,7 @@ def _finished_shards(decision: Decision, planned: PlannedSection, tasks: list[Sh
 def _link_shards(decision: Decision, section: Section, tasks: list[ShardTask], earlier: Store) -> list[RenderedShard]:
     """Take shards from an earlier store: hard links, which cost nothing, or copies; none is used unless its digest is
     the recorded one, and what was measured of its clips then fits what is known of them now."""
-    clips = earlier.clips
-    rows = clips[(clips["machine_type"] == section.machine_type) & (clips["section"] == section.section)]
+    rows = earlier.clips.iloc[earlier.rows_by_section[section.id]]
     linked = []
     for task in tasks:
         objects = _link_objects(decision, task, earlier)

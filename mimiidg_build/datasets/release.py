@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mimiidg_build.audio.archive import open_archive
@@ -24,7 +26,7 @@ from mimiidg_build.datasets.table_bytes import TablesRead
 from mimiidg_build.datasets.truth import Truth
 from mimiidg_build.errors import UsageError, counted, did_you_mean, shown
 from mimiidg_build.schemas.manifests import DatasetManifest, Record
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId, rows_by_section
 from mimiidg_build.schemas.variants import Variant
 from mimiidg_build.storage.places import Place
 
@@ -214,6 +216,11 @@ class Release:
     def sections(self) -> list[SectionId]:
         """Every section that has clips, in clip-table order."""
         return list(dict.fromkeys(map(SectionId, self.clips["machine_type"], self.clips["section"])))
+
+    @cached_property
+    def rows_by_section(self) -> dict[SectionId, npt.NDArray[np.intp]]:
+        """The numbers of each section's rows of the clip table, ascending."""
+        return rows_by_section(self.clips)
 
 
 def read_release(

@@ -151,9 +151,8 @@ def level_chart(store: Store) -> Chart:
 def _draw_levels(axes: Axes, store: Store) -> dict[str, str]:
     """A line per section and domain; the tooltip of each, by the id of its drawing."""
     tips: dict[str, str] = {}
-    clips = store.clips
     for row, name in enumerate(store.sections):
-        own = clips[(clips["machine_type"] + "/" + clips["section"]) == name]
+        own = store.clips.iloc[store.rows_by_section[name]]
         for domain, side in domains_of(own).items():
             powers = own.loc[(own["domain"] == domain) & (own["power"] > 0), "power"]  # silence has no level in dB
             if powers.empty:

@@ -204,9 +204,8 @@ class ClipReader:
 
     def chosen(self, machine_type: str, section: str) -> Iterator[pd.Series]:
         """One test clip a cell; the anomaly with the same attributes as the normal clip of its domain, if any."""
-        table = self.table
-        is_section = (table["machine_type"] == machine_type) & (table["section"] == section)
-        test = table[is_section & (table["split"] == "test")]
+        own = self.table.iloc[self.store.rows_by_section[f"{machine_type}/{section}"]]
+        test = own[own["split"] == "test"]
         first: dict[str, pd.Series] = {}
         for domain, condition in (*CELLS, *OTHER_CELLS):
             cell = test[(test["domain"] == domain) & (test["condition"] == condition)]

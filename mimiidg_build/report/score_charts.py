@@ -30,6 +30,7 @@ from mimiidg_build.report.data_charts import (
 from mimiidg_build.report.svg import canvas, colour, inline
 from mimiidg_build.report.sweeps import Sweep
 from mimiidg_build.schemas.manifests import DOMAINS
+from mimiidg_build.schemas.sections import SectionId, rows_by_section
 from mimiidg_build.store.summary import snr_title
 
 if TYPE_CHECKING:
@@ -169,9 +170,9 @@ def _draw_histograms(axes: Axes, clips: pd.DataFrame, threshold: float) -> list[
 
 def value_auc_charts(number: int, result: ModelResult) -> list[Chart]:
     """AUC per attribute value: the normal clips that carry it against all anomalous clips of the section."""
-    charts, values = [], result.values
+    charts, rows_of = [], rows_by_section(result.values)
     for place, name in enumerate(result.evaluated):
-        rows = records(values[(values["machine_type"] + "/" + values["section"]) == name])
+        rows = records(result.values.iloc[rows_of.get(SectionId.parse(name), [])])
         if not rows:
             continue
         rows.sort(key=lambda row: (row["attribute"], *value_order(row["domain"], row["value"])))

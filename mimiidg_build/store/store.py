@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mimiidg_build.errors import DataError, UsageError, counted, shown
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId, rows_by_section
 from mimiidg_build.schemas.stores import SectionSummary, StoreAttributes
 from mimiidg_build.schemas.variants import MAX_NAME, is_variant_name
 from mimiidg_build.storage.holds import Hold
@@ -106,6 +106,11 @@ class Store:
     def clips(self) -> pd.DataFrame:
         """The clip table (``schemas.tables.StoredClips``)."""
         return read_table(self.recorded, CLIPS)
+
+    @cached_property
+    def rows_by_section(self) -> dict[str, npt.NDArray[np.intp]]:
+        """The numbers of each section's (``"fan/00"``) rows of the clip table and of the plan, ascending."""
+        return {str(section_id): rows for section_id, rows in rows_by_section(self.clips).items()}
 
     @cached_property
     def mix_plan(self) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mimiidg_build.errors import UsageError
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId, section_names
 from mimiidg_build.store.store import Store
 
 Numbers = npt.NDArray[Any]
@@ -60,11 +60,6 @@ def choose(
 def leave_out(clips: pd.DataFrame, unwanted: pd.DataFrame) -> pd.DataFrame:
     """Clips without some others, with a new index; both are rows of one store's clip table."""
     return clips[~_keys(clips).isin(_keys(unwanted))].reset_index(drop=True)
-
-
-def section_names(clips: pd.DataFrame) -> pd.Series[str]:
-    """The section of each clip: ``"fan/00"``."""
-    return clips["machine_type"] + "/" + clips["section"]
 
 
 def training_classes(clips: pd.DataFrame, wanted: Numbers) -> Numbers:

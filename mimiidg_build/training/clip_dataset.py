@@ -23,10 +23,10 @@ from torch.utils.data import Dataset
 
 from mimiidg_build.errors import counted
 from mimiidg_build.models.base import Labels
-from mimiidg_build.schemas.sections import SectionId
+from mimiidg_build.schemas.sections import SectionId, section_names
 from mimiidg_build.store.store import Store
 from mimiidg_build.training import clip_order
-from mimiidg_build.training.clip_choice import choose, leave_out, section_names, training_classes
+from mimiidg_build.training.clip_choice import choose, leave_out, training_classes
 from mimiidg_build.training.clip_length import FittedReader, open_fitted, time_axis
 from mimiidg_build.training.clip_loader import Batch, ClipLoader
 from mimiidg_build.training.clip_numbers import Index, Numbers, clip_numbers

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mimiidg_build.schemas.sections import section_names
 from mimiidg_build.store.store import Store
-from mimiidg_build.training.clip_choice import section_names
 from mimiidg_build.training.clip_dataset import ClipDataset, Features
 
 Embeddings = npt.NDArray[np.float32]

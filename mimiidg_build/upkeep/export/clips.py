@@ -10,6 +10,7 @@ import pandas as pd
 
 from mimiidg_build.audio.wav import encode_wav
 from mimiidg_build.datasets.rows import records
+from mimiidg_build.schemas.sections import section_names
 from mimiidg_build.store.store import Store
 
 CLIPS = "clips.parquet"
@@ -55,7 +56,7 @@ def clip_table(store: Store, **columns: Sequence[Any]) -> pd.DataFrame:
     pd.DataFrame
     """
     clips = store.clips
-    shapes = [store.sections[section_id].audio for section_id in clips["machine_type"] + "/" + clips["section"]]
+    shapes = [store.sections[section_id].audio for section_id in section_names(clips)]
     return clips.drop(columns=["archive", "member", "row"]).assign(
         n_samples=[shape.n_samples for shape in shapes],
         channels=[shape.channels or 1 for shape in shapes],
