@@ -346,26 +346,31 @@ def test_rankings_are_told_seed_by_seed_and_of_what_is_not_trained_once() -> Non
     assert {rows[f"seed {n}"]["nearest_neighbour"] for n in (0, 1)} == {"78.2 / 42.0"}
 
 
-def test_rankings_have_the_intervals_of_a_paired_comparison() -> None:
-    """On the same clips: a system that ranks alike is no better, one that is right more often is."""
+@pytest.fixture(scope="module")
+def paired_results() -> dict[str, ModelResult]:
+    """Systems on the same clips: one, one that scores all the same, and one that is right more often."""
     whole = product(["fan"], ["00", "01"], ["source", "target"], ["normal", "anomaly"])
     cells = pd.DataFrame(whole, columns=["machine_type", "section", "domain", "condition"])
     clips = cells.loc[cells.index.repeat(10)].reset_index(drop=True)
     clips["file_name"] = [f"{number:04d}.wav" for number in clips.index]
     hard = np.random.default_rng(0).normal(size=len(clips)) + (clips["condition"] == "anomaly")
 
-    def result(name: str, scores: pd.Series) -> SimpleNamespace:
+    def result(name: str, scores: pd.Series) -> ModelResult:
         store = SimpleNamespace(attributes=SimpleNamespace(protocol="2022"))
         scored = clips.assign(score=scores)
         by_seed = [{f"fan/{section}": scored[scored["section"] == section] for section in ("00", "01")}]
-        return SimpleNamespace(name=name, n_parameters=1, scored_by_seed=by_seed, store=store)
+        return cast(ModelResult, SimpleNamespace(name=name, n_parameters=1, scored_by_seed=by_seed, store=store))
 
-    results = {
+    return {
         "autoencoder": result("autoencoder", hard),
         "better": result("better", hard + 3.0 * (clips["condition"] == "anomaly")),
         "same": result("same", 2.0 * hard),
     }
-    rows = {row["section"]: row for row in synthetic_ranking.paired_rows(cast(dict[str, ModelResult], results))}
+
+
+def test_rankings_have_the_intervals_of_a_paired_comparison(paired_results: dict[str, ModelResult]) -> None:
+    """On the same clips: a system that ranks alike is no better, one that is right more often is."""
+    rows = {row["section"]: row for row in synthetic_ranking.paired_rows(paired_results)}
     source = rows["less autoencoder: auc_source"]
     assert set(source) == {"section", "better", "same"}
     assert re.fullmatch(r"\+0\.0 \(-[0-9.]+ \.\. \+[0-9.]+\)", source["same"])
@@ -373,11 +378,25 @@ def test_rankings_have_the_intervals_of_a_paired_comparison() -> None:
     assert "less autoencoder: official_score" in rows
 
 
+def test_two_branch_is_held_against_every_system_of_the_papers(paired_results: dict[str, ModelResult]) -> None:
+    better, hard = paired_results["better"], paired_results["autoencoder"]
+    results = {"autoencoder": hard, "two_branch": hard, "attention": better, "two_branch/fusion": better}
+    rows = {row["section"]: row for row in synthetic_ranking.paired_rows(results)}
+    own = rows["two_branch less it: official_score"]
+    assert own.keys() == {"section", "autoencoder", "attention"} and own["attention"].startswith("-")
+    assert rows["two_branch/fusion less it: official_score"]["autoencoder"].startswith("+")
+    above_autoencoder, above_attention = synthetic_ranking.beyond_papers(results)
+    assert above_autoencoder.holds and not above_attention.holds  # alike is not above
+    assert list(synthetic_ranking.beyond_papers({"autoencoder": hard, "two_branch": better})) == []
+
+
 @pytest.mark.slow  # 480 recordings of noise
 def test_synthetic_ranking(tmp_path: Path) -> None:
     sizes = ["--machines", "fan", "--cell", "2", "--train", "4", "--seeds", "1", "--profile", "smoke"]
-    ratios = synthetic_ranking.main([*sizes, "--models", "nearest_neighbour", "mobilenetv2", "--root", str(tmp_path)])
-    assert [ratio.what.split(",")[0].split(" ")[0] for ratio in ratios] == ["autoencoder"] * 3 + ["mobilenetv2", "best"]
+    models = ["nearest_neighbour", "mobilenetv2", "two_branch"]
+    ratios = synthetic_ranking.main([*sizes, "--models", *models, "--root", str(tmp_path)])
+    firsts = [ratio.what.split(",")[0].split(" ")[0] for ratio in ratios]
+    assert firsts == ["autoencoder"] * 3 + ["mobilenetv2", "best"] + ["two_branch/fusion"] * 2
 
 
 def test_two_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
