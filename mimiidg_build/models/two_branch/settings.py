@@ -1,6 +1,6 @@
 """Training and scoring settings of the two-branch network: the paper's, and what a CPU can do.
 
-``cpu`` trains on the 7,500 clips of 15 sections of 500 in less than 40 minutes on one core.
+``cpu`` trains on the 1,500 clips of 15 sections of 100 in 11 minutes on one core.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class TwoBranchSettings(Settings):
 PAPER = TwoBranchSettings(epochs=16, learning_rate=1e-3, batch_size=64, batch_norm_momentum=0.1)
 PROFILES = {
     "paper": PAPER,
-    "cpu": replace(PAPER, epochs=8, batch_size=8, channels=8, last_learning_rate=0.01, bank="section"),
+    "cpu": replace(PAPER, epochs=8, batch_size=8, last_learning_rate=0.01, bank="section"),
     "smoke": replace(
         PAPER, epochs=1, batch_size=8, batch_norm_momentum=0.3, filters=16, channels=4, bank="section", most_batches=6
     ),
 }
-MULTIRESOLUTION = PROFILES | {"cpu": replace(PROFILES["cpu"], epochs=3)}
+MULTIRESOLUTION = PROFILES | {"cpu": replace(PROFILES["cpu"], epochs=3, channels=8)}
