@@ -3,6 +3,8 @@
 ``python -m tests.benchmarks.scale``. Each build is ``mimiidg build`` in a process of its own, start-up and imports
 included. *First* builds measure the levels of the dataset's clips; *SNR +6 dB* is a second variant of the dataset,
 which finds them known. Processor time is printed beside wall time: on a busy machine it is what stays comparable.
+Rounds are interleaved and the best of each counts, of either time: a virtual machine may take seconds to get memory
+back that it gave away.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts
@@ -33,23 +36,31 @@ def build(root: Path, dataset: str, workers: int, *more: str) -> Took:
     return took
 
 
+def best(rounds: Sequence[Took]) -> Took:
+    """The least of either time."""
+    return replace(rounds[0], wall_s=min(one.wall_s for one in rounds), cpu_s=min(one.cpu_s for one in rounds))
+
+
 def main(arguments: Sequence[str] | None = None) -> list[Ratio]:
     """Measure and print."""
     options = parser(__doc__)
     options.add_argument("--root", type=Path, help="where the archives are kept; a temporary folder by default")
     options.add_argument("--percents", type=float, nargs="+", default=[1, 5, 20], help="sizes; 1 is 180 clips")
     options.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    options.add_argument("--rounds", type=int, default=3)
     given = options.parse_args(arguments)
-    took: dict[tuple[int, int, str], Took] = {}
+    rounds: dict[tuple[int, int, str], list[Took]] = {}
     with working_root(given.root) as root:
         for percent in given.percents:
             dataset = SyntheticSpec(percent, 0).name
             n_clips = SECTIONS * sum(clip_counts(percent).values())
             make_synthetic(derive_variant(load_variant("paper"), dataset=dataset), root)
-            for workers in given.workers:
+            for workers in given.workers * given.rounds:
                 forget_levels(root)
-                took[n_clips, workers, "first"] = build(root, dataset, workers)
-                took[n_clips, workers, "SNR +6 dB"] = build(root, dataset, workers, "--snr-offset", "6")
+                rounds.setdefault((n_clips, workers, "first"), []).append(build(root, dataset, workers))
+                again = build(root, dataset, workers, "--snr-offset", "6")
+                rounds.setdefault((n_clips, workers, "SNR +6 dB"), []).append(again)
+    took = {key: best(found) for key, found in rounds.items()}
     rows = [
         {
             "clips": n_clips,
