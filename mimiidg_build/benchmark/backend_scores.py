@@ -14,7 +14,6 @@ from mimiidg_build.models.backends.base import NetworkBackend
 from mimiidg_build.models.base import Detector
 from mimiidg_build.progress import OnProgress, no_progress
 from mimiidg_build.schemas.runs import BackendSummary
-from mimiidg_build.schemas.sections import section_names
 from mimiidg_build.training import checkpoint, scoring
 from mimiidg_build.training.clip_dataset import ClipDataset
 
@@ -65,12 +64,11 @@ def score_backends(
         scoring_s = time.monotonic() - scoring_begun
         scoring.write_score_files(backend_directory(run.directory, name), test, scores, threshold)
         checkpoint.save_weights(state_path(run.directory, name, network.name), fitted)
-        of_clips = section_names(training.clips).to_numpy()
         summary = BackendSummary(
             backend=name,
             embedding_size=bank.shape[1],
             threshold=threshold,
-            training_scores={s: of_training[of_clips == s].tolist() for s in map(str, training.section_ids)},
+            training_scores=training.by_section(of_training),
             duration_s=round(time.monotonic() - begun, 3),
             embedding_s=round(embedding_s, 6),
             scoring_s=round(scoring_s, 6),

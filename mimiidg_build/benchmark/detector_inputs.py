@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mimiidg_build.benchmark.runs import Run
 from mimiidg_build.schemas.runs import DetectorInputs
-from mimiidg_build.schemas.sections import section_names
 
 if TYPE_CHECKING:
     from mimiidg_build.training.clip_dataset import ClipDataset
@@ -31,7 +30,6 @@ def detector_inputs(run: Run, training: ClipDataset, scores: Any) -> DetectorInp
     DetectorInputs
     """
     attributes, sections = run.store.attributes, list(map(str, training.section_ids))
-    of_clips = section_names(training.clips)
     summaries = {name: attributes.sections[name] for name in sections}
     return DetectorInputs(
         fingerprint=run.store.fingerprint,
@@ -41,6 +39,6 @@ def detector_inputs(run: Run, training: ClipDataset, scores: Any) -> DetectorInp
         channel=attributes.variant.channels,
         features=attributes.variant.features,
         length=training.n_frames,
-        training_scores={name: scores[(of_clips == name).to_numpy()].tolist() for name in sections},
+        training_scores=training.by_section(scores),
         logmel={name: summary.logmel for name, summary in summaries.items() if summary.logmel is not None},
     )

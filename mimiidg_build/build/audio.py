@@ -86,7 +86,8 @@ def _first_clip(
     release: Release, section_id: SectionId, opened: Callable[[Place], Archive], features: FeatureSettings
 ) -> SoundInfo:
     """What the header of a section's first clip says; it must have the channels that the features take."""
-    key, member = release.clips[["archive", "member"]].iloc[release.rows_by_section[section_id][0]]
+    first = release.clips.iloc[release.rows_by_section[section_id][0]]
+    key, member = first["archive"], first["member"]
     path = release.archives[key]
     name = f"{path.name}: {member}"
     info = sound_info(io.BytesIO(opened(path).read(member)), name)

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 
 from mimiidg_build.errors import counted
 from mimiidg_build.models.base import Labels
-from mimiidg_build.schemas.sections import SectionId, section_names
+from mimiidg_build.schemas.sections import SectionId, rows_by_section, section_names
 from mimiidg_build.store.store import Store
 from mimiidg_build.training import clip_order
 from mimiidg_build.training.clip_choice import choose, leave_out, training_classes
@@ -230,6 +230,11 @@ class ClipDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def by_section(self, values: Numbers) -> dict[str, list[Any]]:
+        """Values, one a clip [shape=(n_clips,)], by section (``"fan/00"``)."""
+        rows = rows_by_section(self.clips)
+        return {str(section_id): values[rows.get(section_id, [])].tolist() for section_id in self.section_ids}
 
     @property
     def clip_bytes(self) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mimiidg_build.datasets.synthetic import SyntheticSpec, clip_counts
@@ -21,7 +20,7 @@ from mimiidg_build.fetch.dataset import make_synthetic
 from mimiidg_build.store.store import variant_dir
 from tests.benchmarks import Ratio, parser, report, working_root
 from tests.benchmarks.build import forget_levels
-from tests.benchmarks.commands import Took, mimiidg
+from tests.benchmarks.commands import Took, best, mimiidg
 from tests.benchmarks.memory import SECTIONS
 
 
@@ -34,11 +33,6 @@ def build(root: Path, dataset: str, workers: int, *more: str) -> Took:
     took = mimiidg("build", "paper", "--name", name, "--quiet", *sizes, *more)
     shutil.rmtree(variant_dir(root, name))
     return took
-
-
-def best(rounds: Sequence[Took]) -> Took:
-    """The least of either time."""
-    return replace(rounds[0], wall_s=min(one.wall_s for one in rounds), cpu_s=min(one.cpu_s for one in rounds))
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Ratio]:

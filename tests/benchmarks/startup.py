@@ -22,7 +22,7 @@ from mimiidg_build.datasets.synthetic import SyntheticSpec
 from mimiidg_build.datasets.variant import derive_variant, load_variant
 from mimiidg_build.fetch.dataset import fetch_dataset
 from tests.benchmarks import Ratio, parser, report
-from tests.benchmarks.commands import Took, mimiidg, run
+from tests.benchmarks.commands import Took, best, mimiidg, run
 from tests.benchmarks.simulated import simulate_archives, simulate_store
 
 DEMO_PERCENT = 5.0  # the demo's own
@@ -47,11 +47,6 @@ variant = derive_variant(load_variant("demo"), dataset=dataset, sections=["fan/0
 store = build_variant(variant, root, workers=1, reporter=FirstClips())
 assert not seed, f"it rendered nothing, {store.store.path} was there"
 """
-
-
-def best(found: list[Took]) -> Took:
-    """The fastest."""
-    return min(found, key=lambda took: took.wall_s)
 
 
 def first_clips(root: Path, rounds: int) -> float:
